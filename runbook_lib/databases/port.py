@@ -1,0 +1,391 @@
+"""What the library asks of a database: one Protocol, and the plain data that goes through it.
+
+Transfer, validation and schema know only this file; drivers are imported only in the adapters beside it.
+A *relation* below is the text of an SQL FROM clause, an *expression* SQL of the engine that evaluates it;
+both come from the plan. Every identifier goes through `Database.quote`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import Engine
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do; a message names the version found and the version needed."""
+
+    transactional_ddl: bool
+    wal_capture: bool
+    binary_copy: bool
+    concurrent_index: bool
+    deferred_validation: bool  # constraints NOT VALID, then VALIDATE
+    snapshot_sharing: bool
+    floats_nan: bool
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """Who answers: for the pre-flight and the evidence. Sizes in bytes."""
+
+    dialect: str
+    version: tuple[int, ...]
+    version_text: str
+    encoding: str
+    collation: str
+    size_bytes: int
+    max_connections: int
+    read_only: bool
+    data_directory_free_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: str  # the engine's own text, e.g. "character varying(40)"
+    nullable: bool = True
+    default: str | None = None
+    generated: bool = False  # computed by the engine: excluded from copying, included in comparing
+    identity: str = ""  # "", "always", "by default", "serial", "auto_increment"
+    collation: str = ""
+    ordinal: int = 0
+
+
+@dataclass(frozen=True)
+class Index:
+    name: str
+    columns: tuple[str, ...]  # expressions appear as their text
+    unique: bool = False
+    definition: str = ""  # normalized, without names
+    valid: bool = True
+    partial: bool = False
+    constraint: bool = False  # backs a primary key, unique or exclusion constraint
+
+
+@dataclass(frozen=True)
+class Constraint:
+    name: str
+    kind: str  # primary | unique | foreign | check | exclusion | not_null
+    columns: tuple[str, ...]
+    definition: str = ""  # normalized, without names
+    validated: bool = True
+    referenced_table: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table as its catalog describes it. `key` is the primary key, or the unique index that serves as one."""
+
+    name: str
+    schema: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    indexes: tuple[Index, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    triggers: tuple[str, ...] = ()
+    rows_estimate: int = 0
+    size_bytes: int = 0
+    comment: str = ""
+    partitioned: bool = False
+
+    def column(self, name: str) -> Column:
+        return {column.name: column for column in self.columns}[name]
+
+
+@dataclass(frozen=True)
+class Sequence_:
+    """A sequence that feeds a column: `last` is None when it was never called."""
+
+    name: str
+    table: str
+    column: str
+    last: int | None
+    increment: int = 1
+    start: int = 1
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows to read: expressions over a relation, in key order.
+
+    Attributes:
+        relation: FROM clause, e.g. `"public"."users" AS s`.
+        key: Expressions of the key, in order (not null, unique together); empty: no usable key.
+        columns: Expressions to read, in order, already cast to the written table's types.
+        where: Condition, or empty.
+    """
+
+    relation: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """Rows with after < key <= upto, in the engine's own binary order of the key; None is unbounded.
+
+    A value is a key tuple as plain Python values. `ordinal` is the range's number in the table (0-based).
+    A range of a table without a key is a block range (PostgreSQL ctid): `kind="blocks"`, values (block,).
+    """
+
+    ordinal: int
+    after: tuple[Any, ...] | None = None
+    upto: tuple[Any, ...] | None = None
+    rows_estimate: int = 0
+    kind: str = "key"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Keys taken from a capture log: `seqs` are forgotten once applied, `keys` are distinct."""
+
+    table: str
+    seqs: tuple[int, ...]
+    keys: tuple[tuple[Any, ...], ...]
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Lag: a count of pending keys plus the age of the oldest, never `now - last replay`."""
+
+    keys: int
+    oldest_s: float
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What one batch did at the target (counts of rows)."""
+
+    upserted: int
+    deleted: int
+
+
+@dataclass(frozen=True)
+class RangeSum:
+    """Checksum of one range: order-independent sum of row hashes, with the count of rows."""
+
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class BackupInfo:
+    path: Path
+    size_bytes: int
+    sha256: str
+    elapsed_s: float
+    tables: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something a check found before anything was done. `blocking` problems stop the step."""
+
+    subject: str
+    text: str
+    action: str = ""
+    blocking: bool = True
+    count: int = 0
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Database(Protocol):
+    """One database of the inventory. Methods open and close their own short transactions unless they say otherwise."""
+
+    name: str  # its name in the inventory
+    dialect: str  # postgresql | mysql | sqlite
+    masked_url: str  # never holds a password
+    capabilities: Capabilities
+
+    # -- connection ---
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy engine with the pinned session settings (UTC, ISO dates, strict), parameters hidden in errors."""
+        ...
+
+    def facts(self) -> ServerFacts:
+        """Connect once and describe the server. Raises DatabaseError in one clear line (unreachable, password, …)."""
+        ...
+
+    def privileges_missing(self, role: str) -> list[Problem]:
+        """What `role` ("source" or "target" of a migration) needs and the login does not have."""
+        ...
+
+    def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run one read-only statement (SQLAlchemy `:name` parameters) in its own transaction."""
+        ...
+
+    def execute(self, *statements: str) -> None:
+        """Run statements in one transaction with the lock timeout, retried with jitter when a lock is not granted."""
+        ...
+
+    def quote(self, identifier: str) -> str:
+        """Quote one identifier, or each part of `schema.table`."""
+        ...
+
+    def close(self) -> None: ...
+
+    # -- catalog ---
+    def catalog(self, tables: Sequence[str] | None = None) -> dict[str, Table]:
+        """Tables (all user tables, or these) with columns, indexes, constraints, triggers, estimates."""
+        ...
+
+    def expression_types(self, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
+        """The engine's type of each expression over the relation, found without reading rows."""
+        ...
+
+    def sequences(self, tables: Sequence[str]) -> list[Sequence_]: ...
+
+    def set_sequence(self, sequence: Sequence_, last: int) -> None:
+        """Make the next value the one after `last` in the sequence's direction; never moves it backwards."""
+        ...
+
+    def fingerprint(self, tables: Sequence[str]) -> str:
+        """SHA-256 over the canonical description of these tables' schema: drift shows as another value."""
+        ...
+
+    # -- schema ---
+    def dump_schema(self, tables: Sequence[str]) -> tuple[str, str]:
+        """The tables' DDL at full fidelity: (before data, after data) as SQL scripts of this engine.
+
+        Before: extensions, types, functions, tables, sequences, defaults. After: indexes, constraints, triggers;
+        foreign keys to tables outside the list are left out (the caller names them from the catalog).
+        """
+        ...
+
+    def run_script(self, script: str) -> None:
+        """Run an SQL script in one transaction where the engine allows it."""
+        ...
+
+    # -- copy ---
+    def ranges(self, selection: Selection, rows_per_range: int) -> list[KeyRange]:
+        """Cut the selection into key ranges of about this many rows, without gaps or overlaps; cheap on big tables."""
+        ...
+
+    def copy_out(self, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
+        """Stream one range in the engine's bulk format (blocks of about 64 KiB) from one short snapshot."""
+        ...
+
+    def copy_in(
+        self,
+        table: str,
+        columns: Sequence[str],
+        blocks: Iterator[bytes],
+        *,
+        binary: bool,
+        progress: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    ) -> int:
+        """Write blocks into a table and run the progress statements in the same transaction; the rows written.
+
+        Triggers and foreign keys of the target do not fire. Identity columns take the given values.
+        """
+        ...
+
+    # -- capture and apply ---
+    def install_capture(self, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
+        """Log the keys of every change of these tables (table → key columns) under this channel.
+
+        Returns only when transactions older than the capture have ended (trap 4). Idempotent.
+        """
+        ...
+
+    def capture_installed(self, channel: str) -> frozenset[str]:
+        """The tables whose capture is complete and enabled."""
+        ...
+
+    def remove_capture(self, channel: str) -> None:
+        """Remove triggers and logs of the channel; refuses nothing, loses the log. Idempotent."""
+        ...
+
+    def pending(self, channel: str) -> dict[str, Pending]:
+        """Lag per captured table, each poll in a new transaction."""
+        ...
+
+    def read_changes(self, channel: str, table: str, limit: int) -> Changes:
+        """Up to `limit` oldest log rows of a table; nothing is consumed."""
+        ...
+
+    def forget_changes(self, channel: str, changes: Changes) -> None:
+        """Delete exactly these log rows: called after the target has committed."""
+        ...
+
+    def read_rows(self, selection: Selection, keys: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """The current rows of these keys: the selection's columns (the key is among them), plain Python values."""
+        ...
+
+    def apply_rows(
+        self,
+        table: str,
+        key: Sequence[str],
+        columns: Sequence[str],
+        keys: Sequence[tuple[Any, ...]],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> Applied:
+        """Make the rows with these keys be exactly `rows` (upsert those given, delete the others) in one transaction.
+
+        `columns` includes the key. Triggers, fences and foreign keys do not fire. Deletes come first; a unique
+        conflict within the batch is resolved by a second pass; one outside raises RowRejected naming the rows.
+        """
+        ...
+
+    # -- fence ---
+    def prepare_fence(self, tables: Sequence[str]) -> None:
+        """Install the (lowered) fence on these tables. Idempotent."""
+        ...
+
+    def raise_fence(self, tables: Sequence[str], *, timeout_s: float) -> float:
+        """Turn writers of these tables away with a clear error, all tables in one transaction.
+
+        Returns when every writer in flight has ended: the seconds that took. Raises CutoverAborted (fence lowered)
+        when locks are not granted within the timeout.
+        """
+        ...
+
+    def lower_fence(self, tables: Sequence[str]) -> None:
+        """Let writers in again. Idempotent."""
+        ...
+
+    def fenced(self, tables: Sequence[str]) -> frozenset[str]: ...
+
+    def remove_fence(self) -> None: ...
+
+    # -- validation ---
+    def count(self, selection: Selection) -> int: ...
+
+    def range_sums(
+        self, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
+    ) -> list[RangeSum]:
+        """Checksum each range inside the database: sum of row hashes (never xor) with the count of rows.
+
+        `types` are the written table's types of the columns (key included): both sides hash the same types. `canonical=False`
+        uses the engine's own record hash (same engine and version on both sides), True the canonical encoding.
+        """
+        ...
+
+    def row_sums(
+        self, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
+    ) -> dict[tuple[Any, ...], str]:
+        """The hash of each row of one (small) range by key; without a key: the hash maps to itself with its count."""
+        ...
+
+    # -- housekeeping ---
+    def analyze(self, tables: Sequence[str]) -> None: ...
+
+    def backup(self, directory: Path, *, jobs: int = 2, on_progress: Callable[[int], None] | None = None) -> BackupInfo:
+        """A complete logical backup in the engine's own format, with its digest."""
+        ...
+
+    def restore(self, backup: BackupInfo, database: str) -> None:
+        """Restore a backup into a new scratch database of this server."""
+        ...
+
+    def advisory_lock(self, name: str) -> AbstractContextManager[bool]:
+        """A session lock that dies with the connection; yields whether it was granted (never waits)."""
+        ...

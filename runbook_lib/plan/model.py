@@ -1,0 +1,164 @@
+"""The plan as data: what is migrated, independent of the environment.
+
+Everything here is frozen and knows nothing of files; `plan.load` builds it from YAML with file:line errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Name = str
+
+
+@dataclass(frozen=True)
+class TableMapping:
+    """How one table of a service comes out of the source, and how it goes back.
+
+    The short form (`- users`) has only `target` and `source`: same name, every column. A *derived* table has
+    `columns`: its rows are expressions over another table's rows, and `key` says which row belongs to which.
+
+    Attributes:
+        target: Table in the service's database, e.g. `preferences`; `schema.table` is allowed.
+        source: Table in the source database, e.g. `users`.
+        key: Target key column to source key column; empty means the table's own primary key.
+        columns: Target column to an SQL expression of the source; empty means every column, same names.
+        reverse: Source column to an SQL expression of the target; what this table gives back on the way back.
+        omit: Source columns that the target does not get.
+        where: SQL condition over the source; rows outside stay behind.
+        line: Line in the plan's file, for messages.
+    """
+
+    target: Name
+    source: Name
+    key: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    reverse: Mapping[str, str] = field(default_factory=dict)
+    omit: tuple[str, ...] = ()
+    where: str = ""
+    line: int = 0
+
+    @property
+    def derived(self) -> bool:
+        return bool(self.columns)
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service that leaves the source with its tables and APIs."""
+
+    name: Name
+    database: Name
+    apis: tuple[str, ...] = ()
+    tables: tuple[TableMapping, ...] = ()
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """A step of the library (`step`), or a sentence for a person (`text`), who signs it off."""
+
+    text: str = ""
+    step: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Window:
+    """A weekly window for the cutover, in its own time zone; days are 0 = Monday … 6 = Sunday, times "HH:MM"."""
+
+    days: tuple[int, ...]
+    start: str
+    end: str
+    timezone: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase; fields that a phase does not use stay at their defaults. Durations are in seconds."""
+
+    name: Name
+    duration_s: float = 0.0
+    tasks: tuple[Task, ...] = ()
+    traffic: tuple[int, ...] = ()  # percentages of reads, ascending
+    steps: tuple[str, ...] = ()
+    window: Window | None = None
+    max_write_pause_s: float = 1.0
+    watch_s: float = 0.0
+    after_s: float = 0.0
+    archive: str = ""  # "", "parquet" or "csv"
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """A difference that the plan declares; everything else fails. Empty fields match everything."""
+
+    check: str
+    because: str
+    service: str = ""
+    table: str = ""
+    column: str = ""
+    name: str = ""
+    kind: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A rollback trigger: `metric` above `threshold` (a share for rates, a factor for `x baseline`)."""
+
+    metric: str  # error_rate | response_time | data_inconsistency | critical_feature_failure
+    threshold: float = 0.0
+    relative_to_baseline: bool = False
+    text: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class ChecklistItem:
+    """One of the ten checklist items: backed by a probe where there is one, by a named sign-off where not."""
+
+    name: str
+    title: str
+    probe: str = ""
+    note: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class PerformanceGoal:
+    """The tolerated degradation (share, 0.10 = 10 %) and the workload file it is measured with."""
+
+    tolerance: float = 0.10
+    workload: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One migration. `digest` is the SHA-256 of its canonical form: approvals and passes are bound to it."""
+
+    migration: str
+    strategy: str  # dual_write | blue_green | rolling | move
+    source: Name
+    services: tuple[Service, ...]
+    phases: tuple[Phase, ...]
+    tolerances: tuple[Tolerance, ...] = ()
+    performance: PerformanceGoal = PerformanceGoal()
+    triggers: tuple[Trigger, ...] = ()
+    checklist: tuple[ChecklistItem, ...] = ()
+    success_criteria: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
+    types: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
+    digest: str = ""
+
+    def service(self, name: str) -> Service:
+        """The service of this name; KeyError when the plan has none."""
+        return {service.name: service for service in self.services}[name]
+
+    def phase(self, name: str) -> Phase:
+        """The phase of this name; a phase the plan does not describe has only defaults."""
+        return next((phase for phase in self.phases if phase.name == name), Phase(name))

@@ -1,0 +1,75 @@
+"""A step: the unit that is checked, applied, verified and rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from runbook_lib.databases.port import Problem
+
+if TYPE_CHECKING:
+    from runbook_lib.run import Run
+
+
+class Outcome(StrEnum):
+    """Data that is wrong and a check that could not run are different outcomes."""
+
+    PASS = "pass"  # noqa: S105  a verdict, not a password
+    FAIL = "fail"
+    COULD_NOT_RUN = "could_not_run"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer of a verification: `text` says in one line what was seen; `data` is JSON for the journal."""
+
+    outcome: Outcome
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome is Outcome.PASS
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step did: one line for people, JSON for the journal, the charts and the summary."""
+
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Step(Protocol):
+    """The unit of a runbook. A step is a frozen dataclass in `runbook_lib/steps/<name>.py`.
+
+    Attributes:
+        name: Equal to its module's name, followed by `:` and a distinction where a phase has several of a kind.
+        reversible: False needs an approval of its own.
+        requires: Names of steps of this run that must have passed before this one.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def reversible(self) -> bool: ...
+    @property
+    def requires(self) -> Sequence[str]: ...
+
+    def check(self, run: Run) -> list[Problem]:
+        """Read only: what stands in the way."""
+        ...
+
+    def apply(self, run: Run) -> StepResult:
+        """Do it. Idempotent: applying twice, or after a kill anywhere, leads to the same state."""
+        ...
+
+    def verify(self, run: Run) -> Verdict:
+        """Read only: is the state reached?"""
+        ...
+
+    def rollback(self, run: Run) -> StepResult:
+        """Undo it, a partial apply too. Idempotent."""
+        ...

@@ -1,0 +1,198 @@
+"""What flows where: the plan's mappings turned into one flow for each written table, in either direction.
+
+A flow reads rows at one database by key and makes the rows with these keys equal at the other. On the way back
+a source table is written from its main table joined with the tables derived from it, so that re-reading a key
+always gives the whole row: the order in which changes arrive does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from runbook_lib.databases.port import Database, Selection, Table
+from runbook_lib.errors import PlanError
+from runbook_lib.plan.model import Plan, Service, TableMapping
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A captured table, with its columns whose values are the flow's key."""
+
+    table: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One written table in one direction.
+
+    Attributes:
+        table: The written table.
+        relation: FROM clause at the reader.
+        key: Written key columns, in order.
+        columns: Written columns (key included), in order; generated columns are left out.
+        expressions: What each column is at the reader, cast to the written column's type.
+        types: The written columns' types.
+        where: Condition at the reader.
+        feeds: Tables at the reader whose changes concern this flow.
+        mapped: False when the rows are the same columns on both sides, untouched.
+    """
+
+    table: str
+    relation: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    expressions: tuple[str, ...]
+    types: tuple[str, ...]
+    where: str
+    feeds: tuple[Feed, ...]
+    mapped: bool = False
+
+    @property
+    def reading(self) -> Selection:
+        """The rows at the reader."""
+        keys = tuple(self.expressions[self.columns.index(column)] for column in self.key)
+        return Selection(self.relation, keys, self.expressions, self.where)
+
+    def writing(self, writer: Database) -> Selection:
+        """The same rows where they were written."""
+        quoted = tuple(writer.quote(column) for column in self.columns)
+        return Selection(writer.quote(self.table), tuple(writer.quote(c) for c in self.key), quoted)
+
+
+@dataclass(frozen=True)
+class Link:
+    """All flows between one reader and one writer; `channel` names its capture logs and its progress."""
+
+    channel: str
+    service: str
+    reader: Database
+    writer: Database
+    flows: tuple[Flow, ...]
+
+    @property
+    def captured(self) -> dict[str, tuple[str, ...]]:
+        """The tables to capture at the reader, with the columns that are logged."""
+        return {feed.table: feed.columns for flow in self.flows for feed in flow.feeds}
+
+
+def forward_links(plan: Plan, source: Database, targets: Mapping[str, Database]) -> list[Link]:
+    """One link from the source to each service's database, in the plan's order."""
+    return [_forward(service, source, targets[service.database]) for service in plan.services]
+
+
+def reverse_links(plan: Plan, source: Database, targets: Mapping[str, Database]) -> list[Link]:
+    """One link from each service's database back to the source: what keeps the way back open."""
+    return [_reverse(service, source, targets[service.database]) for service in plan.services]
+
+
+def _forward(service: Service, source: Database, target: Database) -> Link:
+    there = source.catalog([mapping.source for mapping in service.tables])
+    here = target.catalog([mapping.target for mapping in service.tables])
+    flows = tuple(_forward_flow(m, source, there[m.source], target, here[m.target]) for m in service.tables)
+    return Link(service.name, service.name, source, target, flows)
+
+
+def _forward_flow(mapping: TableMapping, source: Database, read: Table, target: Database, written: Table) -> Flow:
+    expressions = forward_expressions(mapping, source, read)
+    writable = [column for column in written.columns if not column.generated and column.name in expressions]
+    key = tuple(mapping.key) or read.key
+    flow = Flow(
+        table=mapping.target,
+        relation=source.quote(mapping.source),
+        key=key,
+        columns=tuple(column.name for column in writable),
+        expressions=tuple(expressions[column.name] for column in writable),
+        types=tuple(column.type for column in writable),
+        where=mapping.where,
+        feeds=(Feed(mapping.source, tuple(mapping.key.get(name, name) for name in key)),),
+        mapped=bool(mapping.columns),
+    )
+    return _cast(flow) if flow.mapped and source.dialect == target.dialect else flow
+
+
+def forward_expressions(mapping: TableMapping, source: Database, read: Table) -> dict[str, str]:
+    """What each target column is at the source: the plan's expressions, or every column under its own name."""
+    if not mapping.columns:
+        return {c.name: source.quote(c.name) for c in read.columns if c.name not in mapping.omit}
+    keys = {column: source.quote(origin) for column, origin in mapping.key.items()}
+    return {**keys, **mapping.columns}
+
+
+def _reverse(service: Service, source: Database, target: Database) -> Link:
+    read = target.catalog([mapping.target for mapping in service.tables])
+    written = source.catalog([mapping.source for mapping in service.tables])
+    flows = tuple(
+        _reverse_flow(service, mapping, target, read, source, written[mapping.source])
+        for mapping in service.tables
+        if not mapping.derived
+    )
+    _require_whole_rows(service, flows)
+    return Link(f"{service.name}_back", service.name, target, source, flows)
+
+
+def _require_whole_rows(service: Service, flows: Sequence[Flow]) -> None:
+    carried = {flow.table for flow in flows}
+    for mapping in service.tables:
+        if mapping.source not in carried and mapping.reverse:
+            raise PlanError(
+                f"{service.name}.{mapping.target}",
+                f"no table of the service carries whole rows of {mapping.source}",
+                expected="one table in short form beside the derived one",
+                action=f"add `{mapping.source}` to the service's tables, or drop `reverse`",
+            )
+
+
+def _reverse_flow(
+    service: Service,
+    main: TableMapping,
+    target: Database,
+    read: Mapping[str, Table],
+    source: Database,
+    written: Table,
+) -> Flow:
+    """The source table from its main table, joined with whatever the derived tables give back."""
+    derived = [m for m in service.tables if m.derived and m.source == main.source and m.reverse]
+    given = {column: (index, m) for index, m in enumerate(derived) for column in m.reverse}
+    names = {column.name for column in read[main.target].columns}
+    columns = [c for c in written.columns if not c.generated and (c.name in names or c.name in given)]
+    quote = target.quote
+    relation = f"{quote(main.target)} AS m"
+    for index, mapping in enumerate(derived):
+        relation += _derived_join(index, mapping, quote)
+
+    def expression(name: str) -> str:
+        if name not in given:
+            return f"m.{quote(name)}"
+        index, mapping = given[name]
+        position = list(mapping.reverse).index(name)
+        default = written.column(name).default or "NULL"
+        return f"CASE WHEN d{index}.k0 IS NULL THEN {default} ELSE d{index}.c{position} END"
+
+    key = written.key
+    flow = Flow(
+        table=main.source,
+        relation=relation,
+        key=key,
+        columns=tuple(column.name for column in columns),
+        expressions=tuple(expression(column.name) for column in columns),
+        types=tuple(column.type for column in columns),
+        where="",
+        feeds=(Feed(main.target, key), *(Feed(m.target, tuple(m.key)) for m in derived)),
+        mapped=bool(derived),
+    )
+    return _cast(flow) if flow.mapped and source.dialect == target.dialect else flow
+
+
+def _derived_join(index: int, mapping: TableMapping, quote: Callable[[str], str]) -> str:
+    keys = ", ".join(f"{quote(column)} AS k{i}" for i, column in enumerate(mapping.key))
+    values = ", ".join(f"{sql} AS c{i}" for i, sql in enumerate(mapping.reverse.values()))
+    on = " AND ".join(f"d{index}.k{i} = m.{quote(origin)}" for i, origin in enumerate(mapping.key.values()))
+    return f" LEFT JOIN (SELECT {keys}, {values} FROM {quote(mapping.target)}) AS d{index} ON {on}"
+
+
+def _cast(flow: Flow) -> Flow:
+    """Expressions carry the written column's exact type: binary COPY and record hashes need it."""
+    cast = tuple(f"CAST({sql} AS {kind})" for sql, kind in zip(flow.expressions, flow.types, strict=True))
+    return replace(flow, expressions=cast)

@@ -130,7 +130,8 @@ class Selection:
 class KeyRange:
     """Rows with after < key <= upto, in the engine's own binary order of the key; None is unbounded.
 
-    A value is a key tuple as plain Python values. `ordinal` is the range's number in the table (0-based).
+    A bound is a key tuple whose values are int, or str in the engine's text form that the adapter casts back to the
+    key's type: bounds are stored as JSON and must survive that exactly. `ordinal` is the range's number in the table (0-based).
     A range of a table without a key is a block range (PostgreSQL ctid): `kind="blocks"`, values (block,).
     """
 
@@ -143,7 +144,10 @@ class KeyRange:
 
 @dataclass(frozen=True)
 class Changes:
-    """Keys taken from a capture log: `seqs` are forgotten once applied, `keys` are distinct."""
+    """Keys taken from a capture log: `seqs` are forgotten once applied, `keys` are distinct.
+
+    Key values follow the same rule as in KeyRange: int, or the engine's text form.
+    """
 
     table: str
     seqs: tuple[int, ...]
@@ -230,6 +234,11 @@ class Database(Protocol):
         """Quote one identifier, or each part of `schema.table`."""
         ...
 
+    def own_table(self, name: str) -> str:
+        """Quoted name of one of the library's own tables, kept where the user's tables are not (PostgreSQL: a schema
+        `runbook`, created when missing); such tables never appear in `catalog`."""
+        ...
+
     def close(self) -> None: ...
 
     # -- catalog ---
@@ -284,7 +293,9 @@ class Database(Protocol):
     ) -> int:
         """Write blocks into a table and run the progress statements in the same transaction; the rows written.
 
-        Triggers and foreign keys of the target do not fire. Identity columns take the given values.
+        Triggers and foreign keys of the target do not fire. Identity columns take the given values. `:rows` in a
+        progress statement is bound to the rows written. A progress statement that changes no row is an error: the
+        range was done by somebody else, and everything is rolled back.
         """
         ...
 
@@ -364,8 +375,8 @@ class Database(Protocol):
     ) -> list[RangeSum]:
         """Checksum each range inside the database: sum of row hashes (never xor) with the count of rows.
 
-        `types` are the written table's types of the columns (key included): both sides hash the same types. `canonical=False`
-        uses the engine's own record hash (same engine and version on both sides), True the canonical encoding.
+        `types` are the written table's types of the columns (key included): both sides hash the same types.
+        `canonical=False` uses the engine's own record hash (same engine and version on both sides), True the canonical encoding.
         """
         ...
 

@@ -131,7 +131,8 @@ class KeyRange:
     """Rows with after < key <= upto, in the engine's own binary order of the key; None is unbounded.
 
     A bound is a key tuple whose values are int, or str in the engine's text form that the adapter casts back to the
-    key's type: bounds are stored as JSON and must survive that exactly. `ordinal` is the range's number in the table (0-based).
+    key's type: bounds are stored as JSON and must survive that exactly. `ordinal` is the range's number in the table
+    (0-based).
     A range of a table without a key is a block range (PostgreSQL ctid): `kind="blocks"`, values (block,).
     """
 
@@ -274,6 +275,10 @@ class Database(Protocol):
         ...
 
     # -- copy ---
+    def binary_safe(self, types: Sequence[str]) -> bool:
+        """Whether these types survive the binary bulk format between two databases (no OIDs inside)."""
+        ...
+
     def ranges(self, selection: Selection, rows_per_range: int) -> list[KeyRange]:
         """Cut the selection into key ranges of about this many rows, without gaps or overlaps; cheap on big tables."""
         ...
@@ -376,7 +381,8 @@ class Database(Protocol):
         """Checksum each range inside the database: sum of row hashes (never xor) with the count of rows.
 
         `types` are the written table's types of the columns (key included): both sides hash the same types.
-        `canonical=False` uses the engine's own record hash (same engine and version on both sides), True the canonical encoding.
+        `canonical=False` uses the engine's own record hash (same engine and version on both sides), True the
+        canonical encoding.
         """
         ...
 

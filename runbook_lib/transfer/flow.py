@@ -70,11 +70,16 @@ class Link:
     reader: Database
     writer: Database
     flows: tuple[Flow, ...]
+    forward: bool = True
 
     @property
     def captured(self) -> dict[str, tuple[str, ...]]:
-        """The tables to capture at the reader, with the columns that are logged."""
-        return {feed.table: feed.columns for flow in self.flows for feed in flow.feeds}
+        """The tables to capture at the reader, with the columns that are logged (the union of what they feed)."""
+        logged: dict[str, dict[str, None]] = {}
+        for flow in self.flows:
+            for feed in flow.feeds:
+                logged.setdefault(feed.table, {}).update(dict.fromkeys(feed.columns))
+        return {table: tuple(columns) for table, columns in logged.items()}
 
 
 def forward_links(plan: Plan, source: Database, targets: Mapping[str, Database]) -> list[Link]:
@@ -129,7 +134,7 @@ def _reverse(service: Service, source: Database, target: Database) -> Link:
         if not mapping.derived
     )
     _require_whole_rows(service, flows)
-    return Link(f"{service.name}_back", service.name, target, source, flows)
+    return Link(f"{service.name}_back", service.name, target, source, flows, forward=False)
 
 
 def _require_whole_rows(service: Service, flows: Sequence[Flow]) -> None:

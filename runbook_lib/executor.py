@@ -1,0 +1,31 @@
+"""Run a function over items, several at a time; results come as they are ready, the first error stops the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def run_all(work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int) -> Iterator[tuple[Item, Result]]:
+    """Yield (item, result) as they are ready.
+
+    Args:
+        work: Idempotent: an item whose result was not seen is run again by the next attempt.
+        jobs: Items at a time (count, at least 1).
+    Raises:
+        The first error of `work`, after the items under way have ended; those not begun are not begun.
+    """
+    waiting = list(reversed(items))
+    with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="runbook") as pool:
+        running: dict[Future[Result], Item] = {}
+        while waiting or running:
+            while waiting and len(running) < max(1, jobs):
+                item = waiting.pop()
+                running[pool.submit(work, item)] = item
+            ready, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in ready:
+                yield running.pop(future), future.result()

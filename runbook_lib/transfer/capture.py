@@ -1,0 +1,29 @@
+"""Capture on both sides of a link: what is logged where, and who may write where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runbook_lib.databases.port import Pending
+from runbook_lib.transfer.flow import Link
+
+
+def enable_capture(link: Link) -> None:
+    """Log every change at the reader from now on; returns when no transaction older than the log is left (trap 4)."""
+    link.reader.install_capture(link.channel, link.captured)
+
+
+def capture_complete(link: Link) -> bool:
+    """Whether every captured table has its log, enabled."""
+    return link.reader.capture_installed(link.channel) >= frozenset(link.captured)
+
+
+def disable_capture(link: Link) -> None:
+    """Remove the link's logs and triggers. What was pending is lost: only after the link has no more use."""
+    link.reader.remove_capture(link.channel)
+
+
+def pending(links: Sequence[Link]) -> Pending:
+    """Lag over several links: pending keys (count) and the age of the oldest (seconds)."""
+    parts = [part for link in links for part in link.reader.pending(link.channel).values()]
+    return Pending(sum(p.keys for p in parts), max((p.oldest_s for p in parts), default=0.0))

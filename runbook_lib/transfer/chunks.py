@@ -1,0 +1,110 @@
+"""Which ranges of which table are done: kept in the target, marked in the same transaction as the rows (trap 7).
+
+The ranges are cut once, before the first row is read, and stored: a resumed copy works on the same ranges, whatever
+was written to the source meanwhile. The last range has no upper bound, so that nothing falls behind it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+
+from runbook_lib.databases.port import Database, KeyRange
+from runbook_lib.transfer.flow import Flow, Link
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One range of one flow; `rows_done` is None until its rows are in the target."""
+
+    flow: Flow
+    key_range: KeyRange
+    rows_done: int | None = None
+
+
+def planned(link: Link, rows_per_chunk: int) -> list[Chunk]:
+    """The link's chunks, cut now for every table that has none yet.
+
+    Args:
+        rows_per_chunk: Rows in a range (count, about; 1–1_000_000).
+    """
+    table = _table(link.writer)
+    link.writer.execute(
+        f"CREATE TABLE IF NOT EXISTS {table} (channel VARCHAR(100) NOT NULL, table_name VARCHAR(200) NOT NULL,"
+        " ordinal INTEGER NOT NULL, bounds TEXT NOT NULL, rows_estimate BIGINT NOT NULL, rows_done BIGINT,"
+        " PRIMARY KEY (channel, table_name, ordinal))"
+    )
+    return [chunk for flow in link.flows for chunk in stored(link, flow) or _cut(link, flow, rows_per_chunk)]
+
+
+def unfinished(link: Link) -> tuple[str, ...]:
+    """Tables whose bulk copy has not ended: their changes must wait (trap 8)."""
+    return tuple(
+        flow.table
+        for flow in link.flows
+        if not (chunks := stored(link, flow)) or any(chunk.rows_done is None for chunk in chunks)
+    )
+
+
+def mark_done(link: Link, chunk: Chunk) -> tuple[str, Mapping[str, Any]]:
+    """The statement that `Database.copy_in` runs with the rows of this chunk; it changes a row only once."""
+    sql = (
+        f"UPDATE {_table(link.writer)} SET rows_done = :rows"
+        " WHERE channel = :channel AND table_name = :table_name AND ordinal = :ordinal AND rows_done IS NULL"
+    )
+    return sql, {"channel": link.channel, "table_name": chunk.flow.table, "ordinal": chunk.key_range.ordinal}
+
+
+def forget(link: Link) -> None:
+    """Forget the ranges of this link: the next copy starts from nothing."""
+    if _exists(link.writer):
+        with link.writer.engine.begin() as connection:
+            connection.execute(text(f"DELETE FROM {_table(link.writer)} WHERE channel = :c"), {"c": link.channel})
+
+
+def _table(writer: Database) -> str:
+    return writer.own_table("ranges")
+
+
+def _exists(writer: Database) -> bool:
+    from sqlalchemy import inspect
+
+    schema, _, name = _table(writer).replace('"', "").replace("`", "").rpartition(".")
+    return inspect(writer.engine).has_table(name, schema=schema or None)
+
+
+def stored(link: Link, flow: Flow) -> list[Chunk]:
+    """The chunks recorded for this flow; empty when its copy was never begun."""
+    if not _exists(link.writer):
+        return []
+    found = link.writer.rows(
+        f"SELECT ordinal, bounds, rows_estimate, rows_done FROM {_table(link.writer)}"
+        " WHERE channel = :channel AND table_name = :table_name ORDER BY ordinal",
+        {"channel": link.channel, "table_name": flow.table},
+    )
+    return [Chunk(flow, _decode(ordinal, bounds, estimate), done) for ordinal, bounds, estimate, done in found]
+
+
+def _cut(link: Link, flow: Flow, rows_per_chunk: int) -> list[Chunk]:
+    ranges = link.reader.ranges(flow.reading, rows_per_chunk)
+    rows = [{"c": link.channel, "t": flow.table, "o": r.ordinal, "b": _encode(r), "e": r.rows_estimate} for r in ranges]
+    with link.writer.engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO {_table(link.writer)} VALUES (:c, :t, :o, :b, :e, NULL)"), rows)
+    return [Chunk(flow, key_range) for key_range in ranges]
+
+
+def _encode(key_range: KeyRange) -> str:
+    return json.dumps([key_range.kind, key_range.after, key_range.upto])
+
+
+def _decode(ordinal: int, bounds: str, estimate: int) -> KeyRange:
+    kind, after, upto = json.loads(bounds)
+    return KeyRange(ordinal, _tuple(after), _tuple(upto), estimate, kind)
+
+
+def _tuple(values: Sequence[Any] | None) -> tuple[Any, ...] | None:
+    return None if values is None else tuple(values)

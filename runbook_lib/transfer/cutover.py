@@ -1,0 +1,238 @@
+"""Cutover: writers move from the reader's side of the links to the writer's side, without a lost write (traps 32, 33).
+
+Order: reverse capture → catch up while writes go on → predict → FENCE (writers in flight are drained) → final sync →
+verify the keys of the final sync → sequences → switch → LIFT on the new side. What is between the capitals is the
+write pause; its length does not depend on the size of the tables. Each act has its compensation: up to the first lift
+everything is put back as it was, and the error says so. From the first lift on the new side has the writes, and the
+only way is forward (or the return, which is this same function over the reverse links).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from runbook_lib.databases.port import Database, Sequence_
+from runbook_lib.errors import CutoverAborted
+from runbook_lib.transfer.capture import capture_complete, pending
+from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.sync import Key, drain, drain_once
+
+Touched = Mapping[tuple[str, str], frozenset[Key]]  # (service, table) → keys
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The write pause expected from what was measured while writes went on (seconds; rate in keys per second)."""
+
+    pending_keys: int
+    drain_rate: float
+    fence_s: float
+    drain_s: float
+    verify_s: float
+    switch_s: float
+
+    @property
+    def total_s(self) -> float:
+        return self.fence_s + self.drain_s + self.verify_s + self.switch_s
+
+
+@dataclass(frozen=True)
+class CutoverResult:
+    """What happened: `pause_s` from the first writer turned away to the first lift on the new side (seconds)."""
+
+    predicted: Prediction
+    budget_s: float
+    pause_s: float
+    drained_keys: int
+    events: tuple[tuple[str, float], ...]  # (what, seconds since the epoch)
+    sequences: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "predicted_s": self.predicted.total_s}
+
+
+@dataclass(frozen=True)
+class Acts:
+    """What the cutover is given to act on the world outside the databases.
+
+    Attributes:
+        verify: Checks the touched keys on both sides; raises when they differ.
+        switch: Sends writers to the new side; returns when the router acknowledged.
+        switch_back: The compensation of `switch`; idempotent.
+    """
+
+    verify: Callable[[Touched], None]
+    switch: Callable[[], object]
+    switch_back: Callable[[], object]
+
+
+@dataclass
+class _Clock:
+    events: list[tuple[str, float]] = field(default_factory=list)
+
+    def mark(self, event: str) -> float:
+        now = time.time()
+        self.events.append((event, now))
+        return now
+
+
+def catch_up(links: Sequence[Link], *, small_enough: int, within_s: float, batch_keys: int = 2_000) -> float:
+    """Drain until fewer than `small_enough` keys are pending; the measured drain rate (keys per second).
+
+    Raises:
+        CutoverAborted: the writers are faster than the sync, for `within_s` seconds.
+    """
+    started, keys = time.monotonic(), 0
+    while True:
+        keys += sum(drain_once(link, batch_keys=batch_keys).keys for link in links)
+        elapsed = time.monotonic() - started
+        left = pending(links).keys
+        if left <= small_enough:
+            return keys / elapsed if keys and elapsed else float(batch_keys)
+        if elapsed > within_s:
+            raise CutoverAborted(
+                "cutover",
+                f"{left} keys are still pending after {elapsed:.0f} s of catching up",
+                expected=f"at most {small_enough}",
+                state="nothing was fenced or switched",
+                action="run the cutover when fewer writes arrive, or raise options.batch_keys",
+            )
+
+
+def predict(
+    links: Sequence[Link], *, drain_rate: float, fence_s: float, verify_s: float, switch_s: float
+) -> Prediction:
+    """The pause to expect now; the fixed parts come from the rehearsal (seconds)."""
+    waiting = pending(links).keys
+    return Prediction(waiting, drain_rate, fence_s, waiting / drain_rate if drain_rate else 0.0, verify_s, switch_s)
+
+
+def cutover(
+    links: Sequence[Link],
+    back: Sequence[Link],
+    acts: Acts,
+    predicted: Prediction,
+    *,
+    budget_s: float,
+    on_event: Callable[[str, float], None] = lambda event, at: None,
+) -> CutoverResult:
+    """Move the writers within the budget, or put everything back.
+
+    Args:
+        links: What was synced so far; their reader is fenced.
+        back: The links in the other direction, whose capture is already installed (none: no way back is kept).
+        budget_s: The longest write pause allowed (seconds); passed before the first lift, the cutover is undone.
+    Raises:
+        CutoverAborted: the state before the cutover is restored; the message says why.
+    """
+    _refuse_if_too_long(predicted, budget_s)
+    _refuse_without_way_back(back)
+    clock = _Clock()
+    fences = _tables(links, lambda link: (link.reader, [t for t in link.captured]))
+    opened = _tables(links, lambda link: (link.writer, [flow.table for flow in link.flows]))
+    started = clock.mark("fence requested")
+    try:
+        with ExitStack() as undo:
+            for database, tables in fences:
+                undo.callback(database.lower_fence, tables)
+                database.raise_fence(tables, timeout_s=budget_s - (time.time() - started))
+            clock.mark("writers turned away")
+            touched = drain(links, until=lambda: time.time() - started > budget_s)
+            _refuse_late(started, budget_s, "the final sync", pending(links).keys)
+            clock.mark("final sync done")
+            acts.verify(touched)
+            clock.mark("last keys verified")
+            moved = sum(advance_sequences(link) for link in links)
+            _refuse_late(started, budget_s, "verification and sequences")
+            clock.mark("sequences set")
+            undo.callback(acts.switch_back)
+            acts.switch()
+            _refuse_late(started, budget_s, "the switch")
+            clock.mark("traffic switched")
+            undo.pop_all()  # from here on the new side has the writes: nothing is undone any more
+    except CutoverAborted:
+        raise
+    except Exception as error:
+        raise CutoverAborted(
+            "cutover", f"{error}", state="the state before the cutover is restored", action="mend it, then run it again"
+        ) from error
+    for database, tables in opened:
+        database.lower_fence(tables)
+    ended = clock.mark("writers let in at the new side")
+    for event, at in clock.events:
+        on_event(event, at)
+    keys = sum(len(keys) for keys in touched.values())
+    return CutoverResult(predicted, budget_s, ended - started, keys, tuple(clock.events), moved)
+
+
+def advance_sequences(link: Link) -> int:
+    """Set the writer's sequences past everything given out at the reader (trap 20); how many were set."""
+    tables = {flow.table: flow.feeds[0].table for flow in link.flows}
+    theirs = {(s.table, s.column): s for s in link.reader.sequences(list(dict.fromkeys(tables.values())))}
+    count = 0
+    for sequence in link.writer.sequences(list(tables)):
+        origin = theirs.get((tables[sequence.table], sequence.column))
+        last = _last(link, sequence, origin)
+        if last is not None:
+            link.writer.set_sequence(sequence, last)
+            count += 1
+    return count
+
+
+def _last(link: Link, sequence: Sequence_, origin: Sequence_ | None) -> int | None:
+    """The farthest value in the sequence's direction: given out on either side, or present in the column."""
+    farthest = "MAX" if sequence.increment > 0 else "MIN"
+    column, table = link.writer.quote(sequence.column), link.writer.quote(sequence.table)
+    [(present,)] = link.writer.rows(f"SELECT {farthest}({column}) FROM {table}")
+    values = [v for v in (present, sequence.last, origin.last if origin else None) if v is not None]
+    return (max(values) if sequence.increment > 0 else min(values)) if values else None
+
+
+def _tables(
+    links: Sequence[Link], of: Callable[[Link], tuple[Database, list[str]]]
+) -> list[tuple[Database, list[str]]]:
+    """Tables by database, each database once: one fence transaction per database."""
+    grouped: dict[str, tuple[Database, dict[str, None]]] = {}
+    for link in links:
+        database, tables = of(link)
+        grouped.setdefault(database.name, (database, {}))[1].update(dict.fromkeys(tables))
+    return [(database, sorted(tables)) for database, tables in grouped.values()]
+
+
+def _refuse_if_too_long(predicted: Prediction, budget_s: float) -> None:
+    if predicted.total_s > budget_s:
+        raise CutoverAborted(
+            "cutover",
+            f"a write pause of {predicted.total_s:.2f} s is predicted ({predicted.pending_keys} keys pending)",
+            expected=f"at most {budget_s:.2f} s (max_write_pause)",
+            state="nothing was fenced or switched",
+            action="wait for fewer writes, or change max_write_pause in the plan",
+        )
+
+
+def _refuse_without_way_back(back: Sequence[Link]) -> None:
+    missing = [link.channel for link in back if not capture_complete(link)]
+    if missing:
+        raise CutoverAborted(
+            "cutover",
+            f"the reverse capture of {', '.join(missing)} is not complete",
+            expected="the way back open before the way forward",
+            state="nothing was fenced or switched",
+            action="run the phase again: its first step installs it",
+        )
+
+
+def _refuse_late(started: float, budget_s: float, what: str, left: int = 0) -> None:
+    elapsed = time.time() - started
+    if elapsed > budget_s or left:
+        raise CutoverAborted(
+            "cutover",
+            f"{what} took the write pause to {elapsed:.2f} s" + (f" with {left} keys left" if left else ""),
+            expected=f"at most {budget_s:.2f} s (max_write_pause)",
+            state="the state before the cutover is restored",
+            action="run it again when fewer writes arrive, or change max_write_pause in the plan",
+        )

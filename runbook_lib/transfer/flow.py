@@ -37,6 +37,7 @@ class Flow:
         where: Condition at the reader.
         feeds: Tables at the reader whose changes concern this flow.
         mapped: False when the rows are the same columns on both sides, untouched.
+        promised: Columns that the mapping promises at the writer, those that it lacks too (forward flows only).
     """
 
     table: str
@@ -48,6 +49,7 @@ class Flow:
     where: str
     feeds: tuple[Feed, ...]
     mapped: bool = False
+    promised: tuple[str, ...] = ()
 
     @property
     def reading(self) -> Selection:
@@ -113,6 +115,7 @@ def _forward_flow(mapping: TableMapping, source: Database, read: Table, target: 
         where=mapping.where,
         feeds=(Feed(mapping.source, tuple(mapping.key.get(name, name) for name in key)),),
         mapped=bool(mapping.columns),
+        promised=tuple(expressions),
     )
     return _cast(flow) if flow.mapped and source.dialect == target.dialect else flow
 

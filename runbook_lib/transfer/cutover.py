@@ -132,7 +132,7 @@ def cutover(
     _refuse_if_too_long(predicted, budget_s)
     _refuse_without_way_back(back)
     clock = _Clock()
-    fences = _tables(links, lambda link: (link.reader, [t for t in link.captured]))
+    fences = _tables(links, lambda link: (link.reader, list(link.captured)))
     opened = _tables(links, lambda link: (link.writer, [flow.table for flow in link.flows]))
     started = clock.mark("fence requested")
     try:

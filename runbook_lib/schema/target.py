@@ -1,0 +1,148 @@
+"""Make the schema that a service's tables have at the target, of the same engine as the source.
+
+The engine itself works out what depends on what: the source's tables are made at the (empty) target with everything
+that belongs to them, omitted columns are dropped there with all that hangs on them, derived tables are added, and the
+result is dumped again in two parts. The first part (tables) is made now; the second (indexes, constraints, triggers)
+is kept in the target and run after the bulk load.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from runbook_lib.databases.port import Database, Table
+from runbook_lib.errors import TransferError
+from runbook_lib.plan.model import Service, TableMapping
+from runbook_lib.transfer.flow import forward_expressions
+
+
+BEING_MADE = "-- being made"  # a kill in the middle leaves this mark, and the next attempt clears up
+
+
+def create_tables(service: Service, source: Database, target: Database) -> tuple[str, ...]:
+    """Create the service's tables at the target, without indexes and constraints; the tables created.
+
+    Idempotent: tables that this function made before are left as they are.
+
+    Raises:
+        TransferError: the target has a table of this name that was not made by this function.
+    """
+    wanted = tuple(mapping.target for mapping in service.tables)
+    script = _later_script(target, service.name)
+    if script == BEING_MADE:
+        _drop(target, _present(service, target))
+    elif script is not None and set(_present(service, target)) >= set(wanted):
+        return ()
+    if present := _present(service, target):
+        raise TransferError(
+            f"{target.name}: {', '.join(present)}",
+            "already there, and not made by this run",
+            expected="a database without the service's tables",
+            state="nothing was created",
+            action="drop them, or give the service an empty database",
+        )
+    _keep_later_script(target, service.name, BEING_MADE)
+    before, after = _shape(service, source, target)
+    target.run_script(before)
+    _keep_later_script(target, service.name, after)
+    return wanted
+
+
+def build_indexes(service: Service, target: Database) -> int:
+    """Run the part kept for after the load: indexes, constraints, triggers; how many indexes there are now.
+
+    Idempotent: a script that ran is marked in the same transaction.
+    """
+    script = _later_script(target, service.name)
+    if script:
+        mark = f"UPDATE {_table(target)} SET script = '' WHERE service = '{service.name}'"
+        target.run_script(f"{script}\n;{mark};")
+    target.analyze([mapping.target for mapping in service.tables])
+    return sum(len(table.indexes) for table in target.catalog([m.target for m in service.tables]).values())
+
+
+def drop_tables(service: Service, target: Database) -> tuple[str, ...]:
+    """Drop what `create_tables` made, and nothing when it made nothing; the tables dropped."""
+    if _later_script(target, service.name) is None:
+        return ()
+    present = _present(service, target)
+    _drop(target, present)
+    with target.engine.begin() as connection:
+        connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service.name})
+    return tuple(present)
+
+
+def _shape(service: Service, source: Database, target: Database) -> tuple[str, str]:
+    """The two scripts of the service's tables as the plan wants them (nothing of it stays at the target)."""
+    plain = [mapping for mapping in service.tables if not mapping.derived]
+    origin = source.catalog([mapping.source for mapping in service.tables])
+    before, after = source.dump_schema([mapping.source for mapping in plain])
+    try:
+        target.run_script(before)
+        target.run_script(after)
+        for mapping in plain:
+            _trim(mapping, target)
+        for mapping in service.tables:
+            if mapping.derived:
+                target.run_script(_derived(service, mapping, source, target, origin[mapping.source]))
+        return target.dump_schema([mapping.target for mapping in service.tables])
+    finally:
+        _drop(target, _present(service, target))
+
+
+def _trim(mapping: TableMapping, target: Database) -> None:
+    table = target.quote(mapping.source)
+    for column in mapping.omit:
+        target.execute(f"ALTER TABLE {table} DROP COLUMN {target.quote(column)} CASCADE")
+    if mapping.target != mapping.source:
+        target.execute(f"ALTER TABLE {table} RENAME TO {target.quote(mapping.target)}")
+
+
+def _derived(service: Service, mapping: TableMapping, source: Database, target: Database, origin: Table) -> str:
+    """A derived table: types from its expressions; its key refers to the table it was taken from, if that moves too."""
+    expressions = forward_expressions(mapping, source, origin)
+    types = source.expression_types(source.quote(mapping.source), tuple(expressions.values()))
+    key = tuple(mapping.key) or origin.key
+    lines = [f"{target.quote(c)} {kind}" for c, kind in zip(expressions, types, strict=True)]
+    names = ", ".join(target.quote(column) for column in key)
+    lines.append(f"PRIMARY KEY ({names})")
+    main = next((m for m in service.tables if not m.derived and m.source == mapping.source), None)
+    referenced = tuple(mapping.key.get(column, column) for column in key)
+    if main and set(referenced) == set(origin.key):
+        columns = ", ".join(target.quote(column) for column in referenced)
+        lines.append(f"FOREIGN KEY ({names}) REFERENCES {target.quote(main.target)} ({columns}) ON DELETE CASCADE")
+    return f"CREATE TABLE {target.quote(mapping.target)} ({', '.join(lines)})"
+
+
+def _present(service: Service, target: Database) -> list[str]:
+    """The service's tables that are there, under the source's or their own names."""
+    names = dict.fromkeys(name for m in service.tables for name in (m.target, *(() if m.derived else (m.source,))))
+    catalog = target.catalog()
+    return [name for name in names if name in catalog]
+
+
+def _drop(target: Database, tables: list[str]) -> None:
+    if tables:
+        target.execute(*(f"DROP TABLE {target.quote(table)} CASCADE" for table in tables))
+
+
+def _table(target: Database) -> str:
+    return target.own_table("later")
+
+
+def _keep_later_script(target: Database, service: str, script: str) -> None:
+    target.execute(
+        f"CREATE TABLE IF NOT EXISTS {_table(target)} (service VARCHAR(100) PRIMARY KEY, script TEXT NOT NULL)"
+    )
+    with target.engine.begin() as connection:
+        connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service})
+        connection.execute(text(f"INSERT INTO {_table(target)} VALUES (:s, :t)"), {"s": service, "t": script})
+
+
+def _later_script(target: Database, service: str) -> str | None:
+    """The part still to be run ("" when it ran), or None when the tables were never made here."""
+    target.execute(
+        f"CREATE TABLE IF NOT EXISTS {_table(target)} (service VARCHAR(100) PRIMARY KEY, script TEXT NOT NULL)"
+    )
+    found = target.rows(f"SELECT script FROM {_table(target)} WHERE service = :s", {"s": service})
+    return found[0][0] if found else None

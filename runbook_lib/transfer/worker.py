@@ -1,0 +1,136 @@
+"""The sync process: drains the links of a run until it is asked to stop, and says every second how far behind it is.
+
+It runs beside the notebooks, because reads that were switched need a target that keeps up between two phases too.
+An advisory lock on each reader is the truth about whether a sync is running: it dies with the process. Killed anywhere,
+nothing is lost: the log rows are still there, and the next start goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from runbook_lib.errors import StepFailed, TransferError
+from runbook_lib.journal import Journal
+from runbook_lib.transfer.capture import pending
+from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.sync import drain_once, must_wait
+
+STOP = "sync_stop"
+IDLE_S = 0.02  # how long to wait when nothing is pending; also the floor of the lag
+START_WITHIN_S = 20.0
+
+
+def sync_forever(links: Sequence[Link], journal: Journal, run_id: str, direction: str, *, batch_keys: int) -> int:
+    """Drain the links until a stop is asked for (signal, journal, or the watched parent gone); the keys applied.
+
+    Raises:
+        TransferError: another sync holds a link.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    applied, told, since = 0, time.monotonic(), len(journal.entries(run_id, kind="note"))
+    with ExitStack() as locks:
+        for link in links:
+            _hold(locks, link)
+        journal.append(run_id, "note", step="sync_started", payload={"direction": direction, "pid": os.getpid()})
+        waiting = {link.channel: must_wait(link) for link in links}
+        while not stop.is_set():
+            keys = sum(drain_once(ln, batch_keys=batch_keys, waiting=waiting[ln.channel]).keys for ln in links)
+            applied += keys
+            if time.monotonic() - told >= 1.0:
+                told = time.monotonic()
+                _tell(links, journal, run_id, direction, applied)
+                if _asked_to_stop(journal, run_id, direction, since) or _orphaned():
+                    break
+            if not keys:
+                stop.wait(IDLE_S)
+        journal.append(run_id, "note", step="sync_ended", payload={"direction": direction, "applied": applied})
+    return applied
+
+
+def start_sync(links: Sequence[Link], command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
+    """Start the sync as a process of its own, and wait until it holds its links; its process id.
+
+    Args:
+        command: What starts it; its output goes to `log`.
+    Raises:
+        StepFailed: it ended, or did not take its links in time; the log's last line is in the message.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True, env=environment
+        )
+    deadline = time.monotonic() + START_WITHIN_S
+    while not running(links):
+        if process.poll() is not None or time.monotonic() > deadline:
+            last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
+            raise StepFailed("sync", f"did not start: {last}", state="capture goes on", action=f"read {log}")
+        time.sleep(0.05)
+    return process.pid
+
+
+def stop_sync(links: Sequence[Link], journal: Journal, run_id: str, direction: str, *, within_s: float = 30.0) -> None:
+    """Ask the sync of this direction to stop and wait until it has let go of its links. Idempotent."""
+    if not running(links):
+        return
+    journal.append(run_id, "note", step=STOP, payload={"direction": direction})
+    deadline = time.monotonic() + within_s
+    while running(links):
+        if time.monotonic() > deadline:
+            raise StepFailed("sync", f"did not stop within {within_s:.0f} s", action="end its process and run again")
+        time.sleep(0.02)
+
+
+def running(links: Sequence[Link]) -> bool:
+    """Whether a sync holds any of these links now."""
+    for link in links:
+        with link.reader.advisory_lock(_lock(link)) as granted:
+            if not granted:
+                return True
+    return False
+
+
+def this_command() -> list[str]:
+    """How to start the command line with this very Python."""
+    return [sys.executable, "-m", "runbook_lib.cli"]
+
+
+def _hold(locks: ExitStack, link: Link) -> None:
+    for _ in range(50):  # a `running()` elsewhere holds it for a moment
+        if locks.enter_context(link.reader.advisory_lock(_lock(link))):
+            return
+        time.sleep(0.05)
+    raise TransferError(f"sync {link.channel}", "another one is running", state="it goes on", action="stop it first")
+
+
+def _lock(link: Link) -> str:
+    return f"runbook sync {link.channel}"
+
+
+def _tell(links: Sequence[Link], journal: Journal, run_id: str, direction: str, applied: int) -> None:
+    lag = pending(links)
+    labels = {"direction": direction}
+    journal.sample(run_id, "lag_keys", lag.keys, **labels)
+    journal.sample(run_id, "lag_s", lag.oldest_s, **labels)
+    journal.sample(run_id, "applied_keys", applied, **labels)
+
+
+def _asked_to_stop(journal: Journal, run_id: str, direction: str, since: int) -> bool:
+    notes = journal.entries(run_id, kind="note")[since:]
+    return any(note.step == STOP and note.payload.get("direction") == direction for note in notes)
+
+
+def _orphaned() -> bool:
+    """Whether the process that this sync must not outlive (the demo) has gone."""
+    parent = os.environ.get("RUNBOOK_PARENT_PID", "")
+    return bool(parent) and not Path(f"/proc/{parent}").exists()

@@ -133,7 +133,7 @@ class PerformanceGoal:
     """The tolerated degradation (share, 0.10 = 10 %) and the workload file it is measured with."""
 
     tolerance: float = 0.10
-    workload: str = ""
+    workload: str = ""  # relative to the parameter folder
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,7 @@ class Plan:
     success_criteria: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()
     types: Mapping[str, Any] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)  # top-level key to its line, for messages
     path: str = ""
     digest: str = ""
 

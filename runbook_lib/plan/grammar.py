@@ -1,0 +1,90 @@
+"""The words of a plan: every key, phase, step, check and trigger that may be written, and how people spell them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+STRATEGIES = ("dual_write", "blue_green", "rolling", "move")
+
+TOP = (
+    "migration",
+    "strategy",
+    "source",
+    "services",
+    "phases",
+    "validation",
+    "performance",
+    "rollback_triggers",
+    "checklist",
+    "success_criteria",
+    "notify",
+    "types",
+)
+TOP_ALIASES = {"migration_strategy": "strategy"}
+
+SERVICE = ("database", "apis", "tables")
+SERVICE_ALIASES = {"data": "tables", "api": "apis"}
+TABLE = ("from", "key", "columns", "reverse", "except", "where")
+TABLE_ALIASES = {"omit": "except"}
+
+_FIVE = ("preparation", "gradual_extraction", "data_migration", "cutover", "cleanup")
+PHASES = {
+    "dual_write": _FIVE,
+    "move": _FIVE,
+    "blue_green": ("prepare", "validate", "switch", "cleanup"),
+    "rolling": ("prepare", "upgrade", "cleanup"),
+}
+PHASE_COMMON = ("duration", "tasks", "steps")
+PHASE_OWN = {
+    "gradual_extraction": ("traffic", "watch", "services"),
+    "data_migration": ("strategy",),
+    "cutover": ("window", "max_write_pause", "watch"),
+    "switch": ("window", "max_write_pause", "watch", "traffic"),
+    "upgrade": ("watch",),
+    "cleanup": ("after", "archive"),
+}
+PHASE_ALIASES = {"delay": "after", "stability_period": "after"}
+ARCHIVES = ("parquet", "csv")
+
+CHECKS = ("row_counts", "schemas", "indexes", "constraints", "data_sample", "checksums")
+TOLERANCE = ("check", "service", "table", "column", "name", "kind", "because")
+
+TRIGGERS = ("error_rate", "response_time", "data_inconsistency", "critical_feature_failure")
+
+# A step's name, and words that a sentence about it has: every group must be met by one of its alternatives.
+STEP_PHRASES: dict[str, tuple[str, ...]] = {
+    "create_target_schemas": (r"creat\w*|set ?up", r"schemas?", r"targets?|new|services?"),
+    "enable_writes_to_both": (r"enable|start|turn on", r"writ\w+", r"both|dual"),
+    "copy_history": (r"migrat\w*|cop(y|ies)|mov\w+|load|back-?fill", r"histor\w*|existing|bulk"),
+    "verify": (r"verif\w*|check|validat\w*|compar\w*", r"consisten\w*|integrity|data"),
+    "switch_reads": (r"switch|move|route|direct", r"reads?"),
+    "disable_writes_to_source": (r"disable|stop|turn off", r"writ\w+", r"old|source|legacy|monolith"),
+    "final_sync": (r"final|last", r"sync\w*"),
+    "switch_traffic": (r"updat\w*|switch|change|point", r"dns|load[ -]?balancers?|router?|traffic|prox(y|ies)"),
+    "smoke_test": (r"smoke",),
+    "watch_error_rate": (r"monitor|watch|observe", r"errors?( rates?)?"),
+    "archive_source": (r"archiv\w+", r"data|source|tables?"),
+    "decommission_source": (r"decommission|retire|shut ?down", r"system|source|monolith|environment|blue"),
+}
+
+
+def library_steps() -> tuple[str, ...]:
+    """Names that `step:` may have: the ones above, and every module in `runbook_lib/steps`."""
+    folder = Path(__file__).parent.parent / "steps"
+    modules = (path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    return tuple(sorted({*STEP_PHRASES, *modules}))
+
+
+def step_of(sentence: str) -> str:
+    """The library's step that a sentence is about; empty when it is about none."""
+    text = sentence.lower()
+    for name, groups in STEP_PHRASES.items():
+        if all(re.search(rf"\b(?:{group})\b", text) for group in groups):
+            return name
+    return ""
+
+
+def snake(text: str) -> str:
+    """A name as an identifier: "Response time" is response_time, "2_gradual-extraction" gradual_extraction."""
+    return re.sub(r"[\s-]+", "_", re.sub(r"^\d+[._\s-]*", "", text.strip())).lower()

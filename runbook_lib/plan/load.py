@@ -1,0 +1,129 @@
+"""Read a plan from YAML: every mistake is one line that names file, line and the nearest known word."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from runbook_lib.errors import PlanError
+from runbook_lib.plan import grammar
+from runbook_lib.plan.crosscheck import check_plan
+from runbook_lib.plan.model import PerformanceGoal, Plan, Service
+from runbook_lib.plan.nodes import Value, nearest, read_file
+from runbook_lib.plan.phases import read_phases
+from runbook_lib.plan.sections import CHECKLIST, read_checklist, read_performance, read_tolerances, read_triggers
+from runbook_lib.plan.services import read_services
+
+# How and where something is written does not change what is approved.
+_NOT_CONTENT = {"line", "lines", "path", "digest"}
+
+
+def load_plan(path: Path | str) -> Plan:
+    """Read and check a plan.
+
+    Args:
+        path: The YAML file.
+    Returns:
+        Plan: with its digest; the same content in another spelling has the same digest.
+    Raises:
+        PlanError: the first mistake, as `file:line: what`; expected …. Next: ….
+    """
+    document = read_file(Path(path), "plan")
+    fields = document.fields("the plan", grammar.TOP, grammar.TOP_ALIASES)
+    strategy = _strategy(fields)
+    phases, within = read_phases(fields["phases"], strategy) if "phases" in fields else ((), ())
+    services = (*(read_services(fields["services"]) if "services" in fields else ()), *within)
+    plan = Plan(
+        migration=_title(document, fields),
+        strategy=strategy,
+        source=fields["source"].text("source") if "source" in fields else "source",
+        services=services,
+        phases=phases,
+        tolerances=read_tolerances(fields["validation"]) if "validation" in fields else (),
+        performance=read_performance(fields["performance"]) if "performance" in fields else PerformanceGoal(),
+        triggers=read_triggers(fields["rollback_triggers"]) if "rollback_triggers" in fields else (),
+        checklist=read_checklist(fields["checklist"]) if "checklist" in fields else CHECKLIST,
+        success_criteria=_texts(fields, "success_criteria"),
+        notify=_texts(fields, "notify"),
+        types=_types(fields),
+        lines={name: value.line for name, value in fields.items()},
+        path=document.file,
+    )
+    _require_content(document, plan)
+    check_plan(plan)
+    return replace(plan, digest=digest_of(plan))
+
+
+def digest_of(plan: Plan) -> str:
+    """SHA-256 over the canonical JSON of what the plan says; comments, key order and spelling do not count."""
+    content = _content(asdict(plan))
+    for key in ("services", "checklist"):
+        content[key] = sorted(content[key], key=lambda item: str(item["name"]))
+    for trigger in content["triggers"]:
+        del trigger["text"]
+    for phase in content["phases"]:
+        if phase["window"]:
+            del phase["window"]["text"]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _content(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _content(item) for key, item in value.items() if key not in _NOT_CONTENT}
+    return [_content(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _title(document: Value, fields: dict[str, Value]) -> str:
+    if "migration" not in fields:
+        raise document.error("the plan has no title", action="add `migration: What is moved where`")
+    return fields["migration"].text("migration")
+
+
+def _strategy(fields: dict[str, Value]) -> str:
+    """The strategy of the plan; plans in the wild name it in the phase `data_migration`."""
+    written = [fields["strategy"]] if "strategy" in fields else []
+    if "phases" in fields:
+        written += _strategies_within(fields["phases"])
+    found = {_known_strategy(value): value for value in written}
+    if len(found) > 1:
+        raise written[-1].error(f"strategy is {' and '.join(found)}", action="keep one of them")
+    return next(iter(found), "dual_write")
+
+
+def _strategies_within(phases: Value) -> list[Value]:
+    inner = [entry.value for entry in phases.entries("phases") if entry.value.is_mapping]
+    return [entry.value for value in inner for entry in value.entries("phase") if entry.name == "strategy"]
+
+
+def _known_strategy(value: Value) -> str:
+    text = grammar.snake(value.text("strategy"))
+    if text not in grammar.STRATEGIES:
+        expected = "one of " + ", ".join(grammar.STRATEGIES)
+        raise value.error(f"unknown strategy `{text}`", expected=expected, action=nearest(text, grammar.STRATEGIES))
+    return text
+
+
+def _texts(fields: dict[str, Value], name: str) -> tuple[str, ...]:
+    return tuple(item.text(name) for item in fields[name].items(name)) if name in fields else ()
+
+
+def _types(fields: dict[str, Value]) -> dict[str, str]:
+    if "types" not in fields:
+        return {}
+    return {entry.name: entry.value.text(f"type of {entry.name}") for entry in fields["types"].entries("types")}
+
+
+def _require_content(document: Value, plan: Plan) -> None:
+    if not plan.phases:
+        raise document.error("the plan has no phases", action="add `phases:`")
+    needs_tables: tuple[Service, ...] = plan.services if plan.strategy in ("dual_write", "move") else ()
+    if plan.strategy in ("dual_write", "move") and not plan.services:
+        raise document.error("the plan moves nothing", action="add `services:` with their tables")
+    for service in needs_tables:
+        if not service.tables:
+            raise PlanError(f"{document.file}:{service.line}", f"{service.name} has no tables", action="add `tables:`")

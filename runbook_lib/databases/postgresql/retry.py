@@ -1,0 +1,99 @@
+"""Take locks without queueing the users behind us: short waits, jittered retries, the blocker named at the end."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import psycopg
+from psycopg import errors as pg
+
+from runbook_lib.databases.postgresql import connection
+from runbook_lib.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.postgresql import PostgreSQL
+
+Result = TypeVar("Result")
+
+TRANSIENT = (pg.LockNotAvailable, pg.DeadlockDetected, pg.SerializationFailure)
+
+_BLOCKERS = """
+SELECT pid, coalesce(usename, ''), extract(epoch FROM clock_timestamp() - xact_start)::int, coalesce(query, '')
+FROM pg_catalog.pg_stat_activity WHERE pid = ANY (pg_catalog.pg_blocking_pids(%s))
+"""
+
+
+def in_transaction(db: PostgreSQL, work: Callable[[psycopg.Connection], Result], *, doing: str = "") -> Result:
+    """Do work in one transaction with the short lock timeout; again, after a jittered pause, when a lock is refused.
+
+    Args:
+        work: Gets the connection, inside the transaction; runs once an attempt.
+        doing: What messages say was being done.
+    Raises:
+        DatabaseError: a statement failed, or locks were not granted within `db.lock_wait_s` seconds; nothing is left.
+    """
+    deadline = time.monotonic() + db.lock_wait_s
+    pause_s, attempt, blockers = 0.05, 0, ""
+    while True:
+        attempt += 1
+        try:
+            with db.raw() as driver, _Watch(db, driver.info.backend_pid if attempt > 1 else 0) as watch:
+                driver.execute(f"SET LOCAL lock_timeout = {int(db.lock_timeout_s * 1000)}")
+                return work(driver)
+        except TRANSIENT as error:
+            blockers = watch.seen or blockers
+            if time.monotonic() + pause_s > deadline:
+                raise _refused(db, error, attempt, blockers, doing) from error
+        except psycopg.Error as error:
+            raise connection.explain(db.name, error, doing) from error
+        time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
+        pause_s = min(pause_s * 2, 2.0)
+
+
+def _refused(db: PostgreSQL, error: psycopg.Error, attempts: int, blockers: str, doing: str) -> DatabaseError:
+    what = "deadlock" if isinstance(error, pg.DeadlockDetected) else "lock not granted"
+    return DatabaseError(
+        f"database {db.name}",
+        f"{what} in {attempts} attempts over {db.lock_wait_s:g} s{f' while {doing}' if doing else ''}"
+        + (f", blocked by {blockers}" if blockers else ""),
+        state="rolled back",
+        action="end the blocking transaction, or try again at a quieter time",
+    )
+
+
+class _Watch:
+    """Sees who blocks a waiting connection: after the time-out the server no longer says.
+
+    Looks only from the second attempt on (pid 0: not at all), so that the ordinary case costs nothing.
+    """
+
+    def __init__(self, db: PostgreSQL, pid: int) -> None:
+        self.db, self.pid, self.seen = db, pid, ""
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True) if pid else None
+
+    def __enter__(self) -> _Watch:
+        if self._thread:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        if self._thread:
+            self._thread.join()
+
+    def _look(self) -> None:
+        wait_s = min(0.1, self.db.lock_timeout_s / 3)
+        while not self.seen and not self._done.wait(wait_s):
+            try:
+                with self.db.raw() as driver:
+                    found = driver.execute(_BLOCKERS, (self.pid,)).fetchall()
+            except (psycopg.Error, DatabaseError):
+                return  # only the message is poorer
+            self.seen = ", ".join(
+                f"pid {pid} ({user}, {age} s: {connection.one_line(query, 60)})" for pid, user, age, query in found
+            )

@@ -119,7 +119,7 @@ class Traffic:
             await _sleep_unless(self.stopping, 1.0)
             reads, writes = (sorted(self._latencies[kind]) for kind in ("read", "write"))
             self._latencies, failed, self._failed = {"read": [], "write": []}, self._failed, 0
-            figures = {"reads": len(reads), "writes": len(writes), "failed": failed}
+            figures: dict[str, float] = {"reads": len(reads), "writes": len(writes), "failed": failed}
             for name, times in (("read", reads), ("write", writes)):
                 for label, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
                     figures[f"{name}_{label}_ms"] = percentile(times, share)
@@ -213,7 +213,8 @@ class Own:
 
     def _new_user(self) -> Change:
         values = {
-            "email": f"new-{uuid.uuid4()}@example.test", "full_name": random.choice(_NAMES), "bio": random.choice(_NAMES),
+            "email": f"new-{uuid.uuid4()}@example.test", "full_name": random.choice(_NAMES),
+            "bio": random.choice(_NAMES),
         }  # fmt: skip
         return Change("POST", "/api/users", "user", None, {**values, "theme": "dark", "notifications": False}, values)
 

@@ -134,7 +134,7 @@ class Cluster:
         self._own(secret)
         command = [str(binaries / "initdb"), "-D", str(self.data), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]
         command += ["--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync", "--no-instructions"]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **self._identity())
+        ran = self._run(command)
         secret.unlink()
         if ran.returncode:
             raise ConfigurationError(
@@ -142,9 +142,14 @@ class Cluster:
             )
         (self.data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
 
-    def _identity(self) -> dict[str, object]:
-        user = self._user
-        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+    def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        """Run a program of PostgreSQL to its end, as the server's user."""
+        if not self._user:
+            return subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+        user, group = self._user.pw_uid, self._user.pw_gid
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd="/", user=user, group=group, extra_groups=[]
+        )
 
     def _own(self, path: Path) -> None:
         """Give a path (a directory is made first) to the server's user."""
@@ -155,17 +160,15 @@ class Cluster:
 
     def _reachable(self, binaries: Path) -> Path:
         """The binaries where the server's user may run them; copied beside the data if they are closed to him."""
-        probe = [str(binaries / "postgres"), "--version"]
-        try:
-            subprocess.run(probe, check=True, capture_output=True, cwd="/", **self._identity())
-            return binaries
-        except PermissionError:
-            package = binaries.parent.parent
-            copy = self.directory.parent / "program"
-            if not copy.exists():
-                shutil.copytree(package, copy / package.name, symlinks=True)
-                libraries = package.with_name(package.name + ".libs")  # found by the binaries' relative rpath
-                if libraries.exists():
-                    shutil.copytree(libraries, copy / libraries.name)
-            copy.chmod(0o755)
-            return copy / package.name / "pginstall/bin"
+        with contextlib.suppress(PermissionError):
+            if self._run([str(binaries / "postgres"), "--version"]).returncode == 0:
+                return binaries
+        package = binaries.parent.parent
+        copy = self.directory.parent / "program"
+        if not copy.exists():
+            shutil.copytree(package, copy / package.name, symlinks=True)
+            libraries = package.with_name(package.name + ".libs")  # found by the binaries' relative rpath
+            if libraries.exists():
+                shutil.copytree(libraries, copy / libraries.name)
+        copy.chmod(0o755)
+        return copy / package.name / "pginstall/bin"

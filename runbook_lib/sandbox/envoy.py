@@ -197,9 +197,10 @@ def _cluster(directory: Path, name: str) -> Json:
 
 
 def _listener(directory: Path, port: int) -> Json:
-    router = {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
+    filters = "type.googleapis.com/envoy.extensions.filters"
+    router = {"@type": f"{filters}.http.router.v3.Router"}
     manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": f"{filters}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "estate",
         "codec_type": "HTTP1",
         "generate_request_id": False,

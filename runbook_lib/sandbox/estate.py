@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import functools
 import json
 import logging
 import re
@@ -167,7 +168,7 @@ class Estate:
         secret = self._passwords[roles.SUPERUSER]
         for name, port in (("source", self.ports.source), ("target", self.ports.target)):
             cluster = Cluster(name, self._home / name, port, secret)
-            self._undo.append(lambda cluster=cluster: cluster.stop(fast=not self.keep))
+            self._undo.append(functools.partial(cluster.stop, fast=not self.keep))
             cluster.start()
             self._register.add(cluster.pid)
         roles.prepare_targets(self.ports.target, self._passwords)

@@ -2,7 +2,7 @@
 
 | role | may | because |
 |---|---|---|
-| `app` | SELECT, INSERT, UPDATE, DELETE on tables, USAGE on sequences; also on what `migrator` makes later | it is the application; key-log triggers run with its rights |
+| `app` | use tables and sequences, also those made later | key-log triggers run with its rights |
 | `estate_owner` | owns the monolith's objects; cannot log in | ownership is lent, not copied |
 | `migrator` | member of `estate_owner` | triggers, views, LOCK, pg_dump of the monolith need ownership |
 | | owner of the three target databases, CREATEDB | makes schemas there, and scratch databases to prove a restore |

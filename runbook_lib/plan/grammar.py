@@ -70,10 +70,14 @@ STEP_PHRASES: dict[str, tuple[str, ...]] = {
 
 
 def library_steps() -> tuple[str, ...]:
-    """Names that `step:` may have: the ones above, and every module in `runbook_lib/steps`."""
+    """Names that `step:` may have: the ones above, and every module in `runbook_lib/steps` that holds a step.
+
+    The modules are looked at, not imported: steps are four layers above the plan.
+    """
     folder = Path(__file__).parent.parent / "steps"
-    modules = (path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
-    return tuple(sorted({*STEP_PHRASES, *modules}))
+    modules = {path.stem: path.stem.title().replace("_", "") for path in folder.glob("*.py")}
+    steps = {name for name, kind in modules.items() if f"class {kind}:" in (folder / f"{name}.py").read_text("utf-8")}
+    return tuple(sorted({*STEP_PHRASES, *steps}))
 
 
 def step_of(sentence: str) -> str:

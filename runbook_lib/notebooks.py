@@ -1,0 +1,313 @@
+"""Run one notebook with papermill, strictly: what papermill would only warn about, or take for success, is refused.
+
+papermill only warns about an unknown parameter, takes `sys.exit(0)` for success, and marks the killed cell of a dead
+kernel completed. So parameters are checked before anything starts, and whether a phase passed is read from the
+journal's gate, never from the notebook.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from runbook_lib import errors
+from runbook_lib.errors import ConfigurationError, EvidenceError, GateFailed
+from runbook_lib.quiet import quiet_errors
+
+if TYPE_CHECKING:
+    from runbook_lib.journal import Journal
+
+__all__ = ["Cell", "Ending", "Executed", "execute", "parameters_of", "quiet_errors"]
+
+
+class Ending(StrEnum):
+    """How a notebook ended. Only PASSED lets the next phase start."""
+
+    PASSED = "passed"
+    RAISED = "raised"  # a cell raised: the gate, a step, or a fault
+    NO_GATE = "no gate"  # every cell ran, or sys.exit came first, and the journal knows no passed gate
+    KERNEL_DIED = "kernel died"
+    TIMED_OUT = "timed out"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Given to `on_cell` when a cell has ended: its place (1-based, of `count`) and how long it took (seconds)."""
+
+    number: int
+    count: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What running a notebook led to.
+
+    Attributes:
+        overhead_s: Seconds that were spent outside the cells: start and stop of the kernel, saving.
+        error: The exception's class name, or empty.
+        text: One line: why it did not pass.
+    """
+
+    notebook: Path
+    output: Path
+    phase: str
+    ending: Ending
+    elapsed_s: float
+    overhead_s: float
+    error: str = ""
+    text: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.ending is Ending.PASSED
+
+    @property
+    def exit_status(self) -> int:
+        """0 passed; 1 it ran and the answer is no; 2 could not run."""
+        if self.passed:
+            return 0
+        kind = getattr(errors, self.error, None)
+        return int(kind.exit_status) if isinstance(kind, type) and issubclass(kind, errors.RunbookError) else 2
+
+    def raise_for_failure(self) -> None:
+        """Raise GateFailed with the one line that says why, unless the phase passed."""
+        if not self.passed:
+            raise GateFailed(self.phase, self.text, action=f"read {self.output}, then run the phase again")
+
+
+def execute(
+    notebook: Path,
+    output: Path,
+    parameters: Mapping[str, Any],
+    *,
+    journal: Journal,
+    run_id: str,
+    phase: str,
+    on_cell: Callable[[Cell], None] | None = None,
+    timeout_s: float | None = None,
+    root: Path | None = None,
+    secrets: Sequence[str] = (),
+) -> Executed:
+    """Execute a phase's notebook and say whether its gate passed. The notebook is saved after each cell.
+
+    Args:
+        notebook: The notebook as committed.
+        output: Where the executed one goes; its folder is made.
+        parameters: Values for names of the cell tagged `parameters`.
+        journal: Where the gate's record is looked up.
+        run_id: The run whose gate counts; given to the notebook too where it has such a parameter.
+        phase: The phase whose gate counts.
+        on_cell: Called after each cell.
+        timeout_s: Longest time for one cell (seconds); None waits as long as it takes.
+        root: Working directory of the kernel; the current directory when None.
+        secrets: Values that must not be among the parameters: papermill writes those down in clear text.
+    Returns:
+        Executed: a failing notebook is a result, not an exception.
+    Raises:
+        ConfigurationError: missing notebook, unknown parameter; nothing was started.
+        EvidenceError: a secret among the parameters; nothing was started.
+    """
+    known = parameters_of(notebook)
+    values = {"run_id": run_id, **parameters} if "run_id" in known else dict(parameters)
+    _require_known(notebook, known, values)
+    _require_no_secret(values, secrets)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    # Not under TMPDIR: a socket's path has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="runbook-", dir="/tmp") as folder, tempfile.TemporaryFile() as stderr:
+        clock = _Clock(on_cell, Path(folder), stderr)
+        ending, error, text = _papermill(notebook, output, values, clock, timeout_s, root or Path.cwd())
+    elapsed_s = time.monotonic() - started
+    if ending is Ending.PASSED and not _gate_passed(journal, run_id, phase):
+        ending, text = Ending.NO_GATE, "the notebook ended without a passed gate in the journal"
+    return Executed(notebook, output, phase, ending, elapsed_s, elapsed_s - clock.cells_s, error, text)
+
+
+def parameters_of(notebook: Path) -> dict[str, str]:
+    """Names and default values (source text) of the notebook's `parameters` cell.
+
+    Raises:
+        ConfigurationError: the notebook is missing, or is not a notebook.
+    """
+    papermill = _import_papermill()
+    if not notebook.is_file():
+        raise ConfigurationError(str(notebook), "no such notebook", action="runbook init, or correct the path")
+    try:
+        found = papermill.inspect_notebook(str(notebook))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:  # whatever nbformat meets in a damaged file
+        raise ConfigurationError(str(notebook), f"is not a notebook ({error})") from error
+    return {name: str(parameter["default"]) for name, parameter in found.items()}
+
+
+def _require_known(notebook: Path, known: Mapping[str, str], values: Mapping[str, Any]) -> None:
+    unknown = sorted(set(values) - set(known))
+    if not unknown:
+        return
+    near = {name: difflib.get_close_matches(name, known, 1) for name in unknown}
+    named = ", ".join(f"{name} (did you mean {match[0]}?)" if match else name for name, match in near.items())
+    raise ConfigurationError(
+        notebook.name,
+        f"has no parameter {named}",
+        expected=", ".join(known) or "none: it has no cell tagged `parameters`",
+        state="nothing was started",
+    )
+
+
+def _require_no_secret(values: Mapping[str, Any], secrets: Sequence[str]) -> None:
+    texts = {name: json.dumps(value, default=str, ensure_ascii=False) for name, value in values.items()}
+    for name, text in texts.items():
+        if any(secret and (secret in text or json.dumps(secret)[1:-1] in text) for secret in secrets):
+            raise EvidenceError(
+                f"parameter {name}",
+                "holds a secret's value, and papermill writes parameters down in clear text",
+                state="nothing was started",
+                action="pass a reference (env:NAME, file:PATH) in the inventory",
+            )
+
+
+def _gate_passed(journal: Journal, run_id: str, phase: str) -> bool:
+    gates = list(journal.entries(run_id, kind="gate", phase=phase))
+    return bool(gates) and bool(gates[-1].payload.get("passed"))
+
+
+@dataclass
+class _Clock:
+    """Counts the seconds spent in cells, and tells the caller of each. `folder` is short-lived and private."""
+
+    on_cell: Callable[[Cell], None] | None
+    folder: Path
+    stderr: IO[bytes]
+    cells_s: float = 0.0
+    begun: float = 0.0
+
+    def last_words(self) -> str:
+        """The last line that the kernel wrote to its standard error."""
+        self.stderr.seek(0)
+        lines = self.stderr.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+    def attach(self, manager: Any) -> None:
+        """Listen to papermill's notebook manager."""
+        start, complete = manager.cell_start, manager.cell_complete
+
+        def cell_start(cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
+            start(cell, cell_index, **kwargs)
+            self.begun = time.monotonic()
+
+        def cell_complete(cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
+            elapsed = time.monotonic() - self.begun
+            self.cells_s += elapsed
+            complete(cell, cell_index, **kwargs)
+            if self.on_cell:
+                self.on_cell(Cell((cell_index or 0) + 1, len(manager.nb.cells), elapsed))
+
+        manager.cell_start, manager.cell_complete = cell_start, cell_complete
+
+
+def _papermill(
+    notebook: Path, output: Path, values: Mapping[str, Any], clock: _Clock, timeout_s: float | None, root: Path
+) -> tuple[Ending, str, str]:
+    papermill = _import_papermill()
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    _register_engine()
+    try:
+        with _quiet_loggers():
+            papermill.execute_notebook(
+                str(notebook),
+                str(output),
+                parameters=dict(values),
+                engine_name="runbook",
+                progress_bar=False,
+                cwd=str(root),
+                execution_timeout=timeout_s,
+                runbook_clock=clock,
+            )
+    except PapermillExecutionError as error:
+        return Ending.RAISED, str(error.ename), f"{error.ename}: {_first_line(error.evalue)}"
+    except CellTimeoutError:
+        return Ending.TIMED_OUT, "", f"a cell took longer than {timeout_s:g} s"
+    except DeadKernelError:
+        words = clock.last_words()
+        died = f"the kernel died ({words})" if words else "the kernel died"
+        return Ending.KERNEL_DIED, "", f"{died}; run the phase again: it continues where it stopped"
+    return Ending.PASSED, "", ""
+
+
+def _first_line(text: object) -> str:
+    return (str(text).splitlines() or [""])[0]
+
+
+def _register_engine() -> None:
+    from jupyter_client.manager import AsyncKernelManager
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class Kernel(AsyncKernelManager):  # type: ignore[misc]  # Jupyter's traits are untyped
+        # Sockets in a private folder: no ports that collide when notebooks run beside each other, none on the network.
+        transport = "ipc"
+        # One ipykernel in six hangs at its exit (7.x, both transports) for half of this, 2.5 s by default. Its state
+        # is in the journal, so ending it a little early loses nothing.
+        shutdown_wait_time = 1.0
+
+    class Engine(NBClientEngine):  # type: ignore[misc]
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
+            clock: _Clock = kwargs.pop("runbook_clock")
+            clock.attach(nb_man)
+
+            class Logged(Kernel):
+                async def start_kernel(self, **options: Any) -> None:
+                    self.ip = str(clock.folder / "socket")
+                    await super().start_kernel(**{**options, "stderr": clock.stderr})
+
+            arguments = ["--HistoryManager.enabled=False"]
+            return super().execute_managed_notebook(
+                nb_man, kernel_name, kernel_manager_class=Logged, extra_arguments=arguments, **kwargs
+            )
+
+    papermill_engines.register("runbook", Engine)
+
+
+@contextlib.contextmanager
+def _quiet_loggers() -> Any:
+    """papermill and nbclient log what we report ourselves, in our own words."""
+    loggers = [logging.getLogger(name) for name in ("papermill", "traitlets")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _import_papermill() -> Any:
+    """The one place that imports papermill.
+
+    jsonschema (through nbformat) imports rfc3987_syntax, which builds a grammar for 1.5 s that only checks IRIs: no
+    notebook has one. Marked absent, jsonschema does without; the mark is taken away again for everybody else.
+    """
+    name = "rfc3987_syntax"
+    if "papermill" not in sys.modules and name not in sys.modules:
+        sys.modules[name] = None  # type: ignore[assignment]  # documented: None makes the import fail
+        try:
+            import papermill
+        finally:
+            del sys.modules[name]
+        return papermill
+    import papermill
+
+    return papermill

@@ -1,0 +1,64 @@
+"""In a notebook, an error of this library is one red box and one line, not a wall of frames.
+
+The failure stays a failure: nbclient, papermill and nbval read the `error` message that is sent as well.
+"""
+
+from __future__ import annotations
+
+import html
+from types import TracebackType
+from typing import Any
+
+from runbook_lib.errors import RunbookError
+
+_BOX = (
+    '<div style="border-left:4px solid #b3261e;background:#fdf3f2;color:#3b0d0a;padding:10px 14px;margin:4px 0;'
+    'font:14px/1.5 system-ui,sans-serif;max-width:60em"><div style="font-weight:600">{title}</div>{lines}</div>'
+)
+_LINE = '<div style="margin-top:4px"><span style="color:#8c4a45">{label}</span> {text}</div>'
+
+
+def quiet_errors() -> bool:
+    """Show every RunbookError of this kernel as a short box. Harmless outside IPython, and when called again.
+
+    Returns:
+        bool: whether there is a kernel to speak to.
+    """
+    import sys
+
+    if "IPython" not in sys.modules:  # a plain script: nothing to set up, and nothing to import for it
+        return False
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        return False
+    shell.set_custom_exc((RunbookError,), _show)
+    if shell.InteractiveTB.mode == "Verbose":  # prints every local variable, passwords among them
+        shell.InteractiveTB.set_mode("Context")
+    return True
+
+
+def error_html(error: BaseException) -> str:
+    """The box: what was seen, what was expected, the state left, the next act, the notes."""
+    kind = type(error).__name__
+    if not isinstance(error, RunbookError):
+        return _BOX.format(title=html.escape(f"{kind}: {error}"), lines="")
+    title = f"{kind}: {error.subject}: {error.observed}"
+    clauses = [("Expected", error.expected), ("State", error.state), ("Next", error.action)]
+    clauses += [("Note", note) for note in getattr(error, "__notes__", ())]
+    lines = "".join(_LINE.format(label=label, text=html.escape(text)) for label, text in clauses if text)
+    return _BOX.format(title=html.escape(title), lines=lines)
+
+
+def _show(
+    shell: Any, kind: type[BaseException], error: BaseException, _tb: TracebackType, tb_offset: int | None = None
+) -> list[str]:
+    from IPython.display import HTML, display
+
+    del tb_offset  # IPython's interface; frames are exactly what is not shown
+    # text/plain too: terminals and nbval read it, and a repr of the HTML object says nothing
+    display({"text/html": HTML(error_html(error)).data, "text/plain": str(error)}, raw=True)
+    line = [f"{kind.__name__}: {error}"]
+    shell._showtraceback(kind, error, line)
+    return line

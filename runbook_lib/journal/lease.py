@@ -1,0 +1,187 @@
+"""One operator acts on a run at a time: a lease with a heartbeat, and fencing for those who lost it.
+
+A dead holder on this host is recognised by its process and followed at once; one elsewhere when its lease expires.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, text, update
+
+from runbook_lib.errors import JournalError, LeaseHeld
+from runbook_lib.journal.tables import leases, runs
+
+Transaction = Callable[[], AbstractContextManager[Connection]]
+
+
+@dataclass(frozen=True)
+class Process:
+    """Who a process is: a pid alone may be somebody else's by now, or another container's."""
+
+    host: str
+    pid: int
+    identity: str  # pid namespace and start time; empty where the system does not tell
+
+
+def this_process() -> Process:
+    """The running process."""
+    pid = os.getpid()
+    return Process(socket.gethostname(), pid, _identity(pid))
+
+
+def _identity(pid: int) -> str:
+    """Namespace and start time of a process; empty when it is gone, a zombie, or the system has no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else f"{_namespace()}/{fields[19]}"
+
+
+def _namespace() -> str:
+    with suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink())
+    return ""
+
+
+def _alive(holder: Process) -> bool:
+    """Whether the holder may still run; when in doubt, it does."""
+    here = this_process()
+    if holder.host != here.host:
+        return True
+    if here.identity:
+        other_namespace = holder.identity.partition("/")[0] != here.identity.partition("/")[0]
+        return other_namespace or _identity(holder.pid) == holder.identity
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class Lease:
+    """The right to act on one run.
+
+    Args:
+        transaction: Opens a writing transaction of the journal.
+        run_id: The run.
+        holder: Name of the operator, for the messages to others.
+        ttl_s: Seconds until a lease without heartbeat expires.
+    """
+
+    def __init__(self, transaction: Transaction, run_id: str, holder: str, ttl_s: float = 30.0) -> None:
+        self.run_id, self.holder, self.ttl_s = run_id, holder, ttl_s
+        self.token = ""
+        self._transaction = transaction
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether we took it and have not given it back; `require` says whether it is still ours."""
+        return bool(self.token)
+
+    def acquire(self) -> None:
+        """Take the lease and keep it alive. A holder that is dead, or this very process, is followed at once.
+
+        Raises:
+            LeaseHeld: names holder, host, pid and since when.
+        """
+        if self.held:
+            return
+        token = secrets.token_hex(8)
+        with self._transaction() as connection:
+            _claim(connection, self, token)
+        self.token = token
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, args=(token, self._stop), name="runbook-lease", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Give it back. Idempotent."""
+        token, self.token = self.token, ""
+        self._stop.set()
+        if not token:
+            return
+        # suppressed: an unreachable journal must not hide what we end with; the lease expires by itself
+        with suppress(JournalError), self._transaction() as connection:
+            connection.execute(delete(leases).where(leases.c.run_id == self.run_id, leases.c.token == token))
+
+    def _beat(self, token: str, stop: threading.Event) -> None:
+        while not stop.wait(self.ttl_s / 3):
+            # suppressed: tried again at the next beat; a lost lease shows in the next append
+            with suppress(JournalError), self._transaction() as connection:
+                expires_at = database_time(connection) + self.ttl_s
+                ours = update(leases).where(leases.c.run_id == self.run_id, leases.c.token == token)
+                if not connection.execute(ours.values(expires_at=expires_at)).rowcount:
+                    return
+
+    def __enter__(self) -> Lease:
+        self.acquire()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()
+
+
+def database_time(connection: Connection) -> float:
+    """Seconds since the epoch by the clock that all holders share."""
+    if connection.dialect.name == "postgresql":
+        return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+    return time.time()
+
+
+def lock_run(connection: Connection, run_id: str) -> None:
+    """Serialise the writers of one run (on SQLite every writer waits for every other one anyway)."""
+    row = connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id).with_for_update()).first()
+    if row is None:
+        raise JournalError(run_id, "no such run in this journal", action="runbook status")
+
+
+def _claim(connection: Connection, lease: Lease, token: str) -> None:
+    lock_run(connection, lease.run_id)
+    now, here = database_time(connection), this_process()
+    row = connection.execute(select(leases).where(leases.c.run_id == lease.run_id)).mappings().first()
+    if row is not None:
+        holder = Process(row["host"], row["pid"], row["process"])
+        if holder != here and row["expires_at"] > now and _alive(holder):
+            raise _held(lease.run_id, row)
+        connection.execute(delete(leases).where(leases.c.run_id == lease.run_id))
+    values = {"holder": lease.holder, "host": here.host, "pid": here.pid, "process": here.identity, "token": token}
+    times = {"acquired_at": now, "expires_at": now + lease.ttl_s}
+    connection.execute(insert(leases).values(run_id=lease.run_id, **values, **times))
+
+
+def require(connection: Connection, run_id: str, token: str) -> None:
+    """Fencing: who slept while the lease went to somebody else must not write as if nothing had happened."""
+    row = connection.execute(select(leases).where(leases.c.run_id == run_id)).mappings().first()
+    if row is None:
+        raise LeaseHeld(
+            run_id, "the lease is no longer ours", state="nothing was recorded", action="open the run again"
+        )
+    if row["token"] != token:
+        raise _held(run_id, row)
+
+
+def _held(run_id: str, row: Any) -> LeaseHeld:
+    since = datetime.fromtimestamp(row["acquired_at"], UTC).isoformat(timespec="seconds")
+    return LeaseHeld(
+        run_id,
+        f"{row['holder']} acts on this run (host {row['host']}, process {row['pid']}, since {since})",
+        state="nothing was done",
+        action="let it end, or shut down that notebook's kernel",
+    )

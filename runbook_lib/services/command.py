@@ -1,0 +1,228 @@
+"""A service run by commands from the inventory: systemd, docker, kubectl, ssh or the demo's own alike.
+
+user_service:
+  url: http://127.0.0.1:15431
+  health: /health                              # or {path: /health, status: 200, timeout_s: 2}
+  start: "{python} -m tool start {name}"       # a line or a list; never given to a shell
+  stop: [systemctl, stop, "{name}"]
+  status: [systemctl, is-active, "{name}"]     # optional; without it: does anything answer at `url`?
+  timeout_s: 60                                # of each command, and of reaching the state after it
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import string
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from runbook_lib.errors import ConfigurationError
+from runbook_lib.masking import mask
+from runbook_lib.services.port import Health, ServiceController
+from runbook_lib.web import fetch
+
+COMMANDS = ("deploy", "start", "stop", "status", "drain", "backup", "restore", "upgrade", "rollback")
+_SETTINGS = {"url", "health", "timeout_s", *COMMANDS}
+_PLACEHOLDERS = ("python", "name", "url", "root", "version", "reference")
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """The question: GET `path`, answered with `status` within `timeout_s` (seconds)."""
+
+    path: str = "/health"
+    status: int = 200
+    timeout_s: float = 2.0
+
+
+def open_service(name: str, settings: Mapping[str, Any], root: Path) -> ServiceController:
+    """The controller of one service of the inventory.
+
+    Args:
+        name: The service's name there.
+        settings: Its entry; see the module.
+        root: The project's root: the commands' working directory.
+    Raises:
+        ConfigurationError: an unknown setting or placeholder, or no `url`.
+    """
+    subject = f"service {name}"
+    if unknown := sorted(settings.keys() - _SETTINGS):
+        raise ConfigurationError(
+            subject, f"unknown setting {unknown[0]!r}", expected=f"one of {', '.join(sorted(_SETTINGS))}"
+        )
+    if not settings.get("url"):
+        raise ConfigurationError(subject, "has no url", action="add it to the inventory")
+    commands = {what: _template(subject, what, settings[what]) for what in COMMANDS if settings.get(what)}
+    check = _health_check(subject, settings.get("health", "/health"))
+    return CommandService(
+        name, str(settings["url"]).rstrip("/"), commands, check, float(settings.get("timeout_s", 60)), root
+    )
+
+
+def _health_check(subject: str, given: str | Mapping[str, Any]) -> HealthCheck:
+    settings = {"path": given} if isinstance(given, str) else given
+    if unknown := sorted(settings.keys() - HealthCheck.__dataclass_fields__.keys()):
+        known = ", ".join(HealthCheck.__dataclass_fields__)
+        raise ConfigurationError(subject, f"health: unknown setting {unknown[0]!r}", expected=known)
+    return HealthCheck(**settings)
+
+
+def _template(subject: str, what: str, given: str | list[str]) -> tuple[str, ...]:
+    parts = tuple(shlex.split(given)) if isinstance(given, str) else tuple(map(str, given))
+    try:
+        used = {key for part in parts for _, key, _, _ in string.Formatter().parse(part) if key is not None}
+    except ValueError as error:
+        raise ConfigurationError(subject, f"{what}: {error}", action="write a literal brace twice") from error
+    if unknown := sorted(used - set(_PLACEHOLDERS)):
+        raise ConfigurationError(
+            subject, f"{what}: unknown placeholder {{{unknown[0]}}}", expected=", ".join(_PLACEHOLDERS)
+        )
+    return parts
+
+
+@dataclass  # not frozen: the port's attributes are settable
+class CommandService:
+    """See the ServiceController port; `timeout_s` bounds each command and each wait for a state (seconds)."""
+
+    name: str
+    url: str
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    check: HealthCheck = HealthCheck()
+    timeout_s: float = 60.0
+    root: Path = Path()
+
+    def deploy(self, version: str = "") -> None:
+        """Install this version (empty: the inventory's own); a running service is healthy again afterwards."""
+        was_running = self.running()
+        self.run("deploy", version=version)
+        if was_running:
+            self._wait(lambda: self.health().ok, "deploy", lambda: f"not healthy: {self.health().text}")
+
+    def start(self) -> None:
+        """Start it unless it is healthy already, and wait until it is."""
+        if not self.health().ok:
+            self.run("start")
+            self._wait(lambda: self.health().ok, "start", lambda: f"not healthy: {self.health().text}")
+
+    def stop(self) -> None:
+        """Stop it unless it is stopped already, and wait until it is."""
+        if self.running():
+            self.run("stop")
+            self._wait(lambda: not self.running(), "stop", lambda: "still running")
+
+    def running(self) -> bool:
+        """Whether it runs, healthy or not: the `status` command's exit, else whether anything answers."""
+        if "status" in self.commands:
+            return self._finished("status", {})[0] == 0
+        return self._ask() is not None
+
+    def health(self) -> Health:
+        """One question to its health address."""
+        begun = time.perf_counter()
+        answer = self._ask()
+        elapsed_ms = (time.perf_counter() - begun) * 1000
+        if answer is None:
+            return Health(False, elapsed_ms, f"no answer within {self.check.timeout_s:g} s")
+        status, text = answer
+        if status != self.check.status:
+            return Health(False, elapsed_ms, f"HTTP {status}, expected {self.check.status}: {text}")
+        if elapsed_ms > self.check.timeout_s * 1000:
+            return Health(False, elapsed_ms, f"answered after {elapsed_ms:.0f} ms")
+        return Health(True, elapsed_ms, text)
+
+    def backup(self) -> str:
+        """Run the `backup` command; the last line of its output is the reference."""
+        lines = [line.strip() for line in self.run("backup").splitlines() if line.strip()]
+        if not lines:
+            raise self._error("backup", "printed no reference", "its last line of output names the backup")
+        return lines[-1]
+
+    def restore(self, reference: str) -> None:
+        """Run the `restore` command for what `backup` returned."""
+        self.run("restore", reference=reference)
+
+    def run(self, command: str, **values: str) -> str:
+        """Run one of the inventory's commands and return its output.
+
+        Args:
+            command: `deploy`, `start`, `stop`, `status`, `drain`, `backup`, `restore`, `upgrade` or `rollback`.
+            values: `version` and `reference` for the template.
+        Raises:
+            ConfigurationError: there is no such command, it cannot be started, fails, or takes over `timeout_s`.
+        """
+        if command not in self.commands:
+            raise self._error(command, "the inventory has no such command", f"services.{self.name}.{command}")
+        status, output, complaint = self._finished(command, values)
+        if status != 0:
+            last = " | ".join(mask(complaint or output).strip().splitlines()[-3:]) or "no output"
+            raise self._error(command, f"exit status {status}: {last[-400:]}")
+        return output
+
+    def _ask(self) -> tuple[int, str] | None:
+        try:
+            response = fetch(self.url + self.check.path, timeout_s=self.check.timeout_s)
+        except ConfigurationError:
+            return None
+        return response.status, response.text(120)
+
+    def _finished(self, command: str, values: Mapping[str, str]) -> tuple[int, str, str]:
+        """Exit status, output and error output of one command."""
+        known = {"python": sys.executable, "name": self.name, "url": self.url, "root": str(self.root)}
+        filled = {"version": "", "reference": "", **known, **values}
+        arguments = [part.format_map(filled) for part in self.commands[command]]
+        # Files, not pipes: a service that the command leaves behind may keep its output open for ever.
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaint:
+            status = self._wait_for_exit(command, arguments, output, complaint)
+            return status, _text(output), _text(complaint)
+
+    def _wait_for_exit(self, command: str, arguments: list[str], output: IO[bytes], complaint: IO[bytes]) -> int:
+        try:
+            process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=complaint,
+                cwd=self.root,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise self._error(command, f"{arguments[0]}: {error.strerror}", "a program that can be started") from error
+        try:
+            return process.wait(self.timeout_s)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise self._error(command, f"not finished after {self.timeout_s:g} s; it was ended") from None
+            raise
+
+    def _wait(self, reached: Callable[[], bool], command: str, complaint: Callable[[], str]) -> None:
+        deadline = time.monotonic() + self.timeout_s
+        while not reached():
+            if time.monotonic() > deadline:
+                raise self._error(command, f"{complaint()} {self.timeout_s:g} s after the command")
+            time.sleep(_POLL_S)
+
+    def _error(self, command: str, observed: str, expected: str = "") -> ConfigurationError:
+        action = f"read its log, or run by hand: {mask(shlex.join(self.commands.get(command, ())))}"
+        return ConfigurationError(
+            f"{self.name}: {command}",
+            observed,
+            expected=expected,
+            action=action if command in self.commands else "add the command to the inventory",
+        )
+
+
+def _text(output: IO[bytes], limit: int = 100_000) -> str:
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - limit))
+    return output.read().decode(errors="replace")

@@ -1,0 +1,25 @@
+"""Charts take plain data and return matplotlib figures; they never query.
+
+In a notebook a chart stands on a cell's last line: `charts.throughput(run.samples("copy.rows"))`. A sample is any
+object or mapping with `at` (seconds since the epoch), `value`, and `labels` or further keys. Data that is missing
+gives a figure that says so.
+"""
+
+from runbook_lib.charts.graph import boundaries
+from runbook_lib.charts.grid import integrity, timeline
+from runbook_lib.charts.series import error_rate, lag, latency, pause, throughput, traffic
+from runbook_lib.charts.style import png, svg
+
+__all__ = [
+    "boundaries",
+    "error_rate",
+    "integrity",
+    "lag",
+    "latency",
+    "pause",
+    "png",
+    "svg",
+    "throughput",
+    "timeline",
+    "traffic",
+]

@@ -1,0 +1,368 @@
+"""Loading a plan: the whole grammar, the shapes in the wild, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runbook_lib.errors import PlanError
+from runbook_lib.plan.load import load_plan
+from runbook_lib.plan.model import Plan, Task, Trigger
+from runbook_lib.plan.sections import CHECKLIST, PROBES
+
+PLANS = Path(__file__).parents[2] / "parameters" / "plans"
+
+PLAN = """\
+migration: Shop to services
+strategy: dual_write
+source: shop
+services:
+  account_service:
+    database: accounts_db
+    apis: [/api/accounts/*, /api/login]
+    tables:
+      - accounts: {except: [colour, mails]}
+      - settings:
+          from: accounts
+          key: {account_id: id}
+          columns: {colour: "coalesce(colour, 'blue')", mails: mails}
+          reverse: {colour: colour, mails: mails}
+  stock_service:
+    database: stock_db
+    apis: /api/stock/*
+    tables: [articles, {shelves: {from: racks, where: "site = 'here'"}}]
+phases:
+  - preparation: {duration: 2 weeks, tasks: [Agree the borders, {step: create_target_schemas}]}
+  - gradual_extraction: {traffic: [1%, 10%, 50%, 100%], watch: 30 min}
+  - data_migration: {steps: [enable_writes_to_both, copy_history, verify, switch_reads, disable_writes_to_source]}
+  - cutover: {window: "Sunday 02:00-06:00 Europe/Berlin", max_write_pause: 500 ms, watch: 10 min}
+  - cleanup: {after: 30 days, archive: parquet}
+validation:
+  tolerate: [{check: schemas, table: accounts, column: flag, kind: missing_on_target, because: dropped by design}]
+performance: {tolerance: 10%, workload: plans/workload.yaml}
+rollback_triggers: [error_rate > 1%, response_time > 2x baseline, data_inconsistency, critical_feature_failure]
+checklist: {stakeholders_notified: the two teams}
+success_criteria: [Nothing is lost]
+notify: [team]
+"""
+
+# The same shape as the plans that people write for people: numbered phases, words, services inside a phase.
+WILD = """\
+migration: Old shop into services
+
+phases:
+  1_preparation:
+    duration: 3 weeks
+    tasks:
+      - Draw the borders of the services
+      - Order the machines
+
+  2_gradual_extraction:
+    duration: 2 months and more
+    services:
+      - account_service:
+          data: accounts, logins
+          apis: /api/accounts/*, /api/login/*
+      - stock_service:
+          data: articles
+          apis: /api/stock/*
+
+  3_data_migration:
+    strategy: dual_write
+    steps:
+      - Turn on writing to both databases
+      - Copy the existing rows
+      - Compare the data
+      - Route reads to the new services
+      - Stop writes to the legacy database
+
+  4_cutover:
+    window: Saturday 10pm-2am
+    steps:
+      - Last sync of the data
+      - Point the load balancer to the services
+      - Smoke tests
+      - Watch the error rates
+      - Tell the call centre
+
+  5_cleanup:
+    delay: 30 days
+    tasks:
+      - Switch the old machine off
+
+rollback_triggers:
+  - Error rate > 0.5%
+  - Response time > 3x baseline
+  - Data inconsistency detected
+  - Critical feature failure
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "plan.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def load(tmp_path: Path, text: str) -> Plan:
+    return load_plan(write(tmp_path, text))
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    with pytest.raises(PlanError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert caught.value.exit_status == 2
+    return message.removeprefix(str(tmp_path) + "/")
+
+
+def test_the_whole_grammar_is_loaded(tmp_path: Path) -> None:
+    plan = load(tmp_path, PLAN)
+    accounts, settings = plan.service("account_service").tables
+    assert (plan.migration, plan.strategy, plan.source) == ("Shop to services", "dual_write", "shop")
+    assert accounts.omit == ("colour", "mails")
+    assert not accounts.derived
+    assert settings.derived
+    assert settings.source == "accounts"
+    assert settings.key == {"account_id": "id"}
+    assert settings.columns["colour"] == "coalesce(colour, 'blue')"
+    shelves = plan.service("stock_service").tables[1]
+    assert (shelves.target, shelves.source, shelves.where) == ("shelves", "racks", "site = 'here'")
+    assert plan.service("stock_service").apis == ("/api/stock/*",)
+    assert plan.phase("preparation").duration_s == 14 * 86400
+    assert plan.phase("preparation").tasks[1].step == "create_target_schemas"
+    assert plan.phase("gradual_extraction").traffic == (1, 10, 50, 100)
+    cutover = plan.phase("cutover")
+    assert (cutover.max_write_pause_s, cutover.watch_s) == (0.5, 600.0)
+    assert cutover.window
+    assert (cutover.window.days, cutover.window.start, cutover.window.timezone) == ((6,), "02:00", "Europe/Berlin")
+    assert (plan.phase("cleanup").after_s, plan.phase("cleanup").archive) == (30 * 86400, "parquet")
+    assert plan.tolerances[0].because == "dropped by design"
+    assert (plan.performance.tolerance, plan.performance.workload) == (0.10, "plans/workload.yaml")
+    assert plan.triggers[0] == Trigger("error_rate", 0.01, text="error_rate > 1%", line=plan.triggers[0].line)
+    assert plan.triggers[1].relative_to_baseline
+    assert plan.triggers[1].threshold == 2.0
+    assert plan.notify == ("team",)
+    assert len(plan.digest) == 64
+
+
+def test_the_demo_s_plan_loads() -> None:
+    plan = load_plan(PLANS / "monolith_to_microservices.yaml")
+    assert [service.name for service in plan.services] == ["user_service", "order_service", "payment_service"]
+    assert [phase.name for phase in plan.phases][-1] == "cleanup"
+    assert {trigger.metric for trigger in plan.triggers} >= {"error_rate", "data_inconsistency"}
+
+
+def test_a_plan_in_the_shape_of_the_wild_loads(tmp_path: Path) -> None:
+    plan = load(tmp_path, WILD.replace("2 months and more", "8 weeks"))
+    assert [phase.name for phase in plan.phases] == [
+        "preparation",
+        "gradual_extraction",
+        "data_migration",
+        "cutover",
+        "cleanup",
+    ]
+    assert [(s.name, [t.target for t in s.tables]) for s in plan.services] == [
+        ("account_service", ["accounts", "logins"]),
+        ("stock_service", ["articles"]),
+    ]
+    assert plan.services[0].apis == ("/api/accounts/*", "/api/login/*")
+    assert plan.phase("data_migration").steps == (
+        "enable_writes_to_both",
+        "copy_history",
+        "verify",
+        "switch_reads",
+        "disable_writes_to_source",
+    )
+    assert plan.phase("cutover").steps == ("final_sync", "switch_traffic", "smoke_test", "watch_error_rate")
+    assert plan.phase("cutover").tasks == (Task("Tell the call centre", line=36),)
+    window = plan.phase("cutover").window
+    assert window
+    assert (window.days, window.start, window.end, window.timezone) == ((5,), "22:00", "02:00", "UTC")
+    assert plan.phase("cleanup").after_s == 30 * 86400
+    assert [(t.metric, t.threshold) for t in plan.triggers] == [
+        ("error_rate", 0.005),
+        ("response_time", 3.0),
+        ("data_inconsistency", 0.0),
+        ("critical_feature_failure", 0.0),
+    ]
+
+
+def test_phases_of_sentences_only_load_for_blue_green(tmp_path: Path) -> None:
+    text = """\
+migration: New version beside the old one
+migration_strategy: blue_green
+phases:
+  - prepare: [Put the new version on green, Run the smoke tests on green]
+  - switch: [Point the load balancer to green]
+  - cleanup: [Take blue down later]
+"""
+    plan = load(tmp_path, text)
+    assert plan.strategy == "blue_green"
+    assert plan.phase("prepare").steps == ("smoke_test",)
+    assert plan.phase("prepare").tasks[0].text == "Put the new version on green"
+    assert plan.phase("switch").steps == ("switch_traffic",)
+
+
+def test_the_ten_checklist_items_are_there_unless_the_plan_says_otherwise(tmp_path: Path) -> None:
+    plan = load(tmp_path, PLAN)
+    assert len(CHECKLIST) == len(set(PROBES)) == 10
+    assert [item.name for item in plan.checklist] == [item.name for item in CHECKLIST]
+    assert {item.name: item.note for item in plan.checklist}["stakeholders_notified"] == "the two teams"
+    own = "checklist: {tested_in_staging: {probe: signoff}, lawyers_agree: {title: The lawyers agree}}"
+    items = {item.name: item for item in load(tmp_path, PLAN.replace("checklist:", "#") + own + "\n").checklist}
+    assert items["tested_in_staging"].probe == ""
+    assert items["lawyers_agree"].title == "The lawyers agree"
+
+
+def test_comments_order_and_spelling_do_not_change_the_digest(tmp_path: Path) -> None:
+    first = load(tmp_path, PLAN).digest
+    lines = PLAN.splitlines()
+    moved = "# a comment\n" + "\n".join([*lines[1:], lines[0]]) + "\n"
+    assert load(tmp_path, moved).digest == first
+    other = PLAN.replace("500 ms", "0.5s").replace("/api/stock/*", "[/api/stock/*]").replace("- cleanup", "- 5_cleanup")
+    other = other.replace("after: 30 days", "delay: 720 h")
+    other = other.replace("error_rate > 1%", "Error rate > 1%").replace("02:00-06:00", "2am-6am")
+    assert load(tmp_path, other).digest == first
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        ("500 ms", "501 ms"),
+        ("except: [colour, mails]", "except: [colour]"),
+        ("coalesce(colour, 'blue')", "coalesce(colour, 'red')"),
+        ("Sunday", "Saturday"),
+        ("> 1%", "> 2%"),
+        ("the two teams", "the three teams"),
+        ("Nothing is lost", "Little is lost"),
+        ("because: dropped by design", "because: forgotten"),
+    ],
+)
+def test_another_content_has_another_digest(tmp_path: Path, was: str, becomes: str) -> None:
+    assert was in PLAN
+    assert load(tmp_path, PLAN.replace(was, becomes)).digest != load(tmp_path, PLAN).digest
+
+
+MISTAKES = [
+    # what is written, what instead, what the message starts with, what it also says
+    ("tables: [articles", "tabels: [articles", "plan.yaml:18: unknown key `tabels` in service stock_service", "tables"),
+    ("rollback_triggers:", "rolback_triggers:", "plan.yaml:28: unknown key `rolback_triggers`", "`rollback_triggers`"),
+    ("source: shop", "source: shop\nsource: other", "plan.yaml:4: `source` is written twice (first in line 3)", ""),
+    ("strategy: dual_write", "strategy: dual_wirte", "plan.yaml:2: unknown strategy `dual_wirte`", "`dual_write`"),
+    ("- cutover:", "- cut_over:", "plan.yaml:23: unknown phase `cut_over`", "write `cutover`"),
+    ("- cleanup: {after", "- cleanup: {traffic: [100%], after", "plan.yaml:24: `traffic` in phase cleanup", "gradual_"),
+    ("duration: 2 weeks", "duration: 2 wekks", "plan.yaml:20: duration is `2 wekks`", "10 min"),
+    ("max_write_pause: 500 ms", "max_write_pause: 500", "plan.yaml:23: max_write_pause is `500`", "unit"),
+    ("[1%, 10%, 50%, 100%]", "[10%, 1%, 100%]", "plan.yaml:21: traffic goes from 10% to 1%", "rise"),
+    ("[1%, 10%, 50%, 100%]", "[1%, 10%]", "plan.yaml:21: traffic ends at 10%", "100%"),
+    ("[1%, 10%, 50%, 100%]", "[0%, 100%]", "plan.yaml:21: traffic has `0%`", ""),
+    ("Europe/Berlin", "Europe/Berln", "plan.yaml:23: window has the time zone `Europe/Berln`", "`Europe/Berlin`"),
+    ("Sunday 02:00", "Sonday 02:00", "plan.yaml:23: window has the day `sonday`", "`sunday`"),
+    ("02:00-06:00", "02:00-26:00", "plan.yaml:23: window has the time `26:00`", "Sunday 02:00-06:00"),
+    ("02:00-06:00", "in the night", "plan.yaml:23: window is `Sunday in the night Europe/Berlin`", ""),
+    ("archive: parquet", "archive: zip", "plan.yaml:24: archive is `zip`", "parquet or csv"),
+    ("copy_history", "copy_hystory", "plan.yaml:22: unknown step `copy_hystory`", "write `copy_history`"),
+    ("{step: create_target_schemas}", "{step: make_schema}", "plan.yaml:20: unknown step `make_schema`", "one of"),
+    ("check: schemas", "check: schema", "plan.yaml:26: unknown check `schema`", "write `schemas`"),
+    (", because: dropped by design", "", "plan.yaml:26: a tolerated difference without `because`", "because"),
+    (
+        "table: accounts, column",
+        "table: acounts, column",
+        "plan.yaml:26: a tolerated difference names the unknown",
+        "`accounts`",
+    ),
+    ("error_rate > 1%", "eror_rate > 1%", "plan.yaml:28: unknown trigger `eror_rate`", "write `error_rate`"),
+    ("error_rate > 1%", "error_rate > 2x baseline", "plan.yaml:28: trigger is `error_rate > 2x baseline`", "> 1%"),
+    ("data_inconsistency", "error_rate > 3%", "plan.yaml:28: trigger `error_rate` is written twice", ""),
+    ("tolerance: 10%", "tolerance: 10", "plan.yaml:27: tolerance is `10`", "10%"),
+    (
+        "stakeholders_notified",
+        "stakeholder_notified",
+        "plan.yaml:29: unknown checklist item",
+        "`stakeholders_notified`",
+    ),
+    ("key: {account_id: id}", "", "plan.yaml:10: table settings has `columns` but no `key`", "key"),
+    ("{account_id: id}", "{colour: id}", "plan.yaml:13: `colour` is in `key` and in `columns`", "key"),
+    ("reverse: {colour: colour,", "reverse: {id: colour,", "plan.yaml:14: `reverse` writes `id`, which is the key", ""),
+    ("{account_id: id}", "[id]", "plan.yaml:12: `key` is not a mapping", "key:"),
+    ("database: stock_db", "database: shop", "plan.yaml:16: stock_service has the source `shop`", "another database"),
+    ("apis: /api/stock/*", "apis: /api/login", "plan.yaml:16: /api/login belongs to account_service and stock", ""),
+    ("apis: /api/stock/*", "apis: api/stock", "plan.yaml:17: api `api/stock`", "/api/users/*"),
+    ("[articles,", "[articles, articles,", "plan.yaml:18: `articles` is written twice", ""),
+    (
+        "[articles,",
+        "[accounts,",
+        "plan.yaml:18: account_service.accounts and stock_service.accounts both write",
+        "keep",
+    ),
+    (
+        "      - accounts: {except: [colour, mails]}\n",
+        "",
+        "plan.yaml:9: settings gives back columns of accounts",
+        "add",
+    ),
+    ("stock_service:", "stock service!:", "plan.yaml:15: service name `stock service!`", "letters"),
+    ("[articles,", f"[{'a' * 64},", "plan.yaml:18: name `aaaaaaaaaaaaaaaaaaaa…` has more than 63 bytes", ""),
+    ("migration: Shop to services", "", "plan.yaml:2: the plan has no title", "migration:"),
+    ("migration: Shop to services", "migration:", "plan.yaml:1: migration is empty", "a text"),
+    ("source: shop", "source: [shop]", "plan.yaml:3: source is a list", "a text"),
+    ("source: shop", "source: !!python/name:os.system x", "plan.yaml:3: tag", "plain YAML"),
+    ("notify: [team]", "notify: [team", "plan.yaml:32: not YAML", ""),
+    ("notify: [team]", "notify: team", "plan.yaml:31: notify is `team`", "a list"),
+    ("notify: [team]", "notify: &a [*a]", "plan.yaml:31: a value contains itself", ""),
+]
+
+
+@pytest.mark.parametrize(("was", "becomes", "starts", "says"), MISTAKES, ids=[m[1][:40] or m[0] for m in MISTAKES])
+def test_a_mistake_is_one_line_with_file_line_and_advice(
+    tmp_path: Path, was: str, becomes: str, starts: str, says: str
+) -> None:
+    assert was in PLAN
+    message = refusal(tmp_path, PLAN.replace(was, becomes, 1))
+    assert message.startswith(starts)
+    assert says in message
+
+
+def test_two_spellings_of_one_key_are_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path, PLAN.replace("after: 30 days", "after: 30 days, delay: 1 day"))
+    assert "`delay` and `after` mean the same" in message
+
+
+def test_a_phase_twice_in_two_spellings_is_refused(tmp_path: Path) -> None:
+    message = refusal(
+        tmp_path,
+        PLAN.replace("- gradual_extraction:", "- 1_preparation:").replace(
+            "traffic: [1%, 10%, 50%, 100%], watch: 30 min", ""
+        ),
+    )
+    assert "phase `preparation` is written twice" in message
+
+
+def test_phases_out_of_order_are_refused(tmp_path: Path) -> None:
+    lines = PLAN.splitlines()
+    lines[22], lines[23] = lines[23], lines[22]
+    assert "phase `cutover` comes after `cleanup`" in refusal(tmp_path, "\n".join(lines))
+
+
+def test_a_missing_plan_names_the_nearest_file(tmp_path: Path) -> None:
+    write(tmp_path, PLAN)
+    with pytest.raises(PlanError, match=r"plam\.yaml: no such plan. Next: did you mean plan\.yaml\?"):
+        load_plan(tmp_path / "plam.yaml")
+    with pytest.raises(PlanError, match="there is no folder"):
+        load_plan(tmp_path / "nowhere" / "plan.yaml")
+
+
+@pytest.mark.parametrize(("content", "says"), [(b"", "is empty"), (b"\xff\xfe", "not UTF-8"), (b"- a\n", "is a list")])
+def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_bytes(content)
+    with pytest.raises(PlanError, match=says):
+        load_plan(path)
+
+
+def test_a_folder_is_not_a_plan(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="is a directory"):
+        load_plan(tmp_path)

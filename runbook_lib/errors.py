@@ -22,6 +22,8 @@ A message reads *subject: observed; expected; state left. Next: action*.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class RunbookError(Exception):
     """Base of all: says what was seen, what was expected, what state is left and what to do next.
@@ -65,7 +67,12 @@ class KeyNotAdvancing(TransferError):
 
 
 class RowRejected(TransferError):
-    """The target refused a row; the message names table, key and column."""
+    """The target refused a row; the message names table, key and column.
+
+    `keys` holds the keys of the target's rows that a unique conflict was with, where they are known.
+    """
+
+    keys: tuple[tuple[Any, ...], ...] = ()
 
 
 class JournalError(RunbookError):

@@ -1,0 +1,90 @@
+"""What capture, apply and fence ask about tables: members of a partition tree, types, and names for our own objects."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from runbook_lib.databases.postgresql import names
+from runbook_lib.errors import DatabaseError
+
+SCHEMA = "runbook"
+INTEGERS = frozenset({"smallint", "integer", "bigint"})
+
+_MEMBERS = """
+SELECT DISTINCT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+FROM (SELECT pg_catalog.to_regclass(%(table)s)::oid AS relid
+      UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(%(table)s))) AS m
+JOIN pg_catalog.pg_class AS c ON c.oid = m.relid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') ORDER BY 1
+"""
+_TYPES = """
+SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attidentity = 'a', attgenerated <> ''
+FROM pg_catalog.pg_attribute
+WHERE attrelid = pg_catalog.to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+
+
+def members(driver: psycopg.Connection[Any], table: str) -> list[str]:
+    """The table and all its partitions, quoted with their schema, sorted; statement triggers fire on each by itself.
+
+    Raises:
+        DatabaseError: there is no such table.
+    """
+    found = [name for (name,) in driver.execute(_MEMBERS, {"table": names.quote(table)})]
+    if not found:
+        raise DatabaseError(f"table {table}", "does not exist", action="check the plan's table names")
+    return found
+
+
+def qualified(driver: psycopg.Connection[Any], table: str) -> str:
+    """The table's quoted name with its schema: the search path may differ later."""
+    sql = (
+        "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) FROM pg_catalog.pg_class AS c "
+        "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = pg_catalog.to_regclass(%s)"
+    )
+    [(name,)] = driver.execute(sql.encode(), (names.quote(table),)).fetchall()
+    return str(name)
+
+
+def ensure_schema(driver: psycopg.Connection[Any]) -> None:
+    """Make our own schema when missing: IF NOT EXISTS alone would ask for the right to create schemas each time."""
+    if driver.execute("SELECT pg_catalog.to_regnamespace(%s)", (SCHEMA,)).fetchone() == (None,):
+        driver.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}".encode())
+
+
+def own_name(kind: str, *parts: str) -> str:
+    """A quoted identifier for one of our objects: readable, at most 63 bytes, different for different parts."""
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+    words = re.sub(r"[^A-Za-z0-9_]+", "_", "_".join((kind, *parts)))
+    return names.ident(f"{words[:54]}_{digest}")
+
+
+def column_facts(driver: psycopg.Connection[Any], table: str) -> dict[str, tuple[str, bool, bool]]:
+    """Column → (type with its modifiers, GENERATED ALWAYS AS IDENTITY, computed), in the table's order.
+
+    Raises:
+        DatabaseError: there is no such table.
+    """
+    found = {name: (kind, always, computed) for name, kind, always, computed in _facts(driver, table)}
+    if not found:
+        raise DatabaseError(f"table {table}", "does not exist", action="check the plan's table names")
+    return found
+
+
+def _facts(driver: psycopg.Connection[Any], table: str) -> list[tuple[Any, ...]]:
+    return driver.execute(_TYPES, (names.quote(table),)).fetchall()
+
+
+def as_key(expression: str, kind: str) -> str:
+    """A key value as the port wants it: an integer, or the text form that is cast back."""
+    return expression if kind in INTEGERS else f"({expression})::text"
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Joined by commas."""
+    return ", ".join(texts)

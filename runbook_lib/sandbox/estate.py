@@ -12,6 +12,7 @@ import fcntl
 import functools
 import json
 import logging
+import os
 import re
 import shutil
 import signal
@@ -32,7 +33,8 @@ from runbook_lib.sandbox.processes import Child, Register, require_disk, require
 from runbook_lib.sandbox.services import Ports, Services
 
 NEED_BYTES = 2**30
-INVENTORY = Path(__file__).parents[2] / "parameters/inventories/demo.yaml"
+_HERE = Path(__file__)  # a checkout, or the installed package with its share
+_PARAMETERS = (_HERE.parents[2] / "parameters", _HERE.parents[1] / "_share/parameters")
 log = logging.getLogger(__name__)
 
 
@@ -99,10 +101,15 @@ class Estate:
         self._stop()
 
     def write_inventory(self, path: Path) -> Path:
-        """Write the demo's inventory with this estate's ports and directory; returns the path."""
-        base = self.ports.base
-        text = re.sub(r"\b154(\d\d)\b", lambda match: str(base + int(match[1])), INVENTORY.read_text())
-        path.write_text(text.replace(".runbook/demo", str(self.directory)))
+        """Write the demo's inventory with this estate's ports and directory; returns the path.
+
+        Journal, notices and evidence go below the directory too, so that estates do not meet there.
+        """
+        base, home = self.ports.base, str(self.directory)
+        original = next(place for place in _PARAMETERS if place.is_dir()) / "inventories/demo.yaml"
+        text = re.sub(r"\b154(\d\d)\b", lambda match: str(base + int(match[1])), original.read_text())
+        text = text.replace(".runbook/demo", home).replace(".runbook/", f"{home}/")
+        path.write_text(re.sub(r"(?m)^evidence: evidence\b", f"evidence: {home}/evidence", text))
         return path
 
     def _start(self) -> None:
@@ -148,7 +155,7 @@ class Estate:
                 f"estate in {self.directory}", f"already running (process {holder})", action="wait for it, or stop it"
             ) from error
         file.truncate(0)
-        file.write(str(threading.get_native_id()))
+        file.write(str(os.getpid()))
         file.flush()
         self._undo.append(lambda: _unlock(path, file))
 

@@ -29,6 +29,7 @@ SUPERUSER = "postgres"
 LOGINS = ("app", "migrator")
 TARGETS = {"user_service": "users_db", "order_service": "orders_db", "payment_service": "payments_db"}
 SOURCE = "monolith"
+OLDEST = 150_000  # GRANT SET ON PARAMETER
 
 
 def write_passwords(directory: Path) -> dict[str, str]:
@@ -87,6 +88,11 @@ def prepare_targets(port: int, passwords: dict[str, str]) -> None:
 
 
 def _make_roles(connection: psycopg.Connection, passwords: dict[str, str]) -> None:
+    if connection.info.server_version < OLDEST:
+        found = connection.info.server_version // 10_000
+        raise DatabaseError(
+            "PostgreSQL", f"version {found}", expected="15 or newer", action="pip install 'runbook-lib[demo]'"
+        )
     for role, rights in (("app", ""), ("migrator", "CREATEDB REPLICATION")):
         make = sql.SQL("CREATE ROLE {} LOGIN " + rights + " PASSWORD {}")
         connection.execute(make.format(sql.Identifier(role), sql.Literal(passwords[role])))

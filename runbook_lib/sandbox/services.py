@@ -110,7 +110,10 @@ class Services:
         return deployment
 
     def start(self, name: str, shape: str | None = None) -> dict[str, Any]:
-        """Start an instance (deployed as it was, or by default) and wait until it is healthy; no-op if it runs."""
+        """Start an instance, deployed as it was or by default, and wait until it is healthy.
+
+        One that runs is left alone; one that drained takes requests again.
+        """
         if name == "client":
             return self._start_client()
         path = self.directory / "services" / f"{name}.json"
@@ -119,7 +122,9 @@ class Services:
             argv = [sys.executable, "-m", "runbook_lib.sandbox.app", name, "--port", str(known["port"])]
             secrets = {"DATABASE_URL": known["database"], "PGPASSWORD": self.password, "SANDBOX_TOKEN": self.token}
             self._spawn(name, argv, {**os.environ, **secrets, "APP_SHAPE": known["shape"]})
-            wait_until(lambda: self.healthy(name), START_TIMEOUT_S, name, self.children[name])
+        else:
+            self._tell(name, {"draining": False})
+        wait_until(lambda: self.healthy(name), START_TIMEOUT_S, name, self.children[name])
         return {"ok": True, "name": name, "url": f"http://127.0.0.1:{known['port']}", "shape": known["shape"]}
 
     def stop(self, name: str) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +118,8 @@ def test_a_service_runs_on_views_of_the_monolith_and_then_on_its_own_database(es
     assert httpx.get(f"http://127.0.0.1:{target}/health").status_code == 200
     assert run_control(estate, "drain", "user_service@source").returncode == 0
     assert run_control(estate, "status", "user_service@source").returncode == 1
+    assert run_control(estate, "start", "user_service@source").returncode == 0  # takes requests again
+    assert run_control(estate, "status", "user_service@source").returncode == 0
     assert run_control(estate, "stop", "user_service@source").returncode == 0
     assert run_control(estate, "stop", "user_service@target").returncode == 0
     assert not processes.listening(source)
@@ -178,7 +182,25 @@ def test_the_inventory_names_this_estates_ports_and_directory(estate: Estate, tm
     text = estate.write_inventory(tmp_path / "inventory.yaml").read_text()
     assert f":{estate.ports.source}/monolith" in text
     assert f"file:{estate.directory}/secrets/migrator" in text
-    assert ".runbook/demo" not in text.split("databases:")[1]
+    assert ".runbook/" not in text.split("databases:")[1]
+    assert f"evidence: {estate.directory}/evidence" in text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
+def test_binaries_that_the_servers_user_may_not_reach_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = clusters.find_binaries().parent.parent
+    closed = tmp_path / "closed"
+    for part in (package, package.with_name(package.name + ".libs")):
+        shutil.copytree(part, closed / part.name, symlinks=True)
+    closed.chmod(0o700)
+    monkeypatch.setattr(clusters, "find_binaries", lambda: closed / package.name / "pginstall/bin")
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
+        Path(home).chmod(0o711)
+        cluster = clusters.Cluster("closed", Path(home) / "c", free_port_base(), "secret")
+        cluster.start()
+        cluster.stop(fast=True)
 
 
 def test_a_killed_estate_leaves_no_server_and_the_next_one_starts(tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""docs/writing-a-plan.md: every example loads, and every key is explained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from runbook_lib.plan import grammar
+from runbook_lib.plan.lint import PITFALLS
+from runbook_lib.plan.load import load_plan
+from runbook_lib.plan.sections import CHECKLIST
+
+TEXT = (Path(__file__).parents[2] / "docs" / "writing-a-plan.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_an_example_loads(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(BLOCKS[number], encoding="utf-8")
+    assert load_plan(path).digest
+
+
+def test_every_key_and_word_of_the_grammar_is_explained() -> None:
+    phases = {name for names in grammar.PHASES.values() for name in names}
+    own = {key for keys in grammar.PHASE_OWN.values() for key in keys}
+    words = {*grammar.TOP, *grammar.SERVICE, *grammar.TABLE, *grammar.TOLERANCE, *grammar.TRIGGERS, *grammar.CHECKS}
+    words |= phases | own | set(grammar.PHASE_COMMON) | set(grammar.STRATEGIES) | {item.name for item in CHECKLIST}
+    assert sorted(word for word in words if not re.search(rf"\b{word}\b", TEXT)) == []
+
+
+def test_every_pitfall_is_explained() -> None:
+    assert [name for name in PITFALLS if f"| {name.replace('_', ' ')} |" not in TEXT] == []

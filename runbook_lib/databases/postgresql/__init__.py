@@ -26,7 +26,21 @@ from runbook_lib.databases.port import (
     ServerFacts,
     Table,
 )
-from runbook_lib.databases.postgresql import connection, names, retry
+from runbook_lib.databases.postgresql import (
+    apply,
+    capture,
+    catalog,
+    connection,
+    copy,
+    fence,
+    housekeeping,
+    names,
+    ranges,
+    retry,
+    schema,
+    sequences,
+)
+from runbook_lib.databases.postgresql import backup as dumps
 from runbook_lib.errors import DatabaseError
 
 __all__ = ["PostgreSQL", "open_database"]
@@ -126,71 +140,45 @@ class PostgreSQL:
         return DatabaseError(f"database {self.name}", connection.one_line(str(cause)))
 
     def own_table(self, name: str) -> str:
-        from runbook_lib.databases.postgresql import housekeeping
-
         return f"{names.ident(housekeeping.own_schema(self))}.{names.ident(name)}"
 
     def facts(self) -> ServerFacts:
-        from runbook_lib.databases.postgresql import housekeeping
-
         return housekeeping.facts(self)
 
     def privileges_missing(self, role: str) -> list[Problem]:
-        from runbook_lib.databases.postgresql import housekeeping
-
         return housekeeping.privileges_missing(self, role)
 
     # -- catalog ---
     def catalog(self, tables: Sequence[str] | None = None) -> dict[str, Table]:
-        from runbook_lib.databases.postgresql import catalog
-
         return catalog.catalog(self, tables)
 
     def expression_types(self, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
-        from runbook_lib.databases.postgresql import catalog
-
         return catalog.expression_types(self, relation, expressions)
 
     def sequences(self, tables: Sequence[str]) -> list[Sequence_]:
-        from runbook_lib.databases.postgresql import sequences
-
         return sequences.sequences(self, tables)
 
     def set_sequence(self, sequence: Sequence_, last: int) -> None:
-        from runbook_lib.databases.postgresql import sequences
-
         sequences.set_sequence(self, sequence, last)
 
     def fingerprint(self, tables: Sequence[str]) -> str:
-        from runbook_lib.databases.postgresql import catalog
-
         return catalog.fingerprint(self, tables)
 
     # -- schema ---
     def dump_schema(self, tables: Sequence[str]) -> tuple[str, str]:
-        from runbook_lib.databases.postgresql import schema
-
         return schema.dump_schema(self, tables)
 
     def run_script(self, script: str) -> None:
-        from runbook_lib.databases.postgresql import schema
-
         schema.run_script(self, script)
 
     # -- copy ---
     def ranges(self, selection: Selection, rows_per_range: int) -> list[KeyRange]:
-        from runbook_lib.databases.postgresql import ranges
-
         return ranges.ranges(self, selection, rows_per_range)
 
     def binary_safe(self, types: Sequence[str]) -> bool:
-        from runbook_lib.databases.postgresql import copy
-
         return copy.binary_safe(self, types)
 
     def copy_out(self, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
-        from runbook_lib.databases.postgresql import copy
-
         return copy.copy_out(self, selection, key_range, binary=binary)
 
     def copy_in(
@@ -202,44 +190,28 @@ class PostgreSQL:
         binary: bool,
         progress: Sequence[tuple[str, Mapping[str, Any]]] = (),
     ) -> int:
-        from runbook_lib.databases.postgresql import copy
-
         return copy.copy_in(self, table, columns, blocks, binary=binary, progress=progress)
 
     # -- capture and apply ---
     def install_capture(self, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
-        from runbook_lib.databases.postgresql import capture
-
         capture.install_capture(self, channel, tables)
 
     def capture_installed(self, channel: str) -> frozenset[str]:
-        from runbook_lib.databases.postgresql import capture
-
         return capture.capture_installed(self, channel)
 
     def remove_capture(self, channel: str) -> None:
-        from runbook_lib.databases.postgresql import capture
-
         capture.remove_capture(self, channel)
 
     def pending(self, channel: str) -> dict[str, Pending]:
-        from runbook_lib.databases.postgresql import capture
-
         return capture.pending(self, channel)
 
     def read_changes(self, channel: str, table: str, limit: int) -> Changes:
-        from runbook_lib.databases.postgresql import capture
-
         return capture.read_changes(self, channel, table, limit)
 
     def forget_changes(self, channel: str, changes: Changes) -> None:
-        from runbook_lib.databases.postgresql import capture
-
         capture.forget_changes(self, channel, changes)
 
     def read_rows(self, selection: Selection, keys: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        from runbook_lib.databases.postgresql import apply
-
         return apply.read_rows(self, selection, keys)
 
     def apply_rows(
@@ -250,34 +222,22 @@ class PostgreSQL:
         keys: Sequence[tuple[Any, ...]],
         rows: Sequence[tuple[Any, ...]],
     ) -> Applied:
-        from runbook_lib.databases.postgresql import apply
-
         return apply.apply_rows(self, table, key, columns, keys, rows)
 
     # -- fence ---
     def prepare_fence(self, tables: Sequence[str]) -> None:
-        from runbook_lib.databases.postgresql import fence
-
         fence.prepare_fence(self, tables)
 
     def raise_fence(self, tables: Sequence[str], *, timeout_s: float) -> float:
-        from runbook_lib.databases.postgresql import fence
-
         return fence.raise_fence(self, tables, timeout_s=timeout_s)
 
     def lower_fence(self, tables: Sequence[str]) -> None:
-        from runbook_lib.databases.postgresql import fence
-
         fence.lower_fence(self, tables)
 
     def fenced(self, tables: Sequence[str]) -> frozenset[str]:
-        from runbook_lib.databases.postgresql import fence
-
         return fence.fenced(self, tables)
 
     def remove_fence(self) -> None:
-        from runbook_lib.databases.postgresql import fence
-
         fence.remove_fence(self)
 
     # -- validation ---
@@ -302,21 +262,13 @@ class PostgreSQL:
 
     # -- housekeeping ---
     def analyze(self, tables: Sequence[str]) -> None:
-        from runbook_lib.databases.postgresql import housekeeping
-
         housekeeping.analyze(self, tables)
 
     def backup(self, directory: Path, *, jobs: int = 2, on_progress: Callable[[int], None] | None = None) -> BackupInfo:
-        from runbook_lib.databases.postgresql import backup
+        return dumps.backup(self, directory, jobs=jobs, on_progress=on_progress)
 
-        return backup.backup(self, directory, jobs=jobs, on_progress=on_progress)
-
-    def restore(self, backup_: BackupInfo, database: str) -> None:
-        from runbook_lib.databases.postgresql import backup
-
-        backup.restore(self, backup_, database)
+    def restore(self, backup: BackupInfo, database: str) -> None:
+        dumps.restore(self, backup, database)
 
     def advisory_lock(self, name: str) -> AbstractContextManager[bool]:
-        from runbook_lib.databases.postgresql import housekeeping
-
         return housekeeping.advisory_lock(self, name)

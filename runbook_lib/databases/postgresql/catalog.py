@@ -1,0 +1,178 @@
+"""Read tables from the catalog, a handful of queries for all of them, definitions without names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from runbook_lib.databases.port import Column, Constraint, Index, Table
+from runbook_lib.databases.postgresql import catalog_sql as sql
+from runbook_lib.databases.postgresql import names
+from runbook_lib.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.postgresql import PostgreSQL
+
+Rows = dict[int, list[tuple[Any, ...]]]
+
+
+class Catalog(dict[str, Table]):
+    """Tables by the name they were asked by; a missing one is an error in words."""
+
+    def __init__(self, database: str) -> None:
+        super().__init__()
+        self.database = database
+
+    def __missing__(self, name: str) -> Table:
+        raise DatabaseError(f"database {self.database}", f"no table {name}", action="correct the plan's table names")
+
+
+def catalog(db: PostgreSQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
+    """Describe these tables, or all of the user's (without partitions, extensions' tables and our own).
+
+    A table that does not exist is left out of the answer; asking the answer for it raises DatabaseError.
+    """
+    oids = find(db, tables)
+    found = Catalog(db.name)
+    if not oids:
+        return found
+    wanted = {"oids": list(oids.values())}
+    heads = {row[0]: row[1:] for row in db.rows(sql.TABLES, wanted)}
+    columns, indexes, constraints, triggers = (
+        _grouped(db.rows(query, wanted)) for query in (sql.COLUMNS, sql.INDEXES, sql.CONSTRAINTS, sql.TRIGGERS)
+    )
+    for name, oid in oids.items():
+        found[name] = _table(heads[oid], columns[oid], indexes[oid], constraints[oid], triggers[oid])
+    return found
+
+
+def find(db: PostgreSQL, tables: Sequence[str] | None) -> dict[str, int]:
+    """Names → OIDs of the existing ones among them, in the order asked; all user tables for None."""
+    if tables is None:
+        return {
+            table if visible and names.split(table) == (table,) else names.readable(schema, table): oid
+            for oid, schema, table, visible in db.rows(sql.ALL_TABLES)
+        }
+    quoted = [names.quote(table) for table in tables]
+    found = dict(db.rows(sql.RESOLVE, {"names": quoted}))
+    return {table: found[full] for table, full in zip(tables, quoted, strict=True) if found.get(full)}
+
+
+def _grouped(rows: Sequence[tuple[Any, ...]]) -> Rows:
+    grouped: Rows = defaultdict(list)
+    for oid, *rest in rows:
+        grouped[oid].append(tuple(rest))
+    return grouped
+
+
+def _table(
+    head: tuple[Any, ...],
+    columns: Sequence[tuple[Any, ...]],
+    indexes: Sequence[tuple[Any, ...]],
+    constraints: Sequence[tuple[Any, ...]],
+    triggers: Sequence[tuple[Any, ...]],
+) -> Table:
+    schema, name, partitioned, rows, size, comment = head
+    own = names.ident(schema) + "."
+    bare = f"{schema}." if schema == schema.lower() and schema.isidentifier() else own
+
+    def plain(definition: str | None) -> str:
+        return (definition or "").replace(bare, "").replace(own, "")
+
+    described = tuple(
+        Column(column, plain(kind), nullable, plain(default) or None, generated, identity, collation, ordinal)
+        for column, kind, nullable, default, generated, identity, collation, ordinal in columns
+    )
+    return Table(
+        name=name,
+        schema=schema,
+        columns=described,
+        key=_key(described, indexes),
+        indexes=tuple(
+            Index(index, tuple(parts), unique, _index_definition(plain(definition), unique), valid, partial, constraint)
+            for index, parts, unique, definition, valid, partial, constraint, *_ in indexes
+        ),
+        constraints=tuple(
+            Constraint(
+                c, kind, tuple(parts), plain(definition).removesuffix(" NOT VALID"), validated, plain(referenced)
+            )
+            for c, kind, parts, definition, validated, referenced in constraints
+        ),
+        triggers=tuple(_trigger(plain(definition), enabled) for definition, enabled in triggers),
+        rows_estimate=int(rows),
+        size_bytes=size,
+        comment=comment or "",
+        partitioned=partitioned,
+    )
+
+
+def _index_definition(definition: str, unique: bool) -> str:
+    """`CREATE UNIQUE INDEX n ON t USING btree (a) WHERE …` → `UNIQUE btree (a) WHERE …` (the server sent ours cut)."""
+    return f"{'UNIQUE ' if unique else ''}{definition}"
+
+
+def _trigger(definition: str, enabled: str) -> str:
+    state = {"D": " [disabled]", "A": " [always]", "R": " [replica]"}.get(enabled, "")
+    return definition.removeprefix("CREATE ").removeprefix("CONSTRAINT ").removeprefix("TRIGGER ") + state
+
+
+def _key(columns: Sequence[Column], indexes: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
+    """The primary key, else the narrowest unique index that is complete, immediate and not null (trap 11)."""
+    required = {column.name for column in columns if not column.nullable}
+    usable = []
+    for _, parts, unique, _, valid, partial, _, primary, immediate, plain_columns in indexes:
+        if primary:
+            return tuple(parts)
+        if unique and valid and immediate and not partial and plain_columns and required.issuperset(parts):
+            usable.append(tuple(parts))
+    return min(usable, key=len, default=())
+
+
+def expression_types(db: PostgreSQL, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
+    """The server's type of each expression, from a query that returns no row.
+
+    Raises:
+        DatabaseError: names the first expression that the server does not understand.
+    """
+    if not expressions:
+        return ()
+    try:
+        with db.raw() as driver:
+            result = driver.execute(f"SELECT {', '.join(expressions)} FROM {relation} LIMIT 0").pgresult
+            fields = [(result.ftype(i), result.fmod(i)) for i in range(result.nfields)] if result else []
+            shown = driver.execute(sql.FORMAT_TYPES, ([oid for oid, _ in fields], [mod for _, mod in fields]))
+            return tuple(row[0] for row in shown)
+    except psycopg.Error as error:
+        if len(expressions) > 1:
+            for expression in expressions:
+                expression_types(db, relation, [expression])
+        raise db.explain(error, f"reading {expressions[0]} from {relation}") from error
+
+
+def fingerprint(db: PostgreSQL, tables: Sequence[str]) -> str:
+    """SHA-256 over columns, indexes, constraints, triggers and user types of these tables; names of indexes aside."""
+    described: dict[str, Any] = {}
+    found = catalog(db, tables)
+    for name in sorted(set(tables)):
+        table = found[name]
+        described[name] = {
+            "columns": [_facts(column) for column in table.columns],
+            "key": table.key,
+            "indexes": sorted(f"{i.definition} valid={i.valid}" for i in table.indexes),
+            "constraints": sorted(f"{c.kind} {c.definition} validated={c.validated}" for c in table.constraints),
+            "triggers": sorted(table.triggers),
+        }
+    oids = list(find(db, tables).values())
+    types = sorted(str(row) for row in db.rows(sql.USER_TYPES, {"oids": oids})) if oids else []
+    body = json.dumps([described, types], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _facts(column: Column) -> Mapping[str, Any]:
+    kept = ("name", "type", "nullable", "default", "generated", "identity", "collation")
+    return {field: getattr(column, field) for field in kept}  # no ordinal: dropped columns leave holes in it

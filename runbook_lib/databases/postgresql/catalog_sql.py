@@ -1,0 +1,135 @@
+"""The catalog queries (PostgreSQL 14 to 18); `:oids` are the tables'."""
+
+from __future__ import annotations
+
+ALL_TABLES = r"""
+SELECT c.oid, n.nspname, c.relname, pg_table_is_visible(c.oid)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('information_schema', 'runbook') AND n.nspname NOT LIKE 'pg\_%'
+  AND NOT EXISTS (SELECT FROM pg_depend d
+                  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 2, 3
+"""
+
+RESOLVE = """
+SELECT n, c.oid FROM unnest(CAST(:names AS text[])) AS n
+LEFT JOIN pg_class c ON c.oid = to_regclass(n) AND c.relkind IN ('r', 'p')
+"""
+
+# Rows: density at the last ANALYZE times the pages of now; never analysed: about 100 bytes a row.
+TABLES = """
+WITH parts AS (
+  SELECT o.oid AS root, o.oid FROM unnest(CAST(:oids AS oid[])) AS o(oid)
+  UNION SELECT o.oid, p.relid FROM unnest(CAST(:oids AS oid[])) AS o(oid), pg_partition_tree(o.oid) p
+)
+SELECT c.oid, n.nspname, c.relname, c.relkind = 'p',
+       (SELECT coalesce(sum(CASE WHEN l.reltuples >= 0 AND l.relpages > 0
+                                 THEN l.reltuples::float8 / l.relpages * s.pages ELSE s.pages * 80.0 END), 0)::bigint
+        FROM parts p JOIN pg_class l ON l.oid = p.oid,
+             LATERAL (SELECT pg_relation_size(l.oid) / current_setting('block_size')::int AS pages) s
+        WHERE p.root = c.oid AND l.relkind = 'r'),
+       (SELECT coalesce(sum(pg_table_size(p.oid)), 0)::bigint FROM parts p WHERE p.root = c.oid),
+       obj_description(c.oid, 'pg_class')
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY (:oids)
+"""
+
+COLUMNS = """
+SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
+       pg_get_expr(d.adbin, d.adrelid), a.attgenerated <> '',
+       CASE WHEN a.attidentity = 'a' THEN 'always' WHEN a.attidentity = 'd' THEN 'by default'
+            WHEN EXISTS (SELECT FROM pg_depend o JOIN pg_class q ON q.oid = o.objid AND q.relkind = 'S'
+                         WHERE o.classid = 'pg_class'::regclass AND o.refclassid = 'pg_class'::regclass
+                           AND o.refobjid = a.attrelid AND o.refobjsubid = a.attnum AND o.deptype = 'a')
+                 AND pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%' THEN 'serial' ELSE '' END,
+       CASE WHEN a.attcollation <> t.typcollation THEN l.collname ELSE '' END, a.attnum
+FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN pg_collation l ON l.oid = a.attcollation
+WHERE a.attrelid = ANY (:oids) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum
+"""
+
+# The definition is cut after "ON <table> ", whose length is known: names may hold any text.
+INDEXES = """
+SELECT i.indrelid, x.relname,
+       ARRAY(SELECT coalesce(a.attname::text, pg_get_indexdef(i.indexrelid, k.n::int, true))
+             FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, n)
+             LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
+             WHERE k.n <= i.indnkeyatts ORDER BY k.n),
+       i.indisunique,
+       substr(f.def, strpos(f.def, ' USING ' || m.amname || ' (') + 7),
+       i.indisvalid AND i.indisready AND i.indislive, i.indpred IS NOT NULL,
+       EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = i.indrelid
+               AND c.contype IN ('p', 'u', 'x')),
+       i.indisprimary, i.indimmediate, i.indexprs IS NULL
+FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
+JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace,
+LATERAL (SELECT replace(pg_get_indexdef(i.indexrelid), ' INDEX ' || quote_ident(x.relname) || ' ON ', ' ') AS def) f
+WHERE i.indrelid = ANY (:oids) ORDER BY i.indrelid, x.relname
+"""
+
+# Not-null constraints are objects of their own only since 18: told from the columns in every version, so that
+# two versions compare alike.
+CONSTRAINTS = """
+SELECT c.conrelid, c.conname,
+       CASE c.contype WHEN 'p' THEN 'primary' WHEN 'u' THEN 'unique' WHEN 'f' THEN 'foreign' WHEN 'c' THEN 'check'
+                      ELSE 'exclusion' END,
+       ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY AS k(attnum, n)
+             JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum ORDER BY k.n),
+       pg_get_constraintdef(c.oid), c.convalidated,
+       CASE WHEN c.contype = 'f' THEN CASE WHEN pg_table_is_visible(r.oid) THEN r.relname::text
+            ELSE quote_ident(rn.nspname) || '.' || quote_ident(r.relname) END ELSE '' END
+FROM pg_constraint c
+LEFT JOIN pg_class r ON r.oid = c.confrelid LEFT JOIN pg_namespace rn ON rn.oid = r.relnamespace
+WHERE c.conrelid = ANY (:oids) AND c.contype IN ('p', 'u', 'f', 'c', 'x') AND (c.contype <> 'f' OR c.conparentid = 0)
+UNION ALL
+SELECT a.attrelid, coalesce(c.conname, ''), 'not_null', ARRAY[a.attname::text], 'NOT NULL ' || quote_ident(a.attname),
+       coalesce(c.convalidated, true), ''
+FROM pg_attribute a
+LEFT JOIN pg_constraint c ON c.conrelid = a.attrelid AND c.contype = 'n' AND c.conkey = ARRAY[a.attnum]
+WHERE a.attrelid = ANY (:oids) AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped
+ORDER BY 1, 3, 2, 4
+"""
+
+TRIGGERS = r"""
+SELECT t.tgrelid, pg_get_triggerdef(t.oid), t.tgenabled::text
+FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE t.tgrelid = ANY (:oids) AND NOT t.tgisinternal AND n.nspname <> 'runbook' AND t.tgname NOT LIKE 'runbook\_%'
+ORDER BY t.tgrelid, t.tgname
+"""
+
+FORMAT_TYPES = """
+SELECT format_type(t.oid, t.mod) FROM unnest(%s::oid[], %s::int[]) WITH ORDINALITY AS t(oid, mod, n) ORDER BY t.n
+"""
+
+# What a column's type name does not tell: labels of enums, rules of domains, fields of composites.
+USER_TYPES = """
+WITH RECURSIVE used AS (
+  SELECT a.atttypid AS oid FROM pg_attribute a WHERE a.attrelid = ANY (:oids) AND a.attnum > 0 AND NOT a.attisdropped
+  UNION
+  SELECT e.oid FROM used u JOIN pg_type t ON t.oid = u.oid LEFT JOIN pg_attribute f ON f.attrelid = t.typrelid
+    AND f.attnum > 0 AND NOT f.attisdropped LEFT JOIN pg_range g ON g.rngtypid = t.oid
+    JOIN pg_type e ON e.oid IN (t.typelem, t.typbasetype, f.atttypid, g.rngsubtype)
+)
+SELECT t.typname,
+       ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
+       CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) || t.typnotnull END,
+       ARRAY(SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c WHERE c.contypid = t.oid ORDER BY 1),
+       ARRAY(SELECT f.attname || ' ' || format_type(f.atttypid, f.atttypmod) FROM pg_attribute f
+             WHERE f.attrelid = t.typrelid AND f.attnum > 0 AND NOT f.attisdropped ORDER BY f.attnum)
+FROM used u JOIN pg_type t ON t.oid = u.oid WHERE t.typtype IN ('e', 'd', 'c')
+"""
+
+# last_value and is_called are read from each sequence itself.
+SEQUENCES = """
+SELECT DISTINCT ON (a.attrelid, a.attnum, s.seqrelid) a.attrelid, a.attname, n.nspname, q.relname,
+       pg_table_is_visible(q.oid), s.seqincrement, s.seqstart
+FROM pg_depend d
+JOIN pg_class q ON q.relkind = 'S' JOIN pg_sequence s ON s.seqrelid = q.oid
+JOIN pg_namespace n ON n.oid = q.relnamespace
+LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid AND d.refobjid = q.oid
+JOIN pg_attribute a ON (d.classid = 'pg_class'::regclass AND d.objid = q.oid AND d.deptype IN ('a', 'i')
+                        AND a.attrelid = d.refobjid AND a.attnum = d.refobjsubid)
+                    OR (a.attrelid = f.adrelid AND a.attnum = f.adnum)
+WHERE d.refclassid = 'pg_class'::regclass AND a.attrelid = ANY (:oids) AND a.attnum > 0 AND NOT a.attisdropped
+"""

@@ -1,0 +1,164 @@
+"""Server facts, missing privileges, our own schema, ANALYZE and advisory locks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from runbook_lib.databases.port import Problem, ServerFacts
+from runbook_lib.databases.postgresql import connection, names
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.postgresql import PostgreSQL
+
+OWN_SCHEMA = "runbook"
+
+_FACTS = """
+SELECT current_setting('server_version_num')::int, version(), current_setting('server_encoding'), d.datcollate,
+       pg_database_size(d.oid), current_setting('max_connections')::int,
+       pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on',
+       CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting('data_directory') END
+FROM pg_database d WHERE d.datname = current_database()
+"""
+
+# Tables of the user that the login neither owns (as a member of the owner) nor may use as the role needs.
+_TABLES = """
+SELECT n.nspname, c.relname, r.rolname, pg_has_role(c.relowner, 'USAGE') AS owns, has_table_privilege(c.oid, 'SELECT')
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
+WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('information_schema', 'runbook') AND n.nspname NOT LIKE 'pg\\_%'
+  AND NOT EXISTS (SELECT FROM pg_depend d
+                  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+"""
+
+_RIGHTS = """
+SELECT current_user, r.rolsuper, r.rolcreatedb, has_database_privilege(current_database(), 'CREATE'),
+       coalesce(has_schema_privilege(to_regnamespace('public'), 'CREATE'), true), r.rolsuper OR r.rolbypassrls
+FROM pg_roles r WHERE r.rolname = current_user
+"""
+
+
+def facts(db: PostgreSQL) -> ServerFacts:
+    """Connect once and describe the server; free bytes only where its data directory is on this machine."""
+    number, text, encoding, collation, size, clients, read_only, directory = db.rows(_FACTS)[0]
+    version = (number // 10000, number % 10000)
+    return ServerFacts(
+        db.dialect, version, text, encoding, collation, size, clients, read_only, _free_bytes(db, directory)
+    )
+
+
+def _free_bytes(db: PostgreSQL, directory: str | None) -> int | None:
+    if not directory or db.login.parameters.get("host", "") not in ("", "localhost", "127.0.0.1", "::1"):
+        return None
+    try:
+        stats = os.statvfs(directory)
+    except OSError:  # closed to us, or a container's own path: not known
+        return None
+    return stats.f_bavail * stats.f_frsize
+
+
+def privileges_missing(db: PostgreSQL, role: str) -> list[Problem]:
+    """What the login lacks to be the `source` or `target` of a migration; each with the GRANT that helps.
+
+    Both sides need: ownership of the tables (triggers and the fence are ALTER TABLE), CREATE in the database (schema
+    `runbook`), and to set session_replication_role (rows are applied without firing triggers, on the way back too).
+    """
+    login, superuser, createdb, create, public, bypass = db.rows(_RIGHTS)[0]
+    if superuser:
+        return []
+    found = db.rows(_TABLES)
+    tables = [(names.readable(schema, table), owner, owns, reads) for schema, table, owner, owns, reads in found]
+    name = names.ident(login)
+    problems = [_foreign(db, name, tables)] if any(not owns for _, _, owns, _ in tables) else []
+    unread = [table for table, _, _, reads in tables if not reads]
+    if unread:
+        problems.append(
+            _problem(db, f"{login} may not read {_listed(unread)}", f"GRANT pg_read_all_data TO {name}", len(unread))
+        )
+    database = names.ident(db.rows("SELECT current_database()")[0][0])
+    if not create:
+        problems.append(
+            _problem(db, f"{login} may not create schemas", f"GRANT CREATE ON DATABASE {database} TO {name}")
+        )
+    if role == "target" and not public:
+        problems.append(
+            _problem(db, f"{login} may not create in schema public", f"GRANT CREATE ON SCHEMA public TO {name}")
+        )
+    if not may_replicate(db):
+        problems.append(
+            _problem(
+                db,
+                f"{login} may not set session_replication_role",
+                f"GRANT SET ON PARAMETER session_replication_role TO {name} (14: a superuser is needed)",
+            )
+        )
+    if not bypass and _row_security(db):
+        problems.append(_problem(db, "row security hides rows", f"ALTER ROLE {name} BYPASSRLS"))
+    if not createdb:
+        text = f"{login} may not create databases: a backup cannot be restored to prove it"
+        problems.append(_problem(db, text, f"ALTER ROLE {name} CREATEDB", blocking=False))
+    return problems
+
+
+def _foreign(db: PostgreSQL, login: str, tables: Sequence[tuple[str, str, bool, bool]]) -> Problem:
+    others = [table for table, _, owns, _ in tables if not owns]
+    owners = sorted({owner for _, owner, owns, _ in tables if not owns})
+    grants = "; ".join(f"GRANT {names.ident(owner)} TO {login}" for owner in owners)
+    return _problem(db, f"the login is not a member of the owner of {_listed(others)}", grants, len(others))
+
+
+def _problem(db: PostgreSQL, text: str, action: str, count: int = 0, *, blocking: bool = True) -> Problem:
+    return Problem(f"database {db.name}", text, action, blocking=blocking, count=count)
+
+
+def _listed(tables: Sequence[str], limit: int = 3) -> str:
+    more = f" and {len(tables) - limit} more" if len(tables) > limit else ""
+    return ", ".join(tables[:limit]) + more
+
+
+def may_replicate(db: PostgreSQL) -> bool:
+    """Whether the login may set session_replication_role: tried, since 14 has no function to ask."""
+    try:
+        with db.raw() as driver:
+            driver.execute("SET LOCAL session_replication_role = replica")
+            driver.rollback()
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
+
+
+def _row_security(db: PostgreSQL) -> bool:
+    hidden = "relrowsecurity AND (relforcerowsecurity OR NOT pg_has_role(relowner, 'USAGE'))"
+    sql = f"SELECT EXISTS (SELECT FROM pg_class WHERE {hidden})"
+    return bool(db.rows(sql)[0][0])
+
+
+def own_schema(db: PostgreSQL) -> str:
+    """The schema of the library's own tables, made when missing."""
+    if db.rows(f"SELECT to_regnamespace('{OWN_SCHEMA}') IS NULL")[0][0]:
+        db.execute(f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}")
+    return OWN_SCHEMA
+
+
+def analyze(db: PostgreSQL, tables: Sequence[str]) -> None:
+    """Gather statistics, one transaction a table."""
+    for table in tables:
+        db.execute(f"ANALYZE {names.quote(table)}")
+
+
+@contextmanager
+def advisory_lock(db: PostgreSQL, name: str) -> Iterator[bool]:
+    """A session lock on a connection of its own; never waits; gone with the connection."""
+    driver = connection.connect(db.name, db.login)
+    try:
+        driver.autocommit = True
+        found: tuple[Any, ...] | None = driver.execute(
+            "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"runbook:{name}",)
+        ).fetchone()
+        yield bool(found and found[0])
+    finally:
+        driver.close()

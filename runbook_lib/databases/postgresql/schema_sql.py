@@ -1,0 +1,48 @@
+"""Which objects some tables need, as (catalog OID, object OID): pg_dump's table of contents names objects so."""
+
+from __future__ import annotations
+
+# `roots`: the tables and their partitions. `parts`: what belongs to them (defaults, constraints, indexes, triggers,
+# policies, statistics, owned sequences). `closure`: whatever those refer to, through pg_depend; composite types
+# lead on through their relation, functions in PL/pgSQL through the names in their body. `:oids` are the tables'.
+NEEDED = """
+WITH RECURSIVE roots(oid) AS (
+  SELECT unnest(CAST(:oids AS oid[]))
+  UNION SELECT p.relid FROM unnest(CAST(:oids AS oid[])) AS o(oid), pg_partition_tree(o.oid) p
+), parts(kind, oid) AS (
+  SELECT 'pg_class'::regclass::oid, oid FROM roots
+  UNION SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d WHERE d.adrelid IN (SELECT oid FROM roots)
+  UNION SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c WHERE c.conrelid IN (SELECT oid FROM roots)
+    AND (c.contype <> 'f' OR c.confrelid IN (SELECT oid FROM roots))
+  UNION SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i WHERE i.indrelid IN (SELECT oid FROM roots)
+  UNION SELECT 'pg_trigger'::regclass, t.oid FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid IN (SELECT oid FROM roots) AND NOT t.tgisinternal
+      AND p.pronamespace IS DISTINCT FROM to_regnamespace('runbook')
+  UNION SELECT 'pg_policy'::regclass, p.oid FROM pg_policy p WHERE p.polrelid IN (SELECT oid FROM roots)
+  UNION SELECT 'pg_statistic_ext'::regclass, s.oid FROM pg_statistic_ext s WHERE s.stxrelid IN (SELECT oid FROM roots)
+  UNION SELECT 'pg_class'::regclass, d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+    WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+      AND d.refobjid IN (SELECT oid FROM roots)
+), closure(kind, oid) AS (
+  SELECT kind, oid FROM parts
+  UNION
+  SELECT r.kind, r.oid FROM closure c CROSS JOIN LATERAL (
+    SELECT d.refclassid, d.refobjid FROM pg_depend d
+      WHERE d.classid = c.kind AND d.objid = c.oid AND d.refobjid >= 16384
+    UNION ALL
+    SELECT 'pg_class'::regclass, t.typrelid FROM pg_type t
+      WHERE c.kind = 'pg_type'::regclass AND t.oid = c.oid AND t.typtype = 'c'
+    UNION ALL
+    SELECT 'pg_constraint'::regclass, k.oid FROM pg_constraint k
+      WHERE c.kind = 'pg_type'::regclass AND k.contypid = c.oid
+    UNION ALL
+    SELECT 'pg_proc'::regclass, f.oid FROM pg_proc body JOIN pg_proc f ON f.oid >= 16384
+      AND strpos(body.prosrc, f.proname) > 0
+      WHERE c.kind = 'pg_proc'::regclass AND body.oid = c.oid
+        AND f.pronamespace IS DISTINCT FROM to_regnamespace('runbook')
+        AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = f.oid
+                        AND e.deptype = 'e')
+  ) AS r(kind, oid)
+)
+SELECT kind::int8, oid::int8 FROM closure
+"""

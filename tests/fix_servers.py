@@ -1,0 +1,144 @@
+"""Real servers for tests: one of each engine for a test session (each xdist worker has its own), a database a test.
+
+A new engine is a class with `open` and `drop`, and a line in ENGINES. Where a server cannot be had the tests are
+skipped with the reason; in CI (environment variable CI) that ends the run at once.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from runbook_lib.databases.port import Database
+from runbook_lib.databases.postgresql import PostgreSQL, open_database
+from runbook_lib.errors import ConfigurationError
+from runbook_lib.sandbox.clusters import Cluster, server_user
+
+
+def free_port() -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class PostgresServer:
+    """An embedded cluster with passwords; tests log in as `migrator`, who is no superuser.
+
+    Attributes:
+        port: TCP port on 127.0.0.1.
+        password: Of `migrator`.
+        superuser: libpq connection string of the superuser, to database postgres.
+    """
+
+    def __init__(self) -> None:
+        # Not pytest's tmp_path: the server's user could not reach it, and a session's data is thrown away.
+        self.directory = Path(tempfile.mkdtemp(prefix="runbook-test-"))
+        user = server_user()
+        if user:
+            os.chown(self.directory, user.pw_uid, user.pw_gid)
+        self.port, self.password, admin = free_port(), secrets.token_urlsafe(12), secrets.token_urlsafe(12)
+        self.cluster = Cluster("test", self.directory / "postgresql", self.port, admin)
+        self.cluster.start()
+        self.superuser = make_conninfo(
+            host="127.0.0.1", port=self.port, user="postgres", password=admin, dbname="postgres"
+        )
+        self.admin(f"CREATE ROLE migrator LOGIN CREATEDB PASSWORD '{self.password}'")
+        self.admin("GRANT SET ON PARAMETER session_replication_role TO migrator")
+        self.admin("GRANT pg_read_all_stats TO migrator")
+        self.admin("CREATE ROLE app LOGIN PASSWORD 'app'")
+
+    def admin(self, statement: str, dbname: str = "postgres") -> None:
+        """Run one statement as superuser."""
+        with psycopg.connect(self.superuser, dbname=dbname, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def url(self, dbname: str, user: str = "migrator") -> str:
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{dbname}"
+
+    def open(self, name: str, **options: Any) -> PostgreSQL:
+        """A fresh database, owned by the migrator."""
+        dbname = f"{name}_{secrets.token_hex(4)}"
+        self.admin(f'CREATE DATABASE "{dbname}" OWNER migrator')
+        self.admin("GRANT ALL ON SCHEMA public TO migrator", dbname)
+        return open_database(name, self.url(dbname), self.password, options)
+
+    def drop(self, database: Database) -> None:
+        database.close()
+        dbname = database.masked_url.rpartition("/")[2]
+        self.admin(f'DROP DATABASE IF EXISTS "{dbname}" WITH (FORCE)')
+
+    def stop(self) -> None:
+        self.cluster.stop(fast=True)
+        shutil.rmtree(self.directory)
+
+
+ENGINES = {"postgresql": PostgresServer}
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[str], PostgresServer]]:
+    """Starts an engine's server when a test first asks for it; stops all at the end."""
+    running: dict[str, PostgresServer] = {}
+
+    def get(engine: str) -> PostgresServer:
+        if engine not in running:
+            try:
+                running[engine] = ENGINES[engine]()
+            except ConfigurationError as error:
+                if os.environ.get("CI"):
+                    pytest.exit(f"no {engine} server: {error}", returncode=2)
+                pytest.skip(str(error))
+        return running[engine]
+
+    yield get
+    for server in running.values():
+        server.stop()
+
+
+@pytest.fixture(params=sorted(ENGINES))
+def server(request: pytest.FixtureRequest, servers: Callable[[str], PostgresServer]) -> PostgresServer:
+    """The server of the engine under test."""
+    return servers(request.param)
+
+
+@pytest.fixture
+def postgresql_server(servers: Callable[[str], PostgresServer]) -> PostgresServer:
+    """For tests that concern PostgreSQL alone."""
+    return servers("postgresql")
+
+
+@pytest.fixture
+def new_database(server: PostgresServer) -> Iterator[Callable[..., Any]]:
+    """Makes databases, by name, that are dropped after the test."""
+    made: list[Database] = []
+
+    def make(name: str, **options: Any) -> Database:
+        made.append(server.open(name, **options))
+        return made[-1]
+
+    yield make
+    for database in made:
+        server.drop(database)
+
+
+@pytest.fixture
+def database(new_database: Callable[..., Any]) -> Any:
+    """An empty database."""
+    return new_database("source")
+
+
+@pytest.fixture
+def target(new_database: Callable[..., Any]) -> Any:
+    """A second empty database."""
+    return new_database("target")

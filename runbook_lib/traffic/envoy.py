@@ -28,12 +28,13 @@ def open_router(settings: Mapping[str, Any], root: Path) -> Router:
     """The router of an inventory whose kind is `envoy`.
 
     Args:
-        settings: `directory` (of rds.json and eds_*.json, relative to `root`), `admin` and `url` (http addresses).
+        settings: `directory` (of rds.json and eds_*.json, relative to `root`), `admin` and `url` (http addresses);
+            `origin` is the caller's.
         root: The project's root.
     Raises:
         ConfigurationError: a setting is missing or unknown.
     """
-    known = {"kind", "directory", "admin", "url"}
+    known = {"kind", "directory", "admin", "url", "origin"}
     if unknown := sorted(settings.keys() - known):
         raise ConfigurationError("router", f"unknown setting {unknown[0]!r}", expected=", ".join(sorted(known)))
     for key in ("directory", "admin"):

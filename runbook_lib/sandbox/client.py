@@ -212,11 +212,12 @@ class Own:
         return 1 + self._worker + WRITERS * random.randrange((self._known[table].seeded - self._worker) // WRITERS)
 
     def _new_user(self) -> Change:
-        values = {
+        values: Values = {
             "email": f"new-{uuid.uuid4()}@example.test", "full_name": random.choice(_NAMES),
             "bio": random.choice(_NAMES),
         }  # fmt: skip
-        return Change("POST", "/api/users", "user", None, {**values, "theme": "dark", "notifications": False}, values)
+        values |= {"theme": random.choice(("light", "dark")), "notifications": random.random() < 0.5}
+        return Change("POST", "/api/users", "user", None, values, values)
 
     def _new_order(self) -> Change:
         items = [
@@ -227,8 +228,9 @@ class Own:
         values = {
             "user_id": self._pick("users"), "total": f"{random.randrange(10_000_000) / 100:.2f}",
             "note": random.choice(_NAMES), "items": items,
+            "currency": random.choice(("EUR", "USD")), "details": {"t": random.choice(_NAMES), "n": random.random()},
         }  # fmt: skip
-        return Change("POST", "/api/orders", "order", None, {**values, "currency": "EUR", "details": {"n": 1}}, values)
+        return Change("POST", "/api/orders", "order", None, values, values)
 
     def _new_payment(self) -> Change:
         values = {

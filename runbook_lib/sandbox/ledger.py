@@ -27,9 +27,10 @@ _PREFERENCES = {
 _STATE = {
     "user": """select u.id, email, full_name, status::text, bio from users u left join profiles p on p.user_id = u.id
                where u.id = any(%s)""",
-    "order": """select id, user_id, status::text, total::text, note, coalesce((select jsonb_agg(jsonb_build_object(
-                'sku', sku, 'quantity', quantity, 'unit_price', unit_price::text) order by line_no)
-                from order_items i where i.order_id = o.id), '[]') as items from orders o where id = any(%s)""",
+    "order": """select id, user_id, status::text, total::text, currency, details, note,
+                coalesce((select jsonb_agg(jsonb_build_object('sku', sku, 'quantity', quantity,
+                'unit_price', unit_price::text) order by line_no) from order_items i where i.order_id = o.id), '[]')
+                as items from orders o where id = any(%s)""",
     "payment": """select id, order_id, amount::text, method::text,
                   (select count(*) from transactions t where t.payment_id = p.id) as transactions
                   from payments p where id = any(%s)""",
@@ -136,12 +137,13 @@ class Ledger:
         for record in records:
             if record.get("id") is None or record["t"] == "sample" or "entity" not in record:
                 continue
-            entry = state[record["entity"]].setdefault(record["id"], _Expected())
-            if record["t"] == "write":
-                entry.values.update(record["values"])
-                entry.also = []
-            else:
-                entry.also.append(record["values"])
+            for entity, values in _parts(record):
+                entry = state[entity].setdefault(record["id"], _Expected())
+                if record["t"] == "write":
+                    entry.values.update(values)
+                    entry.also = []
+                else:
+                    entry.also.append(values)
         return {kind: {key: e for key, e in entries.items() if e.values} for kind, entries in state.items()}
 
     def made(self) -> dict[str, dict[str, int]]:
@@ -184,6 +186,14 @@ def missing_writes(
 def percentile(ordered: list[float], share: float) -> float:
     """The value below which `share` (0-1) of an ordered list lies; 0 for an empty one."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+def _parts(record: dict[str, Any]) -> Iterator[tuple[str, Values]]:
+    """What a write leaves behind, by kind: a new user comes with preferences, which live elsewhere."""
+    values = dict(record["values"])
+    if record["entity"] == "user" and "theme" in values:
+        yield "preferences", {name: values.pop(name) for name in ("theme", "notifications")}
+    yield record["entity"], values
 
 
 def _compare(kind: str, entries: dict[int, _Expected], found: dict[int, Values]) -> Iterator[LostWrite]:

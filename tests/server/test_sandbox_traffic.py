@@ -133,6 +133,18 @@ def test_a_planted_loss_is_found(moved: Estate, database: str, entity: str, chan
     assert [(write.entity, write.id, write.problem) for write in found] == [(entity, key, problem)]
 
 
+def test_the_preferences_a_user_was_made_with_count_as_a_write(moved: Estate) -> None:
+    writes = list(Ledger(moved.ledger).records("write"))
+    changed = {r["id"] for r in writes if r["entity"] == "preferences"}
+    key = next(r["id"] for r in writes if r["entity"] == "user" and r["created"] and r["id"] not in changed)
+    with psycopg.connect(moved.conninfo("users_db")) as connection:
+        connection.execute("delete from preferences where user_id = %s", (key,))
+        homes = {name: moved.conninfo(f"{name}_db") for name in ("orders", "payments")}
+        found = missing_writes(Ledger(moved.ledger), users=connection, **homes)
+        connection.rollback()
+    assert [(write.entity, write.id, write.problem) for write in found] == [("preferences", key, "missing")]
+
+
 def test_a_row_made_twice_is_found(moved: Estate) -> None:
     key = next(r["id"] for r in Ledger(moved.ledger).records("write") if r["entity"] == "payment")
     with psycopg.connect(moved.conninfo("payments_db")) as connection:

@@ -1,0 +1,1 @@
+"""Files as sources and targets: archives that can be read back and proven equal."""

@@ -15,7 +15,6 @@ from runbook_lib.errors import TransferError
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.transfer.flow import forward_expressions
 
-
 BEING_MADE = "-- being made"  # a kill in the middle leaves this mark, and the next attempt clears up
 
 

@@ -6,37 +6,43 @@ first move shows is a fault of the code, and what the second shows is a fault of
 
 from __future__ import annotations
 
-from runbook_lib.databases.port import Database
+from runbook_lib.databases.port import Database, Table
 from runbook_lib.plan.model import Service
 from runbook_lib.transfer.flow import forward_expressions
 
 
-def create_views(service: Service, source: Database, readers: str) -> tuple[str, ...]:
+def create_views(service: Service, source: Database) -> tuple[str, ...]:
     """Create one view for each table of the service in a schema of the service's name; the views' names.
 
-    Args:
-        readers: The role that may read them.
+    Whoever may read a table may read its view.
     """
     schema = source.quote(service.name)
     catalog = source.catalog([mapping.source for mapping in service.tables])
-    statements = [f"CREATE SCHEMA IF NOT EXISTS {schema}"]
+    statements, readers = [f"CREATE SCHEMA IF NOT EXISTS {schema}"], dict[str, None]()
     for mapping in service.tables:
         table = catalog[mapping.source]
-        columns = {**forward_expressions(mapping, source, table)}
-        if not mapping.derived:
-            columns = {c: sql for c, sql in columns.items() if c not in mapping.omit}
+        columns = forward_expressions(mapping, source, table)
         select = ", ".join(f"{sql} AS {source.quote(name)}" for name, sql in columns.items())
         where = f" WHERE {mapping.where}" if mapping.where else ""
         view = f"{schema}.{source.quote(mapping.target)}"
-        statements.append(f"DROP VIEW IF EXISTS {view}")
-        statements.append(
-            f"CREATE VIEW {view} AS SELECT {select} FROM {source.quote(table.schema)}."
-            f"{source.quote(mapping.source)}{where}"
-        )
-    statements.append(f"GRANT USAGE ON SCHEMA {schema} TO {source.quote(readers)}")
-    statements.append(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {source.quote(readers)}")
+        origin = f"{source.quote(table.schema)}.{source.quote(mapping.source)}"
+        statements += [f"DROP VIEW IF EXISTS {view}", f"CREATE VIEW {view} AS SELECT {select} FROM {origin}{where}"]
+        for reader in _readers(source, table):
+            readers[reader] = None
+            statements.append(f"GRANT SELECT ON {view} TO {reader}")
+    statements += [f"GRANT USAGE ON SCHEMA {schema} TO {reader}" for reader in readers]
     source.execute(*statements)
     return tuple(f"{service.name}.{mapping.target}" for mapping in service.tables)
+
+
+def _readers(source: Database, table: Table) -> list[str]:
+    """Quoted names of the roles that have been granted SELECT on a table."""
+    found = source.rows(
+        "SELECT DISTINCT grantee FROM information_schema.table_privileges"
+        " WHERE table_schema = :s AND table_name = :t AND privilege_type = 'SELECT'",
+        {"s": table.schema, "t": table.name},
+    )
+    return sorted("PUBLIC" if name == "PUBLIC" else source.quote(name) for (name,) in found)
 
 
 def drop_views(service: Service, source: Database) -> None:

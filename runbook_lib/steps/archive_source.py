@@ -1,0 +1,53 @@
+"""Archive every planned table of the source, and prove that the archive can be read back equal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.files.archive import archive_table
+from runbook_lib.run import Run
+from runbook_lib.step import StepResult, Verdict
+from runbook_lib.steps.common import BACK, links, verdict
+from runbook_lib.transfer.sync import drain
+from runbook_lib.transfer.worker import stop_sync
+
+
+@dataclass(frozen=True)
+class ArchiveSource:
+    """The reverse sync is drained and stopped first, so that the source stands still; its log goes on growing."""
+
+    name: str = "archive_source"
+    reversible: bool = True
+    requires: Sequence[str] = ("cutover",)
+
+    def check(self, run: Run) -> list[Problem]:
+        known = ("", "parquet")
+        kind = run.plan.phase("cleanup").archive
+        return [] if kind in known else [Problem("archive", f"{kind} is not supported", "use parquet")]
+
+    def apply(self, run: Run) -> StepResult:
+        back = links(run, BACK)
+        stop_sync(back, run.journal, run.run_id, BACK)
+        drain(back, batch_keys=run.options.batch_keys)
+        tables = run.source.catalog(sorted({m.source for s in run.plan.services for m in s.tables}))
+        total, done, archived = sum(t.rows_estimate for t in tables.values()), 0, []
+        for table in tables.values():
+            archived.append(archive_table(run.source, table, run.archive_dir, rows_per_group=run.options.chunk_rows))
+            done += archived[-1].rows
+            run.progress(done, max(total, done), "rows")
+        size = sum(a.size_bytes for a in archived)
+        text = f"{done:,} rows of {len(archived)} tables in {size / 1e6:.1f} MB, read back and equal"
+        return StepResult(text, {"rows": done, "tables": [asdict(a) | {"path": str(a.path)} for a in archived]})
+
+    def verify(self, run: Run) -> Verdict:
+        wanted = {m.source for s in run.plan.services for m in s.tables}
+        missing = sorted(table for table in wanted if not (run.archive_dir / f"{table}.parquet").exists())
+        return verdict(not missing, f"missing: {', '.join(missing)}" if missing else "every table has its file")
+
+    def rollback(self, run: Run) -> StepResult:
+        return StepResult("the archive is kept")
+
+    def undone(self, run: Run) -> Verdict:
+        return verdict(True, "an archive changes nothing that would have to be undone")

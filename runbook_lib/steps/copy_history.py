@@ -1,0 +1,67 @@
+"""Copy every row that is at the source, while it is live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.run import Run
+from runbook_lib.step import StepResult, Verdict
+from runbook_lib.steps.common import links, verdict
+from runbook_lib.transfer.chunks import forget, unfinished
+from runbook_lib.transfer.copy import copy_link
+
+
+@dataclass(frozen=True)
+class CopyHistory:
+    """The bulk copy: key ranges, each with its progress mark in the same transaction."""
+
+    name: str = "copy_history"
+    reversible: bool = True
+    requires: Sequence[str] = ("enable_writes_to_both",)
+
+    def check(self, run: Run) -> list[Problem]:
+        needed = run.source.facts().size_bytes
+        return [
+            Problem(database.name, f"{free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB may be needed", "make room")
+            for database in {s.database: run.databases[s.database] for s in run.plan.services}.values()
+            for free in [database.facts().data_directory_free_bytes]
+            if free is not None and free < needed
+        ]
+
+    def apply(self, run: Run) -> StepResult:
+        every = links(run)
+        total = sum(run.source.catalog(list(link.captured))[t].rows_estimate for link in every for t in link.captured)
+        results, before = [], 0
+        for link in every:
+            results.append(
+                copy_link(
+                    link,
+                    chunk_rows=run.options.chunk_rows,
+                    jobs=run.options.jobs,
+                    on_progress=lambda done, _, b=before: self._tell(run, b + done, max(total, b + done)),
+                )
+            )
+            before += results[-1].rows
+        rows, elapsed = sum(r.rows for r in results), sum(r.elapsed_s for r in results)
+        tables = {f"{r.channel}.{table}": n for r in results for table, n in r.tables.items()}
+        text = f"{rows:,} rows in {elapsed:.1f} s ({rows / max(elapsed, 1e-9):,.0f} rows/s)"
+        return StepResult(text, {"rows": rows, "elapsed_s": elapsed, "tables": tables})
+
+    def verify(self, run: Run) -> Verdict:
+        left = [f"{link.channel}.{table}" for link in links(run) for table in unfinished(link)]
+        return verdict(not left, f"not finished: {', '.join(left)}" if left else "every range of every table is done")
+
+    def rollback(self, run: Run) -> StepResult:
+        tables = 0
+        for link in links(run):
+            names = ", ".join(link.writer.quote(flow.table) for flow in link.flows)
+            link.writer.execute(f"TRUNCATE {names}")
+            forget(link)
+            tables += len(link.flows)
+        return StepResult(f"{tables} tables emptied at the targets")
+
+    def _tell(self, run: Run, done: int, total: int) -> None:
+        run.progress(done, total, "rows")
+        run.journal.sample(run.run_id, "rows_copied", done)

@@ -1,0 +1,42 @@
+"""Give each service its future tables as read-only views in the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.run import Run
+from runbook_lib.schema.views import create_views, drop_views
+from runbook_lib.step import StepResult, Verdict
+from runbook_lib.steps.common import verdict
+
+
+@dataclass(frozen=True)
+class CreateExtractionViews:
+    """The services' code is proven on the source's data first, so that code and data fail apart."""
+
+    name: str = "create_extraction_views"
+    reversible: bool = True
+    requires: Sequence[str] = ("create_target_schemas",)
+
+    def check(self, run: Run) -> list[Problem]:
+        return []
+
+    def apply(self, run: Run) -> StepResult:
+        views = [view for service in run.plan.services for view in create_views(service, run.source)]
+        return StepResult(f"{len(views)} views in {run.source.name}", {"views": views})
+
+    def verify(self, run: Run) -> Verdict:
+        names = [(service.name, mapping.target) for service in run.plan.services for mapping in service.tables]
+        present = set(run.source.rows("SELECT table_schema, table_name FROM information_schema.views"))
+        missing = [f"{schema}.{view}" for schema, view in names if (schema, view) not in present]
+        for schema, view in names:
+            if not missing:
+                run.source.rows(f"SELECT 1 FROM {run.source.quote(schema)}.{run.source.quote(view)} LIMIT 1")
+        return verdict(not missing, f"missing: {', '.join(missing)}" if missing else "every view was read")
+
+    def rollback(self, run: Run) -> StepResult:
+        for service in run.plan.services:
+            drop_views(service, run.source)
+        return StepResult("views dropped")

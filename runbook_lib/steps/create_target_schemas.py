@@ -1,0 +1,45 @@
+"""Create the services' tables at their databases, without indexes and constraints yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.run import Run
+from runbook_lib.schema.target import create_tables, drop_tables
+from runbook_lib.step import StepResult, Verdict
+from runbook_lib.steps.common import verdict
+
+
+@dataclass(frozen=True)
+class CreateTargetSchemas:
+    """Tables, types and functions first; indexes, constraints and triggers follow the bulk load."""
+
+    name: str = "create_target_schemas"
+    reversible: bool = True
+    requires: Sequence[str] = ("backup_source",)
+
+    def check(self, run: Run) -> list[Problem]:
+        return [p for s in run.plan.services for p in run.databases[s.database].privileges_missing("target")]
+
+    def apply(self, run: Run) -> StepResult:
+        made = {s.name: create_tables(s, run.source, run.databases[s.database]) for s in run.plan.services}
+        tables = sum(len(names) for names in made.values())
+        return StepResult(
+            f"{tables} tables in {len(made)} databases", {"tables": {k: list(v) for k, v in made.items()}}
+        )
+
+    def verify(self, run: Run) -> Verdict:
+        missing = [
+            f"{service.database}.{mapping.target}"
+            for service in run.plan.services
+            for catalog in [run.databases[service.database].catalog()]
+            for mapping in service.tables
+            if mapping.target not in catalog
+        ]
+        return verdict(not missing, f"missing: {', '.join(missing)}" if missing else "every planned table is there")
+
+    def rollback(self, run: Run) -> StepResult:
+        gone = [t for s in run.plan.services for t in drop_tables(s, run.databases[s.database])]
+        return StepResult(f"{len(gone)} tables dropped at the targets", {"tables": gone})

@@ -1,0 +1,158 @@
+"""Move the writers from the monolith to the services; the way back is the same act in the other direction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.run import Run
+from runbook_lib.step import StepResult, Verdict
+from runbook_lib.steps.common import BACK, FORWARD, backend, links, origin, reads, verdict, writes
+from runbook_lib.transfer import cutover as act
+from runbook_lib.transfer.capture import pending
+from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.worker import stop_sync
+from runbook_lib.validation import validate
+
+Routes = dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Cutover:
+    """Fence, final sync, verify, sequences, switch, lift: within the plan's max_write_pause or not at all."""
+
+    name: str = "cutover"
+    reversible: bool = True
+    requires: Sequence[str] = ("open_way_back", "disable_writes_to_source", "verify_data:before_cutover")
+
+    def check(self, run: Run) -> list[Problem]:
+        ill = [name for s in run.plan.services for name in [backend(s, "target")] if not run.service(name).health().ok]
+        return [Problem(name, "not healthy", "look at its log; nothing was fenced") for name in ill]
+
+    def apply(self, run: Run) -> StepResult:
+        forward = links(run)
+        if _anyone_let_in(forward):  # killed after the point of no return: go on from there
+            return self._finish(run, forward)
+        self._restore_source(run, forward)  # killed before it: begin again from the state before
+        stop_sync(forward, run.journal, run.run_id, FORWARD)
+        result = _move(run, forward, links(run, BACK), _to_targets(run), _writes_to_origin(run))
+        return StepResult(_told(result), result.as_dict())
+
+    def verify(self, run: Run) -> Verdict:
+        routes = run.router.routes()
+        wrong = [route for route, weights in _to_targets(run).items() if dict(routes[route].weights) != weights]
+        forward = links(run)
+        fenced = [t for ln in forward for t in sorted(ln.writer.fenced([flow.table for flow in ln.flows]))]
+        problems = [*wrong, *([] if _source_fenced(forward) else ["the source is writable"]), *fenced]
+        return verdict(not problems, ", ".join(problems) or "the services have the writes, the source is fenced")
+
+    def rollback(self, run: Run) -> StepResult:
+        """The return: fence the services, sync their last writes back, and let writers in at the monolith.
+
+        Where a kill may have left things is read from the databases, never guessed: a source that is not fenced has
+        the writes already; keys pending forward mean that the services never had a write; with both sides fenced and
+        both logs empty the data is the same on both sides.
+        """
+        forward, back = links(run), links(run, BACK)
+        stop_sync(back, run.journal, run.run_id, BACK)
+        if not _source_fenced(forward) or pending(forward).keys:
+            self._restore_source(run, forward)
+            return StepResult("the monolith has the writes")
+        if not _anyone_let_in(forward) and not pending(back).keys:
+            moved = sum(act.advance_sequences(link) for link in back)
+            self._restore_source(run, forward)
+            return StepResult(f"the monolith has the writes; {moved} sequences set")
+        result = _move(run, back, [], _all_to_origin(run), _to_targets(run))
+        return StepResult(f"returned: {_told(result)}", result.as_dict())
+
+    def undone(self, run: Run) -> Verdict:
+        routes = run.router.routes()
+        wrong = [route for route, weights in _writes_to_origin(run).items() if dict(routes[route].weights) != weights]
+        forward = links(run)
+        fenced = sorted(forward[0].reader.fenced(_source_tables(forward)))
+        return verdict(not wrong and not fenced, ", ".join([*wrong, *fenced]) or "the monolith has the writes again")
+
+    def _restore_source(self, run: Run, forward: Sequence[Link]) -> None:
+        run.router.set_weights(_writes_to_origin(run))
+        forward[0].reader.lower_fence(_source_tables(forward))
+
+    def _finish(self, run: Run, forward: Sequence[Link]) -> StepResult:
+        run.router.set_weights(_to_targets(run))
+        for link in forward:
+            link.writer.lower_fence([flow.table for flow in link.flows])
+        return StepResult("finished after an interruption: the services had the writes already")
+
+
+def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes, here: Routes) -> act.CutoverResult:
+    """Catch up, predict, and move the writers over these links within the plan's budget."""
+    budget_s = run.plan.phase("cutover").max_write_pause_s
+    for link in forward:
+        link.reader.prepare_fence(list(link.captured))
+    caught = act.catch_up(forward, small_enough=run.options.small_enough_keys, within_s=60.0)
+    rehearsal = _compare(run, forward, caught.touched)
+    predicted = act.predict(
+        forward,
+        drain_rate=caught.rate,
+        fence_s=float(run.record("disable_writes_to_source").data["fence_s"]),
+        verify_s=rehearsal,
+        switch_s=run.options.switch_s,
+    )
+    acts = act.Acts(
+        verify=lambda touched: _compare(run, forward, touched),
+        switch=lambda: run.router.set_weights(there),
+        switch_back=lambda: run.router.set_weights(here),
+    )
+    return act.cutover(forward, back, acts, predicted, budget_s=budget_s, on_event=lambda e, at: _note(run, e, at))
+
+
+def _compare(run: Run, forward: Sequence[Link], touched: act.Touched) -> float:
+    """All six checks on these keys; the seconds it took. Raises when they differ."""
+    report = validate(
+        forward,
+        tolerances=run.plan.tolerances,
+        jobs=run.options.jobs,
+        under_writes=False,
+        only_keys={key: sorted(keys, key=repr) for key, keys in touched.items()},
+    )
+    report.raise_for_failure()
+    return report.elapsed_s
+
+
+def _note(run: Run, event: str, at: float) -> None:
+    run.journal.sample(run.run_id, "cutover_event", at, event=event)
+
+
+def _told(result: act.CutoverResult) -> str:
+    return (
+        f"write pause {result.pause_s * 1000:.0f} ms (predicted {result.predicted.total_s * 1000:.0f}, "
+        f"allowed {result.budget_s * 1000:.0f}); {result.drained_keys} last keys, {result.sequences} sequences"
+    )
+
+
+def _source_fenced(forward: Sequence[Link]) -> bool:
+    tables = _source_tables(forward)
+    return set(forward[0].reader.fenced(tables)) == set(tables)
+
+
+def _anyone_let_in(forward: Sequence[Link]) -> bool:
+    """Whether a service may have taken a write: its fence is lowered while the source's is up."""
+    lowered = any(set(ln.writer.fenced([f.table for f in ln.flows])) != {f.table for f in ln.flows} for ln in forward)
+    return lowered and _source_fenced(forward)
+
+
+def _source_tables(forward: Sequence[Link]) -> list[str]:
+    return sorted({table for link in forward for table in link.captured})
+
+
+def _to_targets(run: Run) -> Routes:
+    return {writes(service): {backend(service, "target"): 100} for service in run.plan.services}
+
+
+def _writes_to_origin(run: Run) -> Routes:
+    return {writes(service): {origin(run): 100} for service in run.plan.services}
+
+
+def _all_to_origin(run: Run) -> Routes:
+    """Reads too: what the services hold is stale from the moment the monolith has the writes."""
+    return _writes_to_origin(run) | {reads(service): {origin(run): 100} for service in run.plan.services}

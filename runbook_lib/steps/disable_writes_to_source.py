@@ -1,0 +1,51 @@
+"""Rehearse the fence at the source: raise it under live traffic, measure, and lower it at once.
+
+Writes at the source end for good at the cutover, when the targets can take them. Here the fence is installed and
+proven: how long until the last writer in flight has ended is the first term of the predicted write pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.run import Run
+from runbook_lib.step import StepResult, Verdict
+from runbook_lib.steps.common import links, verdict
+
+
+@dataclass(frozen=True)
+class DisableWritesToSource:
+    """The fence, proven on the live source for some milliseconds."""
+
+    name: str = "disable_writes_to_source"
+    reversible: bool = True
+    requires: Sequence[str] = ("start_sync:forward",)
+
+    def check(self, run: Run) -> list[Problem]:
+        return run.source.privileges_missing("source")
+
+    def apply(self, run: Run) -> StepResult:
+        tables = self._tables(run)
+        run.source.prepare_fence(tables)
+        try:
+            fence_s = run.source.raise_fence(tables, timeout_s=run.plan.phase("cutover").max_write_pause_s)
+        finally:
+            run.source.lower_fence(tables)
+        text = f"the fence stood after {fence_s * 1000:.0f} ms over {len(tables)} tables, and is lowered again"
+        return StepResult(text, {"fence_s": fence_s, "tables": tables})
+
+    def verify(self, run: Run) -> Verdict:
+        up = run.source.fenced(self._tables(run))
+        return verdict(not up, f"still fenced: {', '.join(sorted(up))}" if up else "writers are let in, as before")
+
+    def rollback(self, run: Run) -> StepResult:
+        run.source.remove_fence()
+        return StepResult("fence removed from the source")
+
+    def undone(self, run: Run) -> Verdict:
+        return self.verify(run)
+
+    def _tables(self, run: Run) -> list[str]:
+        return sorted({table for link in links(run) for table in link.captured})

@@ -1,0 +1,47 @@
+"""Capture writes at the targets before anybody writes there: the way back is open before the way forward is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.run import Run
+from runbook_lib.step import StepResult, Verdict
+from runbook_lib.steps.common import BACK, links, verdict
+from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture
+
+
+@dataclass(frozen=True)
+class OpenWayBack:
+    """Install the reverse capture. The sync's own writes are not captured, so nothing goes round in circles."""
+
+    name: str = "open_way_back"
+    reversible: bool = True
+    requires: Sequence[str] = ("build_indexes",)
+
+    def check(self, run: Run) -> list[Problem]:
+        return []
+
+    def apply(self, run: Run) -> StepResult:
+        every = links(run, BACK)
+        for link in every:
+            enable_capture(link)
+        tables = sum(len(link.captured) for link in every)
+        return StepResult(
+            f"{tables} tables at {len(every)} databases are captured for the way back", {"tables": tables}
+        )
+
+    def verify(self, run: Run) -> Verdict:
+        incomplete = [link.channel for link in links(run, BACK) if not capture_complete(link)]
+        text = f"capture incomplete: {', '.join(incomplete)}" if incomplete else "the way back is open"
+        return verdict(not incomplete, text)
+
+    def rollback(self, run: Run) -> StepResult:
+        for link in links(run, BACK):
+            disable_capture(link)
+        return StepResult("reverse capture removed")
+
+    def undone(self, run: Run) -> Verdict:
+        left = [link.channel for link in links(run, BACK) if link.reader.capture_installed(link.channel)]
+        return verdict(not left, f"still captured: {', '.join(left)}" if left else "nothing is captured")

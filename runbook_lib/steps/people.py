@@ -1,0 +1,159 @@
+"""What people decide and sign: checklist, sign-offs, the window, the reasons for going back, the retrospective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.plan.model import ChecklistItem, Window
+from runbook_lib.run import Run
+from runbook_lib.schema.borders import Borders, find_borders
+from runbook_lib.steps.findings import Findings, findings
+
+Answer = tuple[bool, str]
+
+
+def checklist(run: Run) -> Findings:
+    """The plan's checklist: a probe answers where there is one, a named sign-off where not."""
+    rows, problems = [], []
+    for item in run.plan.checklist:
+        ok, seen = _answer(run, item)
+        rows.append((item.title, "✓" if ok else "✗", seen, item.note))
+        if not ok:
+            problems.append(Problem(item.title, seen, f'runbook approve {run.run_id} "{item.title}" --comment …'))
+    header = ("item", "", "how we know", "note")
+    return findings(run, "checklist", "Checklist", header, rows, problems, f"all {len(rows)} items are backed")
+
+
+def signoffs(run: Run) -> Findings:
+    """The phase's tasks for people: each is signed off, waived by the environment's policy, or missing."""
+    tasks = [task.text for task in run.plan.phase(run.phase).tasks if task.text]
+    rows = [(text, run.signoff(text)) for text in tasks]
+    problems = [Problem(text, "not signed off") for text, given in rows if not given]
+    return findings(run, "signoffs", "Tasks for people", ("task", "signed off by"), rows, problems, "all signed off")
+
+
+def borders(run: Run) -> Borders:
+    """The services' borders through the source's foreign keys; recorded, and nothing to fail."""
+    found = find_borders(run.plan, run.source)
+    rows = [(key.name, key.table, key.referenced) for key in found.crossing]
+    text = f"{len(rows)} foreign keys cross a border"
+    findings(run, "borders_drawn", "Borders", ("key", "from", "to"), rows, [], text)
+    return found
+
+
+def window(run: Run) -> Findings:
+    """Whether it is inside the cutover's window; the policy may say that this does not matter here."""
+    planned = run.plan.phase("cutover").window
+    if planned is None:
+        return findings(run, "window", "Window", (), [], [], "the plan has no window")
+    now = datetime.now(ZoneInfo(planned.timezone))
+    inside, waived = _inside(planned, now), run.environment.policy.window == "ignore"
+    rows = [(planned.text, f"{now:%A %H:%M}", "yes" if inside else "no", "waived by policy" if waived else "")]
+    problems = [] if inside or waived else [Problem("window", f"it is {now:%A %H:%M}; the plan says {planned.text}")]
+    fine = "inside the window" if inside else "outside the window, which this environment's policy waives"
+    return findings(run, "window", "Window", ("planned", "now", "inside", "policy"), rows, problems, fine)
+
+
+def reasons(run: Run) -> Findings:
+    """Why a rollback may be wanted: the alarms and failed steps of the run."""
+    alarms = [(e.phase, e.step, e.payload.get("text", "")) for e in run.journal.entries(run.run_id, kind="alarm")]
+    failed = [(r.phase, r.name, r.text) for r in run.results() if r.outcome == "fail"]
+    rows = [*alarms, *failed]
+    fine = f"{len(alarms)} alarms, {len(failed)} failed steps" if rows else "nothing failed: somebody asked for it"
+    return findings(run, "reasons", "Why", ("phase", "what", "seen"), rows, [], fine)
+
+
+def retrospective(run: Run) -> Findings:
+    """The whole run in figures."""
+    rows = [(r.phase.replace("_", " "), r.name, f"{r.duration_s:.1f} s", r.text) for r in run.results()]
+    total = sum(record.duration_s for record in run.results())
+    header = ("phase", "step", "took", "what it did")
+    return findings(run, "retrospective", "Retrospective", header, rows, [], f"{len(rows)} steps in {total:.0f} s")
+
+
+def _inside(planned: Window, now: datetime) -> bool:
+    """A window may end after midnight: then its last hours belong to the day after."""
+    clock, day = f"{now:%H:%M}", now.weekday()
+    if planned.start <= planned.end:
+        return day in planned.days and planned.start <= clock < planned.end
+    return (day in planned.days and clock >= planned.start) or ((day - 1) % 7 in planned.days and clock < planned.end)
+
+
+def _answer(run: Run, item: ChecklistItem) -> Answer:
+    probe = _PROBES.get(item.probe)
+    if probe:
+        ok, seen = probe(run)
+        if ok:
+            return ok, seen
+    given = run.signoff(item.title)
+    return (True, f"signed off by {given}") if given else (False, seen if probe else "not signed off")
+
+
+def _backup(run: Run) -> Answer:
+    done = [record for record in run.results() if record.name == "backup_source" and record.passed]
+    return (True, f"backup {done[-1].text}") if done else (False, "no backup in this run")
+
+
+def _way_back(run: Run) -> Answer:
+    ways = [
+        mapping.target for s in run.plan.services for mapping in s.tables if mapping.derived and not mapping.reverse
+    ]
+    if ways:
+        return False, f"no way back for {', '.join(ways)}: add `reverse`"
+    return True, "every mapping of the plan can be reversed; 90_rollback does it"
+
+
+def _staging(run: Run) -> Answer:
+    found = sorted(run.environment.evidence_root.glob("staging/*/summary.json"))
+    return (True, f"evidence of {found[-1].parent.name}") if found else (False, "no evidence of a rehearsal in staging")
+
+
+def _window(run: Run) -> Answer:
+    planned = run.plan.phase("cutover").window
+    return (True, planned.text) if planned else (False, "the plan has no window")
+
+
+def _notified(run: Run) -> Answer:
+    return (True, f"will be told: {', '.join(run.plan.notify)}") if run.plan.notify else (False, "nobody is named")
+
+
+def _triggers(run: Run) -> Answer:
+    names = [trigger.text or trigger.metric for trigger in run.plan.triggers]
+    return (True, "watched: " + ", ".join(names)) if names else (False, "the plan has no rollback triggers")
+
+
+def _criteria(run: Run) -> Answer:
+    count = len(run.plan.success_criteria)
+    return (True, f"{count} criteria in the plan") if count else (False, "the plan has no success criteria")
+
+
+def _validation(run: Run) -> Answer:
+    return True, f"six checks, {len(run.plan.tolerances)} declared tolerances"
+
+
+def _baseline(run: Run) -> Answer:
+    workload = run.environment.parameters_dir / run.plan.performance.workload
+    there = bool(run.plan.performance.workload) and workload.exists()
+    return (there, f"tolerance {run.plan.performance.tolerance:.0%}, workload {run.plan.performance.workload}")
+
+
+def _after(run: Run) -> Answer:
+    watch_s = run.plan.phase("cutover").watch_s
+    return (watch_s > 0, f"six checks and a watch of {watch_s:g} s after the cutover")
+
+
+_PROBES: dict[str, Callable[[Run], Answer]] = {
+    "backup_recorded": _backup,
+    "rollback_rehearsed": _way_back,
+    "staging_evidence": _staging,
+    "window_scheduled": _window,
+    "notified": _notified,
+    "triggers_defined": _triggers,
+    "criteria_defined": _criteria,
+    "validation_enabled": _validation,
+    "baseline_recorded": _baseline,
+    "post_checks": _after,
+}

@@ -1,0 +1,71 @@
+"""The looks of the pre-flight: plan, databases, traffic, checklist. They change nothing."""
+
+from __future__ import annotations
+
+from runbook_lib.databases.port import Database, Problem
+from runbook_lib.errors import RunbookError
+from runbook_lib.plan.lint import lint
+from runbook_lib.run import Run
+from runbook_lib.steps.common import origin, targets, writes
+from runbook_lib.steps.findings import Findings, findings
+
+
+def lint_plan(run: Run) -> Findings:
+    """The five pitfalls, looked for in the plan itself."""
+    problems = lint(run.plan)
+    rows = [(problem.subject, problem.text, problem.action) for problem in problems]
+    header = ("pitfall", "what was found", "what to do")
+    return findings(run, "plan_linted", "Pitfalls", header, rows, problems, "none of the five was found in the plan")
+
+
+def inspect_databases(run: Run) -> Findings:
+    """Every database: reachable, of a known version, writable where it must be, with the privileges of its role."""
+    every = [("source", run.source), *(("target", database) for database in targets(run).values())]
+    rows, problems = [], []
+    for role, database in every:
+        try:
+            facts = database.facts()
+            problems += database.privileges_missing(role) + _keyless(run, role, database)
+            size = f"{facts.size_bytes / 1e6:,.0f} MB"
+            rows.append((database.name, role, facts.version_text, facts.encoding, size, database.masked_url))
+        except RunbookError as error:
+            problems.append(Problem(database.name, str(error)))
+            rows.append((database.name, role, "–", "–", "–", database.masked_url))
+    header = ("database", "role", "version", "encoding", "size", "where")
+    return findings(run, "databases_inspected", "Databases", header, rows, problems, f"{len(every)} databases answer")
+
+
+def inspect_traffic(run: Run) -> Findings:
+    """The router's routes now: before a migration, and after a rollback, the source's service has all the writes."""
+    routes = run.router.routes()
+    rows = [
+        (name, ", ".join(f"{backend} {weight} %" for backend, weight in state.weights.items() if weight))
+        for name, state in sorted(routes.items())
+    ]
+    missing = [writes(s) for s in run.plan.services if writes(s) not in routes]
+    problems = [Problem(name, "the router has no such route", "add it to the router") for name in missing]
+    for service in run.plan.services:
+        weights = {k: v for k, v in routes[writes(service)].weights.items() if v} if not missing else {}
+        if weights and weights != {origin(run): 100}:
+            problems.append(Problem(writes(service), f"goes to {', '.join(weights)}, not to {origin(run)}"))
+    health = run.service(origin(run)).health()
+    if not health.ok:
+        problems.append(Problem(origin(run), f"is not healthy: {health.text}", "start it, or look at its log"))
+    return findings(
+        run, "traffic_inspected", "Routes", ("route", "goes to"), rows, problems, f"all writes go to {origin(run)}"
+    )
+
+
+def _keyless(run: Run, role: str, database: Database) -> list[Problem]:
+    """Planned tables that are missing or that have no key: these cannot be synced."""
+    if role != "source":
+        return []
+    wanted = sorted({mapping.source for service in run.plan.services for mapping in service.tables})
+    catalog = database.catalog()
+    missing = [Problem(f"{database.name}.{table}", "no such table") for table in wanted if table not in catalog]
+    keyless = [
+        Problem(f"{database.name}.{table}", "has no key that a change could be captured by", "add a primary key")
+        for table in wanted
+        if table in catalog and not catalog[table].key
+    ]
+    return missing + keyless

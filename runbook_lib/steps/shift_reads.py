@@ -1,0 +1,76 @@
+"""Send a share of a service's reads to another backend, and watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.run import Run
+from runbook_lib.step import Outcome, StepResult, Verdict
+from runbook_lib.steps.common import backend, origin, reads, verdict
+from runbook_lib.steps.watching import watch_traffic
+
+
+@dataclass(frozen=True)
+class ShiftReads:
+    """One move of one service's reads.
+
+    Attributes:
+        service: The service's name.
+        percent: Share of its reads that the new backend gets (percent, 1-100).
+        to: "source" (the extracted code on the source's data) or "target" (on its own data).
+    """
+
+    service: str
+    percent: int
+    to: str
+    requires: Sequence[str] = ()
+    reversible: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"shift_reads:{self.service}@{self.to}:{self.percent}"
+
+    def check(self, run: Run) -> list[Problem]:
+        health = run.service(self._new(run)).health()
+        return [] if health.ok else [Problem(self._new(run), f"not healthy: {health.text}", "look at its log")]
+
+    def apply(self, run: Run) -> StepResult:
+        weights = {self._new(run): self.percent, self._old(run): 100 - self.percent}
+        switch = run.router.set_weights({self._route(run): {k: v for k, v in weights.items() if v}})
+        run.journal.sample(run.run_id, "traffic", self.percent, service=self.service, backend=self._new(run))
+        planned, asked = run.plan.phase("gradual_extraction").watch_s, run.options.step_watch_s
+        seen = watch_traffic(run, self.name, planned if asked is None else asked)
+        text = f"{self.percent} % of reads to {self._new(run)} in {switch.elapsed_s * 1000:.0f} ms; {seen.text}"
+        return StepResult(text, {"weights": weights, "elapsed_s": switch.elapsed_s, "outcome": str(seen.outcome)})
+
+    def verify(self, run: Run) -> Verdict:
+        weight = run.router.routes()[self._route(run)].weights.get(self._new(run), 0)
+        if run.applied(self.name).data["outcome"] != Outcome.PASS:
+            return Verdict(Outcome(run.applied(self.name).data["outcome"]), run.applied(self.name).text)
+        return verdict(weight >= self.percent, f"{self._new(run)} has {weight} % of reads", weight=weight)
+
+    def rollback(self, run: Run) -> StepResult:
+        run.router.set_weights({self._route(run): {self._old(run): 100}})
+        run.journal.sample(run.run_id, "traffic", 0, service=self.service, backend=self._new(run))
+        return StepResult(f"all reads back to {self._old(run)}")
+
+    def undone(self, run: Run) -> Verdict:
+        weight = run.router.routes()[self._route(run)].weights.get(self._new(run), 0)
+        return verdict(weight == 0, f"{self._new(run)} has {weight} % of reads")
+
+    def _route(self, run: Run) -> str:
+        return reads(run.plan.service(self.service))
+
+    def _new(self, run: Run) -> str:
+        return backend(run.plan.service(self.service), self.to)
+
+    def _old(self, run: Run) -> str:
+        return origin(run) if self.to == "source" else backend(run.plan.service(self.service), "source")
+
+
+def read_shifts(run: Run, to: str) -> list[ShiftReads]:
+    """The moves of all services' reads, one service at a time, by the shares of the plan's gradual extraction."""
+    shares = run.plan.phase("gradual_extraction").traffic or (100,)
+    return [ShiftReads(service.name, percent, to) for service in run.plan.services for percent in shares]

@@ -1,0 +1,60 @@
+"""Ask each service directly for the few things that must work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.run import Run
+from runbook_lib.services.smoke import smoke
+from runbook_lib.step import Outcome, StepResult, Verdict
+from runbook_lib.steps.common import backend, verdict
+from runbook_lib.steps.watching import smoke_suite
+
+
+@dataclass(frozen=True)
+class SmokeTest:
+    """The workload's smoke requests, sent past the router.
+
+    Attributes:
+        where: Which instances: "source" or "target".
+        after: Distinguishes the smoke tests of a run.
+    """
+
+    where: str
+    after: str = "start"
+    requires: Sequence[str] = ()
+    reversible: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"smoke_test:{self.where}:{self.after}"
+
+    def check(self, run: Run) -> list[Problem]:
+        return []
+
+    def apply(self, run: Run) -> StepResult:
+        verdicts = {
+            name: smoke(run.service(name).url, smoke_suite(run, service.name))
+            for service in run.plan.services
+            for name in [backend(service, self.where)]
+        }
+        failed = {name: v.text for name, v in verdicts.items() if not v.passed}
+        could_not = [name for name, v in verdicts.items() if v.outcome is Outcome.COULD_NOT_RUN]
+        text = "; ".join(f"{name}: {why}" for name, why in failed.items()) or "; ".join(
+            f"{name}: {v.text}" for name, v in verdicts.items()
+        )
+        return StepResult(text, {"failed": failed, "could_not_run": could_not})
+
+    def verify(self, run: Run) -> Verdict:
+        data = run.applied(self.name).data
+        if data["could_not_run"]:
+            return Verdict(Outcome.COULD_NOT_RUN, f"no smoke requests for {', '.join(data['could_not_run'])}")
+        return verdict(not data["failed"], f"failed: {', '.join(data['failed'])}" if data["failed"] else "all answered")
+
+    def rollback(self, run: Run) -> StepResult:
+        return StepResult("asking changed nothing")
+
+    def undone(self, run: Run) -> Verdict:
+        return verdict(True, "nothing to undo")

@@ -1,0 +1,71 @@
+"""Start the process that keeps the other side up to date."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.run import Run
+from runbook_lib.step import StepResult, Verdict
+from runbook_lib.steps.common import FORWARD, links, verdict
+from runbook_lib.transfer.capture import pending
+from runbook_lib.transfer.worker import running, start_sync, stop_sync, this_command
+
+
+@dataclass(frozen=True)
+class StartSync:
+    """The sync runs beside the notebooks, because what was switched must stay current between phases too.
+
+    Attributes:
+        direction: "forward" (source to services) or "back" (services to source, after the cutover).
+    """
+
+    direction: str = FORWARD
+    requires: Sequence[str] = ("build_indexes",)
+    reversible: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"start_sync:{self.direction}"
+
+    def check(self, run: Run) -> list[Problem]:
+        return []
+
+    def apply(self, run: Run) -> StepResult:
+        every = links(run, self.direction)
+        if running(every):
+            return StepResult("already running")
+        pid = start_sync(every, self._command(run), run.log_dir / f"sync-{self.direction}.log", dict(os.environ))
+        return StepResult(f"process {pid} drains {len(every)} links", {"pid": pid})
+
+    def verify(self, run: Run) -> Verdict:
+        every = links(run, self.direction)
+        lag = pending(every)
+        text = f"running, {lag.keys} keys pending, the oldest {lag.oldest_s:.1f} s old"
+        return verdict(running(every), text if running(every) else "not running", pending=lag.keys)
+
+    def rollback(self, run: Run) -> StepResult:
+        stop_sync(links(run, self.direction), run.journal, run.run_id, self.direction)
+        return StepResult("stopped; what is not applied yet stays in the log")
+
+    def undone(self, run: Run) -> Verdict:
+        up = running(links(run, self.direction))
+        return verdict(not up, "still running" if up else "stopped")
+
+    def _command(self, run: Run) -> list[str]:
+        return [
+            *this_command(),
+            "sync",
+            "--file",
+            str(run.environment.parameter_file),
+            "--plan",
+            run.environment.plan_name,
+            "--inventory",
+            run.environment.inventory_name,
+            "--run-id",
+            run.run_id,
+            "--direction",
+            self.direction,
+        ]

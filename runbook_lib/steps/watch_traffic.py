@@ -1,0 +1,54 @@
+"""Watch the rollback triggers for as long as the plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.run import Run
+from runbook_lib.step import Outcome, StepResult, Verdict
+from runbook_lib.steps.common import verdict
+from runbook_lib.steps.watching import watch_traffic
+
+
+@dataclass(frozen=True)
+class WatchTraffic:
+    """Error rate, response time, data and critical features; a trigger that fires fails the phase.
+
+    Attributes:
+        after: "cutover" watches as long as that phase's `watch`, "stability" as long as the clean-up's `after`.
+    """
+
+    after: str
+    requires: Sequence[str] = ("cutover",)
+    reversible: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"watch_traffic:{self.after}"
+
+    def check(self, run: Run) -> list[Problem]:
+        return []
+
+    def apply(self, run: Run) -> StepResult:
+        if self.after == "cutover":
+            planned = run.plan.phase("cutover").watch_s
+            asked = run.options.watch_s
+        else:
+            planned = run.plan.phase("cleanup").after_s
+            asked = run.options.after_s
+        duration_s = planned if asked is None else asked
+        result = watch_traffic(run, self.name, duration_s, look_into_data=True)
+        note = "" if duration_s == planned else f" (the plan says {planned:g} s; shortened by options)"
+        return StepResult(result.text + note, result.as_dict())
+
+    def verify(self, run: Run) -> Verdict:
+        data = run.applied(self.name).data
+        return Verdict(Outcome(data["outcome"]), data["text"])
+
+    def rollback(self, run: Run) -> StepResult:
+        return StepResult("watching changed nothing")
+
+    def undone(self, run: Run) -> Verdict:
+        return verdict(True, "nothing to undo")

@@ -11,7 +11,6 @@ import contextlib
 import difflib
 import json
 import logging
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from runbook_lib import errors
 from runbook_lib.errors import ConfigurationError, EvidenceError, GateFailed
+from runbook_lib.imports import without_iri_grammar
+from runbook_lib.journal.history import History
 from runbook_lib.quiet import quiet_errors
 
 if TYPE_CHECKING:
@@ -177,8 +178,7 @@ def _require_no_secret(values: Mapping[str, Any], secrets: Sequence[str]) -> Non
 
 
 def _gate_passed(journal: Journal, run_id: str, phase: str) -> bool:
-    gates = list(journal.entries(run_id, kind="gate", phase=phase))
-    return bool(gates) and bool(gates[-1].payload.get("passed"))
+    return History(journal.entries(run_id)).phase_passed(phase)
 
 
 @dataclass
@@ -254,7 +254,7 @@ def _register_engine() -> None:
     from jupyter_client.manager import AsyncKernelManager
     from papermill.engines import NBClientEngine, papermill_engines
 
-    class Kernel(AsyncKernelManager):  # type: ignore[misc]  # Jupyter's traits are untyped
+    class Kernel(AsyncKernelManager):
         # Sockets in a private folder: no ports that collide when notebooks run beside each other, none on the network.
         transport = "ipc"
         # One ipykernel in six hangs at its exit (7.x, both transports) for half of this, 2.5 s by default. Its state
@@ -268,7 +268,7 @@ def _register_engine() -> None:
             clock.attach(nb_man)
 
             class Logged(Kernel):
-                async def start_kernel(self, **options: Any) -> None:
+                async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
                     self.ip = str(clock.folder / "socket")
                     await super().start_kernel(**{**options, "stderr": clock.stderr})
 
@@ -295,19 +295,6 @@ def _quiet_loggers() -> Any:
 
 
 def _import_papermill() -> Any:
-    """The one place that imports papermill.
-
-    jsonschema (through nbformat) imports rfc3987_syntax, which builds a grammar for 1.5 s that only checks IRIs: no
-    notebook has one. Marked absent, jsonschema does without; the mark is taken away again for everybody else.
-    """
-    name = "rfc3987_syntax"
-    if "papermill" not in sys.modules and name not in sys.modules:
-        sys.modules[name] = None  # type: ignore[assignment]  # documented: None makes the import fail
-        try:
-            import papermill
-        finally:
-            del sys.modules[name]
-        return papermill
-    import papermill
-
+    with without_iri_grammar():
+        import papermill
     return papermill

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.charts import style
 from runbook_lib.charts.style import get
+from runbook_lib.evidence.grid import checks_grid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ def integrity(report: Any) -> Figure:
     Args:
         report: A validation report, its `as_dict()`, or {check: {table: outcome}}.
     """
-    grid = integrity_grid(report)
+    grid = checks_grid(report)
     tables = list(dict.fromkeys(table for row in grid.values() for table in row))
     if not grid or not tables:
         return style.empty("Integrity checks")
@@ -53,14 +54,6 @@ def integrity(report: Any) -> Figure:
     text = "     ".join(f"{_LOOK[outcome][1]} {_WORDS[outcome]}" for outcome in seen)
     fig.text(0.988, 1 - 0.36 / height, text, fontsize=9, va="top", ha="right", color=style.MUTED)
     return fig  # type: ignore[no-any-return]
-
-
-def integrity_grid(report: Any) -> dict[str, dict[str, str]]:
-    """{check: {table: outcome}} of a report in any of its shapes."""
-    results = get(report, "results")
-    if results is None:
-        return {check: dict(row) for check, row in dict(report or {}).items()}
-    return {str(get(result, "check")): _row(result) for result in results}
 
 
 @dataclass(frozen=True)
@@ -136,26 +129,6 @@ def _cell(axes: Any, column: int, row: int, outcome: str) -> None:
                          mutation_aspect=1.5, facecolor=colour, edgecolor="none", alpha=0.92)  # fmt: skip
     axes.add_patch(box)
     axes.text(column + 0.5, row + 0.5, mark, ha="center", va="center", color="white", fontsize=11, fontweight="bold")
-
-
-def _row(result: Any) -> dict[str, str]:
-    outcome = str(get(result, "outcome", ""))
-    tables = get(result, "tables", ()) or ()
-    if isinstance(tables, Mapping):
-        return {str(table): str(get(value, "outcome", value)) for table, value in tables.items()}
-    # A failed check fails the tables that its mismatches name; the others of the check passed.
-    bad = {str(get(m, "table", "")) for m in get(result, "mismatches", ()) or ()}
-    waved = {str(get(m, "table", "")) for m in get(result, "tolerated", ()) or () if not isinstance(m, str)}
-    row = {}
-    for table in map(str, tables):
-        short = table.rsplit(".", 1)[-1]
-        if outcome == "fail" and (table in bad or short in bad or not bad):
-            row[table] = "fail"
-        elif outcome == "could_not_run":
-            row[table] = outcome
-        else:
-            row[table] = "tolerated" if table in waved or short in waved else "pass"
-    return row
 
 
 def _failures(bad: Sequence[str]) -> str:

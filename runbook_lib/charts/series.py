@@ -186,7 +186,7 @@ def _lines(
     for index, (name, group) in enumerate(groups.items()):
         colour = (colours or {}).get(name, style.SERIES[index % len(style.SERIES)])
         x, y = [point.at - start for point in group], [point.value for point in group]
-        dots = {"marker": "o", "markersize": 3} if len(group) < 3 else {}
+        dots: dict[str, Any] = {"marker": "o", "markersize": 3} if len(group) < 3 else {}
         axes.plot(x, y, color=colour, **look, **dots)
         if filled:
             axes.fill_between(x, y, color=colour, alpha=0.12, linewidth=0, step="post" if stepped else None)

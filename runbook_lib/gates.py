@@ -1,0 +1,167 @@
+"""The end of a phase: verdicts, sign-offs and approvals; what is missing is named, with the command that gives it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runbook_lib.errors import GateFailed, JournalError
+from runbook_lib.journal import Ask, Entry, History, Journal, digest_of
+from runbook_lib.phases import phases_of
+from runbook_lib.records import GateRecord, Item
+
+if TYPE_CHECKING:
+    from runbook_lib.run import Run
+
+
+def gate(run: Run, approval: str = "") -> GateRecord:
+    """End the phase: everything passed, is signed off and approved, or GateFailed names each that is not.
+
+    Args:
+        approval: What has to be approved, in words; empty: nothing.
+    Raises:
+        GateFailed: recorded as well.
+    """
+    for task in run.plan.phase(run.phase).tasks:
+        if task.text:
+            signoff(run, task.text)
+    history = run.history()
+    items = [*_results(run, history), *_signoffs(run, history)]
+    subject = subject_of(run, history)
+    if approval and all(item.passed for item in items):
+        items.append(_approved(run, history, approval, subject))
+    elif approval:
+        items.append(Item(approval, "could_not_run", "approval: asked for when everything else has passed"))
+    record = GateRecord(run.phase, all(item.passed for item in items), items, subject, approval)
+    run.write("gate", payload={"passed": record.passed, "items": items, "subject": subject, "approval": approval})
+    if not record.passed:
+        raise _failed(record)
+    if run.phase == phases_of(run.plan)[-1] and run.journal.run(run.run_id).state == "open":
+        run.journal.set_state(run.run_id, "done")
+    return record
+
+
+def subject_of(run: Run, history: History) -> str:
+    """Digest of what an approval of this phase is bound to: the plan, each step's result so far, each verdict.
+
+    A step's result is bound by its entry's hash. A free-standing verdict is bound by its outcome: it is looked at
+    afresh each time the notebook runs, so that its entry is another one when the approver has answered.
+    """
+    steps = {unit.name: unit.result.hash for unit in history.latest() if unit.result is not None and not unit.undone}
+    verdicts = {name: e.payload["outcome"] for (phase, name), e in history.verdicts.items() if phase == run.phase}
+    return digest_of({"plan": run.plan.digest, "phase": run.phase, "steps": steps, "verdicts": verdicts})
+
+
+def _results(run: Run, history: History) -> list[Item]:
+    items = [Item(unit.name, unit.outcome, _text(unit.result)) for unit in history.latest(run.phase)]
+    items += [
+        Item(name, str(entry.payload["outcome"]), str(entry.payload.get("text", "")))
+        for (phase, name), entry in history.verdicts.items()
+        if phase == run.phase
+    ]
+    if not items:
+        items.append(Item(run.phase, "fail", "nothing was run in this phase"))
+    described = run.plan.phase(run.phase)
+    listed = dict.fromkeys([*described.steps, *(task.step for task in described.tasks if task.step)])
+    known = {item.name for item in items} | {item.name.partition(":")[0] for item in items}
+    missing = [name for name in listed if name not in known and not history.step_passed(name)]
+    return items + [Item(name, "fail", "the plan lists it for this phase, and it has not run") for name in missing]
+
+
+def _text(result: Entry | None) -> str:
+    if result is None:
+        return "no result: run it again"
+    verdict = result.payload.get("verdict") or {}
+    return str(verdict.get("text") or result.payload.get("text", ""))
+
+
+def _failed(record: GateRecord) -> GateFailed:
+    missing = [item for item in record.items if not item.passed]
+    listed = "; ".join(f"{item.name} ({item.outcome}): {item.text}" for item in missing)
+    error = GateFailed(
+        f"gate {record.phase}",
+        f"{len(missing)} of {len(record.items)} not passed: {listed}",
+        state="the phase stays open",
+        action="put it right, or have it approved, and run the notebook again: what has passed is not repeated",
+    )
+    error.record = record  # type: ignore[attr-defined]  # for displays; the message says it all
+    return error
+
+
+# -- people ---
+
+
+def signoff(run: Run, text: str) -> Item:
+    """A person's task: signed off by somebody, or waived by the policy, or asked for."""
+    history = run.history()
+    given = history.granted("signoff", text)
+    if given is None and run.policy.signoffs == "auto":
+        given = run.write("signoff", step=text, payload={"waived": "policy signoffs: auto", "comment": ""})
+    if given is None:
+        _ask(run, history, Ask("signoff", text, run.phase, ""))
+        return Item(text, "could_not_run", f"not signed off; {_command(run, text)}")
+    return Item(text, "pass", _given(given))
+
+
+def _signoffs(run: Run, history: History) -> list[Item]:
+    asked = [ask.name for ask in history.asks if ask.kind == "signoff" and ask.phase == run.phase]
+    given = [entry.step for entry in history.entries if entry.kind == "signoff" and entry.phase == run.phase]
+    return [signoff(run, text) for text in dict.fromkeys([*given, *asked])]
+
+
+def _approved(run: Run, history: History, name: str, subject: str) -> Item:
+    given = history.granted("approval", name, subject)
+    if given is None and run.policy.approvals == "auto":
+        payload = {"subject": subject, "waived": "policy approvals: auto", "comment": ""}
+        given = run.write("approval", step=name, payload=payload)
+    if given is not None:
+        return Item(name, "pass", _given(given))
+    _ask(run, history, Ask("approval", name, run.phase, subject))
+    stale = "approved before, but what was approved has changed since; " if history.granted("approval", name) else ""
+    return Item(name, "could_not_run", f"{stale}not approved; {_command(run, name)}")
+
+
+def require_approval(run: Run, history: History, name: str, subject: str) -> None:
+    """An approval in the middle of a phase: of what cannot be undone.
+
+    Raises:
+        GateFailed: not approved; says which command does.
+    """
+    item = _approved(run, history, name, subject)
+    if not item.passed:
+        raise GateFailed(name, item.text, state="nothing was done", action="have it approved, then run the cell again")
+
+
+def _ask(run: Run, history: History, ask: Ask) -> None:
+    if ask not in history.asks:
+        run.write("note", step=ask.name, payload={"asked": ask.kind, "subject": ask.subject})
+
+
+def _command(run: Run, name: str) -> str:
+    return f'runbook approve {run.run_id} "{name}" --comment …'
+
+
+def _given(entry: Entry) -> str:
+    waived, comment = entry.payload.get("waived"), entry.payload.get("comment")
+    return (
+        f"waived by {waived}" if waived else f"{entry.actor}, {entry.at[:16]} UTC" + (f": {comment}" if comment else "")
+    )
+
+
+def approve(journal: Journal, run_id: str, what: str, *, comment: str, actor: str) -> Entry:
+    """Give what a run asks for: an approval, bound to the digest it was asked for, or a sign-off.
+
+    Args:
+        what: The words of the approval or sign-off, or the phase whose gate waits for its only approval.
+    Raises:
+        JournalError: nothing of the kind is asked for; names what is.
+    """
+    history = History(journal.entries(run_id))
+    waiting = [ask for ask in history.asks if history.granted(ask.kind, ask.name, ask.subject) is None]
+    named = [ask for ask in waiting if ask.name == what]
+    named = named or [ask for ask in waiting if ask.kind == "approval" and ask.phase == what]
+    if len(named) != 1:
+        asked = ", ".join(f'"{ask.name}"' for ask in waiting) or "nothing"
+        raise JournalError(f"run {run_id}", f'nothing named "{what}" is asked for', expected=f"one of: {asked}")
+    ask = named[0]
+    payload = {"subject": ask.subject, "comment": comment, "waived": ""}
+    return journal.append(run_id, ask.kind, phase=ask.phase, step=ask.name, payload=payload, actor=actor)

@@ -1,0 +1,71 @@
+"""The tunables of a run: every name, its unit and its default. A new one is a field here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+from runbook_lib.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be tuned without changing the plan; None means: as the plan says.
+
+    Attributes:
+        chunk_rows: Rows copied in one transaction (count).
+        jobs: Tables or ranges worked on at a time (count).
+        batch_keys: Keys read and applied in one batch of the sync (count).
+        lock_timeout_s: How long a statement waits for a lock before it steps back and tries again (seconds).
+        max_write_pause_s: Longest write pause of the cutover (seconds).
+        watch_s: How long the rollback triggers are watched (seconds).
+        after_s: Time between cutover and cleanup (seconds).
+        pace_rows_s: Ceiling of the bulk copy (rows per second); 0: none.
+        sample_rows: Rows that the data sample compares in each table (count).
+        settle_s: How long a mismatch may take to vanish while writes continue (seconds).
+        lease_ttl_s: A run whose operator is silent for so long may be taken over (seconds).
+    """
+
+    chunk_rows: int = 50_000
+    jobs: int = 2
+    batch_keys: int = 2_000
+    lock_timeout_s: float = 0.5
+    max_write_pause_s: float | None = None
+    watch_s: float | None = None
+    after_s: float | None = None
+    pace_rows_s: float = 0.0
+    sample_rows: int = 1_000
+    settle_s: float = 5.0
+    lease_ttl_s: float = 30.0
+
+
+_AT_LEAST_ONE = ("chunk_rows", "jobs", "batch_keys", "sample_rows", "lease_ttl_s")
+
+
+def read_options(values: Mapping[str, Any]) -> Options:
+    """Check the options of a parameter file or a notebook.
+
+    Raises:
+        ConfigurationError: an unknown name (with the nearest known one), or a value of another type or range.
+    """
+    kinds = {field.name: str(field.type) for field in fields(Options)}
+    for name, value in values.items():
+        if name not in kinds:
+            near = get_close_matches(name, kinds, 1)
+            action = f"did you mean `{near[0]}`?" if near else f"known options: {', '.join(kinds)}"
+            raise ConfigurationError(f"option {name}", "unknown", state="nothing was started", action=action)
+        _check(name, value, kinds[name])
+    return Options(**values)
+
+
+def _check(name: str, value: Any, kind: str) -> None:
+    if value is None and "None" in kind:
+        return
+    number = isinstance(value, int) or (isinstance(value, float) and "float" in kind)
+    lowest = 1 if name in _AT_LEAST_ONE else 0
+    if not number or isinstance(value, bool) or not lowest <= value < float("inf"):
+        unit = "seconds" if name.endswith("_s") and "rows" not in name else "count"
+        expected = f"a {'whole ' if 'float' not in kind else ''}number of at least {lowest} ({unit})"
+        raise ConfigurationError(f"option {name}", f"{value!r}", expected=expected, state="nothing was started")

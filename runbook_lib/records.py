@@ -1,0 +1,148 @@
+"""What a run shows for a step, a gate and a rollback: static HTML in a notebook, text elsewhere."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+COLOURS = {"pass": "#1b7f4d", "fail": "#b3261e", "could_not_run": "#9a6700", "interrupted": "#9a6700"}
+_TABLE = 'style="border-collapse:collapse;font:14px/1.5 system-ui,sans-serif;margin:4px 0"'
+_CELL = 'style="text-align:left;vertical-align:top;padding:2px 14px 2px 0;border:0"'
+_FIGURES = 8  # a record is one look; the rest is in the journal
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """The recorded result of a step or of a free-standing verdict.
+
+    Attributes:
+        outcome: pass, fail, could_not_run, interrupted or undone.
+        text: What was done or seen, in one line.
+        data: The step's figures.
+        verdict: The verification's line; empty for a free-standing verdict.
+        duration_s: From intent to result (seconds).
+        repeated: True when the step had passed before and nothing was done now.
+        resumed: True when an earlier attempt had been interrupted.
+    """
+
+    name: str
+    phase: str
+    outcome: str
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    verdict: str = ""
+    duration_s: float = 0.0
+    repeated: bool = False
+    resumed: bool = False
+    at: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "pass"
+
+    def __str__(self) -> str:
+        marks = [mark for mark, on in (("recorded", self.repeated), ("resumed", self.resumed)) if on]
+        clauses = [self.text, self.verdict, *marks]
+        return f"{self.name}: {self.outcome} ({self.duration_s:.1f} s) {'; '.join(c for c in clauses if c)}"
+
+    def _repr_html_(self) -> str:
+        marks = " · already done, recorded result" if self.repeated else " · resumed" if self.resumed else ""
+        time = f"{self.duration_s:.1f} s" if self.duration_s else ""
+        rows = [(self.text, ""), (self.verdict, "")]
+        body = "".join(
+            f'<tr><td></td><td colspan="2" {_CELL}>{html.escape(text)}</td></tr>' for text, _ in rows if text
+        )
+        figures = [(key, value) for key, value in self.data.items() if _is_figure(value)][:_FIGURES]
+        body += "".join(
+            f'<tr><td></td><td {_CELL}><span style="color:#666">{html.escape(key.replace("_", " "))}</span></td>'
+            f"<td {_CELL}>{html.escape(shown(value))}</td></tr>"
+            for key, value in figures
+        )
+        head = f"<tr><td {_CELL}>{badge(self.outcome)}</td><td {_CELL}><b>{html.escape(self.name)}</b></td>"
+        return (
+            f'<table {_TABLE}>{head}<td {_CELL}><span style="color:#666">{time}{marks}</span></td></tr>{body}</table>'
+        )
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that a gate or a rollback is about."""
+
+    name: str
+    outcome: str
+    text: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "pass"
+
+
+@dataclass(frozen=True)
+class GateRecord:
+    """The end of a phase: every step, verdict, sign-off and approval with its outcome."""
+
+    phase: str
+    passed: bool
+    items: Sequence[Item]
+    subject: str = ""  # digest of what an approval is bound to
+    approval: str = ""
+
+    def __str__(self) -> str:
+        good = sum(item.passed for item in self.items)
+        return f"gate {self.phase}: {'pass' if self.passed else 'fail'} ({good} of {len(self.items)})"
+
+    def _repr_html_(self) -> str:
+        return _listing(f"Gate: {self.phase.replace('_', ' ')}", self.passed, self.items)
+
+
+@dataclass(frozen=True)
+class RollbackRecord:
+    """What was undone, in the order it was undone; `kept` are irreversible steps that stay in force."""
+
+    items: Sequence[Item]
+    kept: Sequence[str] = ()
+
+    @property
+    def passed(self) -> bool:
+        return all(item.passed for item in self.items)
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{item.name} {item.outcome}" for item in self.items) or "nothing to undo"
+        return f"rollback: {words}" + (f"; in force still: {', '.join(self.kept)}" if self.kept else "")
+
+    def _repr_html_(self) -> str:
+        kept = [Item(name, "could_not_run", "cannot be undone; stays in force, as approved") for name in self.kept]
+        title = "Rollback" if self.items or kept else "Rollback: nothing to undo"
+        return _listing(title, self.passed, [*self.items, *kept])
+
+
+def badge(outcome: str) -> str:
+    """An outcome as a coloured word."""
+    colour = COLOURS.get(outcome, "#555")
+    style = f"color:{colour};font-weight:600;white-space:nowrap"
+    return f'<span style="{style}">{html.escape(outcome.replace("_", " "))}</span>'
+
+
+def _listing(title: str, passed: bool, items: Sequence[Item]) -> str:
+    rows = "".join(
+        f"<tr><td {_CELL}>{badge(item.outcome)}</td><td {_CELL}>{html.escape(item.name)}</td>"
+        f'<td {_CELL}><span style="color:#444">{html.escape(item.text)}</span></td></tr>'
+        for item in items
+    )
+    head = (
+        f'<tr><td {_CELL}>{badge("pass" if passed else "fail")}</td><td colspan="2" {_CELL}><b>{html.escape(title)}</b>'
+    )
+    return f"<table {_TABLE}>{head}</td></tr>{rows}</table>"
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, int | float | str) and len(str(value)) <= 80
+
+
+def shown(value: Any) -> str:
+    """A figure for people: thousands apart, few decimals."""
+    if isinstance(value, bool | str):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"

@@ -1,0 +1,318 @@
+"""A run: the object that every notebook holds. All its state is in the journal and the databases.
+
+from runbook_lib import open_run
+run = open_run("preparation", environment="demo")
+run.step(CreateTargetSchemas())
+run.gate()
+"""
+
+from __future__ import annotations
+
+import atexit
+import getpass
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.databases.port import Database
+from runbook_lib.environment import Environment, load_environment
+from runbook_lib.errors import GateFailed, OutOfOrder, RunbookError
+from runbook_lib.gates import approve, gate, signoff
+from runbook_lib.journal import Entry, History, Journal, Lease
+from runbook_lib.options import Options, read_options
+from runbook_lib.phases import ROLLBACK, find_run, require_order
+from runbook_lib.progress import Progress, notebook_listener
+from runbook_lib.quiet import quiet_errors
+from runbook_lib.records import GateRecord, Item, RollbackRecord, StepRecord
+from runbook_lib.step import Outcome, Step, Verdict
+from runbook_lib.stepping import execute, record_of, record_of_unit
+from runbook_lib.undo import rollback
+
+if TYPE_CHECKING:
+    from runbook_lib.services.port import ServiceController
+    from runbook_lib.traffic.port import Router
+
+
+def open_run(
+    phase: str,
+    *,
+    environment: str = "demo",
+    plan: str = "",
+    inventory: str = "",
+    run_id: str = "",
+    options: Mapping[str, Any] | None = None,
+) -> Run:
+    """Begin, or continue, one phase of a run; the arguments are the notebooks' parameters.
+
+    Args:
+        phase: preflight, preparation, gradual_extraction, data_migration, cutover, cleanup, rollback, …
+        run_id: Empty: the environment's unfinished run of this plan, or a new one.
+        options: Tunables (see `Options`); they win over those of the parameter file.
+    Returns:
+        Run: holds the run's lease until its gate, `close()`, or the end of the process.
+    Raises:
+        PlanError, ConfigurationError: plan, inventory, parameter file or an option is wrong.
+        OutOfOrder: a phase before this one has not passed for this plan, or another plan's run is unfinished.
+        LeaseHeld: another operator acts on this run.
+    """
+    quiet_errors()
+    return begin(load_environment(environment, plan, inventory), phase, run_id=run_id, options=options)
+
+
+def begin(environment: Environment, phase: str, *, run_id: str = "", options: Mapping[str, Any] | None = None) -> Run:
+    """`open_run` for an environment that is loaded already."""
+    chosen = read_options({**environment.options, **(options or {})})
+    journal = Journal(environment.journal_url, secrets=environment.secrets())
+    try:
+        row = find_run(journal, environment, phase, run_id, acting_person())
+        journal.verify_chain(row.run_id)
+        run = Run(environment, phase, row.run_id, journal, chosen)
+        run.start()
+    except RunbookError:
+        journal.close()
+        raise
+    return run
+
+
+def acting_person() -> str:
+    """Who acts: RUNBOOK_ACTOR, the CI's user, or the login name."""
+    for name in ("RUNBOOK_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN"):
+        if os.environ.get(name):
+            return os.environ[name]
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid {os.getuid()}"
+
+
+class Databases(Mapping[str, Database]):
+    """The databases by name, each connected when it is first used; iterating gives the plan's."""
+
+    def __init__(self, names: Iterator[str], connect: Callable[[str], Database]) -> None:
+        self._names, self._connect = tuple(dict.fromkeys(names)), connect
+        self.opened: dict[str, Database] = {}
+
+    def __getitem__(self, name: str) -> Database:
+        if name not in self.opened:
+            self.opened[name] = self._connect(name)
+        return self.opened[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class Run:
+    """One phase of one run, being carried out.
+
+    Attributes:
+        run_id: Names the run, e.g. `20261122-2359-demo-3fa2`.
+        databases: By their names in the inventory, connected on first use.
+        current: Name of the step under way, or empty.
+    """
+
+    def __init__(self, environment: Environment, phase: str, run_id: str, journal: Journal, options: Options) -> None:
+        self.environment, self.phase, self.run_id = environment, phase, run_id
+        self.journal, self.options = journal, options
+        self.plan, self.policy, self.actor = environment.plan, environment.policy, acting_person()
+        self.step_packages: tuple[str, ...] = tuple(getattr(environment, "step_packages", ()))
+        names = (self.plan.source, *(service.database for service in self.plan.services))
+        self.databases = Databases(iter(names), environment.database)
+        self.current = ""
+        self._lease: Lease = journal.lease(run_id, self.actor, options.lease_ttl_s)
+        self._router: Router | None = None
+        self._services: dict[str, ServiceController] = {}
+        self._progress = Progress(lambda row: journal.set_progress(run_id, row))
+        if (listener := notebook_listener()) is not None:
+            self._progress.listeners.append(listener)
+
+    # -- beginning and end ---
+    def start(self) -> None:
+        """Take the lease, see that it is this phase's turn, and record that it begins."""
+        self._lease.acquire()
+        atexit.register(self._lease.release)
+        try:
+            row = self.journal.run(self.run_id)
+            require_order(self.history(), row, self.phase, self.plan)
+            details = {"options": self.options, "inventory": self.environment.inventory_digest, "pid": os.getpid()}
+            self.write("phase_started", payload=details)
+            if self.phase == ROLLBACK and row.state in ("open", "done"):
+                self.journal.set_state(self.run_id, "rolling_back")
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Let others act on the run; the next act here takes the lease again."""
+        self._lease.release()
+        atexit.unregister(self._lease.release)
+
+    def close(self) -> None:
+        """Give the lease back and close every connection. Idempotent."""
+        self.release()
+        for database in self.databases.opened.values():
+            database.close()
+        self.databases.opened.clear()
+        self.journal.close()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Run({self.run_id}, {self.phase}, {self.environment.name})"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        words = f"{self.plan.migration} · {self.phase.replace('_', ' ')} · {self.environment.name}"
+        identity = f"run {self.run_id} · plan {self.plan.digest[:12]} · {self.actor}"
+        return (
+            f'<div style="font:14px/1.5 system-ui,sans-serif"><b>{escape(words)}</b><br>'
+            f'<span style="color:#666">{escape(identity)}</span></div>'
+        )
+
+    # -- the environment ---
+    @property
+    def source(self) -> Database:
+        """The database that is migrated."""
+        return self.databases[self.plan.source]
+
+    @property
+    def router(self) -> Router:
+        """The router of the inventory. Raises ConfigurationError when there is none."""
+        if self._router is None:
+            self._router = self.environment.router()
+        return self._router
+
+    def service(self, name: str) -> ServiceController:
+        """The controller of a service of the inventory."""
+        if name not in self._services:
+            self._services[name] = self.environment.service(name)
+        return self._services[name]
+
+    @property
+    def evidence_dir(self) -> Path:
+        """Where this run's evidence goes; made when missing."""
+        path = self.environment.evidence_root / self.environment.name / self.run_id
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def effective(self, name: str, phase: str = "") -> Any:
+        """A tunable that the plan sets as well (max_write_pause_s, watch_s, after_s): the option wins if given.
+
+        Args:
+            phase: Whose value of the plan; empty: this phase's.
+        """
+        chosen = getattr(self.options, name)
+        return chosen if chosen is not None else getattr(self.plan.phase(phase or self.phase), name)
+
+    def health(self) -> Verdict:
+        """Whether the source, the other databases in use, and the router in use answer."""
+        silent = []
+        for name in dict.fromkeys([self.plan.source, *self.databases.opened]):
+            try:
+                self.databases[name].rows("SELECT 1")
+            except RunbookError as error:
+                silent.append(str(error))
+        if self._router is not None:
+            try:
+                late = [route for route, state in self._router.routes().items() if not state.acknowledged]
+                silent += [f"the router does not yet run what was asked of it for {route}" for route in late]
+            except RunbookError as error:
+                silent.append(str(error))
+        count = len(self.databases.opened) + (self._router is not None)
+        return Verdict(Outcome.FAIL if silent else Outcome.PASS, "; ".join(silent) or f"{count} answer")
+
+    # -- the record ---
+    def write(self, kind: str, *, step: str = "", payload: Mapping[str, Any] | None = None) -> Entry:
+        """Append an entry of this phase, as the one who holds the lease."""
+        self._lease.acquire()
+        token = self._lease.token
+        return self.journal.append(
+            self.run_id, kind, phase=self.phase, step=step, payload=payload, actor=self.actor, token=token
+        )
+
+    def history(self) -> History:
+        """The state of the run, read from the journal."""
+        return History(self.journal.entries(self.run_id))
+
+    def note(self, text: str, **data: Any) -> None:
+        """Record something worth knowing."""
+        self.write("note", step=self.current, payload={"text": text, "data": data})
+
+    def alarm(self, text: str, **data: Any) -> None:
+        """Record that a rollback trigger fired."""
+        self.write("alarm", step=self.current, payload={"text": text, "data": data})
+
+    def sample(self, series: str, value: float, /, **labels: str) -> None:
+        """Record one point of a time series."""
+        self.journal.sample(self.run_id, series, value, **labels)
+
+    def progress(self, done: float, total: float | None, unit: str = "rows", reason: str = "") -> None:
+        """Say how far the step under way is; call it as often as you like, from any thread."""
+        self._progress.report(self.phase, self.current or self.phase, done, total, unit, reason)
+
+    # -- acts ---
+    def step(self, step: Step) -> StepRecord:
+        """Carry one step out: check, apply, verify, health; or show its recorded result. See `stepping.execute`."""
+        return execute(self, step)
+
+    def record(self, name: str) -> StepRecord:
+        """The recorded result of a step of this run, or of a verdict.
+
+        Raises:
+            OutOfOrder: there is none yet.
+        """
+        found = [record for record in self.results() if record.name == name]
+        if not found:
+            raise OutOfOrder(f"step {name}", f"has no result in run {self.run_id}", action="run its cell first")
+        return found[-1]
+
+    def results(self, phase: str | None = None) -> list[StepRecord]:
+        """Each step and verdict of the run (or of one phase) with its last result, in order."""
+        history = self.history()
+        records = [record_of_unit(unit) for unit in history.latest(phase or "")]
+        records += [record_of(entry) for (where, _), entry in history.verdicts.items() if phase in (None, "", where)]
+        return sorted(records, key=lambda record: record.at)
+
+    def verdict(self, name: str, verdict: Verdict) -> StepRecord:
+        """Record a check that stands on its own; the gate demands that its last outcome is a pass."""
+        payload = {"outcome": verdict.outcome, "text": verdict.text, "data": verdict.data}
+        return record_of(self.write("result", step=name, payload=payload))
+
+    def signoff(self, text: str) -> Item:
+        """A person's task: signed off, waived by the policy, or asked for; the gate demands it."""
+        return signoff(self, text)
+
+    def approve(self, what: str, comment: str) -> Entry:
+        """Give an approval or a sign-off that this run asks for, as the one who sits at this kernel."""
+        return approve(self.journal, self.run_id, what, comment=comment, actor=self.actor)
+
+    def gate(self, approval: str = "") -> GateRecord:
+        """End the phase, or raise GateFailed naming everything that is missing. See `gates.gate`."""
+        try:
+            return gate(self, approval)
+        except GateFailed as error:
+            _display(getattr(error, "record", None))
+            raise
+        finally:
+            self.release()
+
+    def rollback(self, to_phase: str = "") -> RollbackRecord:
+        """Undo the run, the last step first, or back to the end of a phase. See `undo.rollback`."""
+        return rollback(self, to_phase)
+
+
+def _display(record: object) -> None:
+    """Show a failing gate's table above the error; outside a kernel the error's message says it all."""
+    if record is not None and notebook_listener() is not None:
+        from IPython.display import display
+
+        display(record)

@@ -1,0 +1,230 @@
+"""One step: intent, check, apply, verify, health, result. What is recorded is enough to resume it and to undo it."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.errors import ConfigurationError, LeaseHeld, OutOfOrder, RunbookError, StepFailed
+from runbook_lib.gates import require_approval
+from runbook_lib.journal import Entry, History, Unit, digest_of, plain
+from runbook_lib.masking import mask
+from runbook_lib.phases import notebook_of, phases_of
+from runbook_lib.records import StepRecord
+from runbook_lib.step import Outcome, Step, Verdict
+
+if TYPE_CHECKING:
+    from runbook_lib.run import Run
+
+_PACKAGES = ("runbook_lib.steps",)
+
+
+def execute(run: Run, step: Step) -> StepRecord:
+    """Carry one step out, or return its recorded result when it has passed with the same inputs in this phase.
+
+    Raises:
+        OutOfOrder: a step that it requires has not passed.
+        StepFailed: check, apply, verify or the health check failed; recorded.
+        GateFailed: it cannot be undone, and nobody approved that.
+    """
+    spec = describe(step, run.step_packages)
+    inputs = digest_of({**spec, "phase": run.phase})
+    history = run.history()
+    before = history.unit(step.name, inputs)
+    if before is not None and before.passed:
+        return record_of_unit(before, repeated=True)
+    _require_steps(run, step, history)
+    if not step.reversible:
+        subject = digest_of({**spec, "plan": run.plan.digest})
+        require_approval(run, history, f"irreversible: {step.name}", subject)
+    attempt = _Attempt(run, step, inputs, resumed=before is not None and before.outcome == "interrupted")
+    attempt.begin(spec)
+    return attempt.carry_out()
+
+
+class _Attempt:
+    """One try at a step; `stage` and `applied` say how far it came."""
+
+    def __init__(self, run: Run, step: Step, inputs: str, *, resumed: bool) -> None:
+        self.run, self.step, self.inputs, self.resumed = run, step, inputs, resumed
+        self.applied = False
+        self._begun = time.monotonic()
+
+    def begin(self, spec: Mapping[str, Any]) -> None:
+        payload = {**spec, "inputs": self.inputs, "reversible": self.step.reversible, "resumed": self.resumed}
+        self.run.write("intent", step=self.step.name, payload=payload)
+        self.run.current = self.step.name
+        if self.resumed:
+            self.run.progress(0, None, unit="", reason="resuming: an earlier attempt was interrupted")
+
+    def carry_out(self) -> StepRecord:
+        run, step = self.run, self.step
+        with self._stage("check"):
+            problems = step.check(run)
+        if blocking := [problem for problem in problems if problem.blocking]:
+            raise self._refused(blocking)
+        self.applied = True  # from here on something may be in place
+        with self._stage("apply"):
+            result = step.apply(run)
+        with self._stage("verify"):
+            verdict = step.verify(run)
+        with self._stage("health"):
+            health = run.health() if verdict.passed else Verdict(Outcome.COULD_NOT_RUN, "not looked at")
+        worst = verdict if not verdict.passed or health.passed else health
+        entry = self._close(worst.outcome, result.text, result.data, verdict=verdict, health=health, problems=problems)
+        if not worst.passed:
+            raise self._failed("verify" if worst is verdict else "health", worst.text)
+        return record_of(entry)
+
+    @contextmanager
+    def _stage(self, stage: str) -> Iterator[None]:
+        """Record what a stage raises; an interrupt leaves the intent open, so that the step is resumed."""
+        try:
+            yield
+        except LeaseHeld:
+            raise  # the run is somebody else's now: nothing may be recorded
+        except Exception as error:
+            outcome = Outcome.COULD_NOT_RUN if stage != "apply" else Outcome.FAIL
+            text = f"{stage}: {_words(error)}"
+            self._close(outcome, text, {"error": type(error).__name__, "stage": stage})
+            if isinstance(error, RunbookError):
+                raise
+            raise self._failed(stage, _words(error)) from error
+
+    def _close(self, outcome: str, text: str, data: Mapping[str, Any], **more: Any) -> Entry:
+        payload = {
+            "inputs": self.inputs,
+            "outcome": outcome,
+            "text": text,
+            "data": data,
+            "applied": self.applied,
+            "resumed": self.resumed,
+            "duration_s": round(time.monotonic() - self._begun, 3),
+            **more,
+        }
+        self.run.current = ""
+        return self.run.write("result", step=self.step.name, payload=payload)
+
+    def _refused(self, blocking: list[Problem]) -> StepFailed:
+        listed = "; ".join(f"{problem.subject}: {problem.text}" for problem in blocking)
+        self._close(Outcome.FAIL, f"check: {listed}", {}, problems=blocking)
+        acts = " · ".join(dict.fromkeys(problem.action for problem in blocking if problem.action))
+        return StepFailed(self.step.name, listed, state="nothing was applied", action=acts or "put it right, run again")
+
+    def _failed(self, stage: str, text: str) -> StepFailed:
+        state = "nothing was applied" if not self.applied else "it was applied, at least in part"
+        action = f"put it right and run the cell again, or undo with {notebook_of('rollback')}"
+        return StepFailed(f"{self.step.name} ({stage})", text, state=state, action=action)
+
+
+def _words(error: BaseException) -> str:
+    return mask(str(error) if isinstance(error, RunbookError) else f"{type(error).__name__}: {error}")
+
+
+def _require_steps(run: Run, step: Step, history: History) -> None:
+    for name in step.requires:
+        if not history.step_passed(name):
+            raise OutOfOrder(
+                step.name,
+                f"{name} has not passed in this run",
+                state="nothing was applied",
+                action=f"run {name} in {_place(run, history, name)} first",
+            )
+
+
+def _place(run: Run, history: History, name: str) -> str:
+    """The notebook that a step belongs to: where it was tried, or where the plan lists it, or this one."""
+    tried = history.unit(name)
+    if tried is not None:
+        return notebook_of(tried.phase)
+    for phase in phases_of(run.plan):
+        described = run.plan.phase(phase)
+        if name in described.steps or any(task.step == name for task in described.tasks):
+            return notebook_of(phase)
+    return f"{notebook_of(run.phase)}, or one before it,"
+
+
+# -- a step as data ---
+
+
+def describe(step: Step, packages: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The step's class and fields as JSON, from which `rebuild` makes the same step in another process.
+
+    Raises:
+        ConfigurationError: it could not be rebuilt, so it could not be undone: refused before anything is done.
+    """
+    kind = type(step)
+    spec = {"class": f"{kind.__module__}:{kind.__qualname__}", "fields": _fields(step)}
+    if not is_dataclass(step) or rebuild(spec, packages) != step:
+        raise ConfigurationError(
+            f"step {step.name}",
+            f"{spec['class']} cannot be rebuilt from its recorded fields, so it could not be undone",
+            expected="a frozen dataclass of JSON values and tuples",
+        )
+    return spec
+
+
+def _fields(step: Any) -> dict[str, Any]:
+    if not is_dataclass(step):
+        return {}
+    return {f.name: plain(getattr(step, f.name), f"{type(step).__name__}.{f.name}") for f in fields(step) if f.init}
+
+
+def rebuild(spec: Mapping[str, Any], packages: tuple[str, ...] = ()) -> Step:
+    """The step of a recorded intent; only modules of `runbook_lib.steps` and of these packages are imported.
+
+    Raises:
+        ConfigurationError: another module, or it is not there any more.
+    """
+    module, _, name = str(spec["class"]).partition(":")
+    allowed = (*_PACKAGES, *packages)
+    if not any(module == package or module.startswith(f"{package}.") for package in allowed):
+        raise ConfigurationError(f"step class {spec['class']}", "not a place for steps", expected=", ".join(allowed))
+    try:
+        kind = getattr(importlib.import_module(module), name)
+        return cast(Step, kind(**{key: _frozen(value) for key, value in spec["fields"].items()}))
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ConfigurationError(f"step class {spec['class']}", f"cannot be rebuilt: {error}") from error
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)
+    return {key: _frozen(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+# -- records ---
+
+
+def record_of(entry: Entry, *, repeated: bool = False) -> StepRecord:
+    """A recorded result as it is shown."""
+    payload = entry.payload
+    verdict, health = (payload.get(name) or {} for name in ("verdict", "health"))
+    line = str(verdict.get("text", ""))
+    if health.get("outcome") not in (None, "pass") and verdict.get("outcome") == "pass":
+        line = f"{line}; health: {health['text']}"
+    return StepRecord(
+        name=entry.step,
+        phase=entry.phase,
+        outcome=str(payload["outcome"]),
+        text=str(payload.get("text", "")),
+        data={**verdict.get("data", {}), **payload.get("data", {})},
+        verdict=line,
+        duration_s=float(payload.get("duration_s", 0.0)),
+        repeated=repeated,
+        resumed=bool(payload.get("resumed")),
+        at=entry.at,
+    )
+
+
+def record_of_unit(unit: Unit, *, repeated: bool = False) -> StepRecord:
+    """A step's last attempt as it is shown; an interrupted one has only its intent."""
+    if unit.result is None or unit.undone:
+        text = "undone by a rollback" if unit.undone else "interrupted: no result; run it again"
+        return StepRecord(unit.name, unit.phase, unit.outcome, text, at=unit.intent.at)
+    return record_of(unit.result, repeated=repeated)

@@ -1,0 +1,125 @@
+"""The way back: what a run has applied, undone in reverse order, each undo proven, past failures to the end."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from runbook_lib.errors import GateFailed, LeaseHeld, OutOfOrder, RollbackFailed, RunbookError
+from runbook_lib.gates import require_approval
+from runbook_lib.journal import Unit
+from runbook_lib.masking import mask
+from runbook_lib.phases import phases_of
+from runbook_lib.records import Item, RollbackRecord
+from runbook_lib.step import Outcome, Step, Verdict
+from runbook_lib.stepping import rebuild
+
+if TYPE_CHECKING:
+    from runbook_lib.run import Run
+
+
+def rollback(run: Run, to_phase: str = "") -> RollbackRecord:
+    """Undo the run's steps, the last one first; those undone before are skipped.
+
+    Args:
+        to_phase: The last phase that stays in force; empty: none, the whole run is undone.
+    Raises:
+        RollbackFailed: something could not be undone, or cannot be; each is named, with why it had to be undone.
+    """
+    units = run.history().to_undo(_phases_after(run, to_phase))
+    kept = [unit for unit in units if not unit.intent.payload["reversible"]]
+    _require_consent(run, kept)
+    run.journal.set_state(run.run_id, "rolling_back")
+    items: list[Item] = []
+    errors: list[BaseException] = []
+    for number, unit in enumerate(unit for unit in units if unit not in kept):
+        run.progress(number, len(units) - len(kept), unit="steps", reason=f"undoing {unit.name}")
+        items.append(_undo(run, unit, errors))
+    record = RollbackRecord(tuple(items), tuple(unit.name for unit in kept))
+    if not record.passed:
+        raise _failed(run, record, units, errors)
+    run.journal.set_state(run.run_id, "open" if to_phase else "rolled_back")
+    return record
+
+
+def _phases_after(run: Run, to_phase: str) -> tuple[str, ...] | None:
+    order = phases_of(run.plan)
+    if not to_phase:
+        return None
+    if to_phase not in order:
+        raise OutOfOrder(
+            f"phase {to_phase}", "unknown", expected=f"one of {', '.join(order)}", state="nothing was undone"
+        )
+    return order[order.index(to_phase) + 1 :]
+
+
+def _require_consent(run: Run, kept: list[Unit]) -> None:
+    """Everything that cannot be undone is named before anything is undone, and asked for at once."""
+    missing = []
+    for unit in kept:
+        try:
+            require_approval(run, run.history(), f"rollback past {unit.name}", unit.intent.hash)
+        except GateFailed as refusal:
+            missing.append(f"{unit.name} ({refusal.observed})")
+    if missing:
+        listed = "; ".join(missing)
+        raise RollbackFailed(
+            f"run {run.run_id}",
+            f"cannot be undone: {listed}",
+            state="nothing was undone",
+            action="have each approved, or restore the backup of the pre-flight",
+        )
+
+
+def _undo(run: Run, unit: Unit, errors: list[BaseException]) -> Item:
+    run.write("rollback_intent", step=unit.name, payload={"inputs": unit.inputs, "phase": unit.phase})
+    run.current = unit.name
+    text, data = "", {}
+    try:
+        step = rebuild(unit.intent.payload, run.step_packages)
+        result = step.rollback(run)
+        text, data = result.text, dict(result.data)
+        verdict = _gone(run, step)
+    except LeaseHeld:
+        raise  # the run is somebody else's now
+    except Exception as error:  # whatever one undo raises, the others are still to be done
+        errors.append(error)
+        words = str(error) if isinstance(error, RunbookError) else f"{type(error).__name__}: {error}"
+        verdict = Verdict(Outcome.FAIL, mask(words))
+    finally:
+        run.current = ""
+    payload = {"inputs": unit.inputs, "phase": unit.phase, "outcome": verdict.outcome, "text": text, "data": data}
+    run.write("rollback_result", step=unit.name, payload={**payload, "verdict": verdict})
+    return Item(unit.name, verdict.outcome, verdict.text if not verdict.passed else text or verdict.text)
+
+
+def _gone(run: Run, step: Step) -> Verdict:
+    """Proof of an undo: the step says so itself (`undone`), or its `verify` does not pass any more."""
+    undone = getattr(step, "undone", None)
+    if undone is not None:
+        verdict: Verdict = undone(run)
+        return verdict
+    after = step.verify(run)
+    if after.passed:
+        return Verdict(Outcome.FAIL, f"still in force after its rollback: {after.text}", after.data)
+    if after.outcome is Outcome.COULD_NOT_RUN:
+        return Verdict(Outcome.COULD_NOT_RUN, f"not proven undone: {after.text}", after.data)
+    return Verdict(Outcome.PASS, f"gone: {after.text}", after.data)
+
+
+def _failed(run: Run, record: RollbackRecord, units: list[Unit], errors: list[BaseException]) -> RollbackFailed:
+    missing = [item for item in record.items if not item.passed]
+    listed = "; ".join(f"{item.name} ({item.outcome}): {item.text}" for item in missing)
+    error = RollbackFailed(
+        f"run {run.run_id}",
+        f"{len(missing)} of {len(record.items)} not undone: {listed}",
+        state="the others are undone; writes that were fenced stay fenced",
+        action="put it right and run the rollback again: it goes on with what is left",
+    )
+    for unit in units:
+        if unit.result is not None and unit.outcome not in ("pass", "undone"):
+            error.add_note(f"{unit.name} had failed before: {unit.result.payload['text']}")
+    if (cause := sys.exc_info()[1]) is not None:
+        error.add_note(f"the rollback was begun because of {type(cause).__name__}: {mask(str(cause))}")
+    error.__cause__ = errors[0] if errors else None
+    return error

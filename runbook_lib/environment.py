@@ -51,11 +51,28 @@ class Environment:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def parameter_file(self) -> Path:
+        """What papermill gets with -f; it need not exist when plan and inventory were given by name."""
+        return self.parameters_dir / f"{self.name}.yaml"
+
+    @property
+    def plan_name(self) -> str:
+        """The plan as the notebooks' parameter names it: relative to the parameter folder where it lies in it."""
+        return _name_within(self.plan_path, self.parameters_dir)
+
+    @property
+    def inventory_name(self) -> str:
+        """The inventory as the notebooks' parameter names it."""
+        return _name_within(self.inventory_path, self.parameters_dir)
+
+    @property
     def policy(self) -> Policy:
+        """What this environment decides without asking."""
         return self.inventory.policy
 
     @property
     def inventory_digest(self) -> str:
+        """SHA-256 of what the inventory says."""
         return self.inventory.digest
 
     @property
@@ -159,18 +176,32 @@ def load_environment(environment: str, plan: str = "", inventory: str = "", root
         PlanError: a file is missing or wrong (file:line), or the plan names what the inventory does not have.
         ConfigurationError: there is no parameter folder.
     """
-    home = root or find_root()
-    folder = home / "parameters"
+    home = (root or find_root()).resolve()
+    named = root is not None or "RUNBOOK_HOME" in os.environ
+    return _load(home / "parameters", _work_folder(home, named=named), environment, plan, inventory)
+
+
+def load_environment_file(file: Path, plan: str = "", inventory: str = "") -> Environment:
+    """As `load_environment`, for a parameter file anywhere: plans and inventories are looked for beside it.
+
+    Args:
+        file: The parameter file; its name without `.yaml` is the environment's, the folder above its own the root.
+        plan: As in `load_environment`.
+        inventory: As in `load_environment`.
+    """
+    path = file.resolve()
+    if not path.is_file():
+        read_file(file, "parameter file")  # says why, and which file was meant
+    return _load(path.parent, _work_folder(path.parent.parent, named=True), path.stem, plan, inventory)
+
+
+def _load(folder: Path, root: Path, environment: str, plan: str, inventory: str) -> Environment:
     given = _read_parameters(folder, environment, optional=bool(plan and inventory))
-    plan_path = folder / (plan or given.get("plan", ""))
-    inventory_path = folder / (inventory or given.get("inventory", ""))
-    for path, what in ((plan_path, "plan"), (inventory_path, "inventory")):
-        if path == folder:
-            action = f"add `{what}: {what.removesuffix('y')}{'ies' if what.endswith('y') else 's'}/NAME.yaml`"
-            raise PlanError(f"{shown(folder / environment)}.yaml", f"names no {what}", action=action)
+    plan_path = _named_file(folder, environment, "plan", plan or given.get("plan", ""))
+    inventory_path = _named_file(folder, environment, "inventory", inventory or given.get("inventory", ""))
     found = Environment(
         name=environment,
-        root=_work_folder(home.resolve()),
+        root=root,
         parameters_dir=folder,
         plan=load_plan(plan_path),
         plan_path=plan_path,
@@ -180,6 +211,17 @@ def load_environment(environment: str, plan: str = "", inventory: str = "", root
     )
     _check_fit(found)
     return found
+
+
+def _named_file(folder: Path, environment: str, what: str, name: str) -> Path:
+    if not name:
+        example = "plans/NAME.yaml" if what == "plan" else "inventories/NAME.yaml"
+        raise PlanError(f"{shown(folder / environment)}.yaml", f"names no {what}", action=f"add `{what}: {example}`")
+    return folder / name
+
+
+def _name_within(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -202,13 +244,15 @@ def find_root(start: Path | None = None) -> Path:
     raise ConfigurationError(str(here), "no parameters/ and notebooks/ here or above", action=action)
 
 
-def _work_folder(home: Path) -> Path:
-    """Where evidence and journal go: the project's folder, but never an installation that we are not working in."""
+def _work_folder(home: Path, *, named: bool) -> Path:
+    """Where evidence and journal go: the project's folder, but never an installation that nobody named."""
+    installed, checkout = _packaged()
     here = Path.cwd().resolve()
-    return here if home in _packaged() and not here.is_relative_to(home) else home
+    elsewhere = home == checkout and not named and not here.is_relative_to(home)
+    return here if home == installed or elsewhere else home
 
 
-def _packaged() -> tuple[Path, ...]:
+def _packaged() -> tuple[Path, Path]:
     """The copy in the wheel; in an editable install, the checkout."""
     package = Path(__file__).resolve().parent
     return package / "_share", package.parent

@@ -55,6 +55,7 @@ class DatabaseEntry:
 
     @property
     def dialect(self) -> str:
+        """The engine's name."""
         return self.url.drivername.partition("+")[0]
 
     def resolved(self, root: Path) -> tuple[URL, str | None]:

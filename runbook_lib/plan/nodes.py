@@ -38,18 +38,22 @@ class Value:
 
     @property
     def line(self) -> int:
+        """Line in the file, from 1."""
         return int(self.node.start_mark.line) + 1
 
     @property
     def is_null(self) -> bool:
+        """Nothing is written."""
         return self.node.tag == _NULL
 
     @property
     def is_mapping(self) -> bool:
+        """Keys and values."""
         return isinstance(self.node, yaml.MappingNode)
 
     @property
     def is_list(self) -> bool:
+        """Elements in order."""
         return isinstance(self.node, yaml.SequenceNode)
 
     def error(self, observed: str, *, expected: str = "", action: str = "") -> PlanError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.environment import PARAMETERS, Environment, find_root, load_environment
+from runbook_lib.environment import PARAMETERS, Environment, find_root, load_environment, load_environment_file
 from runbook_lib.errors import ConfigurationError, PlanError
 from runbook_lib.inventory import SERVICE_KEYS, Policy
 from runbook_lib.services.command import COMMANDS
@@ -144,6 +145,19 @@ def test_plan_and_inventory_may_be_given_without_a_parameter_file(project: Path)
     assert load_environment("other", str(found.plan_path), str(found.inventory_path)).plan.digest == found.plan.digest
 
 
+def test_a_parameter_file_may_lie_anywhere(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    there = tmp_path_factory.mktemp("team") / "settings"
+    shutil.copytree(project / "parameters", there)
+    found = load_environment_file(there / "test.yaml")
+    assert (found.name, found.root, found.parameters_dir) == ("test", there.parent, there)
+    assert found.parameter_file == there / "test.yaml"
+    assert (found.plan_name, found.inventory_name) == ("plans/shop.yaml", "inventories/test.yaml")
+    again = load_environment_file(found.parameter_file, found.plan_name, found.inventory_name)
+    assert again.plan.digest == found.plan.digest
+    message = refusal(PlanError, lambda: load_environment_file(there / "tset.yaml"))
+    assert "tset.yaml: no such parameter file. Next: did you mean test.yaml?" in message
+
+
 def test_the_folder_is_found_from_below_and_through_the_variable(
     project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -234,7 +248,7 @@ def test_an_unknown_environment_is_refused(project: Path, name: str, says: str) 
 
 
 def test_without_a_folder_the_advice_says_where_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runbook_lib.environment._packaged", tuple)
+    monkeypatch.setattr("runbook_lib.environment._packaged", lambda: (tmp_path, tmp_path))
     assert "RUNBOOK_HOME" in refusal(ConfigurationError, lambda: find_root(tmp_path))
 
 

@@ -1,0 +1,133 @@
+"""Validation: six checks over every table of the links, one verdict, right while writes go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from runbook_lib.plan.model import Tolerance
+from runbook_lib.transfer.flow import Link
+from runbook_lib.validation.checksums import checksums
+from runbook_lib.validation.constraints import constraints
+from runbook_lib.validation.context import Context, Progress, could_not_run
+from runbook_lib.validation.data_sample import data_sample
+from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
+from runbook_lib.validation.indexes import indexes
+from runbook_lib.validation.repair import Repaired, repair
+from runbook_lib.validation.report import Fingerprint, Report, combined
+from runbook_lib.validation.row_counts import row_counts
+from runbook_lib.validation.schemas import schemas
+from runbook_lib.validation.tolerance import Tolerated, tolerate
+
+__all__ = [
+    "ALL",
+    "DATA",
+    "CheckResult",
+    "Fingerprint",
+    "Kind",
+    "Mismatch",
+    "Progress",
+    "Repaired",
+    "Report",
+    "Tolerated",
+    "repair",
+    "validate",
+]
+
+CHECKS: Mapping[str, Callable[[Link, Context], CheckResult]] = {
+    "row_counts": row_counts,
+    "schemas": schemas,
+    "indexes": indexes,
+    "constraints": constraints,
+    "data_sample": data_sample,
+    "checksums": checksums,
+}
+ALL = tuple(CHECKS)
+DATA = ("row_counts", "data_sample", "checksums")  # those that make sense over reverse links and given keys, too
+SEED = 20_261_122
+
+
+def validate(
+    links: Sequence[Link],
+    *,
+    checks: Sequence[str] = ALL,
+    tolerances: Sequence[Tolerance] = (),
+    jobs: int = 2,
+    under_writes: bool = True,
+    settle_s: float = 5.0,
+    chunk_rows: int = 100_000,
+    sample_rows: int = 1000,
+    seed: int = SEED,
+    only_keys: Mapping[tuple[str, str], Any] | None = None,
+    sequences: bool = False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Report:
+    """Run every check over every table; one that fails or raises does not keep the others from running.
+
+    Args:
+        checks: Names out of `ALL`; over reverse links use `DATA` (the schemas are the forward links' affair).
+        tolerances: The plan's declared differences; nothing else is tolerated.
+        jobs: Statements at a time on each side (count).
+        under_writes: The source, the target or both are written to: differences are looked at again until stable.
+        settle_s: The longest time a check waits for differences of a link to settle (seconds).
+        chunk_rows: Rows in a checksum's range (count, about).
+        sample_rows: Rows sampled in a table (count).
+        seed: Of the sample: the same seed draws the same keys of the same rows.
+        only_keys: (service, table) → keys: compare just these rows, as inside a cutover's fence; tables that are not
+            named have none. Schema checks are not touched by it.
+        sequences: Check, too, that no sequence at the target is behind its column (after the cutover).
+        on_progress: Called before each table.
+    Returns:
+        Report: every difference by name; `passed`, `failed`, `raise_for_failure()`.
+    Raises:
+        KeyError: a check's name is unknown.
+    """
+    started, at = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
+    functions = [(name, CHECKS[name]) for name in checks]
+    keys = None if only_keys is None else {place: list(found) for place, found in only_keys.items()}
+    with ThreadPoolExecutor(max_workers=2 * max(1, jobs), thread_name_prefix="validate") as pool:
+        context = Context(
+            pool=pool,
+            jobs=max(1, jobs),
+            under_writes=under_writes,
+            settle_s=settle_s,
+            chunk_rows=chunk_rows,
+            sample_rows=sample_rows,
+            seed=seed,
+            only_keys=keys,
+            sequences=sequences,
+            on_progress=on_progress,
+        )
+        results = [_run(name, check, link, context) for name, check in functions for link in links]
+        fingerprints = () if only_keys is not None else _fingerprints(links)
+    tolerated, counted = tolerate(combined(results, checks), tolerances)
+    elapsed = time.perf_counter() - started
+    return Report(tolerated, at, elapsed, counted, fingerprints, seed, only_keys is not None)
+
+
+def _run(name: str, check: Callable[[Link, Context], CheckResult], link: Link, context: Context) -> CheckResult:
+    try:
+        return check(link, context)
+    except Exception as error:
+        return could_not_run(name, link, error)
+
+
+def _fingerprints(links: Sequence[Link]) -> tuple[Fingerprint, ...]:
+    """Both sides' schema as it was validated; a side that cannot be read has failed its checks already."""
+    found = []
+    for link in links:
+        read = list(dict.fromkeys(flow.feeds[0].table for flow in link.flows))
+        sides = (("source", link.reader, read), ("target", link.writer, [flow.table for flow in link.flows]))
+        for side, database, tables in sides:
+            found.append(Fingerprint(link.service, side, database.name, _fingerprint(database.fingerprint, tables)))
+    return tuple(found)
+
+
+def _fingerprint(ask: Callable[[Sequence[str]], str], tables: Sequence[str]) -> str:
+    try:
+        return ask(tables)
+    except Exception as error:
+        return f"could not be read ({type(error).__name__})"

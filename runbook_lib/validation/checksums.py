@@ -1,0 +1,105 @@
+"""Check: every row is equal. Sums per key range inside the databases; rows are fetched only where ranges differ."""
+
+from __future__ import annotations
+
+import time
+
+from runbook_lib.databases.port import KeyRange, RangeSum
+from runbook_lib.transfer.flow import Flow, Link
+from runbook_lib.validation import delta
+from runbook_lib.validation.context import Compared, Context, Deadline, each_table, label
+from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
+from runbook_lib.validation.narrow import Narrowed, narrow
+from runbook_lib.validation.rows import NO_COLUMN
+from runbook_lib.validation.settle import FIRST_PAUSE_S, LONGEST_PAUSE_S, settle
+from runbook_lib.validation.sums import sum_both, unequal_ranges, use_canonical
+
+NAME = "checksums"
+
+
+def checksums(link: Link, context: Context) -> CheckResult:
+    """Compare the checksums of every table of a link and name the rows that differ.
+
+    Own record hash where both sides are the same engine and major version, the canonical encoding otherwise.
+    """
+    if context.only_keys is not None:
+        return each_table(NAME, link, context, lambda flow: delta.compare(NAME, link, flow, context))
+    deadline = context.deadline()
+    return each_table(NAME, link, context, lambda flow: _table(link, flow, context, deadline))
+
+
+def _table(link: Link, flow: Flow, context: Context, deadline: Deadline) -> CheckResult:
+    side = context.compared(link, flow)
+    if not side.key:
+        return _multiset(link, flow, side, context, deadline)
+    ranges = link.reader.ranges(side.reading, context.chunk_rows)
+    sums = sum_both(link, side, ranges, context)
+    unequal = unequal_ranges(sums)
+    figures = {"rows": sum(s.rows for _, s, _ in sums), "ranges": len(ranges), "unequal_ranges": len(unequal)}
+    if not unequal:
+        return CheckResult(NAME, figures={label(link, flow): figures})
+    narrowed = narrow(link, side, unequal, context)
+    found = settle(NAME, link, flow, side, narrowed.keys, context, deadline)
+    figures["suspects"] = len(narrowed.keys)
+    return found.plus(_rest(link, flow, narrowed, found, context)).plus(
+        CheckResult(NAME, figures={label(link, flow): figures})
+    )
+
+
+def _rest(link: Link, flow: Flow, narrowed: Narrowed, found: CheckResult, context: Context) -> CheckResult:
+    """What the rows that were read do not explain: ranges left alone, and hashes that differ over equal values."""
+    errors = {}
+    if narrowed.left:
+        errors[label(link, flow)] = (
+            f"{narrowed.left} more ranges differ; only the first {len(narrowed.keys)} differing rows were looked at"
+        )
+    if context.under_writes:
+        return CheckResult(NAME, errors=errors)
+    named = {mismatch.key for mismatch in found.mismatches}
+    silent = [key for key in narrowed.keys if key not in named]
+    return CheckResult(
+        NAME,
+        mismatches=tuple(
+            Mismatch(NAME, link.service, flow.table, Kind.DIFFERENT, key, text=NO_COLUMN) for key in silent
+        ),
+        errors=errors,
+    )
+
+
+def _multiset(link: Link, flow: Flow, side: Compared, context: Context, deadline: Deadline) -> CheckResult:
+    """A table without a key: every row hash must be there as often on both sides (trap 11)."""
+    whole = KeyRange(0)
+    sums = _whole_sums(link, side, whole, context, deadline)
+    figures = {label(link, flow): {"rows": sums[0].rows, "ranges": 1, "unequal_ranges": int(sums[0] != sums[1])}}
+    if sums[0] == sums[1]:
+        return CheckResult(NAME, figures=figures)
+    canonical = use_canonical(link, context)
+    there, here = context.both(
+        lambda: link.reader.row_sums(side.reading, side.types, whole, canonical=canonical),
+        lambda: link.writer.row_sums(side.writing, side.types, whole, canonical=canonical),
+    )
+    found = [
+        _unequal_count(link, flow, row_hash, int(there.get(row_hash, 0)), int(here.get(row_hash, 0)))
+        for row_hash in [*there, *(h for h in here if h not in there)]
+        if there.get(row_hash) != here.get(row_hash)
+    ]
+    return CheckResult(NAME, mismatches=tuple(found), figures=figures)
+
+
+def _whole_sums(
+    link: Link, side: Compared, whole: KeyRange, context: Context, deadline: Deadline
+) -> tuple[RangeSum, RangeSum]:
+    pause = FIRST_PAUSE_S
+    while True:
+        ((_, there, here),) = sum_both(link, side, [whole], context)
+        if there == here or not context.under_writes or deadline.over:
+            return there, here
+        time.sleep(pause)  # a moving target has no event to wait for
+        pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+def _unequal_count(link: Link, flow: Flow, row_hash: tuple[object, ...], there: int, here: int) -> Mismatch:
+    one_sided = Kind.MISSING_ON_TARGET if there else Kind.MISSING_ON_SOURCE
+    kind = Kind.DUPLICATE_ROWS if there and here else one_sided
+    text = f"a row is there {here} times, at the source {there} times"
+    return Mismatch(NAME, link.service, flow.table, kind, row_hash, (), str(there), str(here), text=text)

@@ -1,0 +1,152 @@
+"""What every check is given: how to look, both catalogs (read once), and a pool that works on both sides at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from runbook_lib.databases.port import Selection, Table
+from runbook_lib.errors import RunbookError
+from runbook_lib.transfer.flow import Flow, Link
+from runbook_lib.validation.findings import CheckResult
+
+Left = TypeVar("Left")
+Right = TypeVar("Right")
+Keys = Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a check is: `done` of `total` tables; `table` is the one begun now ("" at the end)."""
+
+    check: str
+    table: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One table on both sides, column by column: a flow's columns, and the generated ones that both sides have."""
+
+    reading: Selection
+    writing: Selection
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """Time to settle, shared by the tables of one check (seconds, monotonic)."""
+
+    at: float
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self.at
+
+
+@dataclass(frozen=True)
+class Context:
+    """How to look. See `runbook_lib.validation.validate` for the meaning and the units of each field."""
+
+    pool: ThreadPoolExecutor
+    jobs: int = 2
+    under_writes: bool = True
+    settle_s: float = 5.0
+    chunk_rows: int = 100_000
+    sample_rows: int = 1000
+    seed: int = 0
+    only_keys: Mapping[tuple[str, str], Keys] | None = None
+    sequences: bool = False
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    memo: dict[Any, Any] = field(default_factory=dict)
+
+    def once(self, key: Any, work: Callable[[], Left]) -> Left:
+        """Do something once for this validation."""
+        if key not in self.memo:
+            self.memo[key] = work()
+        found: Left = self.memo[key]
+        return found
+
+    def both(self, left: Callable[[], Left], right: Callable[[], Right]) -> tuple[Left, Right]:
+        """Ask both sides at the same time. Only from the thread that validates: tasks never wait for tasks."""
+        other = self.pool.submit(right)
+        return left(), other.result()
+
+    def catalogs(self, link: Link) -> tuple[dict[str, Table], dict[str, Table]]:
+        """The link's tables at the reader and at the writer."""
+        read = list(dict.fromkeys(flow.feeds[0].table for flow in link.flows))
+        written = [flow.table for flow in link.flows]
+        return self.once(
+            ("catalogs", link.channel),
+            lambda: self.both(lambda: link.reader.catalog(read), lambda: link.writer.catalog(written)),
+        )
+
+    def compared(self, link: Link, flow: Flow) -> Compared:
+        """The columns to compare; generated columns are excluded from copying and included here (trap 21)."""
+        columns, types, extra = flow.columns, flow.types, self._generated(link, flow)
+        reading, writing = flow.reading, flow.writing(link.writer)
+        if extra:
+            names = tuple(extra)
+            columns, types = (*columns, *names), (*types, *extra.values())
+            reading = replace(reading, columns=(*reading.columns, *map(link.reader.quote, names)))
+            writing = replace(writing, columns=(*writing.columns, *map(link.writer.quote, names)))
+        return Compared(reading, writing, flow.key, columns, types)
+
+    def _generated(self, link: Link, flow: Flow) -> dict[str, str]:
+        if flow.mapped or self.only_keys is not None:
+            return {}
+        read, written = (tables[name] for tables, name in zip(self.catalogs(link), _names(flow), strict=True))
+        there = {column.name for column in read.columns}
+        return {
+            column.name: column.type
+            for column in written.columns
+            if column.name not in flow.columns and column.generated and column.name in there
+        }
+
+    def deadline(self) -> Deadline:
+        """From now on, `settle_s` seconds."""
+        return Deadline(time.monotonic() + self.settle_s)
+
+
+def _names(flow: Flow) -> tuple[str, str]:
+    return flow.feeds[0].table, flow.table
+
+
+def label(link: Link, flow: Flow) -> str:
+    """`service.table`, as the report's grid calls it."""
+    return f"{link.service}.{flow.table}"
+
+
+def each_table(check: str, link: Link, context: Context, look: Callable[[Flow], CheckResult]) -> CheckResult:
+    """Look at every table of a link; one that cannot be looked at is recorded with its reason, the others go on."""
+    started, result = time.perf_counter(), CheckResult(check)
+    for done, flow in enumerate(link.flows):
+        table = label(link, flow)
+        context.on_progress(Progress(check, table, done, len(link.flows)))
+        try:
+            found = look(flow)
+        except Exception as error:
+            found = CheckResult(check, errors={table: reason(error)})
+        result = result.plus(replace(found, tables=(table,)))
+    context.on_progress(Progress(check, "", len(link.flows), len(link.flows)))
+    return replace(result, elapsed_s=time.perf_counter() - started)
+
+
+def could_not_run(check: str, link: Link, error: Exception) -> CheckResult:
+    """A check that could not run for any table of a link."""
+    tables = tuple(label(link, flow) for flow in link.flows)
+    return CheckResult(check, tables, errors=dict.fromkeys(tables, reason(error)))
+
+
+def reason(error: Exception) -> str:
+    """Why something could not run, in one line."""
+    if isinstance(error, RunbookError):
+        return str(error)
+    first = (str(error).strip() or "no message").splitlines()[0]
+    return f"{type(error).__name__}: {first}"

@@ -1,0 +1,45 @@
+"""Check: some rows, value by value. Random keys with a recorded seed, and the first and the last row of both sides."""
+
+from __future__ import annotations
+
+from random import Random
+
+from runbook_lib.transfer.flow import Flow, Link
+from runbook_lib.validation import delta
+from runbook_lib.validation.context import Context, Deadline, each_table, label
+from runbook_lib.validation.findings import CheckResult
+from runbook_lib.validation.rows import Key, plain
+from runbook_lib.validation.sampling import draw, ends
+from runbook_lib.validation.settle import settle
+
+NAME = "data_sample"
+SHARES = (0.001, 0.01)  # of damaged rows, for which the figures say how surely the sample would have met one
+
+
+def data_sample(link: Link, context: Context) -> CheckResult:
+    """Read the same keys on both sides and compare them; says which columns differ, and how much a pass is worth."""
+    if context.only_keys is not None:
+        return each_table(NAME, link, context, lambda flow: delta.compare(NAME, link, flow, context))
+    deadline = context.deadline()
+    return each_table(NAME, link, context, lambda flow: _table(link, flow, context, deadline))
+
+
+def _table(link: Link, flow: Flow, context: Context, deadline: Deadline) -> CheckResult:
+    side = context.compared(link, flow)
+    if not side.key:
+        return CheckResult(
+            NAME, figures={label(link, flow): {"sampled": 0, "note": "no key: checksums compare it all"}}
+        )
+    random = Random(f"{context.seed} {flow.table}")  # noqa: S311  a sample that can be drawn again
+    drawn, ends_there = draw(link.reader, side.reading, side, context.sample_rows, random)
+    ends_here = ends(link.writer, side.writing, side)
+    keys: dict[tuple[str, ...], Key] = {plain(key): key for key in (*drawn, *ends_there, *ends_here)}
+    found = settle(NAME, link, flow, side, list(keys.values()), context, deadline)
+    return found.plus(CheckResult(NAME, figures={label(link, flow): _figures(len(keys), context.seed)}))
+
+
+def _figures(sampled: int, seed: int) -> dict[str, object]:
+    """Were a share p of the rows damaged, n random rows would have met one with the probability 1 - (1 - p)^n."""
+    confidence = {f"{share:.1%}": round(1 - (1 - share) ** sampled, 4) for share in SHARES}
+    seen = round(1 - 0.05 ** (1 / sampled), 6) if sampled else 1.0
+    return {"sampled": sampled, "seed": seed, "confidence_if_damaged": confidence, "share_seen_with_95_percent": seen}

@@ -1,0 +1,170 @@
+"""The report of a validation: six results, the tolerances with their counts, the fingerprints of both sides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.errors import Refused, RunbookError
+from runbook_lib.step import Outcome, Verdict
+from runbook_lib.validation.findings import LISTS, CheckResult, Mismatch
+from runbook_lib.validation.tolerance import Tolerated
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The schema of one side of a link as it was when it was validated."""
+
+    service: str
+    side: str  # source | target
+    database: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """The one verdict over all checks and tables.
+
+    Attributes:
+        results: One result for each check that was asked for, in their order.
+        started: ISO 8601, UTC.
+        elapsed_s: Seconds.
+        tolerances: Every declared difference with its count.
+        fingerprints: Of both sides of each link.
+        seed: With which the sample was drawn.
+        only_keys: Whether only given keys were compared (a delta verification).
+    """
+
+    results: tuple[CheckResult, ...]
+    started: str
+    elapsed_s: float
+    tolerances: tuple[Tolerated, ...] = ()
+    fingerprints: tuple[Fingerprint, ...] = ()
+    seed: int = 0
+    only_keys: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check ran everywhere and found nothing undeclared."""
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the checks that did not pass: failed, or could not run."""
+        return tuple(result.check for result in self.results if result.outcome is not Outcome.PASS)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst: fail before could_not_run before pass."""
+        seen = {result.outcome for result in self.results}
+        return next((o for o in (Outcome.FAIL, Outcome.COULD_NOT_RUN) if o in seen), Outcome.PASS)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Every `service.table` that some check looked at, in their order."""
+        return tuple(dict.fromkeys(table for result in self.results for table in result.tables))
+
+    @property
+    def mismatches(self) -> tuple[Mismatch, ...]:
+        """Undeclared differences of all checks."""
+        return tuple(mismatch for result in self.results for mismatch in result.mismatches)
+
+    @property
+    def in_flight(self) -> tuple[Mismatch, ...]:
+        """Differences that writes under way explain; none are left once writes are fenced and drained."""
+        return tuple(mismatch for result in self.results for mismatch in result.in_flight)
+
+    @property
+    def unmatched_tolerances(self) -> tuple[Tolerated, ...]:
+        """Declared differences that were not found: the plan may be out of date."""
+        return tuple(counted for counted in self.tolerances if not counted.matched)
+
+    def result(self, check: str) -> CheckResult:
+        """The result of one check; KeyError when it was not asked for."""
+        return {result.check: result for result in self.results}[check]
+
+    @property
+    def text(self) -> str:
+        """One line for the journal and the terminal."""
+        if self.passed:
+            flight = f", {len(self.in_flight)} in flight" if self.in_flight else ""
+            tolerated = sum(counted.matched for counted in self.tolerances)
+            declared = f", {tolerated} tolerated" if tolerated else ""
+            return f"{len(self.results)} checks over {len(self.tables)} tables passed{declared}{flight}"
+        return "; ".join(result.text for result in self.results if result.outcome is not Outcome.PASS)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def verdict(self) -> Verdict:
+        """For a step: outcome, the line, and the report as JSON for the journal."""
+        return Verdict(self.outcome, self.text, self.as_dict())
+
+    def raise_for_failure(self) -> None:
+        """Raise when a check failed (`Refused`, status 1) or could not run (`RunbookError`, status 2); all are named.
+
+        Raises:
+            Refused: data or schema differ.
+            RunbookError: nothing differs, but a check could not run.
+        """
+        if self.passed:
+            return
+        error = Refused if self.outcome is Outcome.FAIL else RunbookError
+        raise error(
+            "validation",
+            self.text,
+            expected="every check to pass",
+            action="look at the report; `runbook repair` copies the named rows again, "
+            "a wanted difference is declared under validation.tolerate",
+        )
+
+    def to_frame(self, of: str = "tables") -> DataFrame:
+        """A pandas frame: one row for each check and table, or (`of="mismatches"`) for each difference."""
+        from pandas import DataFrame
+
+        if of == "mismatches":
+            rows = [{"list": name, **m.as_dict()} for r in self.results for name in LISTS for m in getattr(r, name)]
+            fields = list(Mismatch.__dataclass_fields__)
+            return DataFrame(rows, columns=["list", *fields])
+        cells = [self._cell(result, table) for result in self.results for table in result.tables]
+        return DataFrame(cells, columns=["check", "table", "outcome", *LISTS, "rows"])
+
+    def _cell(self, result: CheckResult, table: str) -> dict[str, Any]:
+        counts = {name: sum(m.label == table for m in getattr(result, name)) for name in LISTS}
+        rows = result.figures.get(table, {}).get("rows")
+        return {"check": result.check, "table": table, "outcome": str(result.of(table)), **counts, "rows": rows}
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values only; every difference is in it."""
+        return {
+            "outcome": str(self.outcome),
+            "started": self.started,
+            "elapsed_s": round(self.elapsed_s, 4),
+            "seed": self.seed,
+            "only_keys": self.only_keys,
+            "results": [result.as_dict() for result in self.results],
+            "tolerances": [counted.as_dict() for counted in self.tolerances],
+            "fingerprints": [asdict(fingerprint) for fingerprint in self.fingerprints],
+        }
+
+    def to_json(self) -> str:
+        """The report as JSON text (UTF-8, indented)."""
+        return json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
+
+    def _repr_html_(self) -> str:
+        from runbook_lib.validation.html import render
+
+        return render(self)
+
+
+def combined(results: Sequence[CheckResult], checks: Sequence[str]) -> tuple[CheckResult, ...]:
+    """One result for each check, whatever links it ran over."""
+    found = {check: CheckResult(check) for check in checks}
+    for result in results:
+        found[result.check] = found[result.check].plus(result)
+    return tuple(found.values())

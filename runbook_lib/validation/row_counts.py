@@ -1,0 +1,72 @@
+"""Check: as many rows on the target as the mapping promises. Exact counts, both sides at the same time."""
+
+from __future__ import annotations
+
+import time
+
+from runbook_lib.transfer.flow import Flow, Link
+from runbook_lib.validation import delta
+from runbook_lib.validation.context import Context, Deadline, each_table, label
+from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
+from runbook_lib.validation.settle import FIRST_PAUSE_S, LONGEST_PAUSE_S, captured
+
+NAME = "row_counts"
+
+
+def row_counts(link: Link, context: Context) -> CheckResult:
+    """Count every table of a link on both sides.
+
+    Under writes a difference is counted again until it is gone, until nothing is pending and it stays as it is, or
+    until `settle_s` seconds have passed; one not larger than the queue is then in flight.
+    """
+    if context.only_keys is not None:
+        return each_table(NAME, link, context, lambda flow: delta.count(NAME, link, flow, context))
+    deadline = context.deadline()
+    return each_table(NAME, link, context, lambda flow: _count(link, flow, context, deadline))
+
+
+def _count(link: Link, flow: Flow, context: Context, deadline: Deadline) -> CheckResult:
+    counts, unsettled = _both(link, flow, context), 0
+    if counts[0] != counts[1] and context.under_writes:
+        counts, unsettled = _again(link, flow, context, deadline, counts)
+    figures = {label(link, flow): {"rows": counts[0], "target_rows": counts[1]}}
+    if counts[0] == counts[1]:
+        return CheckResult(NAME, figures=figures)
+    there, here = counts
+    explained = unsettled >= abs(there - here)
+    text = f"target has {here} rows, source {there}"
+    text += f"; {unsettled} changes are under way" if unsettled else ""
+    kind = Kind.IN_FLIGHT if explained else Kind.ROW_COUNT
+    found = (Mismatch(NAME, link.service, flow.table, kind, (), (), str(there), str(here), text=text),)
+    return CheckResult(
+        NAME, mismatches=() if explained else found, in_flight=found if explained else (), figures=figures
+    )
+
+
+def _both(link: Link, flow: Flow, context: Context) -> tuple[int, int]:
+    writing = flow.writing(link.writer)
+    return context.both(lambda: link.reader.count(flow.reading), lambda: link.writer.count(writing))
+
+
+def _again(
+    link: Link, flow: Flow, context: Context, deadline: Deadline, counts: tuple[int, int]
+) -> tuple[tuple[int, int], int]:
+    """Count again: the last counts, and how many rows what is pending or was moving can explain."""
+    has_queue = captured(link, flow, context)
+    pause, moved = FIRST_PAUSE_S, 0
+    while True:
+        time.sleep(pause)  # between two looks at a moving target
+        pause = min(pause * 2, LONGEST_PAUSE_S)
+        before, waiting = counts, _pending(link, flow) if has_queue else 0
+        counts = _both(link, flow, context)
+        waiting = max(waiting, _pending(link, flow)) if has_queue else 0
+        movement = max(abs(now - then) for now, then in zip(counts, before, strict=True))
+        moved = movement if has_queue else max(moved, movement)
+        at_rest = has_queue and not waiting and not moved
+        if counts[0] == counts[1] or at_rest or deadline.over:
+            return counts, waiting + moved
+
+
+def _pending(link: Link, flow: Flow) -> int:
+    pending = link.reader.pending(link.channel)
+    return sum(pending[feed.table].keys for feed in flow.feeds if feed.table in pending)

@@ -1,0 +1,115 @@
+"""Rows of both sides side by side: read by key, compared value by value through their text forms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from runbook_lib.databases.port import Database, Selection
+from runbook_lib.transfer.flow import Flow, Link
+from runbook_lib.validation.context import Compared, Context
+from runbook_lib.validation.findings import Kind, Mismatch, shorten
+
+BATCH_KEYS = 2_000  # keys a query: its text stays small, its plan an index scan
+
+Key = tuple[Any, ...]
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The row of one key on both sides, in comparable form; None where there is none."""
+
+    key: Key
+    source: tuple[str | None, ...] | None
+    target: tuple[str | None, ...] | None
+
+    @property
+    def equal(self) -> bool:
+        return self.source == self.target
+
+
+def plain(key: Sequence[Any]) -> tuple[str, ...]:
+    """A key as text, whatever form it came in: ints and the engine's text forms compare alike."""
+    return tuple(str(value) for value in key)
+
+
+def read_pairs(link: Link, side: Compared, keys: Sequence[Key], context: Context) -> list[Pair]:
+    """Read these keys on both sides at the same time, in the keys' order."""
+    pairs: list[Pair] = []
+    for start in range(0, len(keys), BATCH_KEYS):
+        batch = keys[start : start + BATCH_KEYS]
+        there, here = context.both(
+            _reader(link.reader, side.reading, batch, side), _reader(link.writer, side.writing, batch, side)
+        )
+        pairs += [Pair(key, there.get(plain(key)), here.get(plain(key))) for key in batch]
+    return pairs
+
+
+def _reader(
+    database: Database, selection: Selection, keys: Sequence[Key], side: Compared
+) -> Callable[[], dict[tuple[str, ...], tuple[str | None, ...]]]:
+    positions = [side.columns.index(column) for column in side.key]
+    forms = [_form(kind) for kind in side.types]
+
+    def read() -> dict[tuple[str, ...], tuple[str | None, ...]]:
+        rows = database.read_rows(selection, keys)
+        return {plain([row[i] for i in positions]): _comparable(row, forms) for row in rows}
+
+    return read
+
+
+def _comparable(row: Row, forms: Sequence[Callable[[Any], str]]) -> tuple[str | None, ...]:
+    return tuple(None if value is None else form(value) for value, form in zip(row, forms, strict=True))
+
+
+def _form(kind: str) -> Callable[[Any], str]:
+    """How values of a type are made comparable: as the checksums see them, so that both give one answer."""
+    if kind in ("json", "jsonb"):
+        return _json
+    if kind in ("real", "double precision", "float", "double"):
+        return lambda value: "0" if str(value) in ("-0", "-0.0", "0.0") else str(value)
+    return lambda value: bytes(value).hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
+
+
+def _json(value: Any) -> str:
+    parsed = json.loads(value, parse_float=Decimal) if isinstance(value, str) else value
+    return json.dumps(parsed, sort_keys=True, ensure_ascii=False, default=lambda number: str(number.normalize()))
+
+
+def as_mismatch(check: str, link: Link, flow: Flow, side: Compared, pair: Pair, *, in_flight: str = "") -> Mismatch:
+    """An unequal pair as a mismatch that names its kind and its columns; `in_flight` is why it is not final."""
+    columns: tuple[str, ...] = ()
+    values = ("", "")
+    if pair.source is None or pair.target is None:
+        kind = Kind.MISSING_ON_TARGET if pair.target is None else Kind.MISSING_ON_SOURCE
+        what = kind.replace("_", " ")
+    else:
+        kind = Kind.DIFFERENT
+        columns, values = _differing(side, pair.source, pair.target)
+        what = f"{', '.join(columns)} differ{'s' if len(columns) == 1 else ''}" if columns else NO_COLUMN
+    if in_flight:
+        what, kind = f"{what}: {in_flight}", Kind.IN_FLIGHT
+    return Mismatch(check, link.service, flow.table, kind, pair.key, columns, *values, text=what)
+
+
+NO_COLUMN = "hashes differ, values read alike"
+
+
+def _differing(
+    side: Compared, source: Sequence[str | None], target: Sequence[str | None]
+) -> tuple[tuple[str, ...], tuple[str, str]]:
+    unequal = [i for i, (a, b) in enumerate(zip(source, target, strict=True)) if a != b]
+    columns = tuple(side.columns[i] for i in unequal)
+    if len(unequal) == 1:
+        return columns, (_quoted(source[unequal[0]]), _quoted(target[unequal[0]]))
+    shown = [", ".join(f"{side.columns[i]}={_quoted(row[i])}" for i in unequal) for row in (source, target)]
+    return columns, (shorten(shown[0]), shorten(shown[1]))
+
+
+def _quoted(value: str | None) -> str:
+    """NULL and '' and 'NULL' are three values, and a trailing space is seen."""
+    return "NULL" if value is None else f"'{shorten(value)}'"

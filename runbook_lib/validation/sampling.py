@@ -1,0 +1,92 @@
+"""Draw random keys of a table through the port: a condition picks the rows, `row_sums` gives their keys back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+from runbook_lib.databases.port import Database, KeyRange, Selection
+from runbook_lib.validation.context import Compared
+from runbook_lib.validation.rows import Key
+
+OVERSAMPLE = 1.3  # drawn keys per wanted one, as keys have holes
+LONGEST_LIST = 20_000  # keys in one condition; sparser keys are drawn by their position instead
+
+
+def draw(
+    database: Database, selection: Selection, side: Compared, rows: int, random: Random
+) -> tuple[list[Key], list[Key]]:
+    """Up to `rows` random keys, and the first and the last one (none of an empty table).
+
+    Integer keys without big holes: random numbers, an index lookup each. Other keys: random positions in key order,
+    one pass over the index.
+    """
+    total = database.count(selection)
+    if total == 0:
+        return [], []
+    if total <= rows:
+        return _keys(database, selection, side, ""), []
+    picked = _by_number(database, selection, side, rows, total, random)
+    if picked is None:
+        positions = sorted(random.sample(range(1, total + 1), rows))
+        picked = _keys(database, selection, side, _at(selection, positions))
+    return picked, ends(database, selection, side)
+
+
+def ends(database: Database, selection: Selection, side: Compared) -> list[Key]:
+    """The first and the last key in the engine's order."""
+    order, down = ", ".join(selection.key), ", ".join(f"{part} DESC" for part in selection.key)
+    halves = [_nested(selection, f"ORDER BY {by} LIMIT 1", f"e{i}") for i, by in enumerate((order, down))]
+    return _keys(database, selection, side, " OR ".join(halves))
+
+
+def _nested(selection: Selection, tail: str, name: str) -> str:
+    """`key IN (one nested level down)`: MySQL takes LIMIT only there."""
+    names = [f"k{i}" for i in range(len(selection.key))]
+    inner = ", ".join(f"{sql} AS {alias}" for sql, alias in zip(selection.key, names, strict=True))
+    where = f" WHERE {selection.where}" if selection.where else ""
+    return (
+        f"({', '.join(selection.key)}) IN (SELECT {', '.join(names)} FROM"
+        f" (SELECT {inner} FROM {selection.relation}{where} {tail}) AS {name})"
+    )
+
+
+def _at(selection: Selection, positions: list[int]) -> str:
+    names = [f"k{i}" for i in range(len(selection.key))]
+    inner = ", ".join(f"{sql} AS {alias}" for sql, alias in zip(selection.key, names, strict=True))
+    where = f" WHERE {selection.where}" if selection.where else ""
+    numbered = (
+        f"SELECT {inner}, ROW_NUMBER() OVER (ORDER BY {', '.join(selection.key)}) AS n FROM {selection.relation}{where}"
+    )
+    wanted = ", ".join(map(str, positions))
+    return (
+        f"({', '.join(selection.key)}) IN (SELECT {', '.join(names)} FROM ({numbered}) AS walk WHERE n IN ({wanted}))"
+    )
+
+
+def _by_number(
+    database: Database, selection: Selection, side: Compared, rows: int, total: int, random: Random
+) -> list[Key] | None:
+    """Random existing numbers of a single integer key; None when the key is something else or has too many holes."""
+    if len(selection.key) > 1:
+        return None
+    key, where = selection.key[0], f" WHERE {selection.where}" if selection.where else ""
+    [(least, greatest)] = database.rows(f"SELECT {key}, {key} FROM {selection.relation}{where} LIMIT 1")
+    if not isinstance(least, int) or isinstance(least, bool):
+        return None
+    [(least, greatest)] = database.rows(f"SELECT MIN({key}), MAX({key}) FROM {selection.relation}{where}")
+    span = greatest - least + 1
+    wanted = int(rows * OVERSAMPLE * max(1.0, span / total)) + 1
+    if wanted > LONGEST_LIST:
+        return None
+    numbers = random.sample(range(least, greatest + 1), min(wanted, span))
+    found = _keys(database, selection, side, f"{key} IN ({', '.join(map(str, numbers))})")
+    return random.sample(found, min(rows, len(found)))
+
+
+def _keys(database: Database, selection: Selection, side: Compared, condition: str) -> list[Key]:
+    """The keys of the rows that fulfil a condition, in the form in which the adapter binds them back."""
+    where = " AND ".join(f"({part})" for part in (selection.where, condition) if part)
+    narrow = replace(selection, columns=selection.key, where=where)
+    types = [side.types[side.columns.index(column)] for column in side.key]
+    return list(database.row_sums(narrow, types, KeyRange(0), canonical=False))

@@ -1,0 +1,48 @@
+"""Processor time and memory of processes and their children, from /proc (Linux)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Processor time used so far (seconds) and resident memory now (bytes) of some processes together."""
+
+    cpu_s: float
+    memory_bytes: int
+
+
+def usage(pids: Sequence[int]) -> Usage | None:
+    """What these processes and all their children use; None where that cannot be seen (no /proc, none alive)."""
+    ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+    cpu, memory, seen = 0, 0, False
+    for pid in _with_children(pids):
+        with contextlib.suppress(OSError, IndexError):  # ended between looking and reading
+            fields = _stat(pid)
+            cpu += sum(int(field) for field in fields[11:15])  # own and waited-for children's, user and system
+            memory += int(fields[21]) * page
+            seen = True
+    return Usage(cpu / ticks, memory) if seen else None
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _with_children(pids: Sequence[int]) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):
+            children.setdefault(int(_stat(int(entry.name))[1]), []).append(int(entry.name))
+    found, waiting = [], list(pids)
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found.append(pid)
+            waiting += children.get(pid, [])
+    return found

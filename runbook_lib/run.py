@@ -20,13 +20,13 @@ from runbook_lib.databases.port import Database
 from runbook_lib.environment import Environment, load_environment
 from runbook_lib.errors import GateFailed, OutOfOrder, RunbookError
 from runbook_lib.gates import approve, gate, signoff
-from runbook_lib.journal import Entry, History, Journal, Lease
+from runbook_lib.journal import Entry, History, Journal, Lease, Sample, RunRow
 from runbook_lib.options import Options, read_options
 from runbook_lib.phases import ROLLBACK, find_run, require_order
 from runbook_lib.progress import Progress, notebook_listener
 from runbook_lib.quiet import quiet_errors
 from runbook_lib.records import GateRecord, Item, RollbackRecord, StepRecord
-from runbook_lib.step import Outcome, Step, Verdict
+from runbook_lib.step import Outcome, Step, StepResult, Verdict
 from runbook_lib.stepping import execute, record_of, record_of_unit
 from runbook_lib.undo import rollback
 
@@ -113,6 +113,7 @@ class Run:
         run_id: Names the run, e.g. `20261122-2359-demo-3fa2`.
         databases: By their names in the inventory, connected on first use.
         current: Name of the step under way, or empty.
+        just_applied: Results of this process's steps, before they are recorded.
     """
 
     def __init__(self, environment: Environment, phase: str, run_id: str, journal: Journal, options: Options) -> None:
@@ -123,6 +124,7 @@ class Run:
         names = (self.plan.source, *(service.database for service in self.plan.services))
         self.databases = Databases(iter(names), environment.database)
         self.current = ""
+        self.just_applied: dict[str, StepResult] = {}
         self._lease: Lease = journal.lease(run_id, self.actor, options.lease_ttl_s)
         self._router: Router | None = None
         self._services: dict[str, ServiceController] = {}
@@ -133,11 +135,11 @@ class Run:
     # -- beginning and end ---
     def start(self) -> None:
         """Take the lease, see that it is this phase's turn, and record that it begins."""
+        self._require_order()  # before the lease: a refusal must not take it from another Run of this kernel
         self._lease.acquire()
         atexit.register(self._lease.release)
         try:
-            row = self.journal.run(self.run_id)
-            require_order(self.history(), row, self.phase, self.plan)
+            row = self._require_order()  # another operator may have acted meanwhile
             details = {"options": self.options, "inventory": self.environment.inventory_digest, "pid": os.getpid()}
             self.write("phase_started", payload=details)
             if self.phase == ROLLBACK and row.state in ("open", "done"):
@@ -145,6 +147,11 @@ class Run:
         except BaseException:
             self.release()
             raise
+
+    def _require_order(self) -> RunRow:
+        row = self.journal.run(self.run_id)
+        require_order(self.history(), row, self.phase, self.plan)
+        return row
 
     def release(self) -> None:
         """Let others act on the run; the next act here takes the lease again."""
@@ -203,6 +210,21 @@ class Run:
         path = self.environment.evidence_root / self.environment.name / self.run_id
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    @property
+    def backup_dir(self) -> Path:
+        """Where this run's backups go: beside the evidence, for they are data and not evidence."""
+        return self.environment.root / ".runbook" / "backups" / self.run_id
+
+    @property
+    def archive_dir(self) -> Path:
+        """Where the archive of the source goes."""
+        return self.environment.root / ".runbook" / "archive" / self.run_id
+
+    @property
+    def log_dir(self) -> Path:
+        """Where the output of this run's processes goes."""
+        return self.environment.root / ".runbook" / "logs" / self.run_id
 
     def effective(self, name: str, phase: str = "") -> Any:
         """A tunable that the plan sets as well (max_write_pause_s, watch_s, after_s): the option wins if given.
@@ -281,6 +303,18 @@ class Run:
         records = [record_of_unit(unit) for unit in history.latest(phase or "")]
         records += [record_of(entry) for (where, _), entry in history.verdicts.items() if phase in (None, "", where)]
         return sorted(records, key=lambda record: record.at)
+
+    def applied(self, name: str) -> StepResult:
+        """What the step's `apply` returned in this process, for its `verify`; else what was recorded."""
+        if name in self.just_applied:
+            return self.just_applied[name]
+        record = self.record(name)
+        return StepResult(record.text, record.data)
+
+    def samples(self, *series: str, **labels: str) -> list[Sample]:
+        """Points of these time series (with these labels), for the charts."""
+        found = [point for name in series for point in self.journal.samples(self.run_id, name)]
+        return [p for p in found if all(p.labels.get(key) == value for key, value in labels.items())]
 
     def verdict(self, name: str, verdict: Verdict) -> StepRecord:
         """Record a check that stands on its own; the gate demands that its last outcome is a pass."""

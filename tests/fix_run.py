@@ -1,0 +1,166 @@
+"""A small environment for tests of journal and run: a real SQLite source, real steps that write files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.errors import ConfigurationError, DatabaseError
+from runbook_lib.plan.model import Phase, Plan, Task
+from runbook_lib.run import Run, begin
+from runbook_lib.step import Outcome, StepResult, Verdict
+
+
+class SmallSource:
+    """Just what a health check asks of a database."""
+
+    name, dialect, masked_url = "legacy", "sqlite", "legacy.db"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        if not self.path.exists():
+            raise DatabaseError("legacy", "does not answer")
+        connection = sqlite3.connect(self.path)
+        try:
+            return list(connection.execute(sql, params or {}))
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class SmallPolicy:
+    approvals: str = "ask"
+    signoffs: str = "ask"
+    window: str = "enforce"
+    triggers: str = "ask"
+
+
+@dataclass(frozen=True)
+class SmallEnvironment:
+    root: Path
+    plan: Plan
+    name: str = "demo"
+    policy: SmallPolicy = SmallPolicy()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inventory_digest: str = "inventory-1"
+    step_packages: tuple[str, ...] = ("fix_run",)
+    journal: str = ""
+
+    @property
+    def journal_url(self) -> str:
+        return self.journal or f"sqlite:///{self.root}/journal.sqlite"
+
+    @property
+    def evidence_root(self) -> Path:
+        return self.root / "evidence"
+
+    def secrets(self) -> tuple[str, ...]:
+        return ("hunter2secret",)
+
+    def database(self, name: str) -> SmallSource:
+        return SmallSource(self.root / f"{name}.db")
+
+    def router(self) -> Any:
+        raise ConfigurationError("inventory", "the inventory has no router")
+
+    def service(self, name: str) -> Any:
+        raise ConfigurationError("inventory", f"no service {name}")
+
+
+def small_plan(digest: str = "plan-1", tasks: Sequence[Task] = (), steps: Sequence[str] = ()) -> Plan:
+    phases = (Phase("preparation", tasks=tuple(tasks), steps=tuple(steps)), Phase("cutover", max_write_pause_s=2.0))
+    return Plan("Test", "dual_write", "legacy", (), phases, path="plans/test.yaml", digest=digest)
+
+
+def small_environment(root: Path, plan: Plan | None = None, **more: Any) -> SmallEnvironment:
+    sqlite3.connect(root / "legacy.db").close()
+    (root / "legacy.db").touch()
+    return SmallEnvironment(root, plan or small_plan(), **more)
+
+
+def start(environment: SmallEnvironment, phase: str = "preflight", **more: Any) -> Run:
+    return begin(environment, phase, **more)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class WriteFile:
+    """Writes one file. A file `<stage>-<title>` beside it makes that stage fail; `log` tells what was called."""
+
+    folder: str
+    title: str
+    content: str = "content"
+    needs: tuple[str, ...] = ()
+    reversible: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.title
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        return self.needs
+
+    @property
+    def path(self) -> Path:
+        return Path(self.folder, f"{self.title.replace(':', '-')}.out")
+
+    def _called(self, stage: str) -> None:
+        with Path(self.folder, "log").open("a") as log:
+            log.write(f"{stage} {self.title}\n")
+        if os.environ.get("TEST_DIE_AT") == f"{stage}:{self.title}":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _broken(self, stage: str) -> bool:
+        return Path(self.folder, f"{stage}-{self.title}").exists()
+
+    def check(self, run: Run) -> list[Problem]:
+        self._called("check")
+        return [Problem("disk", "is full", "make room")] if self._broken("check") else []
+
+    def apply(self, run: Run) -> StepResult:
+        self._called("apply")
+        if self._broken("interrupt"):
+            raise KeyboardInterrupt
+        if self._broken("apply"):
+            raise ValueError("password=hunter2secret was wrong")
+        self.path.write_text(self.content)
+        self._called("applied")
+        return StepResult(f"wrote {self.title}", {"bytes": len(self.content)})
+
+    def verify(self, run: Run) -> Verdict:
+        self._called("verify")
+        if self._broken("unclear"):
+            return Verdict(Outcome.COULD_NOT_RUN, "the disk does not answer")
+        good = self.path.exists() and self.path.read_text() == self.content and not self._broken("verify")
+        return Verdict(Outcome.PASS if good else Outcome.FAIL, "the file is there" if good else "the file is not there")
+
+    def rollback(self, run: Run) -> StepResult:
+        self._called("rollback")
+        if self._broken("rollback"):
+            raise OSError("the disk refuses")
+        if not self._broken("stuck"):
+            self.path.unlink(missing_ok=True)
+        return StepResult(f"removed {self.title}")
+
+
+def calls(root: Path, stage: str = "") -> list[str]:
+    """What the steps were asked to do, in order; of one stage: the titles."""
+    log = root / "log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [line.removeprefix(f"{stage} ") for line in lines if line.startswith(f"{stage} ")] if stage else lines
+
+
+def switch(root: Path, name: str, *, on: bool = True) -> None:
+    """Plant or remove a fault, e.g. `verify-first`."""
+    (root / name).touch() if on else (root / name).unlink()

@@ -63,7 +63,7 @@ STEP_PHRASES: dict[str, tuple[str, ...]] = {
     "final_sync": (r"final|last", r"sync\w*"),
     "switch_traffic": (r"updat\w*|switch|change|point", r"dns|load[ -]?balancers?|router?|traffic|prox(y|ies)"),
     "smoke_test": (r"smoke",),
-    "watch_error_rate": (r"monitor|watch|observe", r"errors?( rates?)?"),
+    "watch_traffic": (r"monitor|watch|observe", r"errors?( rates?)?"),
     "archive_source": (r"archiv\w+", r"data|source|tables?"),
     "decommission_source": (r"decommission|retire|shut ?down", r"system|source|monolith|environment|blue"),
 }

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import yaml
@@ -58,6 +59,7 @@ class Value:
 
     def error(self, observed: str, *, expected: str = "", action: str = "") -> PlanError:
         """A PlanError at this value's file and line."""
+        observed = " ".join(observed.split())
         return PlanError(f"{self.file}:{self.line}", observed, expected=expected, action=action)
 
     def text(self, what: str) -> str:
@@ -138,7 +140,10 @@ class Value:
     def _kind(self) -> str:
         if self.is_mapping:
             return f"a mapping of {len(self.node.value)} keys"
-        return "a list" if self.is_list else "empty" if not self.node.value else f"`{self.node.value}`"
+        if self.is_list:
+            return "a list"
+        text = " ".join(str(self.node.value).split())
+        return f"`{shorten(text, 60, placeholder='…')}`" if text else "empty"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -176,7 +177,7 @@ def test_a_plan_in_the_shape_of_the_wild_loads(tmp_path: Path) -> None:
         "switch_reads",
         "disable_writes_to_source",
     )
-    assert plan.phase("cutover").steps == ("final_sync", "switch_traffic", "smoke_test", "watch_error_rate")
+    assert plan.phase("cutover").steps == ("final_sync", "switch_traffic", "smoke_test", "watch_traffic")
     assert plan.phase("cutover").tasks == (Task("Tell the call centre", line=36),)
     window = plan.phase("cutover").window
     assert window
@@ -366,3 +367,16 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, content: bytes, says:
 def test_a_folder_is_not_a_plan(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="is a directory"):
         load_plan(tmp_path)
+
+
+@pytest.mark.parametrize("cut", [1, 3, 20])
+def test_a_damaged_plan_loads_or_is_refused_in_one_line(tmp_path: Path, cut: int) -> None:
+    """Cut a piece out of every place: no mistake may end in a traceback."""
+    text = (PLANS / "monolith_to_microservices.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "plan.yaml"
+    for start in range(0, len(text), 37):
+        path.write_text(text[:start] + text[start + cut :], encoding="utf-8")
+        try:
+            load_plan(path)
+        except PlanError as error:
+            assert re.match(r"\S+plan\.yaml(:\d+)?: [^\n]+$", str(error)), str(error)

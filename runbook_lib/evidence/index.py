@@ -112,19 +112,28 @@ def _phase(phase: Mapping[str, Any], summary: Mapping[str, Any], folders: Sequen
     left = (datetime.fromisoformat(phase["started"]) - begin).total_seconds() / whole * 100
     own = [name for name in folders if _phase_name(name) == phase["name"]]
     gate = phase["gate"]
+    verdict, tone = _gate_words(phase)
     return {
         **phase,
         "title": phase["name"].replace("_", " ").capitalize(),
         "left": round(min(left, 99), 2),
         "width": round(min(max(phase["duration_s"] / whole * 100, 0.6), 100 - min(left, 99)), 2),
         "took": duration(phase["duration_s"]),
-        "verdict": "gate passed" if phase["passed"] else "gate not passed" if gate else "no gate yet",
-        "tone": "pass" if phase["passed"] else "fail" if gate else "unsure",
+        "verdict": verdict,
+        "tone": tone,
         "failing": [item for item in (gate["items"] if gate else ()) if item.get("outcome") != "pass"],
         "folder": max((name for name in own if ".attempt-" not in name), default=""),
         "earlier": sorted(name for name in own if ".attempt-" in name),
         "rows": [_step(step) for step in phase["steps"]],
     }
+
+
+def _gate_words(phase: Mapping[str, Any]) -> tuple[str, str]:
+    if phase["passed"]:
+        return "gate passed", "pass"
+    if phase["gate"] is None:
+        return "no gate yet", "unsure"
+    return ("undone", "unsure") if phase["gate"]["passed"] else ("gate not passed", "fail")
 
 
 def _step(step: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Check: some rows, value by value. Random keys with a recorded seed, and the first and the last row of both sides."""
+"""Check: some rows, value by value. Random keys of both sides with a recorded seed, and their first and last rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runbook_lib.validation import delta
 from runbook_lib.validation.context import Context, Deadline, each_table, label
 from runbook_lib.validation.findings import CheckResult
 from runbook_lib.validation.rows import Key, plain
-from runbook_lib.validation.sampling import draw, ends
+from runbook_lib.validation.sampling import draw
 from runbook_lib.validation.settle import settle
 
 NAME = "data_sample"
@@ -32,8 +32,8 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline) -> Chec
         )
     random = Random(f"{context.seed} {flow.table}")  # noqa: S311  a sample that can be drawn again
     drawn, ends_there = draw(link.reader, side.reading, side, context.sample_rows, random)
-    ends_here = ends(link.writer, side.writing, side)
-    keys: dict[tuple[str, ...], Key] = {plain(key): key for key in (*drawn, *ends_there, *ends_here)}
+    drawn_here, ends_here = draw(link.writer, side.writing, side, context.sample_rows // 4, random)  # rows too many
+    keys: dict[tuple[str, ...], Key] = {plain(k): k for k in (*drawn, *ends_there, *drawn_here, *ends_here)}
     found = settle(NAME, link, flow, side, list(keys.values()), context, deadline)
     return found.plus(CheckResult(NAME, figures={label(link, flow): _figures(len(keys), context.seed)}))
 

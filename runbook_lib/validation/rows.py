@@ -12,7 +12,9 @@ from runbook_lib.databases.port import Database, Selection
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.context import Compared, Context
 from runbook_lib.validation.findings import Kind, Mismatch, shorten
+from runbook_lib.validation.sums import use_canonical
 
+JSON = ("json", "jsonb")
 BATCH_KEYS = 2_000  # keys a query: its text stays small, its plan an index scan
 
 Key = tuple[Any, ...]
@@ -39,21 +41,24 @@ def plain(key: Sequence[Any]) -> tuple[str, ...]:
 
 def read_pairs(link: Link, side: Compared, keys: Sequence[Key], context: Context) -> list[Pair]:
     """Read these keys on both sides at the same time, in the keys' order."""
+    # Between engines JSON is compared parsed, as the canonical checksums see it; between equals, as it is written.
+    parsed = any(kind in JSON for kind in side.types) and use_canonical(link, context)
     pairs: list[Pair] = []
     for start in range(0, len(keys), BATCH_KEYS):
         batch = keys[start : start + BATCH_KEYS]
         there, here = context.both(
-            _reader(link.reader, side.reading, batch, side), _reader(link.writer, side.writing, batch, side)
+            _reader(link.reader, side.reading, batch, side, parsed=parsed),
+            _reader(link.writer, side.writing, batch, side, parsed=parsed),
         )
         pairs += [Pair(key, there.get(plain(key)), here.get(plain(key))) for key in batch]
     return pairs
 
 
 def _reader(
-    database: Database, selection: Selection, keys: Sequence[Key], side: Compared
+    database: Database, selection: Selection, keys: Sequence[Key], side: Compared, *, parsed: bool
 ) -> Callable[[], dict[tuple[str, ...], tuple[str | None, ...]]]:
     positions = [side.columns.index(column) for column in side.key]
-    forms = [_form(kind) for kind in side.types]
+    forms = [_form(kind, parsed=parsed) for kind in side.types]
 
     def read() -> dict[tuple[str, ...], tuple[str | None, ...]]:
         rows = database.read_rows(selection, keys)
@@ -66,9 +71,9 @@ def _comparable(row: Row, forms: Sequence[Callable[[Any], str]]) -> tuple[str | 
     return tuple(None if value is None else form(value) for value, form in zip(row, forms, strict=True))
 
 
-def _form(kind: str) -> Callable[[Any], str]:
+def _form(kind: str, *, parsed: bool) -> Callable[[Any], str]:
     """How values of a type are made comparable: as the checksums see them, so that both give one answer."""
-    if kind in ("json", "jsonb"):
+    if kind in JSON and parsed:
         return _json
     if kind in ("real", "double precision", "float", "double"):
         return lambda value: "0" if str(value) in ("-0", "-0.0", "0.0") else str(value)

@@ -35,19 +35,19 @@ def draw(
 
 def ends(database: Database, selection: Selection, side: Compared) -> list[Key]:
     """The first and the last key in the engine's order."""
-    order, down = ", ".join(selection.key), ", ".join(f"{part} DESC" for part in selection.key)
-    halves = [_nested(selection, f"ORDER BY {by} LIMIT 1", f"e{i}") for i, by in enumerate((order, down))]
-    return _keys(database, selection, side, " OR ".join(halves))
+    orders = (", ".join(selection.key), ", ".join(f"{part} DESC" for part in selection.key))
+    # Two statements: an OR of two sub-selects would scan the table.
+    return [key for by in orders for key in _keys(database, selection, side, _first(selection, by))]
 
 
-def _nested(selection: Selection, tail: str, name: str) -> str:
-    """`key IN (one nested level down)`: MySQL takes LIMIT only there."""
+def _first(selection: Selection, order: str) -> str:
+    """The key that comes first in an order; one nested level down, as MySQL takes LIMIT only there."""
     names = [f"k{i}" for i in range(len(selection.key))]
     inner = ", ".join(f"{sql} AS {alias}" for sql, alias in zip(selection.key, names, strict=True))
     where = f" WHERE {selection.where}" if selection.where else ""
     return (
         f"({', '.join(selection.key)}) IN (SELECT {', '.join(names)} FROM"
-        f" (SELECT {inner} FROM {selection.relation}{where} {tail}) AS {name})"
+        f" (SELECT {inner} FROM {selection.relation}{where} ORDER BY {order} LIMIT 1) AS e)"
     )
 
 

@@ -85,7 +85,7 @@ def _facets(link: Link, flow: Flow, there: Table, here: Table) -> Iterator[Misma
             continue
         for kind, facet in FACETS:
             a, b = _facet(origin, facet), _facet(columns[origin.name], facet)
-            if a != b:
+            if a != b and not (kind is Kind.DEFAULT and origin.generated != columns[origin.name].generated):
                 text = f"{origin.name}: {facet} is {b or 'none'}, promised {a or 'none'}"
                 yield _said(link, flow, kind, origin.name, a, b, text, _mend(link, flow, origin, kind))
 

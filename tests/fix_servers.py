@@ -32,6 +32,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _memory(need_bytes: int = 4 * 2**30) -> str | None:
+    """A file system in memory with room enough, if this machine has one."""
+    shared = Path("/dev/shm")
+    return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > need_bytes else None
+
+
 class PostgresServer:
     """An embedded cluster with passwords; tests log in as `migrator`, who is no superuser.
 
@@ -42,8 +48,9 @@ class PostgresServer:
     """
 
     def __init__(self) -> None:
-        # Not pytest's tmp_path: the server's user could not reach it, and a session's data is thrown away.
-        self.directory = Path(tempfile.mkdtemp(prefix="runbook-test-"))
+        # Not pytest's tmp_path: the server's user could not reach it. In memory where there is room: each DROP
+        # DATABASE is a checkpoint, and the suite takes half the time there.
+        self.directory = Path(tempfile.mkdtemp(prefix="runbook-test-", dir=_memory()))
         user = server_user()
         if user:
             os.chown(self.directory, user.pw_uid, user.pw_gid)

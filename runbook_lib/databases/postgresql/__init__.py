@@ -30,8 +30,10 @@ from runbook_lib.databases.postgresql import (
     apply,
     capture,
     catalog,
+    checksums,
     connection,
     copy,
+    dropping,
     fence,
     housekeeping,
     names,
@@ -168,6 +170,14 @@ class PostgreSQL:
     def dump_schema(self, tables: Sequence[str]) -> tuple[str, str]:
         return schema.dump_schema(self, tables)
 
+    def split_references(self, after: str) -> tuple[str, str]:
+        """See Database.split_references."""
+        return schema.split_references(after)
+
+    def drop_tables(self, tables: Sequence[str]) -> None:
+        """See Database.drop_tables."""
+        dropping.drop_tables(self, tables)
+
     def run_script(self, script: str) -> None:
         schema.run_script(self, script)
 
@@ -242,22 +252,16 @@ class PostgreSQL:
 
     # -- validation ---
     def count(self, selection: Selection) -> int:
-        from runbook_lib.databases.postgresql import checksums
-
         return checksums.count(self, selection)
 
     def range_sums(
         self, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
     ) -> list[RangeSum]:
-        from runbook_lib.databases.postgresql import checksums
-
         return checksums.range_sums(self, selection, types, ranges, canonical=canonical)
 
     def row_sums(
         self, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
     ) -> dict[tuple[Any, ...], str]:
-        from runbook_lib.databases.postgresql import checksums
-
         return checksums.row_sums(self, selection, types, key_range, canonical=canonical)
 
     # -- housekeeping ---

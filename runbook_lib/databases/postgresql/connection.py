@@ -160,10 +160,12 @@ def explain_connect(name: str, login: Login, text: str, dbname: str = "") -> Dat
 
 
 def explain(name: str, error: psycopg.Error, doing: str = "") -> DatabaseError:
-    """One line about a failed statement: the server's primary message, never its parameters or rows."""
+    """One line about a failed statement: the server's message, its key where a rule is broken, never parameters."""
     primary = error.diag.message_primary or one_line(str(error))
     code = f" ({error.sqlstate})" if error.sqlstate else ""
     hint = one_line(error.diag.message_hint or "")
+    if (error.sqlstate or "").startswith("23"):  # which key breaks the rule
+        primary += f" [{one_line(error.diag.message_detail or '', 120)}]"
     return DatabaseError(f"database {name}", f"{primary}{code}{f' while {doing}' if doing else ''}", action=hint)
 
 

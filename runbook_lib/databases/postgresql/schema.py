@@ -98,6 +98,14 @@ def _chosen(contents: Sequence[Entry], needed: set[tuple[int, int]]) -> list[Ent
     return [entry for entry in contents if entry.number in taken and not _LEFT_OUT.match(entry.text)]
 
 
+def split_references(after: str) -> tuple[str, str]:
+    """Everything but the foreign keys, and the foreign keys; both keep the script's settings at its head."""
+    head, *objects = re.split(r"(?m)^(?=--\n-- Name: )", after)
+    keys = [text for text in objects if re.match(r"--\n-- Name: .*; Type: FK CONSTRAINT;", text)]
+    others = [text for text in objects if text not in keys]
+    return head + "".join(others), head + "".join(keys) if keys else ""
+
+
 def transactional(script: str) -> str:
     """A pg_restore script without psql's commands and without settings that would outlive the transaction."""
     kept = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 # `roots`: the tables and their partitions. `parts`: what belongs to them (defaults, constraints, indexes, triggers,
 # policies, statistics, owned sequences). `closure`: whatever those refer to, through pg_depend; composite types
 # lead on through their relation, functions in PL/pgSQL through the names in their body. `:oids` are the tables'.
-NEEDED = """
+_CLOSURE = """
 WITH RECURSIVE roots(oid) AS (
   SELECT unnest(CAST(:oids AS oid[]))
   UNION SELECT p.relid FROM unnest(CAST(:oids AS oid[])) AS o(oid), pg_partition_tree(o.oid) p
@@ -44,5 +44,25 @@ WITH RECURSIVE roots(oid) AS (
                         AND e.deptype = 'e')
   ) AS r(kind, oid)
 )
-SELECT kind::int8, oid::int8 FROM closure
 """
+
+NEEDED = f"{_CLOSURE} SELECT kind::int8, oid::int8 FROM closure"
+
+# (DROP's word, OID, name with arguments) of what may go when the tables go: members of extensions stay.
+DROPPABLE = (
+    _CLOSURE.replace(":oids", "%(oids)s")
+    + """
+SELECT CASE WHEN c.kind = 'pg_proc'::regclass THEN 'ROUTINE'
+            WHEN c.kind = 'pg_class'::regclass THEN 'SEQUENCE' ELSE 'TYPE' END,
+       c.oid::int8,
+       CASE WHEN c.kind = 'pg_proc'::regclass THEN c.oid::regprocedure::text
+            WHEN c.kind = 'pg_class'::regclass THEN c.oid::regclass::text ELSE c.oid::regtype::text END
+FROM closure c LEFT JOIN pg_type t ON c.kind = 'pg_type'::regclass AND t.oid = c.oid
+LEFT JOIN pg_class s ON c.kind = 'pg_class'::regclass AND s.oid = c.oid
+LEFT JOIN pg_class r ON r.oid = t.typrelid
+WHERE (c.kind = 'pg_proc'::regclass OR s.relkind = 'S'
+       OR (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'c' AND r.relkind = 'c')))
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = c.kind AND d.objid = c.oid AND d.deptype IN ('e', 'i')
+                  AND NOT (c.kind = 'pg_class'::regclass AND d.deptype = 'i'))
+"""
+)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import getpass
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -113,6 +114,7 @@ class Run:
         run_id: Names the run, e.g. `20261122-2359-demo-3fa2`.
         databases: By their names in the inventory, connected on first use.
         current: Name of the step under way, or empty.
+        ended: Set when the phase is over: what looks on beside the steps stops.
         just_applied: Results of this process's steps, before they are recorded.
     """
 
@@ -124,6 +126,7 @@ class Run:
         names = (self.plan.source, *(service.database for service in self.plan.services))
         self.databases = Databases(iter(names), environment.database)
         self.current = ""
+        self.ended = threading.Event()
         self.just_applied: dict[str, StepResult] = {}
         self._lease: Lease = journal.lease(run_id, self.actor, options.lease_ttl_s)
         self._router: Router | None = None
@@ -155,6 +158,7 @@ class Run:
 
     def release(self) -> None:
         """Let others act on the run; the next act here takes the lease again."""
+        self.ended.set()
         self._lease.release()
         atexit.unregister(self._lease.release)
 

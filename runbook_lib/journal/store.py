@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Engine, Table, delete, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -75,11 +75,12 @@ class Journal:
         JournalError: unreachable, locked, damaged, or of another kind of database.
     """
 
+    _appended: ClassVar[int] = 0  # by this process, for the crash tests
+
     def __init__(self, url: str, *, secrets: Sequence[str] = ()) -> None:
         parsed = tables.parse_url(url)
         self.masked_url = tables.masked(parsed)
         self._secrets = tuple(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
-        self._appended = 0
         try:
             self._engine = tables.make_engine(parsed)
         except OSError as error:
@@ -188,7 +189,7 @@ class Journal:
         if kind not in KINDS:
             raise JournalError(kind, "no such kind of entry", expected=", ".join(KINDS))
         content = canonical_json(_masked(plain(payload or {}), self._secrets))
-        self._appended += 1
+        Journal._appended += 1
         self._crash("before")
         with self._transaction(write=True) as connection:
             lock_run(connection, run_id)

@@ -63,7 +63,7 @@ def test_an_interrupted_step_is_undone_too(run: Run, tmp_path: Path) -> None:
     switch(tmp_path, "interrupt-four")
     with pytest.raises(KeyboardInterrupt):
         run.step(WriteFile(str(tmp_path), "four"))
-    assert [item.name for item in run.rollback().items][0] == "four"
+    assert next(item.name for item in run.rollback().items) == "four"
 
 
 def test_a_step_that_was_undone_runs_again(run: Run, tmp_path: Path) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -142,12 +141,15 @@ def parameters_of(notebook: Path) -> dict[str, str]:
         ConfigurationError: the notebook is missing, or is not a notebook.
     """
     papermill = _import_papermill()
+    from nbformat import ValidationError
+    from nbformat.reader import NotJSONError
+
     if not notebook.is_file():
         raise ConfigurationError(str(notebook), "no such notebook", action="runbook init, or correct the path")
     try:
         found = papermill.inspect_notebook(str(notebook))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:  # whatever nbformat meets in a damaged file
-        raise ConfigurationError(str(notebook), f"is not a notebook ({error})") from error
+    except (NotJSONError, ValidationError, ValueError, KeyError, AttributeError, TypeError) as error:  # damaged files
+        raise ConfigurationError(str(notebook), f"is not a notebook ({_first_line(error)})") from error
     return {name: str(parameter["default"]) for name, parameter in found.items()}
 
 
@@ -166,15 +168,25 @@ def _require_known(notebook: Path, known: Mapping[str, str], values: Mapping[str
 
 
 def _require_no_secret(values: Mapping[str, Any], secrets: Sequence[str]) -> None:
-    texts = {name: json.dumps(value, default=str, ensure_ascii=False) for name, value in values.items()}
-    for name, text in texts.items():
-        if any(secret and (secret in text or json.dumps(secret)[1:-1] in text) for secret in secrets):
+    for name, value in values.items():
+        if any(secret and secret in text for text in _strings(value) for secret in secrets):
             raise EvidenceError(
                 f"parameter {name}",
                 "holds a secret's value, and papermill writes parameters down in clear text",
                 state="nothing was started",
                 action="pass a reference (env:NAME, file:PATH) in the inventory",
             )
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every text in a parameter's value, keys too."""
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _strings(item)
+    else:
+        yield str(value)
 
 
 def _gate_passed(journal: Journal, run_id: str, phase: str) -> bool:

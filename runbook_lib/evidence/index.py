@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from runbook_lib.evidence.html import render
@@ -45,6 +46,8 @@ def index_html(
         fingerprint: Of the signing key.
     """
     tone, headline, detail = _banner(summary)
+    found = dict.fromkeys(table for row in summary["checks_by_table"].values() for table in row)
+    tables = sorted(found, key=lambda table: table.partition(".")[0])  # a service's tables stand together
     return render(
         "index.html.j2",
         summary=summary,
@@ -55,7 +58,8 @@ def index_html(
         figures=_strip(summary),
         phases=[_phase(phase, summary, folders) for phase in summary["phases"]],
         checks=summary["checks_by_table"],
-        tables=list(dict.fromkeys(table for row in summary["checks_by_table"].values() for table in row)),
+        tables=tables,
+        services=[(name, len(list(group))) for name, group in groupby(tables, lambda table: table.partition(".")[0])],
         approvals=[_approval(approval) for approval in approvals],
         alarms=[_alarm(alarm) for alarm in alarms],
         charts=_pictures(charts),
@@ -142,7 +146,8 @@ def _step(step: Mapping[str, Any]) -> dict[str, Any]:
     tone = {"pass": "pass", "fail": "fail"}.get(outcome, "unsure")
     mark = {"pass": "✓", "fail": "✗", "undone": "↩"}.get("undone" if step["kind"] == "undo" else outcome, "?")
     took = "" if spent is None else duration(spent)
-    return {**step, "title": step["name"].replace("_", " "), "tone": tone, "mark": mark, "took": took}
+    title = step["name"].replace("_", " ").replace(":", ": ")
+    return {**step, "title": title, "tone": tone, "mark": mark, "took": took}
 
 
 def _phase_name(folder: str) -> str:

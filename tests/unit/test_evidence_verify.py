@@ -133,7 +133,7 @@ def test_nothing_is_signed_when_a_secret_is_in_an_artefact(evidence: Evidence):
     record_phase(evidence.journal, "preflight")
     folder = evidence.bundle / "00_preflight"
     write_notebook(folder / "notebook.ipynb", "# Connect", f"url = {SECRET!r}")
-    with pytest.raises(EvidenceError, match="notebook.ipynb at byte") as caught:
+    with pytest.raises(EvidenceError, match=r"notebook\.ipynb at byte") as caught:
         evidence.seal(folder, "preflight")
     assert SECRET not in str(caught.value)
     assert not list(evidence.bundle.rglob("statement*"))
@@ -144,7 +144,7 @@ def test_nothing_is_signed_when_a_comment_of_an_approval_holds_a_secret(evidence
     evidence.journal.append(RUN, "approval", phase="preflight", step="go", payload={"comment": SECRET}, actor="ada")
     folder = evidence.bundle / "00_preflight"
     folder.mkdir(parents=True)
-    with pytest.raises(EvidenceError, match="report.json"):
+    with pytest.raises(EvidenceError, match=r"report\.json"):
         evidence.seal(folder, "preflight")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from runbook_lib.errors import GateFailed, JournalError
 from runbook_lib.journal import Ask, Entry, History, Journal, digest_of
 from runbook_lib.phases import phases_of
+from runbook_lib.plan.grammar import CARRIED_OUT_BY
 from runbook_lib.records import GateRecord, Item
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _results(run: Run, history: History) -> list[Item]:
     described = run.plan.phase(run.phase)
     listed = dict.fromkeys([*described.steps, *(task.step for task in described.tasks if task.step)])
     known = {item.name for item in items} | {item.name.partition(":")[0] for item in items}
-    missing = [name for name in listed if name not in known and not history.step_passed(name)]
+    missing = [name for name in listed if not _has_run(CARRIED_OUT_BY.get(name, name), known, history)]
     return items + [Item(name, "fail", "the plan lists it for this phase, and it has not run") for name in missing]
 
 
@@ -100,6 +101,10 @@ def signoff(run: Run, text: str) -> Item:
         _ask(run, history, Ask("signoff", text, run.phase, ""))
         return Item(text, "could_not_run", f"not signed off; {_command(run, text)}")
     return Item(text, "pass", _given(given))
+
+
+def _has_run(step: str, known: set[str], history: History) -> bool:
+    return step in known or history.step_passed(step)
 
 
 def _signoffs(run: Run, history: History) -> list[Item]:

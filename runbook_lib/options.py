@@ -25,6 +25,12 @@ class Options:
         pace_rows_s: Ceiling of the bulk copy (rows per second); 0: none.
         sample_rows: Rows that the data sample compares in each table (count).
         settle_s: How long a mismatch may take to vanish while writes continue (seconds).
+        step_watch_s: The same for each move of reads (seconds).
+        baseline_s: How long the baseline is measured (seconds).
+        min_requests: Requests in a window that a trigger needs to judge it (count).
+        floor_ms: A response time below this is never slow, whatever the baseline (milliseconds).
+        small_enough_keys: Pending keys that a cutover may begin with (count).
+        switch_s: How long the router takes to switch, for the prediction of the write pause (seconds).
         lease_ttl_s: A run whose operator is silent for so long may be taken over (seconds).
     """
 
@@ -38,6 +44,12 @@ class Options:
     pace_rows_s: float = 0.0
     sample_rows: int = 1_000
     settle_s: float = 5.0
+    step_watch_s: float | None = None
+    baseline_s: float = 10.0
+    min_requests: int = 20
+    floor_ms: float = 25.0
+    small_enough_keys: int = 100
+    switch_s: float = 0.1
     lease_ttl_s: float = 30.0
 
 

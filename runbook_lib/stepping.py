@@ -70,7 +70,7 @@ class _Attempt:
             raise self._refused(blocking)
         self.applied = True  # from here on something may be in place
         with self._stage("apply"):
-            result = step.apply(run)
+            result = run.just_applied[step.name] = step.apply(run)
         with self._stage("verify"):
             verdict = step.verify(run)
         with self._stage("health"):

@@ -7,7 +7,7 @@ gives a figure that says so.
 
 from runbook_lib.charts.graph import boundaries
 from runbook_lib.charts.grid import integrity, timeline
-from runbook_lib.charts.series import error_rate, lag, latency, pause, throughput, traffic
+from runbook_lib.charts.series import error_rate, lag, latency, pause, rates, throughput, traffic
 from runbook_lib.charts.style import png, svg
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "latency",
     "pause",
     "png",
+    "rates",
     "svg",
     "throughput",
     "timeline",

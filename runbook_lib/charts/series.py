@@ -37,6 +37,16 @@ def throughput(samples: Iterable[Any], unit: str = "rows") -> Figure:
     return fig  # type: ignore[no-any-return]
 
 
+def rates(samples: Iterable[Any]) -> list[Point]:
+    """A growing count as its rate: each point's `value` is the growth per second since the point before."""
+    found = points(samples)
+    return [
+        Point(now.at, max(0.0, now.value - before.value) / (now.at - before.at), now.labels)
+        for before, now in pairwise(found)
+        if now.at > before.at
+    ]
+
+
 def lag(samples: Iterable[Any]) -> Figure:
     """Keys that wait to be synchronized, over time, one line per channel or table.
 

@@ -270,6 +270,20 @@ class Database(Protocol):
         """
         ...
 
+    def split_references(self, after: str) -> tuple[str, str]:
+        """Cut the second script of `dump_schema` in two: everything but the foreign keys, and the foreign keys.
+
+        Foreign keys of tables that are being synced can be added only at a moment when parents and children agree.
+        """
+        ...
+
+    def drop_tables(self, tables: Sequence[str]) -> None:
+        """Drop these tables with what `dump_schema` brings along for them (types, functions), unless others use it.
+
+        Tables that are not there are passed over.
+        """
+        ...
+
     def run_script(self, script: str) -> None:
         """Run an SQL script in one transaction where the engine allows it."""
         ...

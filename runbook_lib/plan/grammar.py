@@ -68,6 +68,14 @@ STEP_PHRASES: dict[str, tuple[str, ...]] = {
     "decommission_source": (r"decommission|retire|shut ?down", r"system|source|monolith|environment|blue"),
 }
 
+# A plan's word that is carried out by a step of another name.
+CARRIED_OUT_BY = {
+    "verify": "verify_data",
+    "switch_reads": "shift_reads",
+    "final_sync": "cutover",
+    "switch_traffic": "cutover",
+}
+
 
 def library_steps() -> tuple[str, ...]:
     """Names that `step:` may have: the ones above, and every module in `runbook_lib/steps` that holds a step.

@@ -90,7 +90,6 @@ def routes(version: str = "1") -> Json:
             shares = {"monolith": 100, f"{service}@source": 0, f"{service}@target": 0}
             weights = {
                 "clusters": [{"name": name, "weight": share} for name, share in shares.items()],
-                "total_weight": 100,
             }
             listed.append(
                 {
@@ -133,7 +132,7 @@ def write_files(directory: Path, *, port: int, admin_port: int, backends: Mappin
             "lds_config": _watched(directory, "lds.json"),
             "cds_config": _watched(directory, "cds.json"),
         },
-        "stats_flush_interval": "1s",  # default 5 s: the rollback triggers read the histograms
+        "stats_flush_on_admin": True,  # else histograms lag by 5 s, and the rollback triggers read them
     }
     put(directory / "bootstrap.json", bootstrap)
 

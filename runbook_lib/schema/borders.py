@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.plan.model import Plan
+from runbook_lib.step import Outcome
+from runbook_lib.tables import html_table
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,20 @@ class Borders:
     def crossing(self) -> tuple[ForeignKey, ...]:
         """The keys that the databases cannot enforce after the split; the services have to."""
         return tuple(key for key in self.keys if key.crosses)
+
+    @property
+    def edges(self) -> list[tuple[str, str, str]]:
+        """(table, referenced table, columns), for the picture."""
+        return [(key.table, key.referenced, ", ".join(key.columns)) for key in self.keys]
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (k.name, f"{k.table} ({', '.join(k.columns)})", k.referenced, f"{k.service} → {k.referenced_service}")
+            for k in self.crossing
+        ]
+        rows += [("–", table, "–", "no service takes it") for table in self.homeless]
+        title = f"{len(self.crossing)} foreign keys cross a border, {len(self.homeless)} tables stay behind"
+        return html_table(title, Outcome.PASS, ("key", "table", "refers to", "border"), rows)
 
     def as_dict(self) -> dict[str, object]:
         return {

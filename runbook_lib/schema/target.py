@@ -27,10 +27,10 @@ def create_tables(service: Service, source: Database, target: Database) -> tuple
         TransferError: the target has a table of this name that was not made by this function.
     """
     wanted = tuple(mapping.target for mapping in service.tables)
-    script = _later_script(target, service.name)
-    if script == BEING_MADE:
-        _drop(target, _present(service, target))
-    elif script is not None and set(_present(service, target)) >= set(wanted):
+    later = _later(target, service.name)
+    if later and later["objects"] == BEING_MADE:
+        target.drop_tables(_present(service, target))
+    elif later and set(_present(service, target)) >= set(wanted):
         return ()
     if present := _present(service, target):
         raise TransferError(
@@ -40,32 +40,38 @@ def create_tables(service: Service, source: Database, target: Database) -> tuple
             state="nothing was created",
             action="drop them, or give the service an empty database",
         )
-    _keep_later_script(target, service.name, BEING_MADE)
+    _keep_later(target, service.name, BEING_MADE)
     before, after = _shape(service, source, target)
     target.run_script(before)
-    _keep_later_script(target, service.name, after)
+    _keep_later(target, service.name, *target.split_references(after))
     return wanted
 
 
 def build_indexes(service: Service, target: Database) -> int:
-    """Run the part kept for after the load: indexes, constraints, triggers; how many indexes there are now.
+    """Run what was kept for after the load, but for the foreign keys: indexes, constraints, triggers; the indexes.
 
-    Idempotent: a script that ran is marked in the same transaction.
+    Idempotent: a script that ran is emptied in the same transaction.
     """
-    script = _later_script(target, service.name)
-    if script:
-        mark = f"UPDATE {_table(target)} SET script = '' WHERE service = '{service.name}'"
-        target.run_script(f"{script}\n;{mark};")
+    _run_later(service, target, "objects")
     target.analyze([mapping.target for mapping in service.tables])
     return sum(len(table.indexes) for table in target.catalog([m.target for m in service.tables]).values())
 
 
+def add_foreign_keys(service: Service, target: Database) -> None:
+    """Add the foreign keys within the service, proven over all rows. Idempotent.
+
+    Raises:
+        DatabaseError: parents and children do not agree now; nothing was added.
+    """
+    _run_later(service, target, "keys")
+
+
 def drop_tables(service: Service, target: Database) -> tuple[str, ...]:
     """Drop what `create_tables` made, and nothing when it made nothing; the tables dropped."""
-    if _later_script(target, service.name) is None:
+    if _later(target, service.name) is None:
         return ()
     present = _present(service, target)
-    _drop(target, present)
+    target.drop_tables(present)
     with target.engine.begin() as connection:
         connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service.name})
     return tuple(present)
@@ -86,7 +92,7 @@ def _shape(service: Service, source: Database, target: Database) -> tuple[str, s
                 target.run_script(_derived(service, mapping, source, target, origin[mapping.source]))
         return target.dump_schema([mapping.target for mapping in service.tables])
     finally:
-        _drop(target, _present(service, target))
+        target.drop_tables(_present(service, target))
 
 
 def _trim(mapping: TableMapping, target: Database) -> None:
@@ -120,28 +126,29 @@ def _present(service: Service, target: Database) -> list[str]:
     return [name for name in names if name in catalog]
 
 
-def _drop(target: Database, tables: list[str]) -> None:
-    if tables:
-        target.execute(*(f"DROP TABLE {target.quote(table)} CASCADE" for table in tables))
+def _run_later(service: Service, target: Database, part: str) -> None:
+    found = _later(target, service.name)
+    if found and found[part]:
+        mark = f"UPDATE {_table(target)} SET {part} = '' WHERE service = '{service.name}'"
+        target.run_script(f"{found[part]}\n;{mark};")
 
 
 def _table(target: Database) -> str:
     return target.own_table("later")
 
 
-def _keep_later_script(target: Database, service: str, script: str) -> None:
-    target.execute(
-        f"CREATE TABLE IF NOT EXISTS {_table(target)} (service VARCHAR(100) PRIMARY KEY, script TEXT NOT NULL)"
-    )
+def _keep_later(target: Database, service: str, objects: str, keys: str = "") -> None:
+    row = {"s": service, "o": objects, "k": keys}
     with target.engine.begin() as connection:
-        connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service})
-        connection.execute(text(f"INSERT INTO {_table(target)} VALUES (:s, :t)"), {"s": service, "t": script})
+        connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), row)
+        connection.execute(text(f"INSERT INTO {_table(target)} (service, objects, keys) VALUES (:s, :o, :k)"), row)
 
 
-def _later_script(target: Database, service: str) -> str | None:
-    """The part still to be run ("" when it ran), or None when the tables were never made here."""
+def _later(target: Database, service: str) -> dict[str, str] | None:
+    """The parts still to be run ("" when they ran), or None when the tables were never made here."""
     target.execute(
-        f"CREATE TABLE IF NOT EXISTS {_table(target)} (service VARCHAR(100) PRIMARY KEY, script TEXT NOT NULL)"
+        f"CREATE TABLE IF NOT EXISTS {_table(target)}"
+        " (service VARCHAR(100) PRIMARY KEY, objects TEXT NOT NULL, keys TEXT NOT NULL)"
     )
-    found = target.rows(f"SELECT script FROM {_table(target)} WHERE service = :s", {"s": service})
-    return found[0][0] if found else None
+    found = target.rows(f"SELECT objects, keys FROM {_table(target)} WHERE service = :s", {"s": service})
+    return {"objects": found[0][0], "keys": found[0][1]} if found else None

@@ -11,7 +11,7 @@ from runbook_lib.steps.decommission_source import DecommissionSource
 from runbook_lib.steps.disable_writes_to_source import DisableWritesToSource
 from runbook_lib.steps.enable_writes_to_both import EnableWritesToBoth
 from runbook_lib.steps.open_way_back import OpenWayBack
-from runbook_lib.steps.people import borders, checklist, reasons, retrospective, signoffs, window
+from runbook_lib.steps.people import borders, checklist, reasons, retrospective, signoffs, timeline, window
 from runbook_lib.steps.preflight import inspect_databases, inspect_traffic, lint_plan
 from runbook_lib.steps.prove_way_back import ProveWayBack
 from runbook_lib.steps.record_baseline import RecordBaseline
@@ -21,6 +21,7 @@ from runbook_lib.steps.start_services import StartServices
 from runbook_lib.steps.start_sync import StartSync
 from runbook_lib.steps.verify_data import VerifyData
 from runbook_lib.steps.watch_traffic import WatchTraffic
+from runbook_lib.steps.watching import observe_edge
 
 __all__ = [
     "ArchiveSource",
@@ -47,9 +48,11 @@ __all__ = [
     "inspect_databases",
     "inspect_traffic",
     "lint_plan",
+    "observe_edge",
     "read_shifts",
     "reasons",
     "retrospective",
     "signoffs",
+    "timeline",
     "window",
 ]

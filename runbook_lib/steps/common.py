@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runbook_lib.databases.port import Database
+from runbook_lib.environment import Environment
 from runbook_lib.plan.model import Service
 from runbook_lib.run import Run
 from runbook_lib.step import Outcome, StepResult, Verdict
@@ -25,6 +26,28 @@ def links(run: Run, direction: str = FORWARD) -> list[Link]:
 def backend(service: Service, where: str) -> str:
     """The router's backend that serves this service from the source's or the target's data."""
     return f"{service.name}@{where}"
+
+
+def links_of(environment: Environment, direction: str = FORWARD) -> list[Link]:
+    """The same without a run: for the sync process, which acts on no step."""
+    plan = environment.plan
+    make = forward_links if direction == FORWARD else reverse_links
+    names = dict.fromkeys(service.database for service in plan.services)
+    return make(plan, environment.database(plan.source), {name: environment.database(name) for name in names})
+
+
+def record_traffic(run: Run) -> None:
+    """Points for the chart: who answers each service's reads now."""
+    routes = run.router.routes()
+    for service in run.plan.services:
+        weights = routes[reads(service)].weights
+        shares = {
+            "the source's service": weights.get(origin(run), 0),
+            "services on the source's data": weights.get(backend(service, "source"), 0),
+            "services on their own data": weights.get(backend(service, "target"), 0),
+        }
+        for name, share in shares.items():
+            run.sample("traffic", share, backend=name, route=reads(service))
 
 
 def origin(run: Run) -> str:

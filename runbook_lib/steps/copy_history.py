@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
@@ -35,19 +36,13 @@ class CopyHistory:
         total = sum(run.source.catalog(list(link.captured))[t].rows_estimate for link in every for t in link.captured)
         results, before = [], 0
         for link in every:
-            results.append(
-                copy_link(
-                    link,
-                    chunk_rows=run.options.chunk_rows,
-                    jobs=run.options.jobs,
-                    on_progress=lambda done, _, b=before: self._tell(run, b + done, max(total, b + done)),
-                )
-            )
+            tell = partial(self._tell, run, before, total)
+            results.append(copy_link(link, chunk_rows=run.options.chunk_rows, jobs=run.options.jobs, on_progress=tell))
             before += results[-1].rows
         rows, elapsed = sum(r.rows for r in results), sum(r.elapsed_s for r in results)
         tables = {f"{r.channel}.{table}": n for r in results for table, n in r.tables.items()}
         text = f"{rows:,} rows in {elapsed:.1f} s ({rows / max(elapsed, 1e-9):,.0f} rows/s)"
-        return StepResult(text, {"rows": rows, "elapsed_s": elapsed, "tables": tables})
+        return StepResult(text, {"rows_copied": rows, "elapsed_s": elapsed, "tables": tables})
 
     def verify(self, run: Run) -> Verdict:
         left = [f"{link.channel}.{table}" for link in links(run) for table in unfinished(link)]
@@ -62,6 +57,6 @@ class CopyHistory:
             tables += len(link.flows)
         return StepResult(f"{tables} tables emptied at the targets")
 
-    def _tell(self, run: Run, done: int, total: int) -> None:
-        run.progress(done, total, "rows")
-        run.journal.sample(run.run_id, "rows_copied", done)
+    def _tell(self, run: Run, before: int, total: int, done: int, _: int) -> None:
+        run.progress(before + done, max(total, before + done), "rows")
+        run.sample("rows_copied", before + done)

@@ -13,7 +13,7 @@ from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.worker import stop_sync
-from runbook_lib.validation import validate
+from runbook_lib.validation import ALL, DATA, validate
 
 Routes = dict[str, dict[str, int]]
 
@@ -86,7 +86,7 @@ class Cutover:
 
 def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes, here: Routes) -> act.CutoverResult:
     """Catch up, predict, and move the writers over these links within the plan's budget."""
-    budget_s = run.plan.phase("cutover").max_write_pause_s
+    budget_s = run.effective("max_write_pause_s", "cutover")
     for link in forward:
         link.reader.prepare_fence(list(link.captured))
     caught = act.catch_up(forward, small_enough=run.options.small_enough_keys, within_s=60.0)
@@ -103,13 +103,14 @@ def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes
         switch=lambda: run.router.set_weights(there),
         switch_back=lambda: run.router.set_weights(here),
     )
-    return act.cutover(forward, back, acts, predicted, budget_s=budget_s, on_event=lambda e, at: _note(run, e, at))
+    return act.cutover(forward, back, acts, predicted, budget_s=budget_s)
 
 
 def _compare(run: Run, forward: Sequence[Link], touched: act.Touched) -> float:
     """All six checks on these keys; the seconds it took. Raises when they differ."""
     report = validate(
         forward,
+        checks=ALL if forward[0].forward else DATA,
         tolerances=run.plan.tolerances,
         jobs=run.options.jobs,
         under_writes=False,
@@ -117,10 +118,6 @@ def _compare(run: Run, forward: Sequence[Link], touched: act.Touched) -> float:
     )
     report.raise_for_failure()
     return report.elapsed_s
-
-
-def _note(run: Run, event: str, at: float) -> None:
-    run.journal.sample(run.run_id, "cutover_event", at, event=event)
 
 
 def _told(result: act.CutoverResult) -> str:

@@ -30,7 +30,7 @@ class DisableWritesToSource:
         tables = self._tables(run)
         run.source.prepare_fence(tables)
         try:
-            fence_s = run.source.raise_fence(tables, timeout_s=run.plan.phase("cutover").max_write_pause_s)
+            fence_s = run.source.raise_fence(tables, timeout_s=run.effective("max_write_pause_s", "cutover"))
         finally:
             run.source.lower_fence(tables)
         text = f"the fence stood after {fence_s * 1000:.0f} ms over {len(tables)} tables, and is lowered again"

@@ -30,9 +30,10 @@ def checklist(run: Run) -> Findings:
 def signoffs(run: Run) -> Findings:
     """The phase's tasks for people: each is signed off, waived by the environment's policy, or missing."""
     tasks = [task.text for task in run.plan.phase(run.phase).tasks if task.text]
-    rows = [(text, run.signoff(text)) for text in tasks]
-    problems = [Problem(text, "not signed off") for text, given in rows if not given]
-    return findings(run, "signoffs", "Tasks for people", ("task", "signed off by"), rows, problems, "all signed off")
+    given = [(text, run.signoff(text)) for text in tasks]
+    rows = [(text, item.text) for text, item in given]
+    problems = [Problem(text, item.text) for text, item in given if not item.passed]
+    return findings(run, "signoffs", "Tasks for people", ("task", "signed off"), rows, problems, "all signed off")
 
 
 def borders(run: Run) -> Borders:
@@ -66,6 +67,20 @@ def reasons(run: Run) -> Findings:
     return findings(run, "reasons", "Why", ("phase", "what", "seen"), rows, [], fine)
 
 
+def timeline(run: Run) -> list[dict[str, object]]:
+    """Each phase of the run with its beginning and end, for the chart."""
+    history = run.history()
+    bars: dict[str, dict[str, object]] = {}
+    for entry in history.entries:
+        if entry.phase:
+            bar = bars.setdefault(entry.phase, {"name": entry.phase, "phase": entry.phase, "started": entry.at})
+            bar["ended"] = entry.at
+    return [
+        bar | {"outcome": "pass" if history.phase_passed(name) or name == run.phase else "fail"}
+        for name, bar in bars.items()
+    ]
+
+
 def retrospective(run: Run) -> Findings:
     """The whole run in figures."""
     rows = [(r.phase.replace("_", " "), r.name, f"{r.duration_s:.1f} s", r.text) for r in run.results()]
@@ -89,7 +104,7 @@ def _answer(run: Run, item: ChecklistItem) -> Answer:
         if ok:
             return ok, seen
     given = run.signoff(item.title)
-    return (True, f"signed off by {given}") if given else (False, seen if probe else "not signed off")
+    return given.passed, f"{seen}; {given.text}" if probe else given.text
 
 
 def _backup(run: Run) -> Answer:

@@ -9,7 +9,9 @@ from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
 from runbook_lib.step import Outcome, StepResult, Verdict
 from runbook_lib.steps.common import BACK, links, verdict
-from runbook_lib.validation import Report, validate
+from runbook_lib.validation import Mismatch, Report, validate
+
+_LOOKS = 8
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,13 @@ class ProveWayBack:
         return []
 
     def apply(self, run: Run) -> StepResult:
-        report = validate(
-            links(run, BACK), checks=("data_sample",), jobs=run.options.jobs, settle_s=run.options.settle_s
-        )
+        report = validate(links(run, BACK), checks=("data_sample",), jobs=run.options.jobs, settle_s=0.5)
         lost, normalized = self._split(run, report)
         figures = {
             "normalized": len(normalized),
             "lost": [f"{m.service}.{m.table} {m.key}: {m.text}" for m in lost[:20]],
         }
-        rows = sum(result.figures.get("rows", 0) for result in report.results)
+        rows = sum(int(figures["sampled"]) for result in report.results for figures in result.figures.values())
         could_run = all(result.outcome is not Outcome.COULD_NOT_RUN for result in report.results)
         text = f"{rows} sampled rows come back as they were; {len(normalized)} would be normalized by the plan"
         return StepResult(text, {**figures, "rows": rows, "could_run": could_run})
@@ -54,16 +54,25 @@ class ProveWayBack:
     def undone(self, run: Run) -> Verdict:
         return Verdict(Outcome.PASS, "nothing to undo")
 
-    def _split(self, run: Run, report: Report) -> tuple[list, list]:  # type: ignore[type-arg]
+    def _look(self, run: Run) -> tuple[Report, list[Mismatch], list[Mismatch]]:
+        report = validate(links(run, BACK), checks=("data_sample",), jobs=run.options.jobs, settle_s=0.5)
+        return report, *self._split(run, report)
+
+    def _split(self, run: Run, report: Report) -> tuple[list[Mismatch], list[Mismatch]]:
         given = {
             (mapping.source, column)
             for service in run.plan.services
             for mapping in service.tables
             for column in mapping.reverse
         }
-        lost, normalized = [], []
+        lost: list[Mismatch] = []
+        normalized: list[Mismatch] = []
         for mismatch in (m for result in report.results for m in result.mismatches):
             columns = set(mismatch.columns)
             fits = columns and all((mismatch.table, column) in given for column in columns)
             (normalized if fits else lost).append(mismatch)
         return lost, normalized
+
+
+def _place(mismatch: Mismatch) -> tuple[str, str, str]:
+    return mismatch.service, mismatch.table, str(mismatch.key)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
 from runbook_lib.step import Outcome, StepResult, Verdict
-from runbook_lib.steps.common import backend, origin, reads, verdict
+from runbook_lib.steps.common import backend, origin, reads, record_traffic, verdict
 from runbook_lib.steps.watching import watch_traffic
 
 
@@ -38,10 +38,11 @@ class ShiftReads:
 
     def apply(self, run: Run) -> StepResult:
         weights = {self._new(run): self.percent, self._old(run): 100 - self.percent}
+        record_traffic(run)
         switch = run.router.set_weights({self._route(run): {k: v for k, v in weights.items() if v}})
-        run.journal.sample(run.run_id, "traffic", self.percent, service=self.service, backend=self._new(run))
-        planned, asked = run.plan.phase("gradual_extraction").watch_s, run.options.step_watch_s
-        seen = watch_traffic(run, self.name, planned if asked is None else asked)
+        record_traffic(run)
+        asked = run.options.step_watch_s
+        seen = watch_traffic(run, run.plan.phase("gradual_extraction").watch_s if asked is None else asked)
         text = f"{self.percent} % of reads to {self._new(run)} in {switch.elapsed_s * 1000:.0f} ms; {seen.text}"
         return StepResult(text, {"weights": weights, "elapsed_s": switch.elapsed_s, "outcome": str(seen.outcome)})
 
@@ -53,7 +54,7 @@ class ShiftReads:
 
     def rollback(self, run: Run) -> StepResult:
         run.router.set_weights({self._route(run): {self._old(run): 100}})
-        run.journal.sample(run.run_id, "traffic", 0, service=self.service, backend=self._new(run))
+        record_traffic(run)
         return StepResult(f"all reads back to {self._old(run)}")
 
     def undone(self, run: Run) -> Verdict:

@@ -33,14 +33,11 @@ class VerifyData:
 
     def apply(self, run: Run) -> StepResult:
         report = self._compare(run)
-        run.keep_report(self.name, report)
-        return StepResult(_summary(report), {"report": report.as_dict()})
+        return StepResult(report.text, {"report": report.as_dict(), "outcome": str(report.outcome)})
 
     def verify(self, run: Run) -> Verdict:
-        report = run.report(self.name)
-        if report is None:
-            return Verdict(Outcome.COULD_NOT_RUN, "no report of this attempt")
-        return Verdict(report.outcome, _summary(report))
+        result = run.applied(self.name)
+        return Verdict(Outcome(result.data["outcome"]), result.text)
 
     def rollback(self, run: Run) -> StepResult:
         return StepResult("reading changed nothing")
@@ -54,11 +51,7 @@ class VerifyData:
             tolerances=run.plan.tolerances,
             jobs=run.options.jobs,
             settle_s=run.options.settle_s,
-            on_progress=lambda done, total: run.progress(done, total, "ranges"),
+            sample_rows=run.options.sample_rows,
+            sequences=self.when == "after_cutover",
+            on_progress=lambda at: run.progress(at.done, at.total, "tables", f"{at.check} {at.table}"),
         )
-
-
-def _summary(report: Report) -> str:
-    if report.passed:
-        return f"all {len(report.results)} checks pass in {report.elapsed_s:.1f} s"
-    return f"failed: {', '.join(report.failed)}"

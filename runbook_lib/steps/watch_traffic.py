@@ -32,14 +32,9 @@ class WatchTraffic:
         return []
 
     def apply(self, run: Run) -> StepResult:
-        if self.after == "cutover":
-            planned = run.plan.phase("cutover").watch_s
-            asked = run.options.watch_s
-        else:
-            planned = run.plan.phase("cleanup").after_s
-            asked = run.options.after_s
-        duration_s = planned if asked is None else asked
-        result = watch_traffic(run, self.name, duration_s, look_into_data=True)
+        phase, name = ("cutover", "watch_s") if self.after == "cutover" else ("cleanup", "after_s")
+        planned, duration_s = getattr(run.plan.phase(phase), name), run.effective(name, phase)
+        result = watch_traffic(run, duration_s, look_into_data=True)
         note = "" if duration_s == planned else f" (the plan says {planned:g} s; shortened by options)"
         return StepResult(result.text + note, result.as_dict())
 

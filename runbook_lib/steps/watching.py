@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
 from dataclasses import asdict
 
-from runbook_lib.monitor import Baseline, Observation, Reading, Rules, WatchResult, watch
+from runbook_lib.errors import RunbookError
+from runbook_lib.monitor import EDGE, Baseline, Rules, WatchResult, watch
 from runbook_lib.performance.workload import load_workload
 from runbook_lib.probes import Probe
 from runbook_lib.run import Run
-from runbook_lib.services.smoke import SmokeRequest, smoke, smoke_requests
+from runbook_lib.services.smoke import SmokeRequest, smoke
 from runbook_lib.step import Outcome, Verdict
 from runbook_lib.steps.common import links
+from runbook_lib.traffic.port import Router, TrafficSample
 from runbook_lib.validation import validate
 
 
-def watch_traffic(run: Run, label: str, duration_s: float, *, look_into_data: bool = False) -> WatchResult:
-    """Watch until the time is over or a trigger fires; alarms go to the journal, samples to the charts.
+def watch_traffic(run: Run, duration_s: float, *, look_into_data: bool = False) -> WatchResult:
+    """Watch until the time is over or a trigger fires; alarms go to the journal.
 
     Args:
-        label: What was done just before, for the journal.
         duration_s: How long (seconds).
         look_into_data: Probe the data and the critical features as well: for the watch after a cutover.
     """
@@ -33,11 +34,10 @@ def watch_traffic(run: Run, label: str, duration_s: float, *, look_into_data: bo
         probes=probes,
         interval_s=min(1.0, duration_s / 5),
         probe_interval_s=max(2.0, duration_s / 10),
-        rules=Rules(min_requests=run.options.min_requests),
-        on_sample=lambda seen, readings: _keep(run, label, seen, readings),
+        rules=Rules(min_requests=run.options.min_requests, floor_ms=run.options.floor_ms),
     )
     for alarm in result.fired:
-        run.journal.append(run.run_id, "alarm", phase=run.phase, step=label, payload=asdict(alarm))
+        run.alarm(alarm.text, **{key: value for key, value in asdict(alarm).items() if key != "text"})
     return result
 
 
@@ -51,7 +51,7 @@ def smoke_suite(run: Run, service: str) -> tuple[SmokeRequest, ...]:
     """The smoke requests of the plan's workload that belong to this service's APIs."""
     prefixes = tuple(api.rstrip("*") for api in run.plan.service(service).apis)
     path = run.environment.parameters_dir / run.plan.performance.workload
-    requests = smoke_requests(load_workload(path).smoke, str(path))
+    requests = load_workload(path).smoke
     return tuple(request for request in requests if request.path.startswith(prefixes))
 
 
@@ -82,11 +82,37 @@ def _features(run: Run) -> Verdict:
     return Verdict(worst.outcome, worst.text)
 
 
-def _keep(run: Run, label: str, seen: Observation, readings: Sequence[Reading]) -> None:
-    """Points for the charts: what the clients saw at the edge."""
-    points = {"edge_p50_ms": seen.p50_ms, "edge_p99_ms": seen.p99_ms}
-    rate = next((reading.value for reading in readings if reading.metric == "error_rate"), None)
-    points["edge_error_rate"] = rate
-    for series, value in points.items():
+def observe_edge(run: Run, *, interval_s: float = 1.0) -> str:
+    """From now on, until the phase ends, record what the clients see at the router's edge; for the charts.
+
+    It only looks: the triggers are evaluated by the steps that move traffic. A router that does not answer leaves a
+    gap in the charts, and the steps say so themselves.
+
+    Args:
+        interval_s: Between two looks (seconds).
+    """
+    router = run.environment.router()  # its own: quantiles are of the time since this one's last look
+    threading.Thread(target=_observe, args=(run, router, interval_s), name="edge", daemon=True).start()
+    return f"the edge is observed every {interval_s:g} s"
+
+
+def _observe(run: Run, router: Router, interval_s: float) -> None:
+    before: TrafficSample | None = None
+    while not run.ended.wait(interval_s):
+        try:
+            [edge] = [sample for sample in router.metrics() if sample.backend == EDGE]
+            if before is not None:
+                _keep(run, before, edge)
+            before = edge
+        except (RunbookError, ValueError):
+            before = None  # a gap
+
+
+def _keep(run: Run, before: TrafficSample, now: TrafficSample) -> None:
+    for quantile, value in (("p50", now.p50_ms), ("p99", now.p99_ms)):
         if value is not None:
-            run.journal.sample(run.run_id, series, value, during=label)
+            run.sample("edge_ms", value, quantile=quantile)
+    requests = now.requests - before.requests
+    if requests > 0:
+        run.sample("edge_requests", requests / max(now.at - before.at, 1e-3))
+        run.sample("edge_error_rate", max(0, now.errors - before.errors) / requests)

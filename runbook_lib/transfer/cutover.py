@@ -52,7 +52,10 @@ class CutoverResult:
     sequences: int
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "predicted_s": self.predicted.total_s}
+        """JSON for the journal and the charts."""
+        events = [{"name": name, "at": at} for name, at in self.events]
+        pause = {"write_pause_ms": self.pause_s * 1000, "predicted_ms": self.predicted.total_s * 1000}
+        return {**asdict(self), **pause, "events": events}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Acts:
         switch_back: The compensation of `switch`; idempotent.
     """
 
-    verify: Callable[[Touched], None]
+    verify: Callable[[Touched], object]
     switch: Callable[[], object]
     switch_back: Callable[[], object]
 
@@ -80,19 +83,35 @@ class _Clock:
         return now
 
 
-def catch_up(links: Sequence[Link], *, small_enough: int, within_s: float, batch_keys: int = 2_000) -> float:
-    """Drain until fewer than `small_enough` keys are pending; the measured drain rate (keys per second).
+@dataclass(frozen=True)
+class CaughtUp:
+    """`rate`: keys applied per second while writes went on; `touched`: the keys of the last rounds."""
 
+    rate: float
+    touched: Touched
+
+
+def catch_up(links: Sequence[Link], *, small_enough: int, within_s: float, batch_keys: int = 2_000) -> CaughtUp:
+    """Drain until at most `small_enough` keys are pending, and measure how fast that went.
+
+    Args:
+        small_enough: Pending keys (count) that the fenced sync can be left with.
+        within_s: How long to try (seconds).
     Raises:
-        CutoverAborted: the writers are faster than the sync, for `within_s` seconds.
+        CutoverAborted: the writers are faster than the sync.
     """
-    started, keys = time.monotonic(), 0
+    started, keys, busy_s, touched = time.monotonic(), 0, 0.0, dict[tuple[str, str], frozenset[Key]]()
     while True:
-        keys += sum(drain_once(link, batch_keys=batch_keys).keys for link in links)
-        elapsed = time.monotonic() - started
+        for link in links:
+            done = drain_once(link, batch_keys=batch_keys)
+            keys, busy_s = keys + done.keys, busy_s + (done.elapsed_s if done.keys else 0.0)
+            touched.update({(link.service, table): some for table, some in done.touched.items()})
         left = pending(links).keys
-        if left <= small_enough:
-            return keys / elapsed if keys and elapsed else float(batch_keys)
+        if left <= small_enough and keys:
+            return CaughtUp(keys / busy_s, touched)
+        elapsed = time.monotonic() - started
+        if left <= small_enough and elapsed > 1.0:
+            return CaughtUp(float(batch_keys), touched)  # nobody writes: there will be nothing to drain
         if elapsed > within_s:
             raise CutoverAborted(
                 "cutover",
@@ -118,7 +137,6 @@ def cutover(
     predicted: Prediction,
     *,
     budget_s: float,
-    on_event: Callable[[str, float], None] = lambda event, at: None,
 ) -> CutoverResult:
     """Move the writers within the budget, or put everything back.
 
@@ -163,8 +181,6 @@ def cutover(
     for database, tables in opened:
         database.lower_fence(tables)
     ended = clock.mark("writers let in at the new side")
-    for event, at in clock.events:
-        on_event(event, at)
     keys = sum(len(keys) for keys in touched.values())
     return CutoverResult(predicted, budget_s, ended - started, keys, tuple(clock.events), moved)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -109,8 +110,9 @@ def validate(
 
 
 def _run(name: str, check: Callable[[Link, Context], CheckResult], link: Link, context: Context) -> CheckResult:
+    started = time.perf_counter()
     try:
-        return check(link, context)
+        return replace(check(link, context), elapsed_s=time.perf_counter() - started)
     except Exception as error:
         return could_not_run(name, link, error)
 

@@ -74,11 +74,12 @@ def _bisected(link: Link, side: Compared, unequal: Suspects, context: Context) -
 
 
 def _pieces(key_range: KeyRange, low: int, high: int, rows: int) -> list[KeyRange]:
-    """Even steps of the key; the outer ends stay as they were, open ones too."""
-    bounds = [low + (high - low) * i // PIECES for i in range(1, PIECES)]
+    """Even steps of the key, no more of them than needed; the outer ends stay as they were, open ones too."""
+    count = min(PIECES, max(2, -(-rows // LEAF_ROWS)))  # each statement costs as much as listing some hundred rows
+    bounds = [low + (high - low) * i // count for i in range(1, count)]
     edges = [key_range.after, *((bound,) for bound in bounds), key_range.upto]
-    each = max(1, rows // PIECES)
-    return [replace(key_range, ordinal=i, after=edges[i], upto=edges[i + 1], rows_estimate=each) for i in range(PIECES)]
+    each = max(1, rows // count)
+    return [replace(key_range, ordinal=i, after=edges[i], upto=edges[i + 1], rows_estimate=each) for i in range(count)]
 
 
 def _extent(link: Link, side: Compared, context: Context) -> tuple[int, int]:

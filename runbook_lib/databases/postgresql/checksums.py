@@ -1,0 +1,238 @@
+"""Checksums inside the database: a sum of 64-bit row hashes per key range, with the count of rows.
+
+PostgreSQL's `hash_record` alone is not fit for this. It is linear in the columns' hashes, so the sum over rows does
+not change when two rows swap a value; numeric's hash ignores the sign and holds NaN for Infinity, bigint's folds 1
+onto 2^32, an array's ignores its dimensions, an enum's is its OID. So each column is given in a form whose hash is
+exact (`_parts`), and the row's hash is seeded with its key: what moves to another row hashes otherwise there. About
+1.3 times the time of `sum(hash_record_extended(t, 0))` all the same; figures in docs/canonical-values.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from runbook_lib.databases import values
+from runbook_lib.databases.port import KeyRange, RangeSum, Selection
+from runbook_lib.databases.postgresql import connection
+from runbook_lib.databases.postgresql import ranges as key_ranges
+from runbook_lib.databases.postgresql.relations import INTEGERS, as_key, listed
+from runbook_lib.databases.values import CanonicalType, canonical_type
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.postgresql import PostgreSQL
+
+# Seeds are not 0: a NULL counts as 0 in a record's hash, and a float zero hashes to the seed.
+SEED, SCATTER = 7, 8245193749153713021
+
+_SENT = {  # types whose own hash folds 64 bits to 32 or calls different values equal: the binary form is hashed
+    "numeric": "numeric_send",
+    "decimal": "numeric_send",
+    "timestamp without time zone": "timestamp_send",
+    "timestamp with time zone": "timestamptz_send",
+    "time without time zone": "time_send",
+    "time with time zone": "timetz_send",
+    "interval": "interval_send",
+    "money": "cash_send",
+}
+# Strings first, so that digits in them are left alone; then zeros at the end of a fraction, or all of it.
+_JSON_ZEROS = r"""("([^"\\]|\\.)*")|(\.[0-9]*[1-9])0+(?![0-9])|\.0+(?![0-9])"""
+
+
+def count(db: PostgreSQL, selection: Selection) -> int:
+    """The rows of a selection."""
+    where = f" WHERE {selection.where}" if selection.where else ""
+    [(rows,)] = _query(db, f"SELECT count(*) FROM {selection.relation}{where}", selection)
+    return int(rows)
+
+
+def range_sums(
+    db: PostgreSQL, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
+) -> list[RangeSum]:
+    """Checksum each range; one short statement a range where an index serves it, otherwise one for all of them.
+
+    Callers run both sides, and parts of the ranges, in threads.
+    """
+    parts = key_ranges.key_parts(db, selection)
+    if len(ranges) > 1 and not all(part.bytewise for part in parts) and _contiguous(ranges):
+        return _grouped_sums(db, selection, types, ranges, canonical=canonical)
+    sums = _sums(canonical=canonical)
+    found = []
+    for key_range in ranges:
+        rows = _hashed(db, selection, types, key_range, (), canonical=canonical)
+        found += _query(db, f"SELECT count(*), {sums} FROM {rows}", selection)
+    return [RangeSum(rows, digest) for rows, digest in found]
+
+
+def _contiguous(ranges: Sequence[KeyRange]) -> bool:
+    return all(a.upto is not None and a.upto == b.after for a, b in pairwise(ranges))
+
+
+def _grouped_sums(
+    db: PostgreSQL, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
+) -> list[RangeSum]:
+    """All ranges in one pass: without an index each range would cost a scan of the table."""
+    bare = Selection(selection.relation, selection.key, selection.columns)
+    cases = [
+        f"WHEN {key_ranges.condition(db, bare, KeyRange(0, None, each.upto))} THEN {index}"
+        for index, each in enumerate(ranges[:-1])
+    ]
+    bucket = f"CASE {' '.join(cases)} ELSE {len(ranges) - 1} END"
+    whole = KeyRange(0, ranges[0].after, ranges[-1].upto)
+    rows = _hashed(db, selection, types, whole, (f"{bucket} AS bucket",), canonical=canonical)
+    found = _query(db, f"SELECT bucket, count(*), {_sums(canonical=canonical)} FROM {rows} GROUP BY bucket", selection)
+    sums = {index: RangeSum(rows, digest) for index, rows, digest in found}
+    return [sums.get(index, RangeSum(0, "0")) for index in range(len(ranges))]
+
+
+def row_sums(
+    db: PostgreSQL, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
+) -> dict[tuple[Any, ...], str]:
+    """The hash of each row of a small range by its key; without a key: (hash,) → how many rows have it."""
+    if not selection.key:
+        rows = _hashed(db, selection, types, key_range, (), canonical=canonical)
+        sql = f"SELECT h::text, count(*)::text FROM {rows} GROUP BY 1"
+        return {(digest,): number for digest, number in _query(db, sql, selection)}
+    kinds = _key_kinds(db, selection, types)
+    pairs = zip(selection.key, kinds, strict=True)
+    typed = [f"CAST({sql} AS {kind})" if kind in INTEGERS else as_key(sql, kind) for sql, kind in pairs]
+    key = [f"{sql} AS k{i}" for i, sql in enumerate(typed)]
+    rows = _hashed(db, selection, types, key_range, key, canonical=canonical)
+    names = listed([f"k{i}" for i in range(len(key))])
+    return {tuple(row[:-1]): row[-1] for row in _query(db, f"SELECT {names}, h::text FROM {rows}", selection)}
+
+
+def _key_kinds(db: PostgreSQL, selection: Selection, types: Sequence[str]) -> list[str]:
+    """The written type of each key expression, so that both sides give a key in the same form."""
+    written = dict(zip(selection.columns, types, strict=True))
+    return [
+        written.get(part, found.type)
+        for part, found in zip(selection.key, key_ranges.key_parts(db, selection), strict=True)
+    ]
+
+
+def _hashed(
+    db: PostgreSQL,
+    selection: Selection,
+    types: Sequence[str],
+    key_range: KeyRange,
+    more: Sequence[str],
+    *,
+    canonical: bool,
+) -> str:
+    """A sub-select with the hash `h` of each row, and more columns."""
+    where = key_ranges.condition(db, selection, key_range)
+    if not canonical:
+        row_hash = _own_hash(selection, types)
+        return f"(SELECT {listed([f'{row_hash} AS h', *more])} FROM {selection.relation} WHERE {where}) AS hashed"
+    kinds = [canonical_type(each) for each in types]
+    fields = [f"{_canonical(sql, k, t)} AS c{i}" for i, (sql, k, t) in enumerate(_zip(selection, kinds, types))]
+    # OFFSET 0: the renderings are computed once each, not once for each use; 2.8 times faster.
+    inner = f"SELECT {listed([*fields, *more])} FROM {selection.relation} WHERE {where} OFFSET 0"
+    taken = [column.rpartition(" AS ")[2] for column in more]
+    row_hash = _row_hash(kinds, utf8=_is_utf8(db))
+    return f"(SELECT {listed([f'{row_hash} AS h', *taken])} FROM ({inner}) AS c OFFSET 0) AS hashed"
+
+
+def _zip(
+    selection: Selection, kinds: Sequence[CanonicalType], types: Sequence[str]
+) -> list[tuple[str, CanonicalType, str]]:
+    return list(zip(selection.columns, kinds, types, strict=True))
+
+
+def _sums(*, canonical: bool) -> str:
+    if not canonical:
+        return "coalesce(sum(h), 0)::text"
+    halves = [f"sum(('x' || substr(h, {start}, 8))::bit(32)::bigint)" for start in (1, 9)]
+    return f"coalesce({halves[0]} * 4294967296 + {halves[1]}, 0)::text"  # unsigned, which bigint is not
+
+
+def _own_hash(selection: Selection, types: Sequence[str]) -> str:
+    parts = [_parts(sql, type_text) for sql, type_text in zip(selection.columns, types, strict=True)]
+    row = listed([part for each in parts for part in each])
+    by_expression = dict(zip(selection.columns, parts, strict=True))
+    return f"hash_record_extended(ROW({row}), {_seed(selection, types, by_expression, row)})"
+
+
+def _seed(selection: Selection, types: Sequence[str], parts: dict[str, list[str]], row: str) -> str:
+    """What makes the same value hash otherwise in another row: the key; without one, the row's own hash."""
+    written = dict(zip(selection.columns, types, strict=True))
+    if len(selection.key) == 1 and written.get(selection.key[0]) in INTEGERS:
+        return f"(CAST({selection.key[0]} AS bigint) # {SCATTER})"  # saves a fifth of the time
+    known = [parts.get(sql, []) for sql in selection.key]
+    key = listed([part for each in known for part in each]) if known and all(known) else row
+    return f"hash_record_extended(ROW({key}), {SEED})"
+
+
+def _parts(sql: str, type_text: str) -> list[str]:
+    """A column as values whose hashes together are exact, decided by the type's name alone: both sides decide alike."""
+    kind = canonical_type(type_text)
+    if kind.name == "bigint":
+        return [f"CAST({sql} AS bigint)", f"(CAST({sql} AS bigint) >> 32)"]
+    if kind.name in ("smallint", "integer"):
+        return [f"CAST({sql} AS bigint)"]
+    if kind.name in _SENT:
+        return [f"{_SENT[kind.name]}(CAST({sql} AS {type_text}))"]
+    if kind.tag in (values.BOOLEAN, values.BYTES, values.DATE, values.UUID):
+        return [f"CAST({sql} AS {type_text})"]
+    if kind.tag == values.FLOAT:  # its hash is the same for both zeros and for every NaN
+        return [f"CAST(CAST({sql} AS {type_text}) AS double precision)"]
+    return [f'{_as_text(sql, kind, type_text)} COLLATE "C"']  # bytes, whatever the column's collation calls equal
+
+
+def _as_text(sql: str, kind: CanonicalType, type_text: str) -> str:
+    """Text form; only types that exist on every server are cast to first, since an enum may be this side's own."""
+    if kind.padded:
+        return f"CAST(CAST({sql} AS bpchar) AS text)"
+    return f"CAST(CAST({sql} AS {type_text}) AS text)" if kind.tag == values.JSON else f"CAST({sql} AS text)"
+
+
+def _canonical(sql: str, kind: CanonicalType, type_text: str) -> str:
+    """SQL of `values.canonical_text`."""
+    if kind.tag == values.NUMBER:
+        if kind.name in ("numeric", "decimal"):
+            return f"trim_scale(CAST({sql} AS {type_text}))::text"
+        return f"CAST(CAST({sql} AS numeric) AS text)"  # wide enough for MySQL's unsigned bigint
+    if kind.tag == values.FLOAT:
+        own = "real" if kind.name in ("real", "float") else "double precision"
+        number = f"coalesce(nullif(CAST(CAST({sql} AS {own}) AS double precision), 'NaN'), CASE WHEN {sql} IS NOT NULL"
+        return f"encode(float8send({number} THEN 'NaN'::double precision END) + 0.0::double precision), 'hex')"
+    if kind.tag == values.BYTES:
+        return f"encode(CAST({sql} AS bytea), 'hex')"
+    if kind.tag == values.BOOLEAN:
+        return f"CAST(CAST(CAST({sql} AS boolean) AS integer) AS text)"
+    if kind.tag == values.INSTANT:
+        return f"CAST(CAST({sql} AS {type_text}) AT TIME ZONE 'UTC' AS text)"
+    if kind.tag in (values.LOCAL, values.DATE, values.TIME, values.UUID):
+        own = type_text.replace("datetime", "timestamp")
+        return f"CAST(CAST({sql} AS {own}) AS text)"
+    if kind.tag == values.JSON:
+        return f"regexp_replace(CAST(CAST({sql} AS jsonb) AS text), '{_JSON_ZEROS}', '\\1\\3', 'g')"
+    return _as_text(sql, kind, type_text)
+
+
+def _row_hash(kinds: Sequence[CanonicalType], *, utf8: bool) -> str:
+    """SQL of `values.row_hash` over the rendered columns c0, c1, …"""
+    fields = []
+    for i, kind in enumerate(kinds):
+        size = f"octet_length(c{i})" if utf8 else f"octet_length(convert_to(c{i}, 'UTF8'))"
+        fields.append(f"coalesce('{kind.tag}' || {size} || ':' || c{i}, '-')")
+    row = " || ".join(fields)
+    return f"substr(md5({row if utf8 else f'''convert_to({row}, 'UTF8')'''}), 1, 16)"
+
+
+def _is_utf8(db: PostgreSQL) -> bool:
+    if "encoding" not in db.memo:
+        db.memo["encoding"] = db.rows("SELECT current_setting('server_encoding')")[0][0]
+    return bool(db.memo["encoding"] == "UTF8")
+
+
+def _query(db: PostgreSQL, sql: str, selection: Selection) -> list[tuple[Any, ...]]:
+    try:
+        with db.raw() as driver:
+            return driver.execute(sql.encode()).fetchall()
+    except psycopg.Error as error:
+        raise connection.explain(db.name, error, f"computing checksums of {selection.relation}") from error

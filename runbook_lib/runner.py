@@ -1,0 +1,193 @@
+"""Run a plan's notebooks one after the other, unattended, and seal the evidence of each.
+
+What a person does in JupyterLab, this does with papermill: the same notebooks, the same journal, the same gates.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runbook_lib.environment import Environment
+from runbook_lib.errors import ConfigurationError, RunbookError
+from runbook_lib.evidence.bundle import Facts, finish, phase_folder, seal_phase
+from runbook_lib.evidence.keys import SigningKey, demo_key, load_key
+from runbook_lib.journal import Journal
+from runbook_lib.notebooks import Executed, execute
+from runbook_lib.phases import PHASES, ROLLBACK, find_run, notebook_of
+from runbook_lib.run import acting_person
+from runbook_lib.terminal import follow
+
+Show = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How the phases ended; `exit_status` is 0, 1 (a gate or check failed) or 2 (could not run)."""
+
+    run_id: str
+    bundle: Path
+    executed: tuple[Executed, ...]
+
+    @property
+    def exit_status(self) -> int:
+        return max((one.exit_status for one in self.executed), default=2)
+
+    @property
+    def rolled_back(self) -> bool:
+        return bool(self.executed) and self.executed[-1].phase == ROLLBACK
+
+
+class Runner:
+    """One environment's run, from its journal's point of view.
+
+    Args:
+        environment: Loaded with its plan and inventory.
+        show: Gets one line for each thing worth telling.
+        run_id: Empty: the unfinished run of this plan, or a new one.
+    """
+
+    def __init__(self, environment: Environment, show: Show, *, run_id: str = "") -> None:
+        self.environment, self.show = environment, show
+        self.secrets = environment.secrets()
+        self.journal = Journal(environment.journal_url, secrets=self.secrets)
+        self._asked = run_id
+        self.run_id = run_id
+
+    def carry_out(self, phases: Sequence[str], options: Mapping[str, Any] | None = None) -> Finished:
+        """Run these phases in order; the first that does not pass ends it, and goes back if the policy says so.
+
+        Args:
+            phases: Of PHASES, or `rollback`.
+            options: Tunables that win over the parameter file's.
+        """
+        executed: list[Executed] = []
+        for phase in phases:
+            executed.append(self._phase(phase, options or {}))
+            if not executed[-1].passed:
+                if phase != ROLLBACK and self._should_go_back(phase):
+                    self.show("a rollback trigger fired and the policy says act: going back")
+                    executed.append(self._phase(ROLLBACK, options or {}))
+                break
+        return Finished(self.run_id, self.bundle, tuple(executed))
+
+    def finish(self, *, ledger: Mapping[str, Any] | None = None, charts: Mapping[str, str] | None = None) -> Path:
+        """Write and sign the run's summary and index; the index's path."""
+        return finish(
+            self.bundle,
+            journal=self.journal,
+            run_id=self.run_id,
+            key=self._key(),
+            secrets=self.secrets,
+            ledger=ledger,
+            charts=charts,
+            title=self.environment.plan.migration,
+            facts=self._facts(),
+        )
+
+    def close(self) -> None:
+        self.journal.close()
+
+    @property
+    def bundle(self) -> Path:
+        return self.environment.evidence_root / self.environment.name / self.run_id
+
+    def _phase(self, phase: str, options: Mapping[str, Any]) -> Executed:
+        environment = self.environment
+        row = find_run(self.journal, environment, phase, self.run_id, acting_person())
+        self.run_id = row.run_id
+        notebook = environment.parameters_dir.parent / notebook_of(phase)
+        folder = phase_folder(self.bundle, notebook.stem)
+        values = {
+            "environment": environment.name,
+            "plan": str(environment.plan_path),
+            "inventory": str(environment.inventory_path),
+            "run_id": self.run_id,
+            "options": {**environment.options, **options},
+        }
+        with _telling(self.journal, self.run_id):
+            done = execute(
+                notebook,
+                folder / "notebook.ipynb",
+                values,
+                journal=self.journal,
+                run_id=self.run_id,
+                phase=phase,
+                root=environment.parameters_dir.parent,
+                secrets=self.secrets,
+            )
+        seal_phase(
+            folder,
+            journal=self.journal,
+            run_id=self.run_id,
+            phase=phase,
+            key=self._key(),
+            secrets=self.secrets,
+            facts=self._facts(),
+        )
+        words = "passed" if done.passed else f"{done.ending}: {done.text}"
+        self.show(f"{notebook.stem}: {words} ({done.elapsed_s:.1f} s, {done.overhead_s:.1f} s of it kernel)")
+        return done
+
+    def _should_go_back(self, phase: str) -> bool:
+        alarms = self.journal.entries(self.run_id, kind="alarm", phase=phase)
+        return bool(alarms) and self.environment.policy.triggers == "act"
+
+    def _key(self) -> SigningKey:
+        reference = os.environ.get("RUNBOOK_SIGNING_KEY", "")
+        return load_key(reference, self.environment.root) if reference else demo_key(self.environment.root)
+
+    def _facts(self) -> Facts:
+        """Versions and schema fingerprints as they are now; a database that does not answer is said not to."""
+        plan = self.environment.plan
+        tables = {plan.source: sorted({m.source for s in plan.services for m in s.tables})}
+        tables |= {s.database: sorted(m.target for m in s.tables) for s in plan.services}
+        engines, schemas = {}, {}
+        for name, wanted in tables.items():
+            database = self.environment.database(name)
+            try:
+                engines[name] = database.facts().version_text
+                present = database.catalog()
+                schemas[name] = database.fingerprint([table for table in wanted if table in present])
+            except RunbookError as error:
+                engines[name] = f"did not answer: {error.observed}"
+            finally:
+                database.close()
+        return Facts(engines, schemas)
+
+
+def phases_between(only: str, first: str, last: str) -> tuple[str, ...]:
+    """The phases that a command line asks for.
+
+    Raises:
+        ConfigurationError: no such phase, or first after last.
+    """
+    known = (*PHASES, ROLLBACK)
+    for name in (only, first, last):
+        if name and name not in known:
+            raise ConfigurationError(f"phase {name}", "unknown", expected=", ".join(known))
+    if only:
+        return (only,)
+    start = PHASES.index(first) if first else 0
+    end = PHASES.index(last) if last else len(PHASES) - 1
+    if start > end:
+        raise ConfigurationError(f"phases {first} to {last}", "the first comes after the last")
+    return PHASES[start : end + 1]
+
+
+@contextmanager
+def _telling(journal: Journal, run_id: str) -> Any:
+    """Show the run's progress in the terminal while a notebook runs."""
+    done = threading.Event()
+    teller = threading.Thread(target=follow, args=(journal, run_id, done), name="progress", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()

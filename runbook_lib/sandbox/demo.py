@@ -1,0 +1,186 @@
+"""`runbook demo`: the whole plan on the demo estate, and at the end the clients' ledger against the databases."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from runbook_lib.environment import Environment, find_root, load_environment
+from runbook_lib.phases import PHASES
+from runbook_lib.runner import Finished, Runner
+from runbook_lib.sandbox.estate import Estate
+from runbook_lib.sandbox.ledger import Ledger, LostWrite, missing_writes
+
+Show = Callable[[str], None]
+INJECTED = {"error_rate": 0.3}  # of the drill: a share that any trigger must notice
+
+
+def run_demo(
+    show: Show,
+    *,
+    directory: Path,
+    scale: float = 1.0,
+    drill: str | None = None,
+    keep: bool = False,
+    rate: float = 120.0,
+    port_base: int = 15400,
+) -> int:
+    """Start the estate, run the plan on it under traffic, and hold the ledger against the databases.
+
+    Args:
+        drill: "rollback" makes the services fail after the cutover: a trigger fires, and the run goes back.
+        keep: Leave the estate running at the end, until Ctrl-C.
+    Returns:
+        int: the exit status: 0 only when every phase passed and no acknowledged write was lost.
+    """
+    begun = time.monotonic()
+    with Estate(directory, port_base=port_base, scale=scale, client=True, rate=rate) as estate:
+        show(f"estate up in {time.monotonic() - begun:.1f} s: {sum(estate.rows.values()):,} rows, clients at work")
+        with _bound_to_us():
+            environment = demo_environment(estate, port_base)
+            runner = Runner(environment, show)
+            finished = _carry_out(runner, estate, drill)
+            estate.services.stop("client")
+            ledger = Ledger(estate.ledger)
+            lost = _lost(estate, ledger, at_source=finished.rolled_back)
+            figures = _figures(ledger, lost)
+            index = runner.finish(ledger=figures, charts=_charts(runner, ledger))
+            runner.close()
+            _tell(show, figures, lost, finished, index, time.monotonic() - begun)
+            if keep:
+                _wait(show, estate)
+    good = drill == "rollback" if finished.rolled_back else finished.exit_status == 0
+    if not good:
+        return finished.exit_status or 1
+    return 1 if lost or (figures["failed_requests"] and not drill) else 0
+
+
+def demo_environment(estate: Estate, port_base: int) -> Environment:
+    """The demo's environment; another estate than the usual one gets an inventory of its own."""
+    root = find_root()
+    if port_base == 15400 and estate.directory == root / ".runbook/demo":
+        return load_environment("demo", root=root)
+    inventory = estate.write_inventory(estate.directory / "inventory.yaml")
+    return load_environment("demo", inventory=str(inventory), root=root)
+
+
+def _carry_out(runner: Runner, estate: Estate, drill: str | None) -> Finished:
+    if drill is None:
+        return runner.carry_out(PHASES)
+    before = runner.carry_out(PHASES[: PHASES.index("cutover")])
+    if before.exit_status:
+        return before
+    with _errors_after_cutover(runner, estate):
+        last = runner.carry_out(("cutover",))
+    return Finished(last.run_id, last.bundle, (*before.executed, *last.executed))
+
+
+@contextmanager
+def _errors_after_cutover(runner: Runner, estate: Estate) -> Any:
+    """Let a service fail as soon as it has the writes."""
+    import threading
+
+    done = threading.Event()
+
+    def inject() -> None:
+        while not done.wait(0.2):
+            if any(r.step == "cutover" for r in runner.journal.entries(runner.run_id, kind="result")):
+                estate.services.inject("order_service@target", INJECTED["error_rate"], None)
+                return
+
+    thread = threading.Thread(target=inject, name="drill", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _lost(estate: Estate, ledger: Ledger, *, at_source: bool) -> list[LostWrite]:
+    """Every acknowledged write that the databases in force do not have."""
+    if at_source:
+        home = estate.conninfo("monolith")
+        return missing_writes(ledger, users=home, orders=home, payments=home, shape="monolith")
+    users, orders, payments = (estate.conninfo(name) for name in ("users_db", "orders_db", "payments_db"))
+    return missing_writes(ledger, users=users, orders=orders, payments=payments)
+
+
+def _figures(ledger: Ledger, lost: list[LostWrite]) -> dict[str, Any]:
+    seen = ledger.summary()
+    return {
+        "acknowledged_writes": seen.acknowledged_writes,
+        "lost_writes": len(lost),
+        "failed_requests": seen.failed_requests,
+        "write_pause_ms": seen.write_max_ms,
+        "reads": seen.reads,
+        "write_p50_ms": seen.write_p50_ms,
+        "write_p99_ms": seen.write_p99_ms,
+    }
+
+
+def _charts(runner: Runner, ledger: Ledger) -> dict[str, str]:
+    """What the clients saw and what the run recorded, as SVG by caption."""
+    from runbook_lib import charts
+
+    journal, run_id = runner.journal, runner.run_id
+    seconds = ledger.samples()
+    points = {
+        name: [{"at": s["at"], "value": s[f"write_{name}_ms"], "quantile": name} for s in seconds]
+        for name in ("p50", "p99")
+    }
+    errors = [{"at": s["at"], "value": s["failed"] / max(1, s["reads"] + s["writes"] + s["failed"])} for s in seconds]
+    cutover = [e.payload["data"] for e in journal.entries(run_id, kind="result", step="cutover") if e.payload["data"]]
+    events = cutover[-1].get("events", []) if cutover else []
+    writes = [{"at": w["at"], "value": w["latency_ms"]} for w in ledger.records("write")]
+    figures: Mapping[str, Any] = {
+        "Every write around the cutover": charts.pause(events, writes),
+        "What the clients' writes took, second by second": charts.latency([*points["p50"], *points["p99"]]),
+        "Requests that failed": charts.error_rate(errors),
+        "Rows copied": charts.throughput(charts.rates(journal.samples(run_id, "rows_copied"))),
+        "How far the sync was behind": charts.lag(journal.samples(run_id, "lag_keys")),
+        "Share of reads that the services answered": charts.traffic(journal.samples(run_id, "traffic")),
+    }
+    return {caption: charts.svg(figure) for caption, figure in figures.items()}
+
+
+def _tell(
+    show: Show, figures: Mapping[str, Any], lost: list[LostWrite], finished: Finished, index: Path, elapsed_s: float
+) -> None:
+    show("")
+    show(f"  acknowledged writes  {figures['acknowledged_writes']:>8,}")
+    show(f"  lost writes          {figures['lost_writes']:>8,}")
+    show(f"  failed requests      {figures['failed_requests']:>8,}")
+    show(f"  longest write        {figures['write_pause_ms']:>8,.0f} ms")
+    show(f"  took                 {elapsed_s:>8,.0f} s")
+    for one in lost[:5]:
+        show(f"  LOST {one.entity} {one.id}: {one.problem}; expected {one.expected}, found {one.found}")
+    where = "the monolith has the writes again" if finished.rolled_back else f"run {finished.run_id}"
+    show(f"\n{where}; evidence: {index}")
+
+
+def _wait(show: Show, estate: Estate) -> None:
+    show(f"the estate stays up: {estate.url}; Ctrl-C ends it")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        show("ending the estate")
+
+
+@contextmanager
+def _bound_to_us() -> Any:
+    """What the notebooks start (the sync) ends with this process, however it ends."""
+    before = os.environ.get("RUNBOOK_PARENT_PID")
+    os.environ["RUNBOOK_PARENT_PID"] = str(os.getpid())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["RUNBOOK_PARENT_PID"]
+        else:
+            os.environ["RUNBOOK_PARENT_PID"] = before

@@ -57,7 +57,7 @@ BEGIN
     INSERT INTO {log} ({keys}) VALUES ({old});
   ELSIF TG_OP = 'TRUNCATE' THEN
     INSERT INTO {log} (truncated) VALUES (true);
-  ELSIF record_image_ne(ROW({old}), ROW({new})) THEN  -- binary: a key that changes its case under a blind collation is two keys
+  ELSIF record_image_ne(ROW({old}), ROW({new})) THEN  -- binary: 'a' and 'A' are two keys, always
     INSERT INTO {log} ({keys}) VALUES ({old}), ({new});
   ELSE
     INSERT INTO {log} ({keys}) VALUES ({new});

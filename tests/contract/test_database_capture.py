@@ -1,0 +1,178 @@
+"""Capture: every change of a row logs its key, in whatever way it was made, and nothing is lost or looped."""
+
+from __future__ import annotations
+
+import threading
+
+import psycopg
+import pytest
+
+from runbook_lib.errors import DatabaseError, TransferError
+
+TABLE = "CREATE TABLE items (id integer PRIMARY KEY, v text)"
+
+
+def changed(database, table="items", channel="ch"):
+    changes = database.read_changes(channel, table, 1000)
+    database.forget_changes(channel, changes)
+    return list(changes.keys)
+
+
+def test_insert_update_delete_and_a_changed_key_are_logged(database):
+    database.execute(TABLE, "INSERT INTO items VALUES (1, 'a'), (2, 'b')")
+    database.install_capture("ch", {"items": ["id"]})
+    assert database.capture_installed("ch") == {"items"}
+    database.execute("INSERT INTO items VALUES (3, 'c')")
+    assert changed(database) == [(3,)]
+    database.execute("UPDATE items SET v = 'x' WHERE id = 1")
+    assert changed(database) == [(1,)]
+    database.execute("UPDATE items SET id = 20 WHERE id = 2")
+    assert sorted(changed(database)) == [(2,), (20,)]
+    database.execute("DELETE FROM items WHERE id = 3")
+    assert changed(database) == [(3,)]
+    assert database.pending("ch")["items"].keys == 0
+
+
+def test_reading_consumes_nothing_and_forgetting_only_what_was_read(database):
+    database.execute(TABLE)
+    database.install_capture("ch", {"items": ["id"]})
+    database.execute("INSERT INTO items SELECT i FROM generate_series(1, 10) AS i")
+    first = database.read_changes("ch", "items", 4)
+    assert first.keys == ((1,), (2,), (3,), (4,)) == database.read_changes("ch", "items", 4).keys
+    database.forget_changes("ch", first)
+    database.forget_changes("ch", first)
+    pending = database.pending("ch")["items"]
+    assert pending.keys == 6 and 0 <= pending.oldest_s < 60
+    assert database.read_changes("ch", "items", 100).keys[0] == (5,)
+
+
+def test_a_change_that_commits_late_is_not_skipped(database, server):
+    database.execute(TABLE, "INSERT INTO items VALUES (1), (2)")
+    database.install_capture("ch", {"items": ["id"]})
+    with database.raw() as late:
+        late.execute("UPDATE items SET v = 'late' WHERE id = 1")
+        database.execute("UPDATE items SET v = 'soon' WHERE id = 2")
+        assert changed(database) == [(2,)]
+    assert changed(database) == [(1,)]
+
+
+def test_truncate_is_a_marker(database):
+    database.execute(TABLE)
+    database.install_capture("ch", {"items": ["id"]})
+    database.execute("INSERT INTO items VALUES (1)", "TRUNCATE items")
+    changes = database.read_changes("ch", "items", 10)
+    assert changes.truncated and changes.keys == ((1,),) and len(changes.seqs) == 2
+
+
+def test_keys_of_any_type_come_back_exactly(database):
+    database.execute(
+        "CREATE TYPE mood AS ENUM ('glad', 'sad')",
+        "CREATE DOMAIN code AS varchar(20) CHECK (value <> '')",
+        'CREATE TABLE "Ünï ""x"" %s" (d date, "Num %" numeric, m mood, c code, b bytea, r int[], '
+        'PRIMARY KEY (d, "Num %", m, c, b, r))',
+    )
+    name = '"Ünï ""x"" %s"'
+    database.install_capture("ch", {name: ["d", "Num %", "m", "c", "b", "r"]})
+    database.execute(
+        f"INSERT INTO {name} VALUES ('infinity', 'NaN', 'sad', 'Q''ß ', '\\x00ff', '{{1,NULL}}'), "
+        "('0044-03-15 BC', 1.50, 'glad', 'x', '', '{}')"
+    )
+    assert changed(database, name) == [
+        ("infinity", "NaN", "sad", "Q'ß ", "\\x00ff", "{1,NULL}"),
+        ("0044-03-15 BC", "1.50", "glad", "x", "\\x", "{}"),
+    ]
+
+
+def test_partitions_log_direct_writes_row_movement_and_truncation(database):
+    database.execute(
+        "CREATE TABLE parts (id integer, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region)",
+        "CREATE TABLE parts_n PARTITION OF parts FOR VALUES IN ('n')",
+        "CREATE TABLE parts_s PARTITION OF parts FOR VALUES IN ('s')",
+    )
+    database.install_capture("ch", {"parts": ["id", "region"]})
+    assert database.capture_installed("ch") == {"parts"}
+    database.execute("INSERT INTO parts_n VALUES (1, 'n')")
+    assert changed(database, "parts") == [(1, "n")]
+    database.execute("UPDATE parts SET region = 's' WHERE id = 1")
+    assert sorted(changed(database, "parts")) == [(1, "n"), (1, "s")]
+    database.execute("TRUNCATE parts_s")
+    assert database.read_changes("ch", "parts", 10).truncated
+    database.execute("ALTER TABLE parts_s DISABLE TRIGGER USER")
+    assert database.capture_installed("ch") == frozenset()
+
+
+def test_the_sync_itself_is_not_logged(database):
+    database.execute(TABLE)
+    database.install_capture("ch", {"items": ["id"]})
+    database.apply_rows("items", ["id"], ["id", "v"], [(1,)], [(1, "a")])
+    assert changed(database) == []
+    assert database.rows("SELECT * FROM items") == [(1, "a")]
+
+
+def test_an_application_without_rights_on_the_log_may_write(database, server):
+    database.execute(TABLE, "GRANT INSERT, UPDATE, DELETE, SELECT ON items TO app")
+    database.install_capture("ch", {"items": ["id"]})
+    place = server.url(database.masked_url.rpartition("/")[2], "app")
+    with psycopg.connect(place, password="app") as app:
+        app.execute("SET search_path = pg_temp")
+        app.execute("INSERT INTO public.items VALUES (7)")
+        app.commit()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            app.execute("SELECT * FROM runbook.captures")
+    assert changed(database) == [(7,)]
+
+
+def test_two_channels_log_the_same_table_apart(database):
+    database.execute(TABLE)
+    database.install_capture("a_b", {"items": ["id"]})
+    database.install_capture("a", {"items": ["id", "v"]})
+    database.execute("INSERT INTO items VALUES (1, 'x')")
+    assert changed(database, channel="a") == [(1, "x")]
+    database.remove_capture("a")
+    assert changed(database, channel="a_b") == [(1,)]
+
+
+def test_installing_again_keeps_the_log_and_other_keys_are_refused(database):
+    database.execute(TABLE)
+    for _ in range(2):
+        database.install_capture("ch", {"items": ["id"]})
+        database.execute("INSERT INTO items SELECT count(*) FROM items")
+    assert changed(database) == [(0,), (1,)]
+    with pytest.raises(TransferError, match="logs the key"):
+        database.install_capture("ch", {"items": ["v"]})
+    database.execute("ALTER TABLE items DISABLE TRIGGER USER")
+    with pytest.raises(TransferError, match="missing or disabled"):
+        database.install_capture("ch", {"items": ["id"]})
+
+
+def test_removing_leaves_nothing_and_may_be_repeated(database):
+    database.execute(TABLE)
+    database.install_capture("ch", {"items": ["id"]})
+    for _ in range(2):
+        database.remove_capture("ch")
+    assert database.capture_installed("ch") == frozenset() and database.pending("ch") == {}
+    assert database.rows("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal") == []
+    assert database.rows("SELECT relname FROM pg_class WHERE relname LIKE 'log%'") == []
+    with pytest.raises(TransferError, match="not installed"):
+        database.read_changes("ch", "items", 1)
+
+
+def test_a_missing_table_is_one_clear_line(database):
+    with pytest.raises(DatabaseError, match="table nowhere: does not exist"):
+        database.install_capture("ch", {"nowhere": ["id"]})
+
+
+def test_installing_waits_for_an_older_writer_and_names_it_when_it_does_not_end(database, new_database):
+    impatient = type(database)(database.name, database.login, {"lock_wait_s": 0.3})
+    database.execute(TABLE, "CREATE TABLE elsewhere (id integer)")
+    with database.raw() as writer:
+        writer.execute("INSERT INTO elsewhere VALUES (1)")
+        with pytest.raises(DatabaseError, match=rf"pid {writer.info.backend_pid} of migrator"):
+            impatient.install_capture("ch", {"items": ["id"]})
+        waiting = threading.Thread(target=database.install_capture, args=("ch", {"items": ["id"]}))
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+    waiting.join(10)
+    impatient.close()
+    assert not waiting.is_alive()

@@ -1,0 +1,137 @@
+"""Charts say their finding, show every kind of data that a run has, and give the same bytes for the same data."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from runbook_lib import charts
+from runbook_lib.evidence.grid import checks_grid
+from runbook_lib.journal import Sample
+
+AT = 1.79e9
+
+
+def samples(values: list[float], **labels: str) -> list[Sample]:
+    return [Sample("s", value, AT + index, labels) for index, value in enumerate(values)]
+
+
+def title(figure) -> str:
+    return figure.texts[0].get_text()
+
+
+CHARTS = {
+    "throughput": lambda: charts.throughput(samples([10, 2500, 10], table="users") + samples([1, 2], table="orders")),
+    "lag": lambda: charts.lag(samples([9, 4, 0], channel="a")),
+    "pause": lambda: charts.pause(
+        [{"at": AT + 1, "name": "fence"}, {"at": AT + 1.3, "name": "switch"}], samples([5, 312, 6]), 0.5
+    ),
+    "latency": lambda: charts.latency([{"at": AT + i, "p50_ms": 4.0, "p99_ms": 13.0} for i in range(5)]),
+    "error_rate": lambda: charts.error_rate(samples([0, 0, 0.02], backend="edge"), 0.01),
+    "traffic": lambda: charts.traffic(samples([0, 50, 100], backend="b") + samples([100, 50, 0], backend="a")),
+    "integrity": lambda: charts.integrity({"row_counts": {"users": "pass", "orders": "fail"}}),
+    "timeline": lambda: charts.timeline(
+        [{"name": "a", "started": "2026-11-22T23:59:00+00:00", "ended": AT, "outcome": "pass"}]
+    ),
+    "boundaries": lambda: charts.boundaries([("orders", "users", "orders.user_id")], {"u": ["users"], "o": ["orders"]}),
+}
+FINDINGS = {
+    "throughput": "Throughput peaked at 2.5 k rows/s",
+    "lag": "The lag was brought to zero",
+    "pause": "The longest write around the cutover took 312 ms",
+    "latency": "Response time stayed under 15 ms at p99",
+    "error_rate": "The error rate reached 2.00%",
+    "traffic": "Traffic ended at b 100 %",
+    "integrity": "Differences found: row counts of orders",
+    "boundaries": "1 of 1 foreign keys cross a service border",
+}
+EMPTY = {
+    "throughput": lambda: charts.throughput([]),
+    "lag": lambda: charts.lag([]),
+    "pause": lambda: charts.pause([], []),
+    "latency": lambda: charts.latency([]),
+    "error_rate": lambda: charts.error_rate([]),
+    "traffic": lambda: charts.traffic([]),
+    "integrity": lambda: charts.integrity({}),
+    "timeline": lambda: charts.timeline([]),
+    "boundaries": lambda: charts.boundaries([], {}),
+}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_the_same_data_gives_the_same_picture(name: str):
+    first, again = charts.svg(CHARTS[name]()), charts.svg(CHARTS[name]())
+    assert first == again
+    assert ET.fromstring(first).tag.endswith("svg")
+    assert charts.png(CHARTS[name]()).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_the_title_says_the_finding(name: str):
+    assert title(CHARTS[name]()) == FINDINGS[name]
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_missing_data_is_said(name: str):
+    assert "no data was recorded" in [text.get_text() for text in EMPTY[name]().texts]
+
+
+@pytest.mark.parametrize("name", ["throughput", "lag", "latency", "error_rate", "traffic"])
+def test_one_point_is_enough(name: str):
+    one = samples([1.0], backend="a", quantile="p99")
+    assert charts.svg(getattr(charts, name)(one))
+
+
+def test_a_chart_shows_itself_in_a_notebook_without_pyplot():
+    shown = CHARTS["lag"]()._repr_mimebundle_()
+    assert shown["image/svg+xml"].startswith("<svg")
+    pyplot = sys.modules.get("matplotlib.pyplot")  # somebody else's test may have imported it
+    assert pyplot is None or not pyplot.get_fignums()
+
+
+def test_many_writes_do_not_make_megabytes():
+    writes = [Sample("s", 5.0, AT + index / 4000, {}) for index in range(20_000)]
+    figure = charts.pause([{"at": AT + 2, "name": "fence"}, {"at": AT + 2.1, "name": "switch"}], writes)
+    assert len(charts.svg(figure)) < 500_000
+
+
+def test_many_services_and_cycles_are_drawn():
+    services = {f"s{i}": [f"t{i}", f"a_table_with_a_very_long_name_{i}"] for i in range(9)}
+    edges = [(f"t{i}", f"t{(i + 1) % 9}", "x") for i in range(9)] + [("t1", "t1", "parent"), ("lost", "t2", "")]
+    figure = charts.boundaries(edges, services)
+    assert title(figure) == "10 of 11 foreign keys cross a service border"
+    assert charts.svg(figure)
+
+
+@dataclass
+class Result:
+    check: str
+    tables: list[str]
+    outcomes: dict[str, str]
+    tolerated: list[dict] = field(default_factory=list)
+
+    def of(self, table: str) -> str:
+        return self.outcomes[table]
+
+
+def test_a_report_and_its_json_give_the_same_grid():
+    @dataclass
+    class Report:
+        results: list[Result]
+
+    declared = [{"service": "u", "table": "users"}]
+    result = Result("schemas", ["u.users", "o.orders"], {"u.users": "pass", "o.orders": "fail"}, declared)
+    as_json = {"results": [{"check": "schemas", "tables": result.outcomes, "tolerated": declared}]}
+    expected = {"schemas": {"u.users": "tolerated", "o.orders": "fail"}}
+    assert checks_grid(Report([result])) == checks_grid(as_json) == checks_grid(expected) == expected
+
+
+def test_importing_the_library_does_not_import_matplotlib(tmp_path: Path):
+    import subprocess
+
+    code = "import sys, runbook_lib.charts; sys.exit('matplotlib' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

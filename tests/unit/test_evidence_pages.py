@@ -1,0 +1,115 @@
+"""The summary's figures, and pages that need no network."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+from fix_evidence import RUN, Evidence, record_phase
+
+from runbook_lib.evidence.html import notebook_html
+from runbook_lib.evidence.summary import build_summary
+
+REPORT = {
+    "results": [
+        {"check": "row_counts", "tables": {"u.users": "pass"}, "tolerated": []},
+        {"check": "schemas", "tables": {"u.users": "pass"}, "tolerated": [{"service": "u", "table": "users"}]},
+    ]
+}
+KEYS = {
+    "run_id", "phases", "acknowledged_writes", "lost_writes", "failed_requests", "write_pause_ms", "rows_copied",
+    "checks", "duration_s",
+}  # fmt: skip
+
+
+def verified(evidence: Evidence, **more: object) -> None:
+    payload = {"outcome": "pass", "text": "2 checks", "data": {**REPORT, **more}}
+    evidence.journal.append(RUN, "result", phase="data_migration", step="verify", payload=payload)
+
+
+def test_the_summary_has_the_figures_of_the_run(evidence: Evidence):
+    record_phase(evidence.journal, "preflight")
+    record_phase(evidence.journal, "data_migration")
+    verified(evidence)
+    ledger = {"acknowledged_writes": 10, "lost_writes": 0, "failed_requests": 0, "write_pause_ms": 88.0, "reads": 7}
+    summary = build_summary(evidence.journal.entries(RUN), ledger=ledger)
+    assert set(summary) >= KEYS
+    assert (summary["rows_copied"], summary["write_pause_ms"], summary["lost_writes"]) == (1000, 88.0, 0)
+    assert summary["checks"] == {"row_counts": "pass", "schemas": "pass"}
+    assert summary["checks_by_table"]["schemas"] == {"u.users": "tolerated"}
+    assert summary["ledger"] == {"reads": 7}
+    assert [phase["name"] for phase in summary["phases"]] == ["preflight", "data_migration"]
+    assert summary["outcome"] == "pass"
+    json.dumps(summary)
+
+
+def test_a_figure_that_nobody_measured_is_null(evidence: Evidence):
+    record_phase(evidence.journal, "preflight")
+    summary = build_summary(evidence.journal.entries(RUN))
+    assert (summary["lost_writes"], summary["rows_copied"], summary["write_pause_ms"]) == (None, None, None)
+
+
+def test_a_delta_verification_does_not_replace_the_whole_one(evidence: Evidence):
+    record_phase(evidence.journal, "data_migration")
+    verified(evidence)
+    evidence.journal.append(
+        RUN, "result", phase="cutover", step="delta",
+        payload={"outcome": "pass", "text": "", "data": {"results": [], "only_keys": True}},
+    )  # fmt: skip
+    assert build_summary(evidence.journal.entries(RUN))["checks"] == {"row_counts": "pass", "schemas": "pass"}
+
+
+def test_a_failed_gate_and_a_rollback_are_told(evidence: Evidence):
+    record_phase(evidence.journal, "preflight", passed=False)
+    failed = build_summary(evidence.journal.entries(RUN))
+    assert (failed["outcome"], failed["phases"][0]["gate"]["items"][0]["text"]) == ("fail", "3 rows are missing")
+    record_phase(evidence.journal, "rollback")
+    assert build_summary(evidence.journal.entries(RUN))["outcome"] == "rolled_back"
+
+
+def test_the_pages_need_no_network_and_run_no_scripts(evidence: Evidence):
+    evidence.phase("preflight", "00_preflight")
+    index = evidence.close(charts={"one": "<svg xmlns='http://www.w3.org/2000/svg'/>"}, title="A <b>plan</b>")
+    for page in (index, evidence.bundle / "00_preflight" / "notebook.html"):
+        text = page.read_text()
+        assert "default-src 'none'" in text
+        assert "<script" not in text
+        assert not re.findall(r'(?:src|href)="(?!data:)[a-z]+:', text)
+        for link in re.findall(r'href="([^"#]+)"', text):
+            assert (page.parent / link).resolve().exists(), link
+    assert "A &lt;b&gt;plan&lt;/b&gt;" in index.read_text()
+
+
+def test_lost_writes_turn_the_page_red(evidence: Evidence):
+    evidence.phase("preflight", "00_preflight")
+    text = evidence.close(ledger={"acknowledged_writes": 10, "lost_writes": 2}).read_text()
+    assert "2 acknowledged writes are missing." in text
+    assert '<div class="banner fail">' in text
+
+
+def test_every_kind_of_output_is_shown_statically(tmp_path: Path):
+    output = nbformat.v4.new_output
+    cell = nbformat.v4.new_code_cell("work()\nmore()")
+    cell.outputs = [
+        output("stream", name="stdout", text="\x1b[32mgreen\x1b[0m <tag>"),
+        output("display_data", {"image/png": "iVBO\nRw0K", "text/plain": "chart"}),
+        output("display_data", {"image/svg+xml": "<?xml version='1.0'?><svg id='s'></svg>"}),
+        output("execute_result", {"text/html": "<table class='dataframe'></table>", "text/plain": "no"}),
+        output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "IntSlider()"}),
+        output("display_data", {"application/javascript": "alert(1)"}),
+        output("error", ename="KeyError", evalue="'x'", traceback=["\x1b[31mTraceback\x1b[0m", "line 1"]),
+    ]
+    marker = nbformat.v4.new_markdown_cell(
+        "An Exception was encountered", metadata={"tags": ["papermill-error-cell-tag"]}
+    )
+    head = nbformat.v4.new_markdown_cell("# Copy the history\n\nSome *words*.")
+    path = tmp_path / "n.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[marker, head, cell]), path)
+    page = notebook_html(path, run_id=RUN, passed=False)
+    for shown in ("<h1>Copy the history</h1>", "<em>words</em>", "&lt;tag&gt;", "data:image/png;base64,iVBORw0K",
+                  "<svg id='s'>", "class='dataframe'", "KeyError: &#x27;x&#x27;", "did not pass its gate"):  # fmt: skip
+        assert shown in page, shown
+    for hidden in ("IntSlider", "alert(1)", "An Exception was encountered", "\x1b", "<?xml"):
+        assert hidden not in page, hidden

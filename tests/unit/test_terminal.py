@@ -1,0 +1,100 @@
+"""What a person sees while a run goes on: in a terminal, in CI, in a notebook."""
+
+from __future__ import annotations
+
+import io
+import threading
+from dataclasses import dataclass
+
+from fix_evidence import RUN, Evidence, record_phase
+from rich.console import Console
+
+from runbook_lib import widgets
+from runbook_lib.journal import History, Journal, ProgressRow
+from runbook_lib.terminal import follow
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the widgets use of a run."""
+
+    journal: Journal
+    run_id: str = RUN
+    actor: str = "ada"
+
+    def history(self) -> History:
+        return History(self.journal.entries(self.run_id))
+
+
+def under_way(journal: Journal) -> None:
+    journal.append(RUN, "phase_started", phase="data_migration")
+    journal.append(RUN, "intent", phase="data_migration", step="copy_history", payload={"inputs": "0"})
+    at = journal.entries(RUN)[-1].time.timestamp()
+    row = ProgressRow("data_migration", "copy_history", 5000, 10000, "rows", 2500.0, 2.0, "replica lag 3 s", at)
+    journal.set_progress(RUN, row)
+
+
+def watched(evidence: Evidence, *, terminal: bool) -> str:
+    text, done = io.StringIO(), threading.Event()
+    console = Console(file=text, force_terminal=terminal, width=140, highlight=False)
+    thread = threading.Thread(target=follow, args=(evidence.journal, RUN, done, console))
+    thread.start()
+    under_way(evidence.journal)
+    for _ in range(100):
+        if "replica lag" in text.getvalue():
+            break
+        thread.join(0.1)
+    record_phase(evidence.journal, "cutover", passed=False)
+    done.set()
+    thread.join()
+    return text.getvalue()
+
+
+def test_without_a_terminal_it_is_plain_lines(evidence: Evidence):
+    text = watched(evidence, terminal=False)
+    assert "data_migration · copy_history: 5,000 of 10,000 rows (50%), 2,500 rows/s, 2 s left – replica lag 3 s" in text
+    assert "✗ cutover step: did cutover" in text
+    assert "✗ gate not passed" in text
+    assert "3 rows are missing" in text
+    assert "\x1b" not in text
+    assert text.count("copy_history:") == 1  # what has not changed is not said again
+
+
+def test_in_a_terminal_the_results_stand_above_one_live_line(evidence: Evidence):
+    text = watched(evidence, terminal=True)
+    assert "copy history" in text
+    assert "50%" in text
+    assert "replica lag 3 s" in text
+    assert "3 rows are missing" in text
+    assert "\x1b[" in text
+
+
+def test_unattended_the_widgets_are_static_html(evidence: Evidence):
+    run = Watched(evidence.journal)
+    under_way(evidence.journal)
+    assert not widgets.interactive()
+    assert "copy_history" in widgets.watch(run)._repr_html_()
+    assert "50%" in widgets.watch(run)._repr_html_()
+    assert "nothing waits" in str(widgets.approve(run, "cutover"))
+    evidence.journal.append(
+        RUN, "note", phase="cutover", step="go <now>", payload={"asked": "approval", "subject": "x"}
+    )
+    shown = widgets.approve(run, "cutover")
+    assert "runbook approve" in shown._repr_html_()
+    assert "go &lt;now&gt;" in shown._repr_html_()
+
+
+def test_the_button_records_the_approval_once(evidence: Evidence):
+    run = Watched(evidence.journal)
+    evidence.journal.append(RUN, "note", phase="cutover", step="go", payload={"asked": "approval", "subject": "x"})
+    answer, row = widgets._form(run, "go").children
+    comment, button = row.children
+    comment.value = "window is open"
+    button.click()
+    (approval,) = evidence.journal.approvals(RUN)
+    assert (approval.actor, approval.payload["subject"], approval.payload["comment"]) == ("ada", "x", "window is open")
+    assert button.disabled
+    assert "approved by ada" in answer.value
+    button.click()
+    assert "is asked for" in answer.value
+    assert len(evidence.journal.approvals(RUN)) == 1

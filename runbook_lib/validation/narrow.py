@@ -16,7 +16,7 @@ DIRECT_ROWS = 200_000  # fewer suspects in all: their hashes are listed at once
 PIECES = 32  # a range of the usual 100,000 rows comes down to a leaf in two rounds
 MOST_KEYS = 10_000  # rows named in one table: more is not a repair but a new copy
 
-Suspects = list[tuple[KeyRange, int]]  # (range, rows of the fuller side)
+Suspects = list[tuple[KeyRange, int]]  # (range, rows to search)
 
 
 @dataclass(frozen=True)

@@ -49,5 +49,9 @@ def _batches(ranges: Sequence[KeyRange], context: Context) -> list[Sequence[KeyR
 
 
 def unequal_ranges(sums: Sums) -> list[tuple[KeyRange, int]]:
-    """The ranges whose sums differ, with the rows of the fuller side (count)."""
-    return [(r, max(there.rows, here.rows)) for r, there, here in sums if there != here]
+    """The ranges whose sums differ, with the rows to search (count; 0 where one side is empty: every row differs)."""
+    return [
+        (key_range, max(there.rows, here.rows) if there.rows and here.rows else 0)
+        for key_range, there, here in sums
+        if there != here
+    ]

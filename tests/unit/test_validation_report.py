@@ -1,0 +1,72 @@
+"""Tolerances and the report's verdict, without a database."""
+
+from __future__ import annotations
+
+import pytest
+
+from runbook_lib.errors import Refused, RunbookError
+from runbook_lib.plan.model import Tolerance
+from runbook_lib.validation.findings import CheckResult, Kind, Mismatch, shorten
+from runbook_lib.validation.report import Report, combined
+from runbook_lib.validation.tolerance import tolerate
+
+ROW = Mismatch(
+    "checksums", "shop", "items", Kind.DIFFERENT, (7,), ("name", "price"), "a", "b", text="name, price differ"
+)
+INDEX = Mismatch("indexes", "shop", "items", Kind.MISSING_INDEX, name="items_name")
+
+
+def report(*results: CheckResult) -> Report:
+    return Report(results, "2026-11-22T23:59:00+00:00", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("tolerances", "passes"),
+    [
+        ([], False),
+        ([Tolerance("checksums", "", column="name")], False),
+        ([Tolerance("checksums", "", column="name"), Tolerance("checksums", "", column="price")], True),
+        ([Tolerance("checksums", "", table="items")], True),
+        ([Tolerance("checksums", "", table="other")], False),
+        ([Tolerance("checksums", "", kind="missing_on_target")], False),
+        ([Tolerance("data_sample", "")], False),
+        ([Tolerance("", "", service="shop", kind="different")], True),
+    ],
+)
+def test_a_difference_is_tolerated_only_when_all_of_it_is_declared(tolerances: list[Tolerance], passes: bool) -> None:
+    results, counted = tolerate([CheckResult("checksums", ("shop.items",), (ROW,))], tolerances)
+    assert report(*results).passed is passes
+    assert len(results[0].tolerated) == passes
+    assert sum(each.matched for each in counted) == (len(tolerances) if passes else 0)
+
+
+def test_missing_on_target_is_said_of_an_index_too() -> None:
+    results, _ = tolerate([CheckResult("indexes", (), (INDEX,))], [Tolerance("indexes", "", kind="missing_on_target")])
+    assert not results[0].mismatches
+
+
+def test_every_failure_is_named_and_a_check_that_could_not_run_is_told_apart() -> None:
+    failed = CheckResult("checksums", ("shop.items", "shop.codes"), (ROW, ROW))
+    broken = CheckResult("indexes", ("shop.items",), errors={"shop.items": "no connection"})
+    both = report(CheckResult("row_counts", ("shop.items",)), broken, failed)
+    assert both.failed == ("indexes", "checksums")
+    assert both.result("checksums").of("shop.codes") == "pass"
+    with pytest.raises(Refused, match=r"indexes \(shop.items: could not run: no connection\); checksums .*2 different"):
+        both.raise_for_failure()
+    with pytest.raises(RunbookError) as raised:
+        report(broken).raise_for_failure()
+    assert not isinstance(raised.value, Refused)
+
+
+def test_results_of_several_links_become_one_for_each_check() -> None:
+    parts = [CheckResult("a", ("x.t",)), CheckResult("b", ("x.t",)), CheckResult("a", ("y.t",), (ROW,))]
+    assert [(result.check, result.tables) for result in combined(parts, ("b", "a"))] == [
+        ("b", ("x.t",)),
+        ("a", ("x.t", "y.t")),
+    ]
+
+
+def test_long_values_are_cut_and_null_is_not_text() -> None:
+    assert shorten(None) == "NULL"
+    assert shorten("x" * 500).endswith("(500 characters)")
+    assert shorten(b"\x00\xff") == "00ff"

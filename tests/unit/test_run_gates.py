@@ -61,15 +61,15 @@ def test_an_interrupted_step_does_not_pass(tmp_path: Path) -> None:
 
 
 def test_a_step_that_the_plan_lists_must_have_run(tmp_path: Path) -> None:
-    environment = small_environment(tmp_path, small_plan(steps=("copy", "verify")))
+    environment = small_environment(tmp_path, small_plan(steps=("copy", "prove")))
     with start(environment) as run:
         run.verdict("looked", Verdict(Outcome.PASS, "fine"))
         run.gate()
     with start(environment, "preparation") as run:
         run.step(WriteFile(str(tmp_path), "copy:users"))
-        with pytest.raises(GateFailed, match=r"1 of 2 not passed: verify \(fail\): the plan lists it"):
+        with pytest.raises(GateFailed, match=r"1 of 2 not passed: prove \(fail\): the plan lists it"):
             run.gate()
-        run.verdict("verify", Verdict(Outcome.PASS, "equal"))
+        run.verdict("prove", Verdict(Outcome.PASS, "equal"))
         assert run.gate().passed
 
 

@@ -30,14 +30,13 @@ def find_programs(db: PostgreSQL) -> Path:
     server = db.facts().version[0]
     if ("programs", server) in db.memo:
         return Path(db.memo["programs", server])
-    seen = []
-    for directory in _candidates():
-        version = _version(directory / "pg_dump")
-        if version >= server and (directory / "pg_restore").is_file():
-            db.memo["programs", server] = directory
-            return directory
-        if version:
-            seen.append(f"{directory}/pg_dump is {version}")
+    found = [(_version(place / "pg_dump"), place) for place in _candidates() if (place / "pg_restore").is_file()]
+    fit = [(version, place) for version, place in found if version >= server]
+    if fit:  # the nearest: a newer pg_restore speaks of settings that an older server does not know
+        directory = min(fit, key=lambda item: item[0])[1]
+        db.memo["programs", server] = directory
+        return directory
+    seen = [f"{place}/pg_dump is {version}" for version, place in found if version]
     raise DatabaseError(
         "pg_dump",
         "; ".join(seen) or "not found",
@@ -69,6 +68,7 @@ def run(
     *,
     dbname: str = "",
     watch: Callable[[], None] | None = None,
+    harmless: str = "",
 ) -> str:
     """Run a PostgreSQL program against the database and return what it printed.
 
@@ -76,6 +76,7 @@ def run(
         arguments: Everything but the connection.
         dbname: Another database of the same server; empty: ours.
         watch: Called about four times a second while it runs.
+        harmless: Errors that match this pattern do not count, if there are no others.
     Raises:
         DatabaseError: it failed; its last line is the message. A program of ours never outlives an error here.
     """
@@ -91,11 +92,12 @@ def run(
     )
     output, complaint = _wait(process, watch)
     if process.returncode:
-        said = [line for line in complaint.decode(errors="replace").splitlines() if "error:" in line] or [
-            complaint.decode(errors="replace")
-        ]
-        text = one_line(said[0]).replace(db.login.password or "\0", "***")
-        raise DatabaseError(f"database {db.name}", f"{program} failed: {text.removeprefix(f'{program}: error: ')}")
+        said = complaint.decode(errors="replace")
+        errors = [line for line in said.splitlines() if "error:" in line]
+        counted = [line for line in errors if not (harmless and re.search(harmless, line))]
+        if counted or not errors:
+            text = one_line((counted or [said])[0]).replace(db.login.password or "\0", "***")
+            raise DatabaseError(f"database {db.name}", f"{program} failed: {text.removeprefix(f'{program}: error: ')}")
     return output.decode()
 
 

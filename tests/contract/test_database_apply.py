@@ -39,7 +39,8 @@ def test_hostile_values_survive_exactly(database, target):
         "CREATE TYPE pair AS (a integer, b text)",
         "CREATE DOMAIN short AS varchar(5)",
         'CREATE TABLE "Odd %s" (id integer GENERATED ALWAYS AS IDENTITY, "k %" char(4), d date, '
-        "ts timestamptz, n numeric, f float8, t text, b bytea, m mood, ms mood[], grid int[], p pair, j json, jb jsonb, s short, iv interval, "
+        "ts timestamptz, n numeric, f float8, t text, b bytea, m mood, ms mood[], grid int[], p pair, "
+        "j json, jb jsonb, s short, iv interval, "
         'twice integer GENERATED ALWAYS AS (id * 2) STORED, PRIMARY KEY (id, "k %"))',
     )
     for each in (database, target):
@@ -49,8 +50,9 @@ def test_hostile_values_survive_exactly(database, target):
         (5, 'ab', 'infinity', '0044-03-15 12:00:00.123456+00 BC', 'NaN', '-0', E'tab\\t\\\\N "q" 🐘', '\\x0001ff',
          'Sad ''x'' ', '{glad,NULL}', '[0:1]={1,2}', ROW(1,'x,"y"'), '{"a":1, "a":2}', '{"b":1.50}', 'é',
          '1 mon -1 day'),
-        (-6, '', '-infinity', 'infinity', 1.500, 'NaN', '', '', 'glad', '{}', '{{1},{2}}', ROW(NULL,NULL), '1e5', 'null',
-         '', '-00:00:01'), (7, 'z', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"""
+        (-6, '', '-infinity', 'infinity', 1.500, 'NaN', '', '', 'glad', '{}', '{{1},{2}}', ROW(NULL,NULL), '1e5',
+         'null', '', '-00:00:01'),
+        (7, 'z', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"""
     )
     table = database.catalog(["Odd %s"])["Odd %s"]
     columns = [column.name for column in table.columns if not column.generated]

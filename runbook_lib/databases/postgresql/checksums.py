@@ -195,7 +195,8 @@ def _canonical(sql: str, kind: CanonicalType, type_text: str) -> str:
     if kind.tag == values.NUMBER:
         if kind.name in ("numeric", "decimal"):
             return f"trim_scale(CAST({sql} AS {type_text}))::text"
-        return f"CAST(CAST({sql} AS numeric) AS text)"  # wide enough for MySQL's unsigned bigint
+        wide = "numeric" if "unsigned" in type_text.lower() else "bigint"
+        return f"CAST(CAST({sql} AS {wide}) AS text)"
     if kind.tag == values.FLOAT:
         own = "real" if kind.name in ("real", "float") else "double precision"
         number = f"coalesce(nullif(CAST(CAST({sql} AS {own}) AS double precision), 'NaN'), CASE WHEN {sql} IS NOT NULL"

@@ -160,3 +160,10 @@ def test_exactly_the_planted_kind_is_reported(estate: Estate, fault: str) -> Non
     if columns:
         assert {m.columns for m in report.mismatches} == {columns}
     assert report.failed == tuple(check for check in ALL if check in {name for name, _ in expected})
+
+
+def test_an_index_that_is_not_valid_is_reported_as_that_alone(estate: Estate, server: Any) -> None:
+    dbname = estate[2].masked_url.rpartition("/")[2]
+    server.admin("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'a'::regclass", dbname)
+    report = validate(links(*estate), under_writes=False)
+    assert [(m.check, m.kind, m.name) for m in report.mismatches] == [("indexes", Kind.INVALID_INDEX, "a")]

@@ -86,7 +86,7 @@ class PostgresServer:
         self.admin(f'DROP DATABASE IF EXISTS "{dbname}" WITH (FORCE)')
 
     def stop(self) -> None:
-        self.cluster.stop(fast=True)
+        self.cluster.stop()  # not at once: that leaves shared memory segments behind
         shutil.rmtree(self.directory)
 
 

@@ -269,9 +269,8 @@ def _register_engine() -> None:
     class Kernel(AsyncKernelManager):
         # Sockets in a private folder: no ports that collide when notebooks run beside each other, none on the network.
         transport = "ipc"
-        # ipykernel 7.4 sometimes hangs at its exit (seen in 1 of 12 bare starts, in 4 of 8 notebooks; over TCP too, cause
-        # not found) until half of this is over: 2.5 s by default. Its state is in the journal, so ending it a little
-        # early loses nothing.
+        # ipykernel 7.4 sometimes hangs at its exit (1 of 12 bare starts, 4 of 8 notebooks; over TCP too, cause not
+        # found) until half of this is over: 2.5 s by default. Its state is in the journal: ending it early loses nothing.
         shutdown_wait_time = 1.0
 
     class Engine(NBClientEngine):  # type: ignore[misc]

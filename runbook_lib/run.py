@@ -21,7 +21,7 @@ from runbook_lib.databases.port import Database
 from runbook_lib.environment import Environment, load_environment
 from runbook_lib.errors import GateFailed, OutOfOrder, RunbookError
 from runbook_lib.gates import approve, gate, signoff
-from runbook_lib.journal import Entry, History, Journal, Lease, Sample, RunRow
+from runbook_lib.journal import Entry, History, Journal, Lease, RunRow, Sample
 from runbook_lib.options import Options, read_options
 from runbook_lib.phases import ROLLBACK, find_run, require_order
 from runbook_lib.progress import Progress, notebook_listener

@@ -270,7 +270,7 @@ def _register_engine() -> None:
         # Sockets in a private folder: no ports that collide when notebooks run beside each other, none on the network.
         transport = "ipc"
         # ipykernel 7.4 sometimes hangs at its exit (1 of 12 bare starts, 4 of 8 notebooks; over TCP too, cause not
-        # found) until half of this is over: 2.5 s by default. Its state is in the journal: ending it early loses nothing.
+        # found) until half of this is over: 2.5 s by default. State is in the journal; ending it early loses nothing.
         shutdown_wait_time = 1.0
 
     class Engine(NBClientEngine):  # type: ignore[misc]

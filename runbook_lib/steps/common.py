@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from runbook_lib.databases.port import Database
 from runbook_lib.environment import Environment
 from runbook_lib.plan.model import Service
@@ -26,6 +28,12 @@ def links(run: Run, direction: str = FORWARD) -> list[Link]:
 def backend(service: Service, where: str) -> str:
     """The router's backend that serves this service from the source's or the target's data."""
     return f"{service.name}@{where}"
+
+
+def facing_links(run: Run) -> list[Link]:
+    """The forward links, each with its link back: for comparing while either side may be the one that is written to."""
+    back = {link.service: link for link in links(run, BACK)}
+    return [replace(link, opposite=back[link.service]) for link in links(run)]
 
 
 def links_of(environment: Environment, direction: str = FORWARD) -> list[Link]:

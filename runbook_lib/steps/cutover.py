@@ -13,7 +13,7 @@ from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.worker import stop_sync
-from runbook_lib.validation import ALL, DATA, validate
+from runbook_lib.validation import validate
 
 Routes = dict[str, dict[str, int]]
 
@@ -107,10 +107,14 @@ def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes
 
 
 def _compare(run: Run, forward: Sequence[Link], touched: act.Touched) -> float:
-    """All six checks on these keys; the seconds it took. Raises when they differ."""
+    """These keys, value by value on both sides; the seconds it took. Raises when they differ.
+
+    All six checks over everything run just before the fence and just after the lift; what is compared inside is what
+    was written between, so that the write pause does not grow with the tables.
+    """
     report = validate(
         forward,
-        checks=ALL if forward[0].forward else DATA,
+        checks=("data_sample",),
         tolerances=run.plan.tolerances,
         jobs=run.options.jobs,
         under_writes=False,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
 from runbook_lib.step import Outcome, StepResult, Verdict
-from runbook_lib.steps.common import links
+from runbook_lib.steps.common import facing_links
 from runbook_lib.validation import Report, validate
 
 
@@ -47,7 +47,7 @@ class VerifyData:
 
     def _compare(self, run: Run) -> Report:
         return validate(
-            links(run),
+            facing_links(run),
             tolerances=run.plan.tolerances,
             jobs=run.options.jobs,
             settle_s=run.options.settle_s,

@@ -65,7 +65,10 @@ class Flow:
 
 @dataclass(frozen=True)
 class Link:
-    """All flows between one reader and one writer; `channel` names its capture logs and its progress."""
+    """All flows between one reader and one writer; `channel` names its capture logs and its progress.
+
+    `opposite` is the link back, for a comparison while that one is being synced: its log explains differences too.
+    """
 
     channel: str
     service: str
@@ -73,6 +76,7 @@ class Link:
     writer: Database
     flows: tuple[Flow, ...]
     forward: bool = True
+    opposite: Link | None = None
 
     @property
     def captured(self) -> dict[str, tuple[str, ...]]:

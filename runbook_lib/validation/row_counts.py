@@ -69,4 +69,6 @@ def _again(
 
 def _pending(link: Link, flow: Flow) -> int:
     pending = link.reader.pending(link.channel)
-    return sum(pending[feed.table].keys for feed in flow.feeds if feed.table in pending)
+    waiting = sum(pending[feed.table].keys for feed in flow.feeds if feed.table in pending)
+    back = link.opposite.reader.pending(link.opposite.channel) if link.opposite else {}
+    return waiting + (back[flow.table].keys if flow.table in back else 0)

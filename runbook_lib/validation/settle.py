@@ -39,13 +39,19 @@ def captured(link: Link, flow: Flow, context: Context) -> bool:
 
 
 def read_queue(link: Link, flow: Flow) -> Queue:
-    """What waits for this flow now."""
+    """What waits for this flow now, in the link's log and in the log of the link back."""
     keys: set[tuple[str, ...]] = set()
     complete = True
     for feed in flow.feeds:
         changes = link.reader.read_changes(link.channel, feed.table, QUEUE_KEYS)
         complete &= not changes.truncated and len(changes.seqs) < QUEUE_KEYS
         positions = _positions(link, feed)
+        keys.update(plain([key[i] for i in positions]) for key in changes.keys)
+    back = link.opposite
+    if back is not None and flow.table in back.reader.capture_installed(back.channel):
+        changes = back.reader.read_changes(back.channel, flow.table, QUEUE_KEYS)
+        complete &= not changes.truncated and len(changes.seqs) < QUEUE_KEYS
+        positions = [back.captured[flow.table].index(column) for column in flow.key]
         keys.update(plain([key[i] for i in positions]) for key in changes.keys)
     return Queue(frozenset(keys), complete)
 

@@ -44,16 +44,18 @@ class StepRecord:
 
     def __str__(self) -> str:
         marks = [mark for mark, on in (("recorded", self.repeated), ("resumed", self.resumed)) if on]
-        clauses = [self.text, self.verdict, *marks]
+        clauses = [self.text, *self._verdict(), *marks]
         return f"{self.name}: {self.outcome} ({self.duration_s:.1f} s) {'; '.join(c for c in clauses if c)}"
+
+    def _verdict(self) -> list[str]:
+        """The verification's line, when it says something else than the result's."""
+        return [self.verdict] if self.verdict and self.verdict != self.text else []
 
     def _repr_html_(self) -> str:
         marks = " · already done, recorded result" if self.repeated else " · resumed" if self.resumed else ""
         time = f"{self.duration_s:.1f} s" if self.duration_s else ""
-        rows = [(self.text, ""), (self.verdict, "")]
-        body = "".join(
-            f'<tr><td></td><td colspan="2" {_CELL}>{html.escape(text)}</td></tr>' for text, _ in rows if text
-        )
+        lines = [self.text, *self._verdict()]
+        body = "".join(f'<tr><td></td><td colspan="2" {_CELL}>{html.escape(text)}</td></tr>' for text in lines if text)
         figures = [(key, value) for key, value in self.data.items() if _is_figure(value)][:_FIGURES]
         body += "".join(
             f'<tr><td></td><td {_CELL}><span style="color:#666">{html.escape(key.replace("_", " "))}</span></td>'

@@ -87,3 +87,12 @@ def read_percentages(value: Value, what: str) -> tuple[int, ...]:
     if found and found[-1] != 100:
         raise value.error(f"{what} ends at {found[-1]}%", expected="100% as the last one")
     return tuple(found)
+
+
+def duration(length_s: float) -> str:
+    """A duration (seconds) as people say it: "30 days", "10 min", "500 ms"."""
+    for unit, size_s in (("days", 86_400), ("hours", 3_600), ("min", 60), ("s", 1)):
+        if length_s >= size_s:
+            count = f"{length_s / size_s:g}" if length_s % size_s == 0 else f"{length_s / size_s:.1f}"
+            return f"{count} {unit.removesuffix('s') if count == '1' and unit.endswith('ys') else unit}"
+    return f"{length_s * 1000:.0f} ms"

@@ -9,6 +9,7 @@ from runbook_lib.environment import Environment
 from runbook_lib.plan.model import Service
 from runbook_lib.run import Run
 from runbook_lib.step import Outcome, StepResult, Verdict
+from runbook_lib.traffic.port import RouteState
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 
 FORWARD, BACK = "forward", "back"
@@ -69,6 +70,11 @@ def reads(service: Service) -> str:
 
 def writes(service: Service) -> str:
     return f"{service.name}.writes"
+
+
+def shares(state: RouteState) -> dict[str, int]:
+    """The backends that get any of a route's traffic, in percent."""
+    return {backend: weight for backend, weight in state.weights.items() if weight}
 
 
 def verdict(ok: bool, text: str, **data: object) -> Verdict:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import BACK, FORWARD, backend, links, origin, reads, verdict, writes
+from runbook_lib.steps.common import BACK, FORWARD, backend, links, origin, reads, shares, verdict, writes
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link
@@ -41,7 +41,7 @@ class Cutover:
 
     def verify(self, run: Run) -> Verdict:
         routes = run.router.routes()
-        wrong = [route for route, weights in _to_targets(run).items() if dict(routes[route].weights) != weights]
+        wrong = [route for route, weights in _to_targets(run).items() if shares(routes[route]) != weights]
         forward = links(run)
         fenced = [t for ln in forward for t in sorted(ln.writer.fenced([flow.table for flow in ln.flows]))]
         problems = [*wrong, *([] if _source_fenced(forward) else ["the source is writable"]), *fenced]
@@ -68,7 +68,7 @@ class Cutover:
 
     def undone(self, run: Run) -> Verdict:
         routes = run.router.routes()
-        wrong = [route for route, weights in _writes_to_origin(run).items() if dict(routes[route].weights) != weights]
+        wrong = [route for route, weights in _writes_to_origin(run).items() if shares(routes[route]) != weights]
         forward = links(run)
         fenced = sorted(forward[0].reader.fenced(_source_tables(forward)))
         return verdict(not wrong and not fenced, ", ".join([*wrong, *fenced]) or "the monolith has the writes again")

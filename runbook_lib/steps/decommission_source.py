@@ -9,7 +9,7 @@ from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
 from runbook_lib.schema.views import drop_views
 from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import BACK, FORWARD, backend, links, origin, verdict
+from runbook_lib.steps.common import BACK, FORWARD, backend, links, origin, shares, verdict
 from runbook_lib.transfer.capture import disable_capture
 from runbook_lib.transfer.worker import stop_sync
 
@@ -28,7 +28,7 @@ class DecommissionSource:
         return [
             Problem(route, "still has traffic elsewhere", "finish the cutover first")
             for route, service in wanted.items()
-            if dict(routes[route].weights) != {service: 100}
+            if shares(routes[route]) != {service: 100}
         ]
 
     def apply(self, run: Run) -> StepResult:

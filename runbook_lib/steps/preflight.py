@@ -6,7 +6,7 @@ from runbook_lib.databases.port import Database, Problem
 from runbook_lib.errors import RunbookError
 from runbook_lib.plan.lint import lint
 from runbook_lib.run import Run
-from runbook_lib.steps.common import origin, targets, writes
+from runbook_lib.steps.common import origin, shares, targets, writes
 from runbook_lib.steps.findings import Findings, findings
 
 
@@ -45,7 +45,7 @@ def inspect_traffic(run: Run) -> Findings:
     missing = [writes(s) for s in run.plan.services if writes(s) not in routes]
     problems = [Problem(name, "the router has no such route", "add it to the router") for name in missing]
     for service in run.plan.services:
-        weights = {k: v for k, v in routes[writes(service)].weights.items() if v} if not missing else {}
+        weights = shares(routes[writes(service)]) if not missing else {}
         if weights and weights != {origin(run): 100}:
             problems.append(Problem(writes(service), f"goes to {', '.join(weights)}, not to {origin(run)}"))
     health = run.service(origin(run)).health()

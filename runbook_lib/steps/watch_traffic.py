@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
+from runbook_lib.plan.quantities import duration
 from runbook_lib.run import Run
 from runbook_lib.step import Outcome, StepResult, Verdict
 from runbook_lib.steps.common import verdict
@@ -35,7 +36,11 @@ class WatchTraffic:
         phase, name = ("cutover", "watch_s") if self.after == "cutover" else ("cleanup", "after_s")
         planned, duration_s = getattr(run.plan.phase(phase), name), run.effective(name, phase)
         result = watch_traffic(run, duration_s, look_into_data=True)
-        note = "" if duration_s == planned else f" (the plan says {planned:g} s; shortened by options)"
+        note = (
+            ""
+            if duration_s == planned
+            else f" (the plan says {duration(planned)}; the options say {duration(duration_s)})"
+        )
         return StepResult(result.text + note, result.as_dict())
 
     def verify(self, run: Run) -> Verdict:

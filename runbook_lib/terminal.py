@@ -36,7 +36,7 @@ def follow(journal: Journal, run_id: str, done: threading.Event, console: Consol
     """
     from rich.console import Console
 
-    screen = console or Console(highlight=False)
+    screen = console or Console(emoji=False, highlight=False)
     show = _follow_live if screen.is_terminal else _follow_plain
     show(_Watch(journal, run_id), done, screen)
 

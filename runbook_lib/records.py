@@ -68,6 +68,18 @@ class StepRecord:
         )
 
 
+class StepRecords(list[StepRecord]):
+    """Several steps in one table: what a cell shows that carries out a list of steps."""
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td {_CELL}>{badge(record.outcome)}</td><td {_CELL}>{html.escape(record.name)}</td>"
+            f"<td {_CELL}>{html.escape(record.text)}</td></tr>"
+            for record in self
+        )
+        return f"<table {_TABLE}>{rows}</table>"
+
+
 @dataclass(frozen=True)
 class Item:
     """One thing that a gate or a rollback is about."""

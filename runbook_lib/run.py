@@ -12,7 +12,7 @@ import atexit
 import getpass
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from runbook_lib.options import Options, read_options
 from runbook_lib.phases import ROLLBACK, find_run, require_order
 from runbook_lib.progress import Progress, notebook_listener
 from runbook_lib.quiet import quiet_errors
-from runbook_lib.records import GateRecord, Item, RollbackRecord, StepRecord
+from runbook_lib.records import GateRecord, Item, RollbackRecord, StepRecord, StepRecords
 from runbook_lib.step import Outcome, Step, StepResult, Verdict
 from runbook_lib.stepping import execute, record_of, record_of_unit
 from runbook_lib.undo import rollback
@@ -289,6 +289,10 @@ class Run:
     def step(self, step: Step) -> StepRecord:
         """Carry one step out: check, apply, verify, health; or show its recorded result. See `stepping.execute`."""
         return execute(self, step)
+
+    def steps(self, steps: Iterable[Step]) -> StepRecords:
+        """Carry several steps out, one after the other; the first that fails ends it."""
+        return StepRecords([self.step(step) for step in steps])
 
     def record(self, name: str) -> StepRecord:
         """The recorded result of a step of this run, or of a verdict.

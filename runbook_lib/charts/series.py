@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_NAMES = ("table", "service", "backend", "channel", "series", "kind")
+_NAMES = ("table", "service", "backend", "channel", "direction", "series", "kind")
 
 
 def throughput(samples: Iterable[Any], unit: str = "rows") -> Figure:
@@ -37,13 +37,24 @@ def throughput(samples: Iterable[Any], unit: str = "rows") -> Figure:
     return fig  # type: ignore[no-any-return]
 
 
-def rates(samples: Iterable[Any]) -> list[Point]:
-    """A growing count as its rate: each point's `value` is the growth per second since the point before."""
+def rates(samples: Iterable[Any], parts: int = 12) -> list[Point]:
+    """A growing count as its rate: the growth per second over equal parts of the whole time.
+
+    Counts come in jumps (a whole range at once), so the rate between two neighbours says nothing.
+
+    Args:
+        samples: `at`, `value` (the count so far).
+        parts: How many points to give (count).
+    """
     found = points(samples)
+    if len(found) < 2 or found[-1].at <= found[0].at:
+        return []
+    width = (found[-1].at - found[0].at) / parts
+    moments = [found[0].at + width * part for part in range(parts + 1)]
+    counts = [_value_at(found, at) for at in moments]
     return [
-        Point(now.at, max(0.0, now.value - before.value) / (now.at - before.at), now.labels)
-        for before, now in pairwise(found)
-        if now.at > before.at
+        Point(at, max(0.0, now - before) / width, found[-1].labels)
+        for at, (before, now) in zip(moments[1:], pairwise(counts), strict=True)
     ]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from runbook_lib.databases.port import Database
 from runbook_lib.environment import Environment
+from runbook_lib.journal import Sample
 from runbook_lib.plan.model import Service
 from runbook_lib.run import Run
 from runbook_lib.step import Outcome, StepResult, Verdict
@@ -46,17 +48,16 @@ def links_of(environment: Environment, direction: str = FORWARD) -> list[Link]:
 
 
 def record_traffic(run: Run) -> None:
-    """Points for the chart: who answers each service's reads now."""
-    routes = run.router.routes()
+    """Points for the chart: who answers the services' reads now, in percent."""
+    routes, now = run.router.routes(), time.time()
+    shares = dict.fromkeys(("the source's service", "services on the source's data", "services on their own data"), 0.0)
     for service in run.plan.services:
         weights = routes[reads(service)].weights
-        shares = {
-            "the source's service": weights.get(origin(run), 0),
-            "services on the source's data": weights.get(backend(service, "source"), 0),
-            "services on their own data": weights.get(backend(service, "target"), 0),
-        }
-        for name, share in shares.items():
-            run.sample("traffic", share, backend=name, route=reads(service))
+        backends = (origin(run), backend(service, "source"), backend(service, "target"))
+        for name, one in zip(shares, backends, strict=True):
+            shares[name] += weights.get(one, 0) / len(run.plan.services)
+    points = [Sample("traffic", share, now, {"backend": name}) for name, share in shares.items()]
+    run.journal.sample_many(run.run_id, points)
 
 
 def origin(run: Run) -> str:

@@ -85,7 +85,7 @@ def _features(run: Run) -> Verdict:
     return Verdict(worst.outcome, worst.text)
 
 
-def observe_edge(run: Run, *, interval_s: float = 1.0) -> str:
+def observe_edge(run: Run, *, interval_s: float = 1.0) -> None:
     """From now on, until the phase ends, record what the clients see at the router's edge; for the charts.
 
     It only looks: the triggers are evaluated by the steps that move traffic. A router that does not answer leaves a
@@ -96,7 +96,6 @@ def observe_edge(run: Run, *, interval_s: float = 1.0) -> str:
     """
     router = run.environment.router()  # its own: quantiles are of the time since this one's last look
     threading.Thread(target=_observe, args=(run, router, interval_s), name="edge", daemon=True).start()
-    return f"the edge is observed every {interval_s:g} s"
 
 
 def _observe(run: Run, router: Router, interval_s: float) -> None:

@@ -28,8 +28,8 @@ def create_tables(service: Service, source: Database, target: Database) -> tuple
     """
     wanted = tuple(mapping.target for mapping in service.tables)
     later = _later(target, service.name)
-    if later and later["objects"] == BEING_MADE:
-        target.drop_tables(_present(service, target))
+    if later and later["objects"].startswith(BEING_MADE):
+        _clear(service, target, later["objects"])
     elif later and set(_present(service, target)) >= set(wanted):
         return ()
     if present := _present(service, target):
@@ -42,8 +42,10 @@ def create_tables(service: Service, source: Database, target: Database) -> tuple
         )
     _keep_later(target, service.name, BEING_MADE)
     before, after = _shape(service, source, target)
+    objects, keys = target.split_references(after)
+    _keep_later(target, service.name, f"{BEING_MADE}\n{objects}")
     target.run_script(before)
-    _keep_later(target, service.name, *target.split_references(after))
+    _keep_later(target, service.name, objects, keys)
     return wanted
 
 
@@ -68,13 +70,26 @@ def add_foreign_keys(service: Service, target: Database) -> None:
 
 def drop_tables(service: Service, target: Database) -> tuple[str, ...]:
     """Drop what `create_tables` made, and nothing when it made nothing; the tables dropped."""
-    if _later(target, service.name) is None:
+    later = _later(target, service.name)
+    if later is None:
         return ()
-    present = _present(service, target)
-    target.drop_tables(present)
+    present = _clear(service, target, later["objects"])
     with target.engine.begin() as connection:
         connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service.name})
     return tuple(present)
+
+
+def _clear(service: Service, target: Database, objects: str) -> list[str]:
+    """Drop the service's tables and all that came with them; the tables dropped.
+
+    What belongs to a table is read from the catalog, where a trigger's function belongs to it only once the trigger is
+    there: what was kept for later is made first (in no time: the tables are emptied).
+    """
+    present = _present(service, target)
+    if present and objects.removeprefix(BEING_MADE):
+        target.run_script(f"TRUNCATE {', '.join(target.quote(table) for table in present)};\n{objects}")
+    target.drop_tables(present)
+    return present
 
 
 def _shape(service: Service, source: Database, target: Database) -> tuple[str, str]:
@@ -83,8 +98,7 @@ def _shape(service: Service, source: Database, target: Database) -> tuple[str, s
     origin = source.catalog([mapping.source for mapping in service.tables])
     before, after = source.dump_schema([mapping.source for mapping in plain])
     try:
-        target.run_script(before)
-        target.run_script(after)
+        target.run_script(f"{before}\n{after}")  # one transaction: a trigger's function never stays without it
         for mapping in plain:
             _trim(mapping, target)
         for mapping in service.tables:

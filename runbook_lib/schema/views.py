@@ -7,7 +7,7 @@ first move shows is a fault of the code, and what the second shows is a fault of
 from __future__ import annotations
 
 from runbook_lib.databases.port import Database, Table
-from runbook_lib.plan.model import Service
+from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.transfer.flow import forward_expressions
 
 
@@ -24,15 +24,23 @@ def create_views(service: Service, source: Database) -> tuple[str, ...]:
         columns = forward_expressions(mapping, source, table)
         select = ", ".join(f"{sql} AS {source.quote(name)}" for name, sql in columns.items())
         where = f" WHERE {mapping.where}" if mapping.where else ""
-        view = f"{schema}.{source.quote(mapping.target)}"
-        origin = f"{source.quote(table.schema)}.{source.quote(mapping.source)}"
+        view, origin = _view(service, mapping, source), source.quote(mapping.source)
         statements += [f"DROP VIEW IF EXISTS {view}", f"CREATE VIEW {view} AS SELECT {select} FROM {origin}{where}"]
         for reader in _readers(source, table):
             readers[reader] = None
             statements.append(f"GRANT SELECT ON {view} TO {reader}")
     statements += [f"GRANT USAGE ON SCHEMA {schema} TO {reader}" for reader in readers]
     source.execute(*statements)
-    return tuple(f"{service.name}.{mapping.target}" for mapping in service.tables)
+    return tuple(f"{service.name}.{_bare(mapping)}" for mapping in service.tables)
+
+
+def _view(service: Service, mapping: TableMapping, source: Database) -> str:
+    return f"{source.quote(service.name)}.{source.quote(_bare(mapping))}"
+
+
+def _bare(mapping: TableMapping) -> str:
+    """The table's name without a schema: all views of a service are in the service's own."""
+    return mapping.target.rpartition(".")[2]
 
 
 def _readers(source: Database, table: Table) -> list[str]:
@@ -40,7 +48,7 @@ def _readers(source: Database, table: Table) -> list[str]:
     found = source.rows(
         "SELECT DISTINCT grantee FROM information_schema.table_privileges"
         " WHERE table_schema = :s AND table_name = :t AND privilege_type = 'SELECT'",
-        {"s": table.schema, "t": table.name},
+        {"s": table.schema, "t": table.name.removeprefix(f"{table.schema}.")},
     )
     return sorted("PUBLIC" if name == "PUBLIC" else source.quote(name) for (name,) in found)
 
@@ -48,7 +56,7 @@ def _readers(source: Database, table: Table) -> list[str]:
 def drop_views(service: Service, source: Database) -> None:
     """Drop the service's views and their schema. Idempotent."""
     schema = source.quote(service.name)
-    views = (f"DROP VIEW IF EXISTS {schema}.{source.quote(mapping.target)}" for mapping in service.tables)
+    views = (f"DROP VIEW IF EXISTS {_view(service, mapping, source)}" for mapping in service.tables)
     present = source.rows("SELECT 1 FROM information_schema.schemata WHERE schema_name = :s", {"s": service.name})
     if present:
         source.execute(*views, f"DROP SCHEMA IF EXISTS {schema}")

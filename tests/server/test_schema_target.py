@@ -1,0 +1,151 @@
+"""Target tables out of the source's catalog: equal to it where the plan does not say otherwise, and gone without trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from estate_transfer import ORDERS, USERS, Estate, make_estate
+
+from runbook_lib.databases.postgresql import open_database
+from runbook_lib.errors import TransferError
+from runbook_lib.plan.model import Service, TableMapping
+from runbook_lib.schema.target import build_indexes, create_tables, drop_tables
+from runbook_lib.schema.views import create_views, drop_views
+from runbook_lib.transfer.copy import copy_link
+from runbook_lib.validation import validate
+
+OBJECTS = """
+SELECT 'relation ' || relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
+UNION ALL SELECT 'type ' || typname FROM pg_type WHERE typnamespace = 'public'::regnamespace
+UNION ALL SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1
+"""
+
+
+@pytest.fixture
+def estate(new_database: Callable[..., Any]) -> Estate:
+    return make_estate(new_database, users=12)
+
+
+def test_made_tables_equal_the_source_by_all_six_checks_after_indexes(estate: Estate) -> None:
+    estate.make_targets()
+    for link in estate.forward:
+        copy_link(link, chunk_rows=10)
+    estate.index_targets()
+    report = validate(estate.forward, under_writes=False)
+    assert report.passed, report.text
+    users = estate.users.catalog(["users", "preferences"])
+    assert "legacy_flag" not in [column.name for column in users["users"].columns]
+    assert not [index for index in users["users"].indexes if "legacy_flag" in index.columns]
+    assert [trigger.split()[0] for trigger in users["users"].triggers] == ["touch"]
+
+
+def test_tables_have_no_index_or_constraint_before_the_load(estate: Estate) -> None:
+    assert create_tables(ORDERS, estate.source, estate.orders) == ("orders", "lines", "tickets", "events")
+    for table in estate.orders.catalog().values():
+        assert not table.indexes and {c.kind for c in table.constraints} <= {"not_null", "check"}, table.name
+
+
+def test_a_derived_table_has_its_types_its_key_and_a_foreign_key_to_its_origin(estate: Estate) -> None:
+    create_tables(USERS, estate.source, estate.users)
+    estate_index(estate, USERS)
+    preferences = estate.users.catalog(["preferences"])["preferences"]
+    assert [(c.name, c.type) for c in preferences.columns] == [
+        ("user_id", "bigint"),
+        ("theme", "character varying"),
+        ("notifications", "boolean"),
+    ]
+    assert preferences.key == ("user_id",)
+    [foreign] = [c for c in preferences.constraints if c.kind == "foreign"]
+    assert foreign.referenced_table == "users" and "CASCADE" in foreign.definition
+
+
+def estate_index(estate: Estate, service: Service) -> None:
+    replace(estate, services=(service,)).index_targets()
+
+
+def test_making_tables_and_indexes_twice_does_nothing_the_second_time(estate: Estate) -> None:
+    assert create_tables(USERS, estate.source, estate.users)
+    assert create_tables(USERS, estate.source, estate.users) == ()
+    estate_index(estate, USERS)
+    before = estate.users.fingerprint(["users", "bios", "preferences"])
+    estate_index(estate, USERS)
+    assert create_tables(USERS, estate.source, estate.users) == ()
+    assert estate.users.fingerprint(["users", "bios", "preferences"]) == before
+
+
+def test_dropping_leaves_the_target_as_it_was(estate: Estate) -> None:
+    estate.users.run_script("CREATE TABLE theirs (id int PRIMARY KEY); CREATE TYPE theirs_too AS ENUM ('x')")
+    before = estate.users.rows(OBJECTS)
+    create_tables(USERS, estate.source, estate.users)
+    assert estate.users.rows(OBJECTS) != before
+    assert set(drop_tables(USERS, estate.users)) == {"users", "bios", "preferences"}
+    assert estate.users.rows(OBJECTS) == before
+    create_tables(USERS, estate.source, estate.users)
+    estate_index(estate, USERS)
+    drop_tables(USERS, estate.users)
+    assert estate.users.rows(OBJECTS) == before
+    assert drop_tables(USERS, estate.users) == ()
+
+
+def test_dropping_touches_nothing_that_was_there_before(estate: Estate) -> None:
+    estate.users.execute("CREATE TABLE bios (id int PRIMARY KEY)")
+    with pytest.raises(TransferError, match=r"users_db: bios: already there, and not made by this run; .*nothing was"):
+        create_tables(USERS, estate.source, estate.users)
+    assert drop_tables(USERS, estate.users) == ()
+    assert list(estate.users.catalog()) == ["bios"]
+
+
+def test_a_failure_in_the_middle_leaves_nothing_and_the_next_attempt_succeeds(estate: Estate) -> None:
+    before = estate.users.rows(OBJECTS)
+    broken = replace(USERS, tables=(*USERS.tables, TableMapping("x", "users", key={"a": "id"}, columns={"b": "nope"})))
+    with pytest.raises(Exception, match="nope"):
+        create_tables(broken, estate.source, estate.users)
+    assert estate.users.rows(OBJECTS) == before
+    assert create_tables(USERS, estate.source, estate.users)
+    assert build_indexes(USERS, estate.users)
+
+
+def test_two_services_may_share_a_database_and_be_dropped_one_by_one(estate: Estate) -> None:
+    for service in (USERS, ORDERS):
+        create_tables(service, estate.source, estate.users)
+    drop_tables(USERS, estate.users)
+    assert sorted(estate.users.catalog()) == ["events", "lines", "orders", "tickets"]
+
+
+def test_tables_of_another_schema_are_made_there(new_database: Callable[..., Any]) -> None:
+    source, target = new_database("legacy"), new_database("sales_db")
+    source.run_script("CREATE SCHEMA sales; CREATE TABLE sales.orders (id int PRIMARY KEY, what text NOT NULL);")
+    source.run_script("INSERT INTO sales.orders VALUES (1, 'a'), (2, 'b')")
+    service = Service("sales_service", "sales_db", tables=(TableMapping("sales.orders", "sales.orders"),))
+    create_tables(service, source, target)
+    build_indexes(service, target)
+    assert [table.key for table in target.catalog(["sales.orders"]).values()] == [("id",)]
+    assert create_views(service, source) == ("sales_service.orders",)
+    assert source.rows("SELECT what FROM sales_service.orders ORDER BY 1") == [("a",), ("b",)]
+    drop_views(service, source)
+    drop_tables(service, target)
+    assert target.catalog() == {}
+
+
+def test_views_show_the_future_tables_to_whoever_may_read_the_present_ones(estate: Estate, server: Any) -> None:
+    estate.source.execute("GRANT SELECT ON users TO app", "GRANT SELECT ON profiles TO PUBLIC")
+    for _ in range(2):
+        create_views(USERS, estate.source)
+    grants = estate.source.rows(
+        "SELECT table_name, grantee FROM information_schema.role_table_grants"
+        " WHERE table_schema = 'user_service' AND grantee <> 'migrator' ORDER BY 1, 2"
+    )
+    assert grants == [("bios", "PUBLIC"), ("preferences", "app"), ("users", "app")]
+    app = open_database("legacy", server.url(estate.source.masked_url.rpartition("/")[2], "app"), "app")
+    try:
+        assert app.rows("SELECT theme, notifications FROM user_service.preferences WHERE user_id = 5") == [
+            ("light", True)
+        ]
+    finally:
+        app.close()
+    for _ in range(2):
+        drop_views(USERS, estate.source)
+    assert not estate.source.rows("SELECT 1 FROM pg_namespace WHERE nspname = 'user_service'")

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from runbook_lib.environment import Environment
 from runbook_lib.errors import ConfigurationError, RunbookError
 from runbook_lib.evidence.bundle import Facts, finish, phase_folder, seal_phase
 from runbook_lib.evidence.keys import SigningKey, demo_key, load_key
-from runbook_lib.journal import Journal
+from runbook_lib.journal import History, Journal, RunRow
 from runbook_lib.notebooks import Executed, execute
-from runbook_lib.phases import PHASES, ROLLBACK, find_run, notebook_of
+from runbook_lib.phases import PHASES, ROLLBACK, find_run, notebook_of, require_order
 from runbook_lib.run import acting_person
 from runbook_lib.terminal import follow
 
@@ -101,6 +102,7 @@ class Runner:
         environment = self.environment
         row = find_run(self.journal, environment, phase, self.run_id, acting_person())
         self.run_id = row.run_id
+        self._require_turn(row, phase)
         notebook = environment.parameters_dir.parent / notebook_of(phase)
         folder = phase_folder(self.bundle, notebook.stem)
         values = {
@@ -133,6 +135,17 @@ class Runner:
         words = "passed" if done.passed else f"{done.ending}: {done.text}"
         self.show(f"{notebook.stem}: {words} ({done.elapsed_s:.1f} s, {done.overhead_s:.1f} s of it kernel)")
         return done
+
+    def _require_turn(self, row: RunRow, phase: str) -> None:
+        """Refuse before a notebook starts: its folder belongs to whoever acts on the run, and to a phase in its turn.
+
+        Raises:
+            LeaseHeld: somebody else acts on the run.
+            OutOfOrder: a phase before this one has not passed.
+        """
+        with self.journal.lease(row.run_id, acting_person()):
+            history = History(self.journal.entries(row.run_id))
+        require_order(history, row, phase, self.environment.plan)
 
     def _should_go_back(self, phase: str) -> bool:
         alarms = self.journal.entries(self.run_id, kind="alarm", phase=phase)
@@ -167,10 +180,15 @@ def phases_between(only: str, first: str, last: str) -> tuple[str, ...]:
     Raises:
         ConfigurationError: no such phase, or first after last.
     """
-    known = (*PHASES, ROLLBACK)
-    for name in (only, first, last):
+    if only and (first or last):
+        raise ConfigurationError(
+            f"phase {only}", "given together with a range", action="give --phase, or --from and --to"
+        )
+    for name, known in ((only, (*PHASES, ROLLBACK)), (first, PHASES), (last, PHASES)):
         if name and name not in known:
-            raise ConfigurationError(f"phase {name}", "unknown", expected=", ".join(known))
+            near = get_close_matches(name, known, 1)
+            action = f"did you mean `{near[0]}`?" if near else ""
+            raise ConfigurationError(f"phase {name}", "unknown", expected=f"one of {', '.join(known)}", action=action)
     if only:
         return (only,)
     start = PHASES.index(first) if first else 0

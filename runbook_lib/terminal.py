@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.journal.history import History
+from runbook_lib.journal.history import Ask, History
+from runbook_lib.phases import PHASES
 from runbook_lib.progress import line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from runbook_lib.journal import Entry, Journal, ProgressRow
+    from runbook_lib.journal import Entry, Journal, ProgressRow, RunRow
 
 PLAIN_EVERY_S = 2.0
 POLL_S = 0.2
@@ -151,3 +152,64 @@ def _result_lines(entry: Entry) -> Iterator[tuple[str, str]]:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+def status_lines(journal: Journal, run_id: str = "") -> Iterator[str]:
+    """Where a run is: its phases, the steps of the one under way, how far that is, and what it waits for.
+
+    Args:
+        run_id: Empty: the newest run of the journal.
+    Raises:
+        JournalError: there is no such run.
+    """
+    every = journal.runs()
+    if not run_id and not every:
+        yield "no run yet. Next: runbook run -f parameters/demo.yaml"
+        return
+    row = journal.run(run_id) if run_id else every[-1]
+    history = History(journal.entries(row.run_id))
+    yield f"run {row.run_id}: {_words(row.state)}; plan {row.plan_path}; since {row.created_at[:16]} UTC, {row.actor}"
+    for phase in _phases(row, history):
+        yield from _phase_lines(phase, history, journal.get_progress(row.run_id))
+    for ask in history.asks:
+        if history.granted(ask.kind, ask.name, ask.subject) is None:
+            yield _waiting(row.run_id, ask)
+
+
+def _phases(row: RunRow, history: History) -> list[str]:
+    begun = dict.fromkeys(entry.phase for entry in history.entries if entry.phase and entry.kind != "note")
+    ahead = PHASES if row.state == "open" else ()
+    known = [name for name in PHASES if name in begun or name in ahead]
+    return known + [name for name in begun if name not in known]
+
+
+def _phase_lines(phase: str, history: History, progress: ProgressRow | None) -> Iterator[str]:
+    entries = [entry for entry in history.entries if entry.phase == phase]
+    if not any(entry.kind == "phase_started" for entry in entries):
+        yield f"  · {_words(phase):<20} not begun"
+    elif history.phase_passed(phase):
+        gate = history.gates[phase]
+        yield f"  ✓ {_words(phase):<20} passed at {gate.at[11:16]} UTC"
+    elif history.latest(phase) and all(unit.undone for unit in history.latest(phase)):
+        yield f"  ↩ {_words(phase):<20} undone"
+    else:
+        gate_failed = entries[-1].kind == "gate"
+        yield f"  {'✗' if gate_failed else '…'} {_words(phase):<20} {'gate not passed' if gate_failed else 'under way'}"
+        yield from _step_lines(phase, history, progress)
+
+
+def _step_lines(phase: str, history: History, progress: ProgressRow | None) -> Iterator[str]:
+    for unit in history.latest(phase):
+        text = str(unit.result.payload.get("text", "")) if unit.result else "begun, no result yet"
+        yield f"      {_MARKS.get(unit.outcome, '…')} {_words(unit.name)}: {text}"
+        if unit.outcome == "interrupted" and progress is not None and progress.step == unit.name:
+            yield f"        {line(progress)}, {max(0.0, time.time() - progress.at):,.0f} s ago"
+    for (where, name), entry in history.verdicts.items():
+        if where == phase and entry.payload.get("outcome") != "pass":
+            mark = _MARKS.get(str(entry.payload.get("outcome")), "?")
+            yield f"      {mark} {_words(name)}: {entry.payload.get('text', '')}"
+
+
+def _waiting(run_id: str, ask: Ask) -> str:
+    what = "approval" if ask.kind == "approval" else "sign-off"
+    return f'waits for the {what} of "{ask.name}". Next: runbook approve {run_id} "{ask.name}" --comment …'

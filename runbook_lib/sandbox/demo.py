@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from runbook_lib.environment import Environment, find_root, load_environment
+from runbook_lib.journal import Journal
 from runbook_lib.phases import PHASES
+from runbook_lib.run import acting_person
 from runbook_lib.runner import Finished, Runner
 from runbook_lib.sandbox.estate import Estate
 from runbook_lib.sandbox.ledger import Ledger, LostWrite, missing_writes
@@ -42,6 +44,7 @@ def run_demo(
         show(f"estate up in {time.monotonic() - begun:.1f} s: {sum(estate.rows.values()):,} rows, clients at work")
         with _bound_to_us():
             environment = demo_environment(estate, port_base)
+            end_unfinished(environment)
             runner = Runner(environment, show)
             finished = _carry_out(runner, estate, drill)
             estate.services.stop("client")
@@ -67,6 +70,20 @@ def demo_environment(estate: Estate, port_base: int) -> Environment:
         return load_environment("demo", root=root)
     inventory = estate.write_inventory(estate.directory / "inventory.yaml")
     return load_environment("demo", inventory=str(inventory), root=root)
+
+
+def end_unfinished(environment: Environment) -> None:
+    """Close the run that a killed demo left open: the databases it was about are gone, and the new ones are empty.
+
+    Without this the next run would take up that one, and trust steps that were done elsewhere.
+    """
+    with closing(Journal(environment.journal_url, secrets=environment.secrets())) as journal:
+        row = journal.latest_run(environment.name, states=("open", "rolling_back"))
+        if row is not None:
+            journal.append(
+                row.run_id, "note", actor=acting_person(), payload={"text": "superseded: a new estate began"}
+            )
+            journal.set_state(row.run_id, "superseded")
 
 
 def _carry_out(runner: Runner, estate: Estate, drill: str | None) -> Finished:

@@ -57,10 +57,7 @@ def run_demo(
             _tell(show, figures, lost, at_source, index, time.monotonic() - begun)
             if keep:
                 _wait(show, estate)
-    good = drill == "rollback" if finished.rolled_back else finished.exit_status == 0
-    if not good:
-        return finished.exit_status or 1
-    return 1 if lost or (figures["failed_requests"] and not drill) else 0
+    return _status(finished, drill, bool(lost), figures["failed_requests"])
 
 
 def demo_environment(estate: Estate, port_base: int) -> Environment:

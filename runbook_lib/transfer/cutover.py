@@ -9,14 +9,16 @@ only way is forward (or the return, which is this same function over the reverse
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from runbook_lib.databases.port import Database, Sequence_
-from runbook_lib.errors import CutoverAborted
+from runbook_lib.errors import CutoverAborted, RollbackFailed, TransferError
 from runbook_lib.transfer.capture import capture_complete, pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.sync import Key, drain, drain_once
@@ -80,6 +82,8 @@ class _Clock:
     def mark(self, event: str) -> float:
         now = time.time()
         self.events.append((event, now))
+        if os.environ.get("RUNBOOK_CRASH_AT") == f"cutover:{event}":  # for the crash tests, and only here
+            os.kill(os.getpid(), signal.SIGKILL)
         return now
 
 
@@ -146,43 +150,84 @@ def cutover(
         budget_s: The longest write pause allowed (seconds); passed before the first lift, the cutover is undone.
     Raises:
         CutoverAborted: the state before the cutover is restored; the message says why.
+        RollbackFailed: it did not happen, and something could not be put back; every error is named.
+        TransferError: it happened, but a fence of the new side is still up; running it again lowers it.
     """
     _refuse_if_too_long(predicted, budget_s)
     _refuse_without_way_back(back)
     clock = _Clock()
     fences = _tables(links, lambda link: (link.reader, list(link.captured)))
     opened = _tables(links, lambda link: (link.writer, [flow.table for flow in link.flows]))
-    started = clock.mark("fence requested")
+    started, undo = clock.mark("fence requested"), list[Callable[[], object]]()
     try:
-        with ExitStack() as undo:
-            for database, tables in fences:
-                undo.callback(database.lower_fence, tables)
-                database.raise_fence(tables, timeout_s=budget_s - (time.time() - started))
-            clock.mark("writers turned away")
-            touched = drain(links, until=lambda: time.time() - started > budget_s)
-            _refuse_late(started, budget_s, "the final sync", pending(links).keys)
-            clock.mark("final sync done")
-            acts.verify(touched)
-            clock.mark("last keys verified")
-            moved = sum(advance_sequences(link) for link in links)
-            _refuse_late(started, budget_s, "verification and sequences")
-            clock.mark("sequences set")
-            undo.callback(acts.switch_back)
-            acts.switch()
-            _refuse_late(started, budget_s, "the switch")
-            clock.mark("traffic switched")
-            undo.pop_all()  # from here on the new side has the writes: nothing is undone any more
-    except CutoverAborted:
-        raise
-    except Exception as error:
+        for database, tables in fences:
+            undo.append(partial(database.lower_fence, tables))
+            database.raise_fence(tables, timeout_s=budget_s - (time.time() - started))
+        clock.mark("writers turned away")
+        touched = drain(links, until=lambda: time.time() - started > budget_s)
+        _refuse_late(started, budget_s, "the final sync", pending(links).keys)
+        clock.mark("final sync done")
+        acts.verify(touched)
+        clock.mark("last keys verified")
+        moved = sum(advance_sequences(link) for link in links)
+        _refuse_late(started, budget_s, "verification and sequences")
+        clock.mark("sequences set")
+        undo.append(acts.switch_back)
+        acts.switch()
+        _refuse_late(started, budget_s, "the switch")
+        clock.mark("traffic switched")
+    except BaseException as error:  # Ctrl-C too leaves the state before
+        _put_back(undo, error)
+        if isinstance(error, CutoverAborted) or not isinstance(error, Exception):
+            raise
         raise CutoverAborted(
             "cutover", f"{error}", state="the state before the cutover is restored", action="mend it, then run it again"
         ) from error
-    for database, tables in opened:
-        database.lower_fence(tables)
+    _let_in(opened)  # from here on the new side has the writes: nothing is undone any more
     ended = clock.mark("writers let in at the new side")
     keys = sum(len(keys) for keys in touched.values())
     return CutoverResult(predicted, budget_s, ended - started, keys, tuple(clock.events), moved)
+
+
+def _put_back(undo: Sequence[Callable[[], object]], error: BaseException) -> None:
+    """Undo what was done, the last act first, all of it even where one fails.
+
+    Raises:
+        RollbackFailed: something could not be undone; both errors are named.
+    """
+    failed = _all_of(reversed(undo))
+    if failed:
+        refused = RollbackFailed(
+            "cutover",
+            f"{error}; and the state before could not be restored: {'; '.join(map(str, failed))}",
+            state="the targets stay fenced, so that no write is taken there",
+            action="see who may write at the source, then run the phase again: it begins by restoring the source",
+        )
+        for other in failed:
+            refused.add_note(f"not undone: {other}")
+        raise refused from error
+
+
+def _let_in(opened: Sequence[tuple[Database, list[str]]]) -> None:
+    failed = _all_of([partial(database.lower_fence, tables) for database, tables in opened])
+    if failed:
+        raise TransferError(
+            "cutover",
+            f"the new side's fence was not lowered everywhere: {'; '.join(map(str, failed))}",
+            state="the traffic is switched, and the side before stays fenced",
+            action="run the phase again: it goes on from there",
+        ) from failed[0]
+
+
+def _all_of(acts: Iterable[Callable[[], object]]) -> list[Exception]:
+    """Do every act, whatever becomes of the others; their errors."""
+    failed = []
+    for act in acts:
+        try:
+            act()
+        except Exception as error:
+            failed.append(error)
+    return failed
 
 
 def advance_sequences(link: Link) -> int:

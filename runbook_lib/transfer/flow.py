@@ -35,6 +35,7 @@ class Flow:
         expressions: What each column is at the reader, cast to the written column's type.
         types: The written columns' types.
         where: Condition at the reader.
+        within: Condition at the writer: on the way back, rows outside never left it and are none of this flow's.
         feeds: Tables at the reader whose changes concern this flow.
         mapped: False when the rows are the same columns on both sides, untouched.
         promised: Columns that the mapping promises at the writer, those that it lacks too (forward flows only).
@@ -50,6 +51,7 @@ class Flow:
     feeds: tuple[Feed, ...]
     mapped: bool = False
     promised: tuple[str, ...] = ()
+    within: str = ""
 
     @property
     def reading(self) -> Selection:
@@ -60,7 +62,7 @@ class Flow:
     def writing(self, writer: Database) -> Selection:
         """The same rows where they were written."""
         quoted = tuple(writer.quote(column) for column in self.columns)
-        return Selection(writer.quote(self.table), tuple(writer.quote(c) for c in self.key), quoted)
+        return Selection(writer.quote(self.table), tuple(writer.quote(c) for c in self.key), quoted, self.within)
 
 
 @dataclass(frozen=True)
@@ -191,10 +193,24 @@ def _reverse_flow(
         expressions=tuple(expression(column.name) for column in columns),
         types=tuple(column.type for column in columns),
         where="",
-        feeds=(Feed(main.target, key), *(Feed(m.target, tuple(m.key)) for m in derived)),
+        feeds=(Feed(main.target, key), *(Feed(m.target, _key_of(m, key)) for m in derived)),
         mapped=bool(derived),
+        within=main.where,
     )
     return _cast(flow) if flow.mapped and source.dialect == target.dialect else flow
+
+
+def _key_of(derived: TableMapping, key: Sequence[str]) -> tuple[str, ...]:
+    """The derived table's columns that are the source's key, in its order."""
+    by_origin = {origin: column for column, origin in derived.key.items()}
+    if set(by_origin) != set(key):
+        raise PlanError(
+            derived.target,
+            f"its key is taken from ({', '.join(by_origin)})",
+            expected=f"{derived.source}'s own key ({', '.join(key)}), so that a row finds its way back",
+            action="correct `key`, or drop `reverse`",
+        )
+    return tuple(by_origin[column] for column in key)
 
 
 def _derived_join(index: int, mapping: TableMapping, quote: Callable[[str], str]) -> str:

@@ -2,31 +2,52 @@
 
 Take keys from the log, re-read their current rows, make the target's rows equal, commit there, and only then delete
 the log rows. A kill between any two of these repeats harmless work. The way back is the same code over reverse links.
+
+A unique value that moved between a row of the batch and a row outside it is refused by the target: the row outside is
+read again and applied in the same transaction (trap 6), and the batch takes in more of the log when that is not enough.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runbook_lib.databases.port import Changes
+from runbook_lib.errors import RowRejected
 from runbook_lib.transfer.chunks import unfinished
 from runbook_lib.transfer.flow import Feed, Flow, Link
 
 Key = tuple[Any, ...]
 
+_JOINED = 8  # times that rows outside the batch are taken in; a swap needs one, a rotation as many as its length
+_WIDENED = 4  # times that the batch is taken twice as large
+
 
 @dataclass(frozen=True)
 class Round:
-    """One pass over a link's logs: keys taken, rows written and removed (counts), and the keys by written table."""
+    """One pass over a link's logs: log rows consumed, rows written and removed (counts), keys by written table."""
 
-    keys: int
-    upserted: int
-    deleted: int
-    elapsed_s: float
-    touched: dict[str, frozenset[Key]]
+    keys: int = 0
+    upserted: int = 0
+    deleted: int = 0
+    elapsed_s: float = 0.0
+    touched: dict[str, frozenset[Key]] = field(default_factory=dict)
+
+    def __add__(self, other: Round) -> Round:
+        """Both together."""
+        touched = dict(self.touched)
+        for table, keys in other.touched.items():
+            touched[table] = touched.get(table, frozenset()) | keys
+        return Round(
+            self.keys + other.keys,
+            self.upserted + other.upserted,
+            self.deleted + other.deleted,
+            self.elapsed_s + other.elapsed_s,
+            touched,
+        )
 
 
 def drain_once(link: Link, *, batch_keys: int = 2_000, waiting: Collection[str] = ()) -> Round:
@@ -38,25 +59,34 @@ def drain_once(link: Link, *, batch_keys: int = 2_000, waiting: Collection[str] 
     Raises:
         RowRejected: the target refused a row; its log rows stay.
     """
-    started = time.monotonic()
-    keys = upserted = deleted = 0
-    touched: dict[str, set[Key]] = {}
-    for table, columns in link.captured.items():
+    done = Round()
+    for table in link.captured:
         fed = [(flow, feed) for flow in link.flows for feed in flow.feeds if feed.table == table]
-        if any(flow.table in waiting for flow, _ in fed):
-            continue
-        changes = link.reader.read_changes(link.channel, table, batch_keys)
-        if not changes.seqs:
-            continue
-        for flow, feed in fed:
-            written = _keys_of(changes, columns, feed)
-            applied = _make_equal(link, flow, written)
-            removed = remove_orphans(link, flow) if changes.truncated else 0
-            upserted, deleted = upserted + applied[0], deleted + applied[1] + removed
-            touched.setdefault(flow.table, set()).update(written)
-        link.reader.forget_changes(link.channel, changes)
-        keys += len(changes.keys)
-    return Round(keys, upserted, deleted, time.monotonic() - started, {t: frozenset(k) for t, k in touched.items()})
+        if not any(flow.table in waiting for flow, _ in fed):
+            done += _drain_table(link, table, fed, batch_keys)
+    return done
+
+
+def _drain_table(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], batch_keys: int) -> Round:
+    """One batch of a table's log; a larger one while the target refuses a row whose counterpart may still be in it."""
+    for attempt in range(_WIDENED):
+        with contextlib.suppress(RowRejected):
+            return _apply_batch(link, table, fed, batch_keys << attempt)
+    return _apply_batch(link, table, fed, batch_keys << _WIDENED)
+
+
+def _apply_batch(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], limit: int) -> Round:
+    started = time.monotonic()
+    changes = link.reader.read_changes(link.channel, table, limit)
+    if not changes.seqs:
+        return Round()
+    done = Round(keys=len(changes.seqs))
+    for flow, feed in fed:
+        if changes.truncated:
+            done += _compare_all(link, flow)
+        done += _make_equal(link, flow, _keys_of(changes, link.captured[table], feed))
+    link.reader.forget_changes(link.channel, changes)
+    return replace(done, elapsed_s=time.monotonic() - started)
 
 
 def drain(
@@ -98,22 +128,34 @@ def _keys_of(changes: Changes, columns: Sequence[str], feed: Feed) -> list[Key]:
     return [key for key in keys if None not in key]
 
 
-def _make_equal(link: Link, flow: Flow, keys: Sequence[Key]) -> tuple[int, int]:
-    if not keys:
-        return 0, 0
-    rows = link.reader.read_rows(flow.reading, keys)
-    applied = link.writer.apply_rows(flow.table, flow.key, flow.columns, keys, rows)
-    return applied.upserted, applied.deleted
+def _make_equal(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
+    """Make the rows of these keys equal, with those that stand in their way at the target."""
+    together, joined = list(keys), 0
+    while together:
+        rows = link.reader.read_rows(flow.reading, together)
+        try:
+            applied = link.writer.apply_rows(flow.table, flow.key, flow.columns, together, rows)
+        except RowRejected as error:
+            known = set(together)
+            outside = [key for key in error.keys if key not in known]
+            joined += 1
+            if not outside or joined > _JOINED:
+                raise
+            together += outside
+            continue
+        return Round(0, applied.upserted, applied.deleted, 0.0, {flow.table: frozenset(together)})
+    return Round()
 
 
-def remove_orphans(link: Link, flow: Flow, *, rows_per_range: int = 10_000) -> int:
-    """Delete rows at the target that the reader no longer has: what a TRUNCATE at the reader leaves to do."""
-    removed = 0
+def _compare_all(link: Link, flow: Flow, *, rows_per_range: int = 10_000) -> Round:
+    """Make every row at the target equal: what a TRUNCATE at the reader leaves to do.
+
+    Rows that the reader has, and the target not, are none of its doing: they have a row of the log of their own.
+    """
+    done = Round()
     there, here = flow.reading, flow.writing(link.writer)
     for key_range in link.writer.ranges(here, rows_per_range):
-        present = set(link.writer.row_sums(here, flow.types, key_range, canonical=True))
-        wanted = set(link.reader.row_sums(there, flow.types, key_range, canonical=True))
-        orphans = sorted(present - wanted, key=repr)
-        if orphans:
-            removed += link.writer.apply_rows(flow.table, flow.key, flow.columns, orphans, []).deleted
-    return removed
+        present = link.writer.row_sums(here, flow.types, key_range, canonical=True)
+        wanted = link.reader.row_sums(there, flow.types, key_range, canonical=True)
+        done += _make_equal(link, flow, [key for key, digest in present.items() if wanted.get(key) != digest])
+    return done

@@ -1,4 +1,4 @@
-"""Target tables out of the source's catalog: equal to it where the plan does not say otherwise, and gone without trace."""
+"""Target tables out of the source's catalog: equal to it, but for what the plan says, and gone without trace."""
 
 from __future__ import annotations
 

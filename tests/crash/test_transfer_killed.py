@@ -1,0 +1,237 @@
+"""SIGKILL in the middle of making tables, of a copy and of a sync; run again: the same end state, each range once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from estate_transfer import Estate, make_estate
+from fix_sandbox import wait_for
+
+from runbook_lib.databases.postgresql import PostgreSQL, open_database
+from runbook_lib.schema.target import create_tables, drop_tables
+from runbook_lib.transfer.capture import enable_capture, pending
+from runbook_lib.transfer.chunks import stored
+from runbook_lib.transfer.copy import copy_link
+from runbook_lib.transfer.sync import drain
+
+TESTS = Path(__file__).parent.parent
+Kill = Callable[[Estate, str, str, str, int], None]
+
+
+def arm(database: PostgreSQL, method: str, moment: str, number: int) -> None:
+    """Let this process kill itself before, within or after the number-th call of a method."""
+    original, calls = getattr(database, method), [0]
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def cut(blocks: Iterator[bytes]) -> Iterator[bytes]:
+        yield next(blocks)
+        die()
+
+    def call(*args: Any, **options: Any) -> Any:
+        calls[0] += 1
+        due = calls[0] == number
+        if due and moment == "before":
+            die()
+        if due and moment == "within":
+            args = (*args[:2], cut(args[2]), *args[3:])
+        result = original(*args, **options)
+        if due and moment == "after":
+            die()
+        return result
+
+    setattr(database, method, call)
+
+
+def act(what: str, estate: Estate) -> None:
+    """What is killed: the same calls that a phase makes."""
+    if what == "make":
+        estate.make_targets()
+    elif what == "copy":
+        for link in estate.forward:
+            copy_link(link, chunk_rows=20, jobs=1)
+    else:
+        drain(estate.forward, batch_keys=5)
+
+
+def carry_out(order: dict[str, Any]) -> None:
+    """In the forked process: open the databases anew, arm one of them, act."""
+    opened = [open_database(name, url, order["password"]) for name, url in order["databases"]]
+    for database in opened:
+        if database.name == order["armed"]:
+            arm(database, order["method"], order["moment"], order["number"])
+    act(order["what"], Estate(*opened))
+
+
+_SERVER = """
+import json, os, sys
+import test_transfer_killed as t
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        try:
+            t.carry_out(json.loads(line))
+        finally:
+            os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def killer() -> Iterator[subprocess.Popen[str]]:
+    """A process that has imported everything and forks the ones to be killed."""
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS / 'crash'}"}
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", _SERVER], env=environment, **pipes) as process:
+        yield process
+        process.stdin.close()  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def estate(new_database: Callable[..., Any]) -> Estate:
+    return make_estate(new_database, users=30)
+
+
+@pytest.fixture
+def killed(killer: Any, server: Any) -> Kill:
+    def kill(estate: Estate, what: str, armed: str, point: str, number: int) -> None:
+        method, moment = point.split(":")
+        databases = [
+            (database.name, server.url(database.masked_url.rpartition("/")[2]))
+            for database in (estate.source, estate.users, estate.orders)
+        ]
+        order = {
+            "databases": databases,
+            "password": server.password,
+            "what": what,
+            "armed": armed,
+            "method": method,
+            "moment": moment,
+            "number": number,
+        }
+        killer.stdin.write(f"{json.dumps(order)}\n")
+        killer.stdin.flush()
+        assert killer.stdout.readline() == f"{-signal.SIGKILL}\n"
+        wait_for(lambda: not sessions(estate), "the server noticing that the process is gone")
+
+    def sessions(estate: Estate) -> int:
+        names = [d.masked_url.rpartition("/")[2] for d in (estate.source, estate.users, estate.orders)]
+        mine = ", ".join(f"'{name}'" for name in names)
+        for database in (estate.source, estate.users, estate.orders):
+            database.engine.dispose()
+        # Only this one connection is ours.
+        sql = f"SELECT count(*) FROM pg_stat_activity WHERE datname IN ({mine}) AND pid <> pg_backend_pid()"
+        return int(estate.source.rows(sql)[0][0])
+
+    return kill
+
+
+@pytest.mark.parametrize(
+    ("point", "number"),
+    [
+        ("dump_schema:before", 1),
+        ("run_script:before", 1),
+        ("run_script:after", 1),
+        ("execute:after", 2),
+        ("run_script:after", 2),
+        ("dump_schema:after", 1),
+        ("drop_tables:after", 1),
+        ("run_script:before", 3),
+        ("run_script:after", 3),
+    ],
+)
+def test_tables_whose_making_was_killed_are_made_again_or_dropped_without_trace(
+    estate: Estate, killed: Kill, point: str, number: int
+) -> None:
+    objects = (
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        " UNION ALL SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace"
+        " UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    )
+    killed(estate, "make", "users_db", point, number)
+    drop_tables(estate.services[0], estate.users)
+    assert estate.users.rows(objects) == []
+    killed(estate, "make", "users_db", point, number)
+    create_tables(estate.services[0], estate.source, estate.users)
+    assert set(estate.users.catalog()) == {"users", "bios", "preferences"}
+    drop_tables(estate.services[0], estate.users)
+    assert estate.users.rows(objects) == []
+
+
+@pytest.mark.parametrize(
+    ("point", "number"),
+    [
+        ("copy_in:before", 1),
+        ("copy_in:within", 1),
+        ("copy_in:after", 1),
+        ("copy_in:within", 3),
+        ("copy_in:after", 4),
+        ("copy_in:before", 5),
+    ],
+)
+def test_a_copy_killed_anywhere_is_resumed_and_every_range_is_there_once(
+    estate: Estate, killed: Kill, point: str, number: int
+) -> None:
+    estate.make_targets()
+    killed(estate, "copy", "users_db", point, number)
+    users, orders = estate.forward
+    done = {flow.table: sum(chunk.rows_done or 0 for chunk in stored(users, flow)) for flow in users.flows}
+    for table, rows in done.items():
+        assert estate.users.rows(f"SELECT count(*) FROM {table}") == [(rows,)]
+    ended = number if "after" in point else number - 1
+    assert sum(c.rows_done is not None for flow in users.flows for c in stored(users, flow)) == ended
+    again = [copy_link(link, chunk_rows=20) for link in (users, orders)]
+    assert again[0].rows == sum(done.values()) + again[0].rows_now == 30 + 15 + 30
+    estate.index_targets()
+    report = estate.compare()
+    assert report.passed, report.text
+
+
+@pytest.mark.parametrize(
+    ("armed", "point", "number"),
+    [
+        ("users_db", "apply_rows:before", 1),
+        ("users_db", "apply_rows:after", 1),
+        ("legacy", "forget_changes:before", 1),
+        ("legacy", "forget_changes:after", 1),
+        ("orders_db", "apply_rows:after", 2),
+        ("legacy", "forget_changes:before", 5),
+    ],
+)
+def test_a_sync_killed_anywhere_goes_on_and_repeats_nothing_that_matters(
+    estate: Estate, killed: Kill, armed: str, point: str, number: int
+) -> None:
+    estate.copied()
+    estate.source.execute(
+        "UPDATE users SET note = 'changed', theme = 'dark' WHERE id < 12",
+        "UPDATE profiles SET user_id = 1 WHERE user_id = 2",
+        "DELETE FROM order_items WHERE order_id < 4",
+        "UPDATE orders SET total = 7 WHERE id < 9",
+        "INSERT INTO tickets (what) VALUES ('one more')",
+        "UPDATE events SET kind = 'noise' WHERE id < 5",
+    )
+    killed(estate, "sync", armed, point, number)
+    assert pending(estate.forward).keys > 0
+    drain(estate.forward)
+    assert pending(estate.forward).keys == 0
+    report = estate.compare()
+    assert report.passed, report.text
+
+
+def test_a_killed_capture_is_completed(estate: Estate) -> None:
+    estate.make_targets()
+    link = estate.forward[0]
+    first = dict(list(link.captured.items())[:1])
+    estate.source.install_capture(link.channel, first)  # as far as it came
+    estate.source.execute("UPDATE users SET note = 'kept' WHERE id = 1")
+    enable_capture(link)
+    assert pending([link]).keys == 1

@@ -273,14 +273,14 @@ def _register_engine() -> None:
         # found) until half of this is over: 2.5 s by default. State is in the journal; ending it early loses nothing.
         shutdown_wait_time = 1.0
 
-    class Engine(NBClientEngine):  # type: ignore[misc]
+    class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
             clock: _Clock = kwargs.pop("runbook_clock")
             clock.attach(nb_man)
 
             class Logged(Kernel):
-                async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+                async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]  # takes what the base does
                     self.ip = str(clock.folder / "socket")
                     await super().start_kernel(**{**options, "stderr": clock.stderr})
 

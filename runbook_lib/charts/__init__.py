@@ -5,6 +5,8 @@ object or mapping with `at` (seconds since the epoch), `value`, and `labels` or 
 gives a figure that says so.
 """
 
+from __future__ import annotations
+
 from runbook_lib.charts.graph import boundaries
 from runbook_lib.charts.grid import integrity, timeline
 from runbook_lib.charts.series import error_rate, lag, latency, pause, rates, throughput, traffic

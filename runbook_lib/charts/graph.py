@@ -46,7 +46,7 @@ def boundaries(edges: Iterable[Sequence[Any]], services: Mapping[str, Sequence[s
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.03)
     axes.set_axis_off()
-    return fig  # type: ignore[no-any-return]
+    return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 
 _WIDTH, _HEIGHT = 1.9, 0.52  # a table's box, in the drawing's units

@@ -53,7 +53,7 @@ def integrity(report: Any) -> Figure:
     seen = [outcome for outcome in _WORDS if outcome in cells]
     text = "     ".join(f"{_LOOK[outcome][1]} {_WORDS[outcome]}" for outcome in seen)
     fig.text(0.988, 1 - 0.36 / height, text, fontsize=9, va="top", ha="right", color=style.MUTED)
-    return fig  # type: ignore[no-any-return]
+    return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def timeline(steps: Iterable[Any]) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", visible=True)
     axes.spines["left"].set_visible(False)
-    return fig  # type: ignore[no-any-return]
+    return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 
 def _bar_label(axes: Any, bar: _Bar, row: int, start: float, span: float, width: float) -> None:

@@ -34,7 +34,7 @@ def throughput(samples: Iterable[Any], unit: str = "rows") -> Figure:
     _lines(axes, groups, filled=len(groups) == 1)
     style.compact_axis(axes.yaxis)
     axes.set_ylabel(f"{unit}/s")
-    return fig  # type: ignore[no-any-return]
+    return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 
 def rates(samples: Iterable[Any], parts: int = 12) -> list[Point]:
@@ -74,7 +74,7 @@ def lag(samples: Iterable[Any]) -> Figure:
     _lines(axes, groups, filled=len(groups) == 1, stepped=True)
     style.compact_axis(axes.yaxis)
     axes.set_ylabel("keys")
-    return fig  # type: ignore[no-any-return]
+    return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 
 def pause(events: Iterable[Any], samples: Iterable[Any], budget_s: float | None = None) -> Figure:
@@ -105,7 +105,7 @@ def pause(events: Iterable[Any], samples: Iterable[Any], budget_s: float | None 
     style.elapsed_axis(axes, start, near[-1].at)
     _marks(axes, [(at - start, name) for at, name in marks])
     axes.set_ylabel("write latency (ms)")
-    return fig  # type: ignore[no-any-return]
+    return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 
 def latency(samples: Iterable[Any]) -> Figure:
@@ -124,7 +124,7 @@ def latency(samples: Iterable[Any]) -> Figure:
     )
     _lines(axes, groups, colours={"p50": style.BLUE, "p99": style.ORANGE})
     axes.set_ylabel("response time (ms)")
-    return fig  # type: ignore[no-any-return]
+    return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 
 def error_rate(samples: Iterable[Any], threshold: float | None = None) -> Figure:
@@ -149,7 +149,7 @@ def error_rate(samples: Iterable[Any], threshold: float | None = None) -> Figure
         text = f"rollback trigger {threshold:.2%}"
         axes.annotate(text, (0, threshold * 100), (4, 4), textcoords="offset points", color=style.FAIL, fontsize=9)
     axes.set_ylabel("failed requests (%)")
-    return fig  # type: ignore[no-any-return]
+    return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 
 def traffic(weights: Iterable[Any]) -> Figure:
@@ -182,7 +182,7 @@ def traffic(weights: Iterable[Any]) -> Figure:
     axes.set_ylabel("traffic (%)")
     style.elapsed_axis(axes, start, stop)
     _legend(axes, list(groups)[::-1], colours[::-1])  # top-down, as the layers lie
-    return fig  # type: ignore[no-any-return]
+    return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 
 def _groups(samples: Sequence[Point], names: Sequence[str] = _NAMES) -> dict[str, list[Point]]:

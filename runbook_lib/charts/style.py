@@ -109,7 +109,7 @@ def empty(what: str, size: tuple[float, float] = (8.6, 1.6)) -> Figure:
     fig, axes = figure(what, "no data was recorded", size=size)
     axes.set_axis_off()
     axes.text(0.5, 0.5, "–", ha="center", va="center", color=UNSURE, fontsize=22, transform=axes.transAxes)
-    return fig  # type: ignore[no-any-return]
+    return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 
 def elapsed_axis(axes: Axes, start: float, stop: float) -> None:
@@ -187,4 +187,5 @@ def _settle(fig: Figure) -> None:
 
 def _self_showing(fig: Figure) -> None:
     """Show as SVG on a cell's last line, without pyplot and whatever backend the kernel has chosen."""
+    # IPython asks for this name; matplotlib's class does not know it
     fig._repr_mimebundle_ = lambda **_: {"image/svg+xml": svg(fig), "text/plain": "chart"}  # type: ignore[attr-defined]

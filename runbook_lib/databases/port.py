@@ -15,6 +15,11 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine
 
+from runbook_lib.databases.shapes import Column as Column
+from runbook_lib.databases.shapes import Constraint as Constraint
+from runbook_lib.databases.shapes import Index as Index
+from runbook_lib.databases.shapes import Table as Table
+
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -42,59 +47,6 @@ class ServerFacts:
     max_connections: int
     read_only: bool
     data_directory_free_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    type: str  # the engine's own text, e.g. "character varying(40)"
-    nullable: bool = True
-    default: str | None = None
-    generated: bool = False  # computed by the engine: excluded from copying, included in comparing
-    identity: str = ""  # "", "always", "by default", "serial", "auto_increment"
-    collation: str = ""
-    ordinal: int = 0
-
-
-@dataclass(frozen=True)
-class Index:
-    name: str
-    columns: tuple[str, ...]  # expressions appear as their text
-    unique: bool = False
-    definition: str = ""  # normalized, without names
-    valid: bool = True
-    partial: bool = False
-    constraint: bool = False  # backs a primary key, unique or exclusion constraint
-
-
-@dataclass(frozen=True)
-class Constraint:
-    name: str
-    kind: str  # primary | unique | foreign | check | exclusion | not_null
-    columns: tuple[str, ...]
-    definition: str = ""  # normalized, without names
-    validated: bool = True
-    referenced_table: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table as its catalog describes it. `key` is the primary key, or the unique index that serves as one."""
-
-    name: str
-    schema: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-    indexes: tuple[Index, ...] = ()
-    constraints: tuple[Constraint, ...] = ()
-    triggers: tuple[str, ...] = ()
-    rows_estimate: int = 0
-    size_bytes: int = 0
-    comment: str = ""
-    partitioned: bool = False
-
-    def column(self, name: str) -> Column:
-        return {column.name: column for column in self.columns}[name]
 
 
 @dataclass(frozen=True)
@@ -182,6 +134,8 @@ class RangeSum:
 
 @dataclass(frozen=True)
 class BackupInfo:
+    """A backup that was taken, and what proves it unchanged."""
+
     path: Path
     size_bytes: int
     sha256: str

@@ -77,9 +77,9 @@ def _style() -> Any:
 @cache
 def _highlight_css() -> Any:
     from markupsafe import Markup
-    from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
+    from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]  # has no types
 
-    return Markup(HtmlFormatter(style="friendly", nobackground=True).get_style_defs(".highlight"))  # noqa: S704
+    return Markup(HtmlFormatter(style="friendly", nobackground=True).get_style_defs(".highlight"))  # noqa: S704  a style sheet of ours
 
 
 @cache

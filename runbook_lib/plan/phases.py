@@ -60,7 +60,7 @@ def _with_numbers(phase: Phase, fields: dict[str, Value]) -> Phase:
         ("after", "after_s"),
     ):
         if key in fields:
-            phase = replace(phase, **{name: read_duration(fields[key], key)})  # type: ignore[arg-type]
+            phase = replace(phase, **{name: read_duration(fields[key], key)})  # type: ignore[arg-type]  # a field of the table
     if "traffic" in fields:
         phase = replace(phase, traffic=read_percentages(fields["traffic"], "traffic"))
     if "window" in fields:

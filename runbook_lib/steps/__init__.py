@@ -1,5 +1,7 @@
 """The steps of a runbook, one file each; and the looks that change nothing."""
 
+from __future__ import annotations
+
 from runbook_lib.steps.archive_source import ArchiveSource
 from runbook_lib.steps.backup_source import BackupSource
 from runbook_lib.steps.build_indexes import BuildIndexes

@@ -23,11 +23,13 @@ LAYERS = {
     0: ("errors", "plan.model", "plan.grammar", "masking", "imports"),
     1: (
         "plan", "environment", "inventory", "references", "journal", "databases.port", "databases.values",
+        "databases.shapes",
+        "files.copytext",  # an encoding; imports nothing
         "traffic.port", "services.port", "step", "tables", "web", "quiet", "options", "records", "progress", "phases",
     ),
     2: (
-        "databases.postgresql", "databases.mysql", "databases.sqlite", "traffic.envoy", "traffic.envoy_files",
-        "traffic.envoy_stats", "services.command", "executor", "run", "stepping", "gates", "undo",
+        "databases.postgresql", "databases.mysql", "databases.sqlite", "databases.shared", "traffic.envoy",
+        "traffic.envoy_files", "traffic.envoy_stats", "services.command", "executor", "run", "stepping", "gates", "undo",
     ),
     3: (
         "schema", "files", "transfer", "validation", "performance", "monitor", "triggers", "probes", "services.smoke",
@@ -113,7 +115,11 @@ def layer_of(module: str) -> int | None:
 def engine_of(module: str) -> str:
     """The engine whose adapter this module belongs to; empty when it is none."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[0] == "databases" and parts[1] not in ("port", "values") else ""
+    return (
+        parts[1]
+        if len(parts) > 1 and parts[0] == "databases" and parts[1] not in ("port", "values", "shapes", "shared")
+        else ""
+    )
 
 
 def test_every_module_has_a_layer():

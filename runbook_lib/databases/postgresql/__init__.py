@@ -100,7 +100,8 @@ class PostgreSQL:
         pooled = self.engine.raw_connection()
         try:
             driver = pooled.driver_connection
-            assert isinstance(driver, psycopg.Connection)
+            if not isinstance(driver, psycopg.Connection):  # the pool hands out what psycopg made
+                raise DatabaseError(f"database {self.name}", "the pool has no connection")
             yield driver
             driver.commit()
         except BaseException:

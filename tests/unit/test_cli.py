@@ -1,0 +1,322 @@
+"""Bad input on the command line: one line that says what to do, exit status 2, no traceback, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from fix_evidence import RUN, Evidence
+from fix_servers import PostgresServer, free_port
+
+from runbook_lib.cli import main
+from runbook_lib.journal import Journal
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "correct-horse-9"
+
+
+def runbook(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="runbook")
+
+
+def refused(result: Result) -> str:
+    """The one line of a command that could not run."""
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("runbook: ")
+    assert "Traceback" not in line
+    return line
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of its own whose databases' ports nobody listens on."""
+    for name in ("parameters", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "secrets").mkdir()
+    secret = tmp_path / "secrets/migrator"
+    secret.touch(mode=0o600)
+    secret.write_text(PASSWORD)
+    port = free_port()
+    change(
+        tmp_path / "parameters/inventories/demo.yaml",
+        (r"\.runbook/demo/secrets", "secrets"),
+        (r"@127\.0\.0\.1:154\d\d", f"@127.0.0.1:{port}"),
+    )
+    return tmp_path
+
+
+def change(path: Path, *replacements: tuple[str, str]) -> None:
+    text = path.read_text()
+    for pattern, replacement in replacements:
+        text, count = re.subn(pattern, replacement, text)
+        assert count, pattern
+    path.write_text(text)
+
+
+@pytest.fixture
+def parameters(project: Path) -> Path:
+    return project / "parameters/demo.yaml"
+
+
+def nothing_left(project: Path) -> bool:
+    return not (project / "evidence").exists() and not (project / ".runbook").exists()
+
+
+# -- plan, inventory, parameters ---
+
+
+@pytest.mark.parametrize("command", ["lint", "run", "rollback", "status"])
+def test_an_unknown_key_of_the_plan_is_named_with_its_line_and_the_nearest_one(
+    command: str, project: Path, parameters: Path
+):
+    plan = project / "parameters/plans/monolith_to_microservices.yaml"
+    change(plan, (r"(?m)^strategy:", "stratgy:"))
+    number = next(n for n, text in enumerate(plan.read_text().splitlines(), start=1) if text.startswith("stratgy:"))
+    line = refused(runbook(command, "-f", parameters))
+    assert f"monolith_to_microservices.yaml:{number}: unknown key `stratgy`" in line
+    assert "Next: write `strategy`" in line
+    assert nothing_left(project)
+
+
+def test_an_unknown_parameter_is_named_with_its_line(project: Path, parameters: Path):
+    change(parameters, (r"(?m)^inventory:", "inventry:"))
+    assert re.search(
+        r"demo\.yaml:\d+: unknown key `inventry`.*Next: write `inventory`", refused(runbook("lint", "-f", parameters))
+    )
+
+
+def test_an_unknown_option_is_refused_before_anything_starts(project: Path, parameters: Path):
+    change(parameters, (r"chunk_rows:", "chunk_row:"))
+    line = refused(runbook("run", "-f", parameters))
+    assert "option chunk_row: unknown; nothing was started. Next: did you mean `chunk_rows`?" in line
+    assert nothing_left(project)
+
+
+@pytest.mark.parametrize("command", ["lint", "run", "rollback", "status"])
+def test_a_missing_parameter_file_names_the_one_that_was_meant(command: str, project: Path):
+    line = refused(runbook(command, "-f", project / "parameters/dmo.yaml"))
+    assert "no such parameter file" in line
+    assert "demo.yaml" in line
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("parameters/plans/monolith_to_microservices.yaml", "no such plan"),
+        ("parameters/inventories/demo.yaml", "no such inventory"),
+        ("secrets/migrator", "secrets/migrator"),
+    ],
+)
+def test_a_missing_file_is_named(path: str, words: str, project: Path, parameters: Path):
+    (project / path).unlink()
+    assert words in refused(runbook("run", "-f", parameters))
+    assert nothing_left(project)
+
+
+# -- databases ---
+
+
+def test_an_unreachable_database_is_named_before_a_run_is_opened(project: Path, parameters: Path):
+    line = refused(runbook("run", "-f", parameters))
+    assert "database legacy: unreachable at 127.0.0.1" in line
+    assert "Next: start the server" in line
+    assert nothing_left(project)
+
+
+def test_a_wrong_password_is_named_and_not_shown(project: Path, parameters: Path, postgresql_server: PostgresServer):
+    change(
+        project / "parameters/inventories/demo.yaml",
+        (r"@127\.0\.0\.1:\d+/\w+", f"@127.0.0.1:{postgresql_server.port}/postgres"),
+    )
+    line = refused(runbook("run", "-f", parameters))
+    assert "database legacy" in line
+    assert "password" in line
+    assert "Next: " in line
+    assert PASSWORD not in line
+    assert nothing_left(project)
+
+
+# -- phases, runs, evidence ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--phase", "cut_over"], "did you mean `cutover`?"),
+        (["--from", "prepare"], "expected one of preflight, preparation"),
+        (["--to", "rollback"], "unknown"),
+        (["--from", "cleanup", "--to", "cutover"], "the first comes after the last"),
+        (["--phase", "cutover", "--to", "cleanup"], "given together with a range"),
+    ],
+)
+def test_a_phase_that_cannot_be_is_refused(arguments: list[str], words: str, project: Path, parameters: Path):
+    assert words in refused(runbook("run", "-f", parameters, *arguments))
+    assert nothing_left(project)
+
+
+def test_a_rollback_without_a_run_says_that_there_is_nothing_to_undo(project: Path, parameters: Path):
+    assert "there is nothing to roll back" in refused(runbook("rollback", "-f", parameters))
+    assert not (project / "evidence").exists()
+
+
+def test_status_before_the_first_run_makes_no_journal(project: Path, parameters: Path):
+    assert "there is none yet. Next: runbook run" in refused(runbook("status", "-f", parameters))
+    assert nothing_left(project)
+
+
+@pytest.fixture
+def run_of_another(project: Path) -> Journal:
+    """A run that somebody else is busy with: their phase is under way."""
+    (project / ".runbook").mkdir()
+    journal = Journal(f"sqlite:///{project}/.runbook/journal.sqlite")
+    digest = "cd" * 32
+    journal.open_run("run-1", environment="demo", plan_digest=digest, plan_path="plans/p.yaml", actor="ada")
+    return journal
+
+
+def test_an_unknown_run_or_question_is_refused(parameters: Path, run_of_another: Journal):
+    assert "no such run" in refused(runbook("status", "run-9", "-f", parameters))
+    assert "no such run" in refused(runbook("approve", "run-9", "go", "--comment", "x", "-f", parameters))
+    assert 'nothing named "go" is asked for' in refused(
+        runbook("approve", "run-1", "go", "--comment", "x", "-f", parameters)
+    )
+    run_of_another.close()
+
+
+def test_an_approval_that_is_asked_for_is_given_once(parameters: Path, run_of_another: Journal):
+    run_of_another.append("run-1", "note", phase="cutover", step="go", payload={"asked": "approval", "subject": "ab"})
+    shown = runbook("status", "-f", parameters)
+    assert 'waits for the approval of "go". Next: runbook approve run-1 "go" --comment …' in shown.stdout
+    given = runbook("approve", "run-1", "go", "--comment", "window is open", "-f", parameters)
+    assert (given.exit_code, given.stderr) == (0, "")
+    assert run_of_another.approvals("run-1")[0].payload["comment"] == "window is open"
+    assert "waits for" not in runbook("status", "-f", parameters).stdout
+    assert "is asked for" in refused(runbook("approve", "run-1", "go", "--comment", "again", "-f", parameters))
+    run_of_another.close()
+
+
+def test_a_run_of_another_plan_is_not_touched(project: Path, parameters: Path, run_of_another: Journal):
+    before = run_of_another.head("run-1")
+    assert "was opened with another plan" in refused(runbook("rollback", "-f", parameters))
+    assert run_of_another.head("run-1") == before
+    assert not (project / "evidence").exists()
+    run_of_another.close()
+
+
+@pytest.mark.parametrize("command", ["verify", "show"])
+def test_a_folder_that_is_no_evidence_is_refused(command: str, tmp_path: Path):
+    assert "no such" in refused(runbook("evidence", command, tmp_path / "nowhere"))
+
+
+def test_a_damaged_summary_is_refused(tmp_path: Path):
+    (tmp_path / "summary.json").write_text("{")
+    assert "is not a run's summary" in refused(runbook("evidence", "show", tmp_path))
+
+
+def test_evidence_is_verified_and_shown_and_a_change_is_found(evidence: Evidence):
+    folder = evidence.phase("preflight", "00_preflight")
+    evidence.close()
+    good = runbook("evidence", "verify", evidence.bundle)
+    assert (good.exit_code, good.stdout.count("ok  "), good.stderr) == (0, 10, "")
+    assert RUN in runbook("evidence", "show", evidence.bundle).stdout
+    report = folder / "report.json"
+    report.write_text(json.dumps(json.loads(report.read_text()) | {"passed": False}))
+    bad = runbook("evidence", "verify", evidence.bundle)
+    assert bad.exit_code == 1
+    assert "was changed after it was signed" in bad.stdout
+
+
+# -- click's own ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["dmo"], "No such command 'dmo'"),
+        (["demo", "--scal", "1"], "No such option '--scal'"),
+        (["demo", "--scale", "big"], "'big' is not a valid float"),
+        (["demo", "--scale", "-1"], "not in the range"),
+        (["demo", "--drill", "fire"], "'fire' is not 'rollback'"),
+        (["demo", "--port-base", "80"], "not in the range"),
+        (["lint"], "Missing option '-f' / '--file'"),
+        (["approve", "a", "b"], "Missing option '--comment'"),
+        (["evidence", "verfy", "x"], "No such command 'verfy'"),
+    ],
+)
+def test_a_wrong_word_is_one_line_with_the_help_that_fits(arguments: list[str], words: str):
+    line = refused(runbook(*arguments))
+    assert words in line
+    assert re.search(r"Next: runbook[ \w]* --help$", line)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["demo"],
+        ["lab"],
+        ["lint"],
+        ["run"],
+        ["rollback"],
+        ["status"],
+        ["approve"],
+        ["evidence"],
+        ["evidence", "show"],
+    ],
+    ids=" ".join,
+)
+def test_help_is_there_for_every_command(arguments: list[str]):
+    for option in ("-h", "--help"):
+        result = runbook(*arguments, option)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout.startswith(" ".join(["Usage: runbook", *arguments]))
+
+
+def test_without_a_command_the_help_is_shown_and_the_status_is_2():
+    result = runbook()
+    assert result.exit_code == 2
+    assert "Usage: runbook" in result.stdout
+
+
+def test_version_is_the_packages():
+    assert re.fullmatch(r"runbook, version \d+\.\d+\.\d+\n", runbook("--version").stdout)
+
+
+def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("RUNBOOK_TRACEBACK", "1")
+    assert "no such parameter file" in str(runbook("lint", "-f", tmp_path / "x.yaml").exception)
+
+
+# -- the estate's ports and folder ---
+
+
+def test_jupyterlabs_port_in_use_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        line = refused(runbook("lab", "--no-browser", "--port", port))
+    assert f"port {port} (JupyterLab): in use by another program; nothing was started" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(base: Callable[[], int]):
+    line = refused(runbook("demo", "--port-base", base(), "--directory", "/proc/nowhere"))
+    assert line.startswith("runbook: /proc/nowhere: ")
+
+
+@pytest.fixture
+def base() -> Callable[[], int]:
+    from fix_sandbox import free_port_base
+
+    return free_port_base

@@ -1,0 +1,339 @@
+"""SQLite 3.35 and newer: the class holds the connections, the modules beside it do the work."""
+
+from __future__ import annotations
+
+import decimal
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.exc import DBAPIError
+
+from runbook_lib.databases.port import (
+    Applied,
+    BackupInfo,
+    Capabilities,
+    Changes,
+    KeyRange,
+    Pending,
+    Problem,
+    RangeSum,
+    Selection,
+    Sequence_,
+    ServerFacts,
+    Table,
+)
+from runbook_lib.databases.sqlite import (
+    apply,
+    capture,
+    catalog,
+    checksums,
+    connection,
+    copy,
+    fence,
+    housekeeping,
+    names,
+    ranges,
+    schema,
+)
+from runbook_lib.errors import DatabaseError
+
+__all__ = ["SQLite", "open_database"]
+
+CAPABILITIES = Capabilities(
+    transactional_ddl=True,
+    wal_capture=False,
+    binary_copy=False,
+    concurrent_index=False,
+    deferred_validation=False,
+    snapshot_sharing=False,
+    floats_nan=False,
+)
+
+
+def open_database(name: str, url: str, password: str | None = None, options: Mapping[str, Any] | None = None) -> SQLite:
+    """Describe a database of the inventory; nothing is opened before it is needed.
+
+    Args:
+        name: Its name in the inventory.
+        url: sqlite:////path/of/file.db
+        password: SQLite knows none; one that is given is an error.
+        options: `lock_wait_s` (seconds to wait for the write lock, default 30), `pool_size` (connections, default 5),
+            `create` (make the file when it is missing, default false).
+    """
+    if password:
+        raise DatabaseError(f"database {name}", "SQLite knows no passwords", action="take it out of the inventory")
+    return SQLite(name, connection.read_path(name, url), options or {})
+
+
+class SQLite:
+    """One SQLite database file: `runbook_lib.databases.port.Database`."""
+
+    dialect = "sqlite"
+    capabilities = CAPABILITIES
+
+    def __init__(self, name: str, path: Path, options: Mapping[str, Any]) -> None:
+        self.name, self.path, self.masked_url = name, path, f"sqlite:///{path}"
+        self.options = dict(options)
+        self.lock_wait_s = float(options.get("lock_wait_s", 30.0))
+        self.memo: dict[Any, Any] = {}  # declared types of expressions
+
+    def __repr__(self) -> str:
+        return f"SQLite({self.name}, {self.masked_url})"
+
+    # -- connection ---
+    @cached_property
+    def engine(self) -> Engine:
+        engine = connection.make_engine(self.name, self.path, self.options, self.lock_wait_s)
+        event.listen(engine, "connect", lambda driver, _: _register(driver))
+        return engine
+
+    @cached_property
+    def journal_mode(self) -> str:
+        """`wal`, or one of the modes in which a reader holds writers up."""
+        return str(self.rows("PRAGMA journal_mode")[0][0])
+
+    @contextmanager
+    def raw(self) -> Iterator[sqlite3.Connection]:
+        """A pooled connection in a deferred transaction: committed at the end, rolled back on an error."""
+        pooled = self.engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        try:
+            driver.execute("BEGIN")
+            yield driver
+            driver.execute("COMMIT")
+        except BaseException:
+            if driver.in_transaction:
+                driver.execute("ROLLBACK")
+            raise
+        finally:
+            pooled.close()
+
+    @contextmanager
+    def reading(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """Like `raw`, with the driver's errors in words."""
+        try:
+            with self.raw() as driver:
+                yield driver
+        except sqlite3.Error as error:
+            raise self.explain(error, doing) from error
+
+    @contextmanager
+    def writing(self, doing: str, *, wait_s: float | None = None) -> Iterator[sqlite3.Connection]:
+        """A write transaction that has the lock from its first moment (seconds to wait for it: `lock_wait_s`)."""
+        pooled = self.engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        patience = self.lock_wait_s if wait_s is None else wait_s
+        try:
+            driver.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+            driver.execute("BEGIN IMMEDIATE")
+            yield driver
+            driver.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise connection.explain(self.name, error, doing, wait_s=patience) from error
+        finally:
+            if driver.in_transaction:
+                driver.execute("ROLLBACK")
+            driver.execute(f"PRAGMA busy_timeout = {int(self.lock_wait_s * 1000)}")
+            pooled.close()
+
+    @contextmanager
+    def writing_session(self, doing: str) -> Iterator[Connection]:
+        """The same as an SQLAlchemy connection, for statements with named parameters."""
+        try:
+            with self.engine.connect().execution_options(immediate=True) as connected, connected.begin():
+                yield connected
+        except (sqlite3.Error, DBAPIError) as error:
+            raise connection.explain(self.name, error, doing, wait_s=self.lock_wait_s) from error
+
+    def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        try:
+            with self.engine.connect() as connected:
+                # without parameters neither colons nor question marks mean anything
+                bare = params is None
+                found = connected.exec_driver_sql(sql) if bare else connected.execute(text(sql), dict(params or {}))
+                return [tuple(row) for row in found]
+        except DBAPIError as error:
+            raise self.explain(error) from error
+
+    def execute(self, *statements: str) -> None:
+        with self.writing("") as driver:
+            for statement in statements:
+                driver.execute(statement)
+        self.memo.clear()  # DDL changes what it holds
+
+    def quote(self, identifier: str) -> str:
+        return names.quote(identifier)
+
+    def own_table(self, name: str) -> str:
+        return names.ident(f"{names.OWN}{name}")
+
+    def close(self) -> None:
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+
+    def explain(self, error: BaseException, doing: str = "") -> DatabaseError:
+        """One clear line about a driver's error."""
+        return connection.explain(self.name, error, doing)
+
+    def facts(self) -> ServerFacts:
+        return housekeeping.facts(self)
+
+    def privileges_missing(self, role: str) -> list[Problem]:
+        return housekeeping.privileges_missing(self, role)
+
+    # -- catalog ---
+    def catalog(self, tables: Sequence[str] | None = None) -> dict[str, Table]:
+        return catalog.catalog(self, tables)
+
+    def expression_types(self, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
+        return catalog.expression_types(self, relation, expressions)
+
+    def sequences(self, tables: Sequence[str]) -> list[Sequence_]:
+        return catalog.sequences(self, tables)
+
+    def set_sequence(self, sequence: Sequence_, last: int) -> None:
+        catalog.set_sequence(self, sequence, last)
+
+    def fingerprint(self, tables: Sequence[str]) -> str:
+        return catalog.fingerprint(self, tables)
+
+    # -- schema ---
+    def dump_schema(self, tables: Sequence[str]) -> tuple[str, str]:
+        return schema.dump_schema(self, tables)
+
+    def split_references(self, after: str) -> tuple[str, str]:
+        """All of it, and nothing: SQLite's foreign keys are part of CREATE TABLE, and not checked for our sessions."""
+        return after, ""
+
+    def drop_tables(self, tables: Sequence[str]) -> None:
+        """See Database.drop_tables."""
+        schema.drop_tables(self, tables)
+        self.memo.clear()
+
+    def run_script(self, script: str) -> None:
+        schema.run_script(self, script)
+        self.memo.clear()
+
+    # -- copy ---
+    def binary_safe(self, types: Sequence[str]) -> bool:  # noqa: ARG002  the port's signature
+        """Never: SQLite has no binary bulk format."""
+        return False
+
+    def ranges(self, selection: Selection, rows_per_range: int) -> list[KeyRange]:
+        return ranges.ranges(self, selection, rows_per_range)
+
+    def copy_out(self, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
+        return copy.copy_out(self, selection, key_range, binary=binary)
+
+    def copy_in(
+        self,
+        table: str,
+        columns: Sequence[str],
+        blocks: Iterator[bytes],
+        *,
+        binary: bool,
+        progress: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    ) -> int:
+        return copy.copy_in(self, table, columns, blocks, binary=binary, progress=progress)
+
+    # -- capture and apply ---
+    def install_capture(self, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
+        capture.install_capture(self, channel, tables)
+
+    def capture_installed(self, channel: str) -> frozenset[str]:
+        return capture.capture_installed(self, channel)
+
+    def remove_capture(self, channel: str) -> None:
+        capture.remove_capture(self, channel)
+
+    def pending(self, channel: str) -> dict[str, Pending]:
+        return capture.pending(self, channel)
+
+    def read_changes(self, channel: str, table: str, limit: int) -> Changes:
+        return capture.read_changes(self, channel, table, limit)
+
+    def forget_changes(self, channel: str, changes: Changes) -> None:
+        capture.forget_changes(self, channel, changes)
+
+    def read_rows(self, selection: Selection, keys: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        return apply.read_rows(self, selection, keys)
+
+    def apply_rows(
+        self,
+        table: str,
+        key: Sequence[str],
+        columns: Sequence[str],
+        keys: Sequence[tuple[Any, ...]],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> Applied:
+        return apply.apply_rows(self, table, key, columns, keys, rows)
+
+    # -- fence ---
+    def prepare_fence(self, tables: Sequence[str]) -> None:
+        fence.prepare_fence(self, tables)
+
+    def raise_fence(self, tables: Sequence[str], *, timeout_s: float) -> float:
+        return fence.raise_fence(self, tables, timeout_s=timeout_s)
+
+    def lower_fence(self, tables: Sequence[str]) -> None:
+        fence.lower_fence(self, tables)
+
+    def fenced(self, tables: Sequence[str]) -> frozenset[str]:
+        return fence.fenced(self, tables)
+
+    def remove_fence(self) -> None:
+        fence.remove_fence(self)
+
+    # -- validation ---
+    def count(self, selection: Selection) -> int:
+        return checksums.count(self, selection)
+
+    def range_sums(
+        self, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
+    ) -> list[RangeSum]:
+        return checksums.range_sums(self, selection, types, ranges, canonical=canonical)
+
+    def row_sums(
+        self, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
+    ) -> dict[tuple[Any, ...], str]:
+        return checksums.row_sums(self, selection, types, key_range, canonical=canonical)
+
+    # -- housekeeping ---
+    def analyze(self, tables: Sequence[str]) -> None:
+        housekeeping.analyze(self, tables)
+
+    def backup(
+        self,
+        directory: Path,
+        *,
+        jobs: int = 2,  # noqa: ARG002  the port's signature
+        on_progress: Callable[[int], None] | None = None,
+    ) -> BackupInfo:
+        """See Database.backup; SQLite copies its pages in one pass, whatever `jobs` says."""
+        return housekeeping.backup(self, directory, on_progress=on_progress)
+
+    def restore(self, backup: BackupInfo, database: str) -> None:
+        housekeeping.restore(self, backup, database)
+
+    def advisory_lock(self, name: str) -> AbstractContextManager[bool]:
+        return housekeeping.advisory_lock(self, name)
+
+
+def _register(driver: sqlite3.Connection) -> None:
+    """What our queries call, on this connection only: triggers never do, since applications' connections lack it."""
+    driver.create_function("runbook_copy", 2, copy.copy_field, deterministic=True)
+    driver.create_collation("runbook_number", _compare_numbers)
+    checksums.register(driver)
+
+
+def _compare_numbers(a: str, b: str) -> int:
+    """Exact decimals that are kept as text, by value; NaN last, as PostgreSQL has it."""
+    left, right = (decimal.Decimal(text) for text in (a, b))
+    if left.is_nan() or right.is_nan():
+        return int(left.is_nan()) - int(right.is_nan())
+    return (left > right) - (left < right)

@@ -1,0 +1,175 @@
+"""Apply: read the current rows of some keys, and make the rows of these keys at the target exactly those."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.databases.port import Applied, Selection
+from runbook_lib.databases.sqlite import names, ranges
+from runbook_lib.databases.sqlite.catalog import kinds
+from runbook_lib.databases.sqlite.copy import locate, natives
+from runbook_lib.databases.sqlite.triggers import silenced
+from runbook_lib.databases.sqlite.types import INTEGERS, Misfit, parser, renderer
+from runbook_lib.errors import RowRejected, TransferError
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.sqlite import SQLite
+
+Key = tuple[Any, ...]
+
+
+def read_rows(db: SQLite, selection: Selection, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
+    """The current rows of these keys as neutral text (integers as int), all from one snapshot.
+
+    Raises:
+        RowRejected: a value does not fit its declared type.
+    """
+    found = kinds(db, selection.relation, selection.columns)
+    render = [renderer(kind.type) for kind in found]
+    integer = [kind.type in INTEGERS for kind in found]
+    native = [parser(kind) for kind in kinds(db, selection.relation, selection.key)]
+    match = " AND ".join(f"{part} = ?" for part in ranges.ordered(db, selection))
+    where = f"({selection.where}) AND {match}" if selection.where else match
+    query = f"SELECT {', '.join(selection.columns)} FROM {selection.relation} WHERE {where}"
+    rows: list[tuple[Any, ...]] = []
+    with db.reading(f"reading {selection.relation}") as driver:
+        for key in keys:
+            bound = [parse(value) for parse, value in zip(native, key, strict=True)]
+            for row in driver.execute(query, bound):
+                try:
+                    texts = [one(value) for one, value in zip(render, row, strict=True)]
+                except Misfit as error:
+                    raise (locate(db, selection, where, bound) or error) from error
+                rows.append(tuple(int(t) if is_int and t else t for t, is_int in zip(texts, integer, strict=True)))
+    return rows
+
+
+def apply_rows(
+    db: SQLite,
+    table: str,
+    key: Sequence[str],
+    columns: Sequence[str],
+    keys: Sequence[Key],
+    rows: Sequence[tuple[Any, ...]],
+) -> Applied:
+    """Make the rows with these keys be exactly `rows`, in one transaction; see Database.apply_rows.
+
+    Raises:
+        RowRejected: a value does not fit, a constraint refuses it, or it conflicts with a row outside the batch.
+        TransferError: no unique index serves the key.
+    """
+    with db.writing(f"applying changes to {table}") as driver, silenced(driver, [table]):
+        _require_unique(driver, table, key)
+        as_key, as_row = natives(driver, db.name, table, key), natives(driver, db.name, table, columns)
+        given = [as_row(row) for row in rows]
+        positions = [columns.index(column) for column in key]
+        kept = {tuple(row[position] for position in positions) for row in given}
+        absent = [wanted for each in keys if (wanted := tuple(as_key(each))) not in kept]
+        deleted = driver.executemany(_delete(table, key), absent).rowcount if absent else 0
+        driver.execute("SAVEPOINT first_pass")
+        try:
+            driver.executemany(_upsert(table, key, columns), given)
+        except sqlite3.IntegrityError as error:
+            if "UNIQUE" not in str(error):
+                raise _refused(db, table, error) from error
+            driver.execute("ROLLBACK TO first_pass")
+            _second_pass(db, driver, table, key, columns, given, positions)
+        driver.execute("RELEASE first_pass")
+        return Applied(len(given), deleted)
+
+
+def _require_unique(driver: sqlite3.Connection, table: str, key: Sequence[str]) -> None:
+    own = names.bare(table)
+    primary = driver.execute("SELECT name FROM pragma_table_info(?) WHERE pk", (own,)).fetchall()
+    sets = [{name for (name,) in primary}]
+    for (index,) in driver.execute(
+        'SELECT name FROM pragma_index_list(?) WHERE "unique" AND NOT partial', (own,)
+    ).fetchall():
+        sets.append({name for (name,) in driver.execute("SELECT name FROM pragma_index_info(?)", (index,))})
+    if set(key) not in sets:
+        raise TransferError(table, f"no unique index over ({', '.join(key)})", state="nothing was written")
+
+
+def _delete(table: str, key: Sequence[str]) -> str:
+    return f"DELETE FROM {names.quote(table)} WHERE {' AND '.join(f'{names.ident(c)} = ?' for c in key)}"
+
+
+def _upsert(table: str, key: Sequence[str], columns: Sequence[str]) -> str:
+    """OR ABORT: a constraint that was declared ON CONFLICT REPLACE must not remove another row (trap 5)."""
+    listed, marks = ", ".join(names.ident(c) for c in columns), ", ".join("?" * len(columns))
+    target = ", ".join(names.ident(c) for c in key)
+    changes = ", ".join(f"{names.ident(c)} = excluded.{names.ident(c)}" for c in columns)
+    return (
+        f"INSERT OR ABORT INTO {names.quote(table)} ({listed}) VALUES ({marks})"
+        f" ON CONFLICT ({target}) DO UPDATE SET {changes}"
+    )
+
+
+def _second_pass(
+    db: SQLite,
+    driver: sqlite3.Connection,
+    table: str,
+    key: Sequence[str],
+    columns: Sequence[str],
+    given: Sequence[Sequence[Any]],
+    positions: Sequence[int],
+) -> None:
+    """Values moved between rows of the batch: take all its rows out, then put them in, their other columns kept."""
+    own = [
+        name
+        for name, hidden in driver.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (names.bare(table),))
+        if not hidden and name not in columns
+    ]
+    extra: dict[Key, tuple[Any, ...]] = {}
+    where = " AND ".join(f"{names.ident(c)} = ?" for c in key)
+    for row in given:
+        wanted = tuple(row[position] for position in positions)
+        if own:
+            query = f"SELECT {', '.join(map(names.ident, own))} FROM {names.quote(table)} WHERE {where}"
+            found = driver.execute(query, wanted).fetchone()
+            if found:
+                extra[wanted] = found
+        driver.execute(_delete(table, key), wanted)
+    for row in given:
+        rest = extra.get(tuple(row[position] for position in positions))
+        all_columns = [*columns, *own] if rest else list(columns)
+        try:
+            driver.execute(_upsert(table, key, all_columns), [*row, *(rest or ())])
+        except sqlite3.IntegrityError as error:
+            raise _conflict(db, driver, table, key, columns, row, error) from error
+
+
+def _conflict(
+    db: SQLite,
+    driver: sqlite3.Connection,
+    table: str,
+    key: Sequence[str],
+    columns: Sequence[str],
+    row: Sequence[Any],
+    error: sqlite3.IntegrityError,
+) -> RowRejected:
+    """Names the row that is in the way: SQLite says which columns, the row says which values."""
+    concerned = [part.rpartition(".")[2] for part in str(error).partition("failed: ")[2].split(", ")]
+    if "UNIQUE" not in str(error) or not set(concerned) <= set(columns):
+        return _refused(db, table, error)
+    values = [row[list(columns).index(column)] for column in concerned]
+    where = " AND ".join(f"{names.ident(c)} = ?" for c in concerned)
+    listed = ", ".join(names.ident(c) for c in key)
+    held = driver.execute(f"SELECT {listed} FROM {names.quote(table)} WHERE {where}", values).fetchall()
+    rejected = RowRejected(
+        f"{db.name}.{table}",
+        f"unique ({', '.join(concerned)}) = ({', '.join(map(repr, values))}) is taken by the row under the key "
+        f"({', '.join(key)}) {', '.join(map(str, held))}",
+        state="the batch was rolled back",
+        action="the row in the way is not part of the batch: copy it too, or change it",
+    )
+    rejected.keys = tuple(held)
+    return rejected
+
+
+def _refused(db: SQLite, table: str, error: sqlite3.IntegrityError) -> RowRejected:
+    seen = re.sub(r"\s+", " ", str(error))
+    return RowRejected(f"{db.name}.{table}", seen, state="the batch was rolled back")

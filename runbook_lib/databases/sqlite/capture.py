@@ -1,0 +1,212 @@
+"""Capture by triggers: every change logs its key, nothing else (trap 1); the log is consumed as a queue.
+
+SQLite has one writer at a time, so a log's order is the order of commits, and a trigger that has been committed has no
+older writer to wait for (trap 4). REPLACE deletes a row that is in its way without firing the delete trigger, so the
+keys of rows that conflict with a new one in a unique index are logged before it is written. There is no TRUNCATE; a
+DELETE of all rows fires the trigger for each. Not seen: DROP TABLE.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.databases.port import Changes, Index, Pending, Table
+from runbook_lib.databases.sqlite import names
+from runbook_lib.databases.sqlite.catalog import catalog
+from runbook_lib.databases.sqlite.copy import column_kinds
+from runbook_lib.databases.sqlite.ranges import key_text
+from runbook_lib.databases.sqlite.triggers import NOT_OURS, ensure_session
+from runbook_lib.errors import TransferError
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.sqlite import SQLite
+
+CAPTURES = f"{names.OWN}captures"
+_TABLE = (
+    f"CREATE TABLE IF NOT EXISTS {CAPTURES} (channel TEXT, table_name TEXT, own_name TEXT NOT NULL, log TEXT NOT NULL,"
+    " key_columns TEXT NOT NULL, triggers INTEGER NOT NULL, PRIMARY KEY (channel, table_name))"
+)
+NOW = "((julianday('now') - 2440587.5) * 86400.0)"  # seconds since 1970, to about a millisecond
+
+
+def install_capture(db: SQLite, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
+    """Log the keys of every change of these tables (table → key columns). Idempotent.
+
+    Raises:
+        TransferError: the table is captured with other key columns, or a trigger is missing: the log has gaps then,
+            and only a new copy heals that.
+        DatabaseError: no such table, or another connection writes for longer than the lock may take.
+    """
+    described = catalog(db, list(tables))
+    wanted = [(table, described[table], tuple(key)) for table, key in tables.items()]  # a missing one is named
+    with db.writing("installing the capture") as driver:
+        driver.execute(_TABLE)
+        ensure_session(driver)
+        for table, facts, key in wanted:
+            _install(driver, channel, table, facts, key)
+
+
+def _install(driver: sqlite3.Connection, channel: str, table: str, described: Table, key: tuple[str, ...]) -> None:
+    known = _lookup(driver, channel, table)
+    if known is not None:
+        _require_intact(driver, channel, table, key, known)
+        return
+    if missing := [column for column in key if column not in {c.name for c in described.columns}]:
+        raise TransferError(f"capture of {table}", f"no column {', '.join(missing)}", action="correct the plan's key")
+    log, name = names.own_name("log", channel, table), described.name
+    columns = "".join(f", k{i}" for i in range(len(key)))  # no type: a value is kept as it is
+    driver.execute(f"CREATE TABLE {log} (seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL{columns})")
+    made = 0
+    for suffix, sql in _triggers(log, name, key, described.indexes):
+        driver.execute(f"CREATE TRIGGER {names.own_name(suffix, channel, table)} {sql}")
+        made += 1
+    driver.execute(
+        f"INSERT INTO {CAPTURES} VALUES (?, ?, ?, ?, ?, ?)", (channel, table, name, log, "\0".join(key), made)
+    )
+
+
+def _triggers(log: str, name: str, key: Sequence[str], indexes: Sequence[Index]) -> Iterator[tuple[str, str]]:
+    table = names.ident(name)
+    listed = "at, " + ", ".join(f"k{i}" for i in range(len(key)))
+
+    def values(record: str) -> str:
+        return f"{NOW}, " + ", ".join(f"{record}.{names.ident(column)}" for column in key)
+
+    insert = f"INSERT INTO {log} ({listed})"
+    changed = " OR ".join(
+        f"OLD.{c} IS NOT NEW.{c} COLLATE BINARY OR typeof(OLD.{c}) <> typeof(NEW.{c})" for c in map(names.ident, key)
+    )
+    head = f"ON {table} FOR EACH ROW WHEN {NOT_OURS} BEGIN"
+    yield "insert", f"AFTER INSERT {head} {insert} VALUES ({values('NEW')}); END"
+    yield "delete", f"AFTER DELETE {head} {insert} VALUES ({values('OLD')}); END"
+    old = f"{insert} SELECT {values('OLD')} WHERE {changed};"
+    yield "update", f"AFTER UPDATE {head} {old} {insert} VALUES ({values('NEW')}); END"
+    conflicts = [conflict for index in indexes if index.unique for conflict in [_conflict(name, index)] if conflict]
+    if conflicts:
+        body = " ".join(f"{insert} SELECT {values('t')} FROM {table} AS t WHERE {each};" for each in conflicts)
+        yield "replaced", f"BEFORE INSERT {head} {body} END"
+        yield "displaced", f"BEFORE UPDATE {head} {body} END"
+
+
+def _conflict(name: str, index: Index) -> str:
+    """The rows `t` that have the new row's values in a unique index; over expressions: computed for the new row."""
+    plain = index.definition.count("(") == 1
+    if plain:
+        return " AND ".join(f"t.{names.ident(c)} = NEW.{names.ident(c)}" for c in index.columns)
+    raise TransferError(
+        f"capture of {name}",
+        f"the unique index {index.name} is over an expression: a REPLACE could remove rows unseen",
+        state="nothing was installed",
+        action="drop that index for the time of the migration, or make it one over a generated column",
+    )
+
+
+def _require_intact(
+    driver: sqlite3.Connection, channel: str, table: str, key: tuple[str, ...], known: tuple[Any, ...]
+) -> None:
+    logged = tuple(known[2].split("\0"))
+    state, action = "the capture was left as it is", "remove the capture, then copy the table again"
+    if key != logged:
+        seen = f"channel {channel} logs the key ({', '.join(logged)})"
+        raise TransferError(f"capture of {table}", seen, expected=f"({', '.join(key)})", state=state, action=action)
+    if not _complete(driver, known):
+        seen = f"a trigger of channel {channel} is missing or disabled, so changes may not have been logged"
+        raise TransferError(f"capture of {table}", seen, state=state, action=action)
+
+
+def _complete(driver: sqlite3.Connection, known: tuple[Any, ...]) -> bool:
+    name, log, _, wanted = known
+    count = driver.execute(
+        "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? AND instr(sql, ?) > 0",
+        (name, f"INSERT INTO {log} "),
+    ).fetchone()[0]
+    there = driver.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (log,)).fetchone()[0]
+    return bool(there and count == wanted)
+
+
+def capture_installed(db: SQLite, channel: str) -> frozenset[str]:
+    """The tables whose log and triggers are all there."""
+    with db.raw() as driver:
+        return frozenset(table for table, *known in _all(driver, channel) if _complete(driver, tuple(known)))
+
+
+def remove_capture(db: SQLite, channel: str) -> None:
+    """Remove triggers and logs of the channel. Idempotent."""
+    with db.raw() as driver:
+        if not _all(driver, channel):
+            return
+    with db.writing("removing the capture") as driver:
+        for _, name, log, _, _ in _all(driver, channel):
+            found = driver.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? AND instr(sql, ?) > 0",
+                (name, f"INSERT INTO {log} "),
+            ).fetchall()
+            for (trigger,) in found:
+                driver.execute(f"DROP TRIGGER {names.ident(trigger)}")
+            driver.execute(f"DROP TABLE IF EXISTS {log}")
+        driver.execute(f"DELETE FROM {CAPTURES} WHERE channel = ?", (channel,))
+
+
+def pending(db: SQLite, channel: str) -> dict[str, Pending]:
+    """Log rows and the age of the oldest (seconds), by table, in a new transaction."""
+    now = time.time()
+    with db.raw() as driver:
+        counted = {
+            table: driver.execute(f"SELECT count(*), min(at) FROM {log}").fetchone()
+            for table, _, log, _, _ in _all(driver, channel)
+        }
+    return {table: Pending(count, max(now - at, 0.0) if at else 0.0) for table, (count, at) in counted.items()}
+
+
+def read_changes(db: SQLite, channel: str, table: str, limit: int) -> Changes:
+    """The `limit` oldest log rows of a table: their numbers, and their keys without repetition, oldest first.
+
+    Raises:
+        TransferError: the table is not captured under this channel.
+        RowRejected: a key is not in its type's form, and could not be found again by it.
+    """
+    with db.reading(f"reading the capture log of {table}") as driver:
+        name, log, key, _ = _require(driver, channel, table)
+        declared = column_kinds(driver, names.ident(name))
+        found = driver.execute(f"SELECT * FROM {log} ORDER BY seq LIMIT ?", (limit,)).fetchall()
+    columns = [(column, declared[column]) for column in key.split("\0")]
+    distinct = dict.fromkeys(
+        tuple(
+            None if value is None else key_text(value, kind, table, column)
+            for value, (column, kind) in zip(row[2:], columns, strict=True)
+        )
+        for row in found
+    )
+    return Changes(table, tuple(row[0] for row in found), tuple(distinct))
+
+
+def forget_changes(db: SQLite, channel: str, changes: Changes) -> None:
+    """Delete exactly these log rows."""
+    if not changes.seqs:
+        return
+    with db.writing(f"consuming the capture log of {changes.table}") as driver:
+        log = _require(driver, channel, changes.table)[1]
+        driver.executemany(f"DELETE FROM {log} WHERE seq = ?", ((seq,) for seq in changes.seqs))
+
+
+def _all(driver: sqlite3.Connection, channel: str) -> list[tuple[Any, ...]]:
+    if not driver.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (CAPTURES,)).fetchone()[0]:
+        return []
+    sql = f"SELECT table_name, own_name, log, key_columns, triggers FROM {CAPTURES} WHERE channel = ? ORDER BY 1"
+    return driver.execute(sql, (channel,)).fetchall()
+
+
+def _lookup(driver: sqlite3.Connection, channel: str, table: str) -> tuple[Any, ...] | None:
+    return next((tuple(known) for found, *known in _all(driver, channel) if found == table), None)
+
+
+def _require(driver: sqlite3.Connection, channel: str, table: str) -> tuple[Any, ...]:
+    found = _lookup(driver, channel, table)
+    if found is None:
+        raise TransferError(
+            f"capture of {table}", f"not installed on channel {channel}", action="install the capture first"
+        )
+    return found

@@ -1,0 +1,300 @@
+"""Tables from sqlite_master and the PRAGMA functions; definitions without names; sequences; types of expressions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.databases.port import Column, Constraint, Index, Sequence_, Table
+from runbook_lib.databases.sqlite import ddl, names
+from runbook_lib.databases.sqlite.types import Kind, kind_of
+from runbook_lib.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.sqlite import SQLite
+
+# FTS and R-tree keep their data in shadow tables: those are their engine's, and come back with the virtual table.
+_TABLES = """
+SELECT l.name, m.sql, l.wr FROM pragma_table_list AS l JOIN sqlite_master AS m ON m.name = l.name AND m.type = 'table'
+WHERE l.schema = 'main' AND l.type = 'table' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+AND l.name NOT LIKE 'runbook\\_%' ESCAPE '\\' ORDER BY l.name
+"""
+_OLD_TABLES = """
+SELECT name, sql, upper(sql) LIKE '%WITHOUT%ROWID%' FROM sqlite_master
+WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+AND name NOT LIKE 'runbook\\_%' ESCAPE '\\' ORDER BY name
+"""
+
+
+COUNTED = 1_000_000  # 5 ms
+
+
+class Catalog(dict[str, Table]):
+    """Tables by the name they were asked by; a missing one is an error in words."""
+
+    def __init__(self, database: str) -> None:
+        super().__init__()
+        self.database = database
+
+    def __missing__(self, name: str) -> Table:
+        raise DatabaseError(f"database {self.database}", f"no table {name}", action="correct the plan's table names")
+
+
+def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]:
+    """Describe these tables, or all of the user's. One that does not exist is left out of the answer."""
+    found = Catalog(db.name)
+    with db.raw() as driver:
+        present = {name: (sql, without) for name, sql, without in driver.execute(_tables_sql())}
+        folded = {name.lower(): name for name in present}
+        asked = tables if tables is not None else [names.readable(name) for name in present]
+        for table in asked:
+            name = folded.get(names.bare(table).lower())
+            if name is not None:
+                found[table] = _table(driver, name, *present[name])
+    return found
+
+
+def _tables_sql() -> str:
+    return _TABLES if sqlite3.sqlite_version_info >= (3, 37) else _OLD_TABLES
+
+
+def _table(driver: sqlite3.Connection, name: str, sql: str, without_rowid: bool) -> Table:
+    parsed = ddl.parse_table(sql or "")
+    info = driver.execute('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?)', (name,))
+    rows = [row for row in info.fetchall() if row[5] != 1]
+    primary = [row[0] for row in sorted((row for row in rows if row[4]), key=lambda row: row[4])]
+    alias = _rowid_alias(rows, primary, without_rowid)
+    columns = tuple(_column(row, number, parsed, alias, without_rowid) for number, row in enumerate(rows, 1))
+    indexes = tuple(_indexes(driver, name))
+    constraints = (*_keys(driver, name, primary), *_checks(parsed), *_references(driver, name))
+    triggers = driver.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", (name,))
+    return Table(
+        name=name,
+        schema="main",
+        columns=columns,
+        key=_key(columns, primary, indexes, alias),
+        indexes=indexes,
+        constraints=constraints,
+        triggers=tuple(_trigger(text) for own, text in triggers if not own.startswith(names.OWN)),
+        rows_estimate=_estimate(driver, name, without_rowid),
+    )
+
+
+def _estimate(driver: sqlite3.Connection, table: str, without_rowid: bool) -> int:
+    """Rows: counted up to a million, beyond that guessed from the rowids, which costs nothing."""
+    name = names.ident(table)
+    counted = driver.execute(f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT {COUNTED})").fetchone()[0]
+    if counted < COUNTED or without_rowid:
+        return int(counted)
+    least, greatest = driver.execute(
+        f"SELECT (SELECT min(_rowid_) FROM {name}), (SELECT max(_rowid_) FROM {name})"
+    ).fetchone()
+    return int(greatest - least + 1)
+
+
+def _rowid_alias(rows: Sequence[tuple[Any, ...]], primary: Sequence[str], without_rowid: bool) -> str:
+    """The column that is the rowid itself: exactly INTEGER PRIMARY KEY."""
+    types = {row[0]: str(row[1]).upper() for row in rows}
+    return primary[0] if len(primary) == 1 and types[primary[0]] == "INTEGER" and not without_rowid else ""
+
+
+def _column(row: tuple[Any, ...], number: int, parsed: ddl.Parsed, alias: str, without_rowid: bool) -> Column:
+    name, declared, required, default, position, hidden = row
+    identity = ("auto_increment" if parsed.autoincrement else "by default") if name == alias else ""
+    generated = hidden in (2, 3)
+    return Column(
+        name=name,
+        type=kind_of(declared or "").type,
+        nullable=not (required or name == alias or (position and without_rowid)),
+        default=parsed.generated.get(name) if generated else default,
+        generated=generated,
+        identity=identity,
+        collation=parsed.collations.get(name, ""),
+        ordinal=number,
+    )
+
+
+def _indexes(driver: sqlite3.Connection, table: str) -> Iterator[Index]:
+    listed = driver.execute('SELECT name, "unique", origin, partial FROM pragma_index_list(?)', (table,)).fetchall()
+    for name, unique, origin, partial in sorted(listed):
+        parts = driver.execute(
+            'SELECT cid, name, "desc", coll FROM pragma_index_xinfo(?) WHERE "key" ORDER BY seqno', (name,)
+        ).fetchall()
+        sql = driver.execute("SELECT sql FROM sqlite_master WHERE type = 'index' AND name = ?", (name,)).fetchone()
+        text = sql[0] if sql and sql[0] else ""
+        expressions = _index_parts(text) if text else []
+        columns = tuple(
+            column if cid >= 0 else (expressions[i] if i < len(expressions) else "?")
+            for i, (cid, column, _, _) in enumerate(parts)
+        )
+        shown = [
+            f"{names.ident(column) if cid >= 0 else column}{_collated(coll)}{' DESC' if descending else ''}"
+            for column, (cid, _, descending, coll) in zip(columns, parts, strict=True)
+        ]
+        where = _index_where(text)
+        definition = f"{'UNIQUE ' if unique else ''}({', '.join(shown)}){f' WHERE {where}' if where else ''}"
+        yield Index(name, columns, bool(unique), definition, True, bool(partial), origin in ("u", "pk"))
+
+
+def _collated(collation: str | None) -> str:
+    return "" if (collation or "BINARY").upper() == "BINARY" else f" COLLATE {collation}"
+
+
+def _index_parts(sql: str) -> list[str]:
+    """The texts between the parentheses of a CREATE INDEX, without order and collation."""
+    items = ddl._items(ddl.tokens(sql))
+    texts = [sql[item[0].start : item[-1].end] for item in items]
+    return [re.sub(r"(?i)(\s+COLLATE\s+\S+)?(\s+(ASC|DESC))?$", "", text) for text in texts]
+
+
+def _index_where(sql: str) -> str:
+    depth = 0
+    for token in ddl.tokens(sql):
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if depth == 0 and token.upper == "WHERE":
+            return sql[token.end :].strip()
+    return ""
+
+
+def _keys(driver: sqlite3.Connection, table: str, primary: Sequence[str]) -> Iterator[Constraint]:
+    if primary:
+        yield Constraint("", "primary", tuple(primary), f"PRIMARY KEY ({_quoted(primary)})")
+    for index in _indexes(driver, table):
+        if index.constraint and tuple(index.columns) != tuple(primary):
+            yield Constraint(index.name, "unique", index.columns, f"UNIQUE ({_quoted(index.columns)})")
+
+
+def _checks(parsed: ddl.Parsed) -> Iterator[Constraint]:
+    for check in parsed.checks:
+        columns = (check.column,) if check.column else ()
+        yield Constraint(check.name, "check", columns, f"CHECK ({check.expression})")
+
+
+def _references(driver: sqlite3.Connection, table: str) -> Iterator[Constraint]:
+    found = driver.execute(
+        'SELECT id, "table", "from", "to", on_update, on_delete FROM pragma_foreign_key_list(?) ORDER BY id DESC, seq',
+        (table,),
+    ).fetchall()
+    for number in dict.fromkeys(row[0] for row in found):
+        rows = [row for row in found if row[0] == number]
+        parent, on_update, on_delete = rows[0][1], rows[0][4], rows[0][5]
+        columns = tuple(row[2] for row in rows)
+        there = [row[3] for row in rows]
+        if there[0] is None:  # REFERENCES t: the parent's primary key
+            keys = driver.execute("SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk", (parent,)).fetchall()
+            there = [key for (key,) in keys]
+        text = f"FOREIGN KEY ({_quoted(columns)}) REFERENCES {names.ident(parent)}({_quoted(there)})"
+        for event, act in (("UPDATE", on_update), ("DELETE", on_delete)):
+            text += f" ON {event} {act}" if act != "NO ACTION" else ""
+        yield Constraint("", "foreign", columns, text, referenced_table=names.readable(parent))
+
+
+def _quoted(columns: Sequence[str]) -> str:
+    return ", ".join(names.ident(column) for column in columns)
+
+
+def _trigger(sql: str) -> str:
+    return re.sub(r"(?i)^CREATE\s+TRIGGER\s+(IF\s+NOT\s+EXISTS\s+)?", "", sql)
+
+
+def _key(columns: Sequence[Column], primary: Sequence[str], indexes: Sequence[Index], alias: str) -> tuple[str, ...]:
+    """The primary key where it is not null (SQLite allows NULLs), else the narrowest such unique index (trap 11)."""
+    required = {column.name for column in columns if not column.nullable}
+    if primary and (alias or required.issuperset(primary)):
+        return tuple(primary)
+    usable = [i.columns for i in indexes if i.unique and not i.partial and required.issuperset(i.columns)]
+    return min(usable, key=len, default=())
+
+
+def kinds(db: SQLite, relation: str, expressions: Sequence[str]) -> tuple[Kind, ...]:
+    """The declared type of each expression: a column's own, a CAST's, or none (then a value's own class counts)."""
+    asked = ("kinds", relation, tuple(expressions))
+    if asked not in db.memo and expressions:
+        db.memo[asked] = _declared(db, relation, expressions)
+    found: tuple[Kind, ...] = db.memo.get(asked, ())
+    return found
+
+
+def _declared(db: SQLite, relation: str, expressions: Sequence[str]) -> tuple[Kind, ...]:
+    """SQLite tells a view's columns the declared types of what they show, without reading a row."""
+    listed = ", ".join(f"{sql} AS c{i}" for i, sql in enumerate(expressions))
+    try:
+        with db.raw() as driver:
+            driver.execute(f"CREATE TEMP VIEW runbook_kinds AS SELECT {listed} FROM {relation}")
+            try:
+                rows = driver.execute("SELECT type FROM pragma_table_xinfo('runbook_kinds')").fetchall()
+            finally:
+                driver.execute("DROP VIEW temp.runbook_kinds")
+    except sqlite3.Error as error:
+        if len(expressions) > 1:
+            for expression in expressions:
+                _declared(db, relation, [expression])
+        raise db.explain(error, f"reading {expressions[0]} from {relation}") from error
+    return tuple(kind_of(_cast_type(sql) or shown or "") for sql, (shown,) in zip(expressions, rows, strict=True))
+
+
+def _cast_type(expression: str) -> str:
+    found = re.fullmatch(r"(?is)\s*CAST\s*\((.*)\s+AS\s+([\w ]+(?:\([\d ,]+\))?)\s*\)\s*", expression)
+    return found[2] if found else ""
+
+
+def expression_types(db: SQLite, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
+    """The type of each expression over the relation.
+
+    Raises:
+        DatabaseError: an expression is wrong, or SQLite has no type for it (then the plan must say one by CAST).
+    """
+    found = kinds(db, relation, expressions)
+    for expression, kind in zip(expressions, found, strict=True):
+        if kind.type == "any":
+            raise DatabaseError(
+                f"database {db.name}",
+                f"SQLite has no declared type for {expression}",
+                action=f"write CAST({expression} AS type) in the plan",
+            )
+    return tuple(kind.type for kind in found)
+
+
+def sequences(db: SQLite, tables: Sequence[str]) -> list[Sequence_]:
+    """AUTOINCREMENT counters. A plain INTEGER PRIMARY KEY has none: its next value is the greatest plus one."""
+    found = []
+    for name, table in catalog(db, tables).items():
+        for column in table.columns:
+            if column.identity == "auto_increment":
+                last = db.rows("SELECT seq FROM sqlite_sequence WHERE name = :t", {"t": table.name})
+                found.append(Sequence_(table.name, name, column.name, int(last[0][0]) if last else None))
+    return found
+
+
+def set_sequence(db: SQLite, sequence: Sequence_, last: int) -> None:
+    """Make the next value the one after `last`; never backwards."""
+    [table] = catalog(db, [sequence.table]).values()
+    if not any(column.identity == "auto_increment" for column in table.columns):
+        raise DatabaseError(f"sequence {sequence.name}", "the table has no AUTOINCREMENT", state="nothing was set")
+    name = names.literal(table.name)
+    db.execute(
+        f"INSERT INTO sqlite_sequence (name, seq) SELECT {name}, {int(last)} "
+        f"WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = {name})",
+        f"UPDATE sqlite_sequence SET seq = max(seq, {int(last)}) WHERE name = {name}",
+    )
+
+
+def fingerprint(db: SQLite, tables: Sequence[str]) -> str:
+    """SHA-256 over columns, indexes, constraints and triggers of these tables; names of indexes aside."""
+    found = catalog(db, tables)
+    described: dict[str, Any] = {}
+    for name in sorted(set(tables)):
+        table = found[name]
+        kept = ("name", "type", "nullable", "default", "generated", "identity", "collation")
+        described[name] = {
+            "columns": [{fact: getattr(column, fact) for fact in kept} for column in table.columns],
+            "key": table.key,
+            "indexes": sorted(index.definition for index in table.indexes),
+            "constraints": sorted(f"{c.kind} {c.definition}" for c in table.constraints),
+            "triggers": sorted(table.triggers),
+        }
+    return hashlib.sha256(json.dumps(described, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,145 @@
+"""Checksums inside the database: SQL functions on the connection hash each row, SQLite sums and groups.
+
+The canonical hash is the reference of `databases/values.py` itself, over the neutral text of each value. SQLite's own
+hash (two SQLite databases) takes the stored values with their storage classes: 1 and '1' differ there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.databases import values
+from runbook_lib.databases.port import KeyRange, RangeSum, Selection
+from runbook_lib.databases.sqlite import ranges as key_ranges
+from runbook_lib.databases.sqlite.catalog import kinds
+from runbook_lib.databases.sqlite.copy import locate
+from runbook_lib.databases.sqlite.types import INTEGERS, Misfit, renderer
+from runbook_lib.databases.values import canonical_text, canonical_type
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.sqlite import SQLite
+
+Hash = Callable[[Sequence[Any]], str]
+
+
+def count(db: SQLite, selection: Selection) -> int:
+    """The rows of a selection."""
+    where = f" WHERE {selection.where}" if selection.where else ""
+    with db.reading(f"counting {selection.relation}") as driver:
+        return int(driver.execute(f"SELECT count(*) FROM {selection.relation}{where}").fetchone()[0])
+
+
+def range_sums(
+    db: SQLite, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
+) -> list[RangeSum]:
+    """Checksum each range, one short transaction a range.
+
+    Raises:
+        RowRejected: a value does not fit its declared type, so it has no canonical form.
+    """
+    row_hash = _row_hash(db, selection, types, canonical=canonical)
+    found = []
+    for key_range in ranges:
+        rows = digest = 0
+        for row in _rows(db, selection, key_range, ()):
+            rows, digest = rows + 1, digest + _hashed(db, selection, key_range, row_hash, row)
+        found.append(RangeSum(rows, str(digest)))
+    return found
+
+
+def row_sums(
+    db: SQLite, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
+) -> dict[tuple[Any, ...], str]:
+    """The hash of each row of a small range by its key; without a key: (hash,) → how many rows have it."""
+    row_hash = _row_hash(db, selection, types, canonical=canonical)
+    width = len(selection.columns)
+    written = dict(zip(selection.columns, types, strict=True))
+    key_kinds = kinds(db, selection.relation, selection.key)
+    wanted = [written.get(sql, kind.type) for sql, kind in zip(selection.key, key_kinds, strict=True)]
+    sums: dict[tuple[Any, ...], str] = {}
+    for row in _rows(db, selection, key_range, selection.key):
+        digest = f"{_hashed(db, selection, key_range, row_hash, row[:width]):016x}"
+        if not selection.key:
+            sums[(digest,)] = str(int(sums.get((digest,), "0")) + 1)
+            continue
+        texts = [renderer(kind.type)(value) for kind, value in zip(key_kinds, row[width:], strict=True)]
+        sums[tuple(int(t) if k in INTEGERS and t else t for t, k in zip(texts, wanted, strict=True))] = digest
+    return sums
+
+
+def _rows(db: SQLite, selection: Selection, key_range: KeyRange, more: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    where, bound = key_ranges.condition(db, selection, key_range)
+    listed = ", ".join((*selection.columns, *more))
+    with db.reading(f"computing checksums of {selection.relation}") as driver:
+        yield from driver.execute(f"SELECT {listed} FROM {selection.relation} WHERE {where}", bound)
+
+
+def _hashed(db: SQLite, selection: Selection, key_range: KeyRange, row_hash: Hash, row: Sequence[Any]) -> int:
+    try:
+        return int(row_hash(row), 16)
+    except Misfit as error:
+        where, bound = key_ranges.condition(db, selection, key_range)
+        raise (locate(db, selection, where, bound) or error) from error
+
+
+def _row_hash(db: SQLite, selection: Selection, types: Sequence[str], *, canonical: bool) -> Hash:
+    if not canonical:
+        return own_hash
+    found = kinds(db, selection.relation, selection.columns)
+    fields = [_field(kind.type, written) for kind, written in zip(found, types, strict=True)]
+
+    def row_hash(row: Sequence[Any]) -> str:
+        body = "".join([one(value) for one, value in zip(fields, row, strict=True)]).encode()
+        return hashlib.md5(body, usedforsecurity=False).hexdigest()[:16]
+
+    return row_hash
+
+
+def _field(stored: str, written: str) -> Callable[[Any], str]:
+    """A stored value as a field of the canonical row, as `values.encode_row` makes it."""
+    tag, render = canonical_type(written).tag, renderer(stored)
+    plain_text = tag == values.TEXT and not canonical_type(written).padded
+    plain_number = tag == values.NUMBER and not canonical_type(written).modifiers
+
+    def field(value: Any) -> str:
+        if value is None:
+            return "-"
+        if plain_number and type(value) is int:  # the common cases at a third of the time
+            text: str | None = str(value)
+        elif plain_text and type(value) is str:
+            text = value
+        else:
+            text = canonical_text(render(value), written)
+        size = len(text or "") if (text or "").isascii() else len((text or "").encode())
+        return f"{tag}{size}:{text}"
+
+    return field
+
+
+def own_hash(row: Sequence[Any]) -> str:
+    """The hash of stored values: storage class, length and bytes of each; negative zero as zero."""
+    parts = []
+    for value in row:
+        if value is None:
+            parts.append(b"-")
+        elif isinstance(value, float):
+            parts.append(b"f" + struct.pack(">d", value + 0.0))
+        else:
+            kind = b"i" if isinstance(value, int) else b"s" if isinstance(value, str) else b"x"
+            body = value if isinstance(value, bytes) else str(value).encode()
+            parts.append(b"%b%d:%b" % (kind, len(body), body))
+    return hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()[:16]
+
+
+def canonical_field(value: Any, stored: str, written: str) -> str:
+    """The SQL function runbook_canonical: a value as a field of the canonical row, for an operator's queries."""
+    return _field(stored, written)(value)
+
+
+def register(driver: sqlite3.Connection) -> None:
+    """Make the canonical encoding known to SQL on this connection."""
+    driver.create_function("runbook_canonical", 3, canonical_field, deterministic=True)

@@ -1,0 +1,157 @@
+"""Cut a selection into key ranges, and say a range as a condition with bound values.
+
+Order is the order of bytes (BINARY), for exact decimals kept as text their value. A table without a key is cut by
+rowid, which holds only while nobody writes (trap 11).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.databases import values
+from runbook_lib.databases.port import KeyRange, Selection
+from runbook_lib.databases.sqlite.catalog import kinds
+from runbook_lib.databases.sqlite.types import INTEGERS, Kind, Misfit, parser, renderer
+from runbook_lib.databases.values import canonical_type
+from runbook_lib.errors import KeyNotAdvancing, RowRejected
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.sqlite import SQLite
+
+DENSE = 0.5  # rows per possible key: above it, even steps of the key hold at most twice the wanted rows
+
+
+def condition(db: SQLite, selection: Selection, key_range: KeyRange) -> tuple[str, list[Any]]:
+    """The rows of one range as (SQL, values)."""
+    where, bound = ([f"({selection.where})"] if selection.where else []), list[Any]()
+    if key_range.kind == "blocks":
+        left = "_rowid_"
+        to_native = [int]
+    else:
+        left = _tuple(ordered(db, selection))
+        to_native = [parser(kind) for kind in kinds(db, selection.relation, selection.key)]  # type: ignore[misc]
+    for sign, edge in ((">", key_range.after), ("<=", key_range.upto)):
+        if edge is not None:
+            where.append(f"{left} {sign} {_tuple(['?'] * len(edge))}")
+            bound += [native(value) for native, value in zip(to_native, edge, strict=True)]
+    return " AND ".join(where) or "true", bound
+
+
+def ordered(db: SQLite, selection: Selection) -> list[str]:
+    """The key's expressions with the collation that gives the order of bytes."""
+    return [_ordered(sql, kind) for sql, kind in zip(selection.key, _kinds(db, selection), strict=True)]
+
+
+def _ordered(expression: str, kind: Kind) -> str:
+    if kind.type.startswith("numeric"):
+        return f"{expression} COLLATE runbook_number" if kind.affinity == "text" else expression
+    exact = canonical_type(kind.type).tag in (values.NUMBER, values.FLOAT, values.BYTES, values.BOOLEAN)
+    return expression if exact else f"{expression} COLLATE BINARY"
+
+
+def _kinds(db: SQLite, selection: Selection) -> tuple[Kind, ...]:
+    return kinds(db, selection.relation, selection.key)
+
+
+def key_text(value: Any, kind: Kind, table: str, column: str) -> Any:
+    """A key's value as the port wants it: an int, or neutral text that leads back to exactly this value.
+
+    Raises:
+        RowRejected: another value has the same text (a date written otherwise): its row could not be found again.
+    """
+    try:
+        text = renderer(kind.type)(value)
+        if text is None or parser(kind)(text) != value:
+            raise Misfit(f"not in the form {text}")
+    except Misfit as error:
+        raise RowRejected(
+            f"{table}, key {column} = {value!r:.80}", f"{kind.declared or 'no type'}: {error}", action="mend this key"
+        ) from error
+    return int(text) if kind.type in INTEGERS else text
+
+
+def ranges(db: SQLite, selection: Selection, rows_per_range: int) -> list[KeyRange]:
+    """Cut a selection into ranges of about `rows_per_range` rows, without gaps or overlaps.
+
+    Raises:
+        KeyNotAdvancing: two boundaries are equal, so the key is not unique.
+    """
+    where = f" WHERE {selection.where}" if selection.where else ""
+    with db.reading(f"cutting {selection.relation} into ranges") as driver:
+        total = driver.execute(f"SELECT count(*) FROM {selection.relation}{where}").fetchone()[0]
+        if not selection.key:
+            return _rowid_ranges(driver, selection, rows_per_range, total)
+    single = _kinds(db, selection)[0] if len(selection.key) == 1 else None
+    if single and single.type in INTEGERS:
+        even = _even_bounds(db, selection, rows_per_range, total)
+        if even is not None:
+            return _between([(bound,) for bound in even], total)
+    return _between(_walked_bounds(db, selection, rows_per_range), total)
+
+
+def _even_bounds(db: SQLite, selection: Selection, rows_per_range: int, total: int) -> list[int] | None:
+    where = f" WHERE {selection.where}" if selection.where else ""
+    key = selection.key[0]
+    # Two sub-selects: SQLite answers one aggregate from the index's end, but scans for two at once.
+    low, high = (f"(SELECT {edge}({key}) FROM {selection.relation}{where})" for edge in ("min", "max"))
+    [(least, greatest)] = db.rows(f"SELECT {low}, {high}")
+    if least is None:
+        return []
+    if not isinstance(least, int) or not isinstance(greatest, int):
+        return None
+    density = total / (greatest - least + 1)
+    if density < DENSE:
+        return None
+    return list(range(least + (step := max(1, round(rows_per_range / min(1.0, density)))) - 1, greatest, step))
+
+
+def _walked_bounds(db: SQLite, selection: Selection, rows_per_range: int) -> list[tuple[Any, ...]]:
+    """Every n-th key in order, step by step along the index."""
+    order, bounds = ordered(db, selection), list[tuple[Any, ...]]()
+    types = _kinds(db, selection)
+    while True:
+        where, bound = condition(db, selection, KeyRange(0, bounds[-1] if bounds else None))
+        sql = (
+            f"SELECT {', '.join(selection.key)} FROM {selection.relation} WHERE {where}"
+            f" ORDER BY {', '.join(order)} LIMIT 1 OFFSET {int(rows_per_range) - 1}"
+        )
+        with db.reading(f"cutting {selection.relation} into ranges") as driver:
+            row = driver.execute(sql, bound).fetchone()
+        if row is None:
+            return bounds
+        facts = zip(row, types, selection.key, strict=True)
+        bounds.append(tuple(key_text(value, kind, selection.relation, sql) for value, kind, sql in facts))
+        for before, after in pairwise(bounds[-2:]):
+            if before == after:
+                raise KeyNotAdvancing(
+                    selection.relation,
+                    f"the key ({', '.join(selection.key)}) has the value {after} more than once",
+                    expected="a unique key",
+                    state="nothing was read",
+                    action="choose a unique key in the plan",
+                )
+
+
+def _between(bounds: Sequence[tuple[Any, ...]], total: int, kind: str = "key") -> list[KeyRange]:
+    """Ranges between boundaries, open at both ends: rows added beyond them still belong somewhere."""
+    edges = [None, *bounds, None]
+    each = max(1, total // (len(bounds) + 1)) if total else 0
+    return [KeyRange(i, after, upto, each, kind) for i, (after, upto) in enumerate(pairwise(edges))]
+
+
+def _rowid_ranges(driver: sqlite3.Connection, selection: Selection, rows_per_range: int, total: int) -> list[KeyRange]:
+    if total <= rows_per_range:
+        return [KeyRange(0, None, None, total, "blocks")]
+    try:
+        least, greatest = driver.execute(f"SELECT min(_rowid_), max(_rowid_) FROM {selection.relation}").fetchone()
+    except sqlite3.OperationalError:  # a join or a view: its rows have no place of their own
+        return [KeyRange(0, None, None, total, "blocks")]
+    step = max(1, (greatest - least + 1) * rows_per_range // total)
+    return _between([(bound,) for bound in range(least + step - 1, greatest, step)], total, "blocks")
+
+
+def _tuple(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"({', '.join(items)})"

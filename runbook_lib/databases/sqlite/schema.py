@@ -1,0 +1,92 @@
+"""DDL as sqlite_master keeps it, and scripts in one transaction (SQLite's DDL is transactional)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from runbook_lib.databases.sqlite import ddl, names
+from runbook_lib.databases.sqlite.connection import one_line
+from runbook_lib.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.sqlite import SQLite
+
+
+def dump_schema(db: SQLite, tables: Sequence[str]) -> tuple[str, str]:
+    """The tables, and their indexes and triggers, in the words they were made with.
+
+    Foreign keys are part of a table's text; those to tables outside the list are cut out of it. SQLite checks none
+    on a connection that does not ask for it, ours included.
+
+    Raises:
+        DatabaseError: a table is missing.
+    """
+    found = db.catalog(tables)
+    own = {table: found[table].name for table in tables}
+    before, after = [], []
+    for name in own.values():
+        rows = db.rows(
+            "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = :t AND sql IS NOT NULL ORDER BY rowid",
+            {"t": name},
+        )
+        for kind, item, sql in rows:
+            if kind == "table":
+                before.append(f"{ddl.without_references(sql, list(own.values()))};")
+            elif not item.startswith(names.OWN):
+                after.append(f"{sql};")
+    return _script(before), _script(after)
+
+
+def _script(statements: Sequence[str]) -> str:
+    return "\n".join(statements) + "\n" if statements else ""
+
+
+def drop_tables(db: SQLite, tables: Sequence[str]) -> None:
+    """Drop these tables with their indexes and triggers; missing ones are passed over.
+
+    Raises:
+        DatabaseError: a view reads one of them; nothing was dropped.
+    """
+    found = db.catalog(tables)
+    views = db.rows("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
+    for table in found.values():
+        for view, sql in views:
+            if any(ddl.unquoted(token.text).lower() == table.name.lower() for token in ddl.tokens(sql)):
+                raise DatabaseError(
+                    f"table {table.name}",
+                    f"the view {view} reads it",
+                    state="nothing was dropped",
+                    action="drop it first",
+                )
+    db.execute(*(f"DROP TABLE {names.ident(table.name)}" for table in found.values()))
+
+
+def run_script(db: SQLite, script: str) -> None:
+    """Run a script of many statements in one transaction.
+
+    Raises:
+        DatabaseError: a statement failed (it is named); nothing is left.
+    """
+    with db.writing("running a script") as driver:
+        for statement in statements(script):
+            try:
+                driver.execute(statement)
+            except sqlite3.Error as error:
+                raise db.explain(error, f"running `{one_line(statement, 80)}`") from error
+
+
+def statements(script: str) -> Iterator[str]:
+    """The statements of a script, as SQLite itself tells their ends (a trigger's body has semicolons too)."""
+    pending = ""
+    start = 0
+    for token in ddl.tokens(script):
+        if token.text == ";":
+            pending = script[start : token.end]
+            if sqlite3.complete_statement(pending):
+                if pending.strip(" \t\r\n;"):
+                    yield pending
+                start = token.end
+    if script[start:].strip(" \t\r\n;") and ddl.tokens(script[start:]):
+        yield script[start:]

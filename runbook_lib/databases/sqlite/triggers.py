@@ -1,0 +1,46 @@
+"""Write without firing triggers: SQLite has no replica role.
+
+Our own triggers (capture, fence) look for a row in `runbook_session`. Only the transaction that put it there can see
+it, and it is gone before the commit. The user's triggers are dropped and made again in the same transaction, which
+nobody else sees either; a kill in between rolls everything back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from runbook_lib.databases.sqlite import names
+
+SESSION = f"{names.OWN}session"
+NOT_OURS = f"NOT EXISTS (SELECT 1 FROM {SESSION})"
+
+
+def ensure_session(driver: sqlite3.Connection) -> None:
+    """The table that holds a row while a transaction of ours writes."""
+    driver.execute(f"CREATE TABLE IF NOT EXISTS {SESSION} (sync INTEGER NOT NULL)")
+
+
+@contextmanager
+def silenced(driver: sqlite3.Connection, tables: Sequence[str]) -> Iterator[None]:
+    """Within a write transaction: no trigger of these tables fires. An error must roll the transaction back."""
+    marked = driver.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (SESSION,)).fetchone()[0]
+    theirs = [
+        (name, sql)
+        for table in tables
+        for name, sql in driver.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) ORDER BY rowid",
+            (names.bare(table),),
+        )
+        if not name.startswith(names.OWN)
+    ]
+    if marked:
+        driver.execute(f"INSERT INTO {SESSION} VALUES (1)")
+    for name, _ in theirs:
+        driver.execute(f"DROP TRIGGER {names.ident(name)}")
+    yield
+    for _, sql in theirs:
+        driver.execute(sql)
+    if marked:
+        driver.execute(f"DELETE FROM {SESSION}")

@@ -7,22 +7,28 @@ skipped with the reason; in CI (environment variable CI) that ends the run at on
 from __future__ import annotations
 
 import os
+import pwd
 import secrets
 import shutil
+import signal
 import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
+import pymysql
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from runbook_lib.databases import mysql
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.postgresql import PostgreSQL, open_database
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.sandbox.clusters import Cluster, server_user
+from runbook_lib.sandbox.processes import Child, spawn, wait_until
 
 
 def free_port() -> int:
@@ -90,7 +96,101 @@ class PostgresServer:
         shutil.rmtree(self.directory)
 
 
+MYSQL_RIGHTS = (
+    "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, TRIGGER, CREATE TEMPORARY TABLES,"
+    " LOCK TABLES, EVENT, SHOW VIEW, CREATE VIEW, CREATE ROUTINE, ALTER ROUTINE, EXECUTE"
+)
+
+
+class MariaDBServer:
+    """Debian's MariaDB in a directory of its own; tests log in as `migrator`, who may use the tests' databases only.
+
+    Attributes:
+        port: TCP port on 127.0.0.1.
+        password: Of `migrator`.
+    """
+
+    def __init__(self) -> None:
+        if not (program := shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")):
+            raise ConfigurationError("MariaDB", "mariadbd not found", action="apt-get install mariadb-server")
+        self.directory = Path(tempfile.mkdtemp(prefix="runbook-test-", dir=_memory()))
+        user = _mysql_user()
+        if user:
+            os.chown(self.directory, user.pw_uid, user.pw_gid)
+        self.port, self.password, data = free_port(), secrets.token_urlsafe(12), self.directory / "data"
+        self.socket = self.directory / "socket"
+        install = [
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+        ]
+        made = subprocess.run(
+            [*install, "--skip-test-db", *([f"--user={user.pw_name}"] if user else [])], capture_output=True, text=True
+        )
+        if made.returncode:
+            raise ConfigurationError("MariaDB", made.stderr.strip().replace("\n", " | ")[-300:])
+        command = [program, "--no-defaults", f"--datadir={data}", f"--port={self.port}", "--bind-address=127.0.0.1"]
+        command += [f"--socket={self.socket}", f"--pid-file={self.directory}/pid", "--skip-log-bin"]
+        command += ["--innodb-buffer-pool-size=256M", "--innodb-flush-log-at-trx-commit=2", "--skip-name-resolve"]
+        self.child: Child = spawn(
+            "MariaDB", command, log=self.directory / "log", user=user, environment={"TZ": "UTC"},
+            death_signal=signal.SIGTERM,
+        )  # fmt: skip
+        wait_until(self._ready, 30.0, "MariaDB", self.child)
+        self.admin(
+            f"CREATE USER migrator@`127.0.0.1` IDENTIFIED BY '{self.password}'",
+            f"GRANT {MYSQL_RIGHTS} ON `t\\_%`.* TO migrator@`127.0.0.1`",
+            "GRANT PROCESS ON *.* TO migrator@`127.0.0.1`",
+            "CREATE USER app@`127.0.0.1` IDENTIFIED BY 'app'",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON `t\\_%`.* TO app@`127.0.0.1`",
+        )
+
+    def _ready(self) -> bool:
+        try:
+            self.admin("SELECT 1")
+        except pymysql.OperationalError:
+            return False
+        return True
+
+    def admin(self, *statements: str) -> None:
+        """Run statements as root, through the socket."""
+        connection = pymysql.connect(unix_socket=str(self.socket), user="root", autocommit=True)
+        with connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def url(self, dbname: str, user: str = "migrator") -> str:
+        return f"mysql://{user}@127.0.0.1:{self.port}/{dbname}"
+
+    def open(self, name: str, **options: Any) -> mysql.MySQL:
+        """A fresh database that the migrator may use."""
+        dbname = f"t_{name}_{secrets.token_hex(4)}"
+        self.admin(f"CREATE DATABASE `{dbname}` CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
+        return mysql.open_database(name, self.url(dbname), self.password, options)
+
+    def drop(self, database: Database) -> None:
+        database.close()
+        self.admin(f"DROP DATABASE IF EXISTS `{database.masked_url.rpartition('/')[2]}`")
+
+    def stop(self) -> None:
+        self.child.stop(signal.SIGTERM, 30.0)
+        shutil.rmtree(self.directory)
+
+
+def _mysql_user() -> pwd.struct_passwd | None:
+    """MariaDB refuses root: its own user then, else the one that PostgreSQL runs as; None means ourselves."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("mysql")
+    except KeyError:
+        return server_user()
+
+
 ENGINES = {"postgresql": PostgresServer}
+# Servers of tests that say themselves which engines they are for.
+SERVERS: dict[str, Any] = {**ENGINES, "mysql": MariaDBServer}
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +201,7 @@ def servers() -> Iterator[Callable[[str], PostgresServer]]:
     def get(engine: str) -> PostgresServer:
         if engine not in running:
             try:
-                running[engine] = ENGINES[engine]()
+                running[engine] = SERVERS[engine]()
             except ConfigurationError as error:
                 if os.environ.get("CI"):
                     pytest.exit(f"no {engine} server: {error}", returncode=2)
@@ -123,6 +223,27 @@ def server(request: pytest.FixtureRequest, servers: Callable[[str], PostgresServ
 def postgresql_server(servers: Callable[[str], PostgresServer]) -> PostgresServer:
     """For tests that concern PostgreSQL alone."""
     return servers("postgresql")
+
+
+@pytest.fixture
+def mariadb_server(servers: Callable[[str], Any]) -> MariaDBServer:
+    """For tests that concern MySQL and MariaDB alone."""
+    return cast(MariaDBServer, servers("mysql"))
+
+
+@pytest.fixture
+def new_on(servers: Callable[[str], Any]) -> Iterator[Callable[..., Any]]:
+    """Makes databases by engine and name, e.g. `new_on("mysql", "source")`; they are dropped after the test."""
+    made: list[tuple[Any, Database]] = []
+
+    def make(engine: str, name: str, **options: Any) -> Database:
+        server = servers(engine)
+        made.append((server, server.open(name, **options)))
+        return made[-1][1]
+
+    yield make
+    for server, database in made:
+        server.drop(database)
 
 
 @pytest.fixture

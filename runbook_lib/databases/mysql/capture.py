@@ -1,0 +1,275 @@
+"""Capture by triggers: every change logs its key, nothing else (trap 1); the log is consumed as a queue.
+
+CREATE TRIGGER needs the table for itself: it waits for every transaction that has used it. When the third trigger is
+there, no older writer of the table is left (trap 4). Two things fire no trigger. TRUNCATE gives the table another
+number in InnoDB's dictionary: seen there, it is logged as a marker (so are rebuilding ALTERs, which costs a comparison
+and loses nothing). Changes by a foreign key's CASCADE or SET NULL: such tables are refused (trap 3).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.databases.mysql import catalog, housekeeping, names, neutral, retry
+from runbook_lib.databases.mysql.neutral import kind_of
+from runbook_lib.databases.mysql.ranges import as_text
+from runbook_lib.databases.mysql.wire import Connection
+from runbook_lib.databases.port import Changes, Column, Pending, Table
+from runbook_lib.databases.shared import own_name
+from runbook_lib.errors import TransferError
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.mysql import MySQL
+
+EVENTS = ("INSERT", "UPDATE", "DELETE")
+CAPTURES = "runbook_captures"
+_CAPTURES = f"""
+CREATE TABLE IF NOT EXISTS {CAPTURES} (
+  channel VARCHAR(100) NOT NULL, table_name VARCHAR(64) NOT NULL, log VARCHAR(64) NOT NULL, key_columns TEXT NOT NULL,
+  key_types TEXT NOT NULL, generation VARCHAR(200) NOT NULL, installed_at TIMESTAMP(6) DEFAULT CURRENT_TIMESTAMP(6),
+  PRIMARY KEY (channel, table_name)) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+"""
+_GENERATION = """
+SELECT coalesce(group_concat(table_id ORDER BY table_id), '') FROM information_schema.{view},
+  (SELECT concat(convert(database() USING filename), '/', convert({table} USING filename)) AS path) AS own
+WHERE name = own.path OR left(name, length(own.path) + 1) = concat(own.path, '#')
+"""
+_CREATED = """
+SELECT coalesce(create_time, '') FROM information_schema.tables
+WHERE table_schema = database() AND table_name = {table}
+"""
+
+
+def install_capture(db: MySQL, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
+    """Log the keys of every change of these tables (table → key columns); returns when older writers have ended.
+
+    A table that is captured already is left alone, with its log. The registry's row is written last: an installation
+    that was cut off is begun again.
+
+    Raises:
+        TransferError: the table is captured with other key columns, its triggers are gone, or a foreign key changes its
+            rows without firing them.
+        DatabaseError: locks were not granted.
+    """
+    db.execute(_CAPTURES)
+    found = catalog.catalog(db, list(tables))
+    _refuse_cascades(db, set(tables))
+    for table, key in tables.items():
+        described = found[table]
+        missing = [column for column in key if column not in {c.name for c in described.columns}]
+        if missing:
+            text = f"no column {names.listed(missing)}"
+            raise TransferError(f"capture of {table}", text, action="correct the plan's key")
+        known = _lookup(db, channel, table)
+        if known is not None:
+            _require_intact(db, channel, table, tuple(key), known)
+            continue
+        work = partial(_install, db=db, channel=channel, table=described, key=tuple(key))
+        retry.in_transaction(db, work, doing=f"installing the capture of {table}")
+
+
+def _refuse_cascades(db: MySQL, tables: set[str]) -> None:
+    for table, name, parent, on_update, on_delete in db.rows(housekeeping.CASCADES):
+        if table in tables:
+            raise TransferError(
+                f"capture of {table}",
+                f"foreign key {name} to {parent} (ON UPDATE {on_update}, ON DELETE {on_delete}) changes its rows, and"
+                " MySQL fires no trigger for that",
+                state="nothing was captured",
+                action=f"declare it RESTRICT for the time of the migration, or leave {table} out",
+            )
+
+
+def _install(driver: Connection, *, db: MySQL, channel: str, table: Table, key: tuple[str, ...]) -> None:
+    log = names.ident(own_name("runbook_log", channel, table.name))
+    columns = [table.column(name) for name in key]
+    fields = "".join(f", k{i} {_field(column)}" for i, column in enumerate(columns))
+    triggers = _triggers(channel, table.name)
+    retry.run(
+        driver,
+        *(f"DROP TRIGGER IF EXISTS {names.ident(trigger)}" for trigger in triggers.values()),
+        f"DROP TABLE IF EXISTS {log}",
+        f"CREATE TABLE {log} (seq BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,"
+        " at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), truncated TINYINT(1) NOT NULL DEFAULT 0"
+        f"{fields}) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        *(
+            f"CREATE TRIGGER {names.ident(trigger)} AFTER {event} ON {names.ident(table.name)} FOR EACH ROW"
+            f" {_body(event, log, key)}"
+            for event, trigger in triggers.items()
+        ),
+    )
+    types = json.dumps([column.type for column in columns])
+    values = (channel, table.name, log, json.dumps(list(key)), types, _generation(db, table.name))
+    with driver.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {CAPTURES} (channel, table_name, log, key_columns, key_types, generation)"
+            " VALUES (%s, %s, %s, %s, %s, %s)",
+            values,
+        )
+
+
+def _field(column: Column) -> str:
+    charset = f" CHARACTER SET {column.collation.partition('_')[0]}" if column.collation else ""
+    collate = f" COLLATE {column.collation}" if column.collation else ""
+    kind = "longtext" if column.type == "json" else column.type
+    return f"{kind}{charset}{collate} NULL"
+
+
+def _triggers(channel: str, table: str) -> dict[str, str]:
+    return {event: own_name(f"runbook_{event[:3].lower()}", channel, table) for event in EVENTS}
+
+
+def _body(event: str, log: str, key: Sequence[str]) -> str:
+    old, new = (names.listed([f"{row}.{names.ident(column)}" for column in key]) for row in ("OLD", "NEW"))
+    into = f"INSERT INTO {log} ({names.listed([f'k{i}' for i in range(len(key))])}) VALUES"
+    if event == "UPDATE":  # on bytes: 'a' and 'A' are two keys, always
+        same = " AND ".join(
+            f"CAST(OLD.{c} AS BINARY) <=> CAST(NEW.{c} AS BINARY)" for c in (names.ident(column) for column in key)
+        )
+        act = f"IF {same} THEN {into} ({new}); ELSE {into} ({old}), ({new}); END IF;"
+    else:
+        act = f"{into} ({old if event == 'DELETE' else new});"
+    return f"IF @runbook_sync IS NULL THEN {act} END IF"
+
+
+def _require_intact(db: MySQL, channel: str, table: str, key: tuple[str, ...], known: dict[str, Any]) -> None:
+    text = ""
+    if key != tuple(known["key"]):
+        text = f"channel {channel} logs the key ({names.listed(known['key'])}), not ({names.listed(key)})"
+    elif table not in capture_installed(db, channel):
+        text = f"a trigger of channel {channel} is missing, so changes may not have been logged"
+    if text:
+        raise TransferError(
+            f"capture of {table}",
+            text,
+            state="the capture was left as it is",
+            action="remove the capture, then copy the table again",
+        )
+
+
+def _generation(db: MySQL, table: str) -> str:
+    """What changes when the table is truncated: its numbers in InnoDB's dictionary, else the time it was made."""
+    view = "innodb_sys_tables" if db.flavour[0] == "MariaDB" else "innodb_tables"
+    if "generation" not in db.memo:
+        db.memo["generation"] = "PROCESS" in housekeeping.grants(db)
+    sql = _GENERATION.format(view=view, table=names.text(table)) if db.memo["generation"] else ""
+    return str(db.rows(sql or _CREATED.format(table=names.text(table)))[0][0])
+
+
+def capture_installed(db: MySQL, channel: str) -> frozenset[str]:
+    """The tables whose log and triggers are complete."""
+    there = {name for (name,) in db.rows(_OWN)}
+    return frozenset(
+        table
+        for table, log in _registered(db, channel)
+        if names.ident(log.strip("`")) == log and {log.strip("`"), *_triggers(channel, table).values()} <= there
+    )
+
+
+_OWN = """
+SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database() AND trigger_name LIKE 'runbook%'
+UNION ALL
+SELECT table_name FROM information_schema.tables WHERE table_schema = database() AND table_name LIKE 'runbook%'
+"""
+
+
+def remove_capture(db: MySQL, channel: str) -> None:
+    """Remove triggers and logs of the channel. Idempotent."""
+    for table, log in _registered(db, channel):
+        db.execute(
+            *(f"DROP TRIGGER IF EXISTS {names.ident(trigger)}" for trigger in _triggers(channel, table).values()),
+            f"DROP TABLE IF EXISTS {log}",
+            f"DELETE FROM {CAPTURES} WHERE channel = {names.text(channel)} AND table_name = {names.text(table)}",
+        )
+
+
+def pending(db: MySQL, channel: str) -> dict[str, Pending]:
+    """Log rows and the age of the oldest (seconds), by table, in a new transaction."""
+    logs = _registered(db, channel)
+    for table, _ in logs:
+        _note_truncation(db, channel, table)
+    age = "coalesce(timestampdiff(MICROSECOND, min(at), now(6)), 0) / 1e6"
+    parts = [f"SELECT {i}, count(*), {age} FROM {log}" for i, (_, log) in enumerate(logs)]
+    counted = db.rows(" UNION ALL ".join(parts)) if parts else []
+    return {logs[int(i)][0]: Pending(int(keys), max(float(age_s), 0.0)) for i, keys, age_s in counted}
+
+
+def read_changes(db: MySQL, channel: str, table: str, limit: int) -> Changes:
+    """The `limit` oldest log rows of a table: their numbers, and their keys without repetition, oldest first.
+
+    Raises:
+        TransferError: the table is not captured under this channel.
+    """
+    _note_truncation(db, channel, table)
+    known = _require(db, channel, table)
+    shown = "".join(
+        f", k{i}" if kind_of(kind).integer else f", CONCAT({neutral.render(f'k{i}', kind, escaped=False)})"
+        for i, kind in enumerate(known["types"])
+    )
+    found = db.rows(f"SELECT seq, truncated{shown} FROM {known['log']} ORDER BY seq LIMIT {int(limit)}")
+    keys = dict.fromkeys(
+        tuple(value if value is None or isinstance(value, int) else as_text(value) for value in row[2:])
+        for row in found
+        if not row[1]
+    )
+    return Changes(table, tuple(int(row[0]) for row in found), tuple(keys), any(row[1] for row in found))
+
+
+def forget_changes(db: MySQL, channel: str, changes: Changes) -> None:
+    """Delete exactly these log rows; a row that committed late keeps its place in the queue."""
+    if not changes.seqs:
+        return
+    known = _require(db, channel, changes.table)
+    seqs = names.listed([str(int(seq)) for seq in changes.seqs])
+
+    def forget(driver: Connection) -> None:
+        retry.run(driver, f"DELETE FROM {known['log']} WHERE seq IN ({seqs})")
+
+    retry.in_transaction(db, forget, doing=f"consuming the capture log of {changes.table}")
+
+
+def _note_truncation(db: MySQL, channel: str, table: str) -> None:
+    """Log a marker when the table is not the one it was: TRUNCATE fires no trigger."""
+    known = _lookup(db, channel, table)
+    if known is None:
+        return
+    now = _generation(db, table)
+    if now != known["generation"]:
+        where = f"channel = {names.text(channel)} AND table_name = {names.text(table)}"
+        db.execute(
+            f"INSERT INTO {known['log']} (truncated) VALUES (1)",
+            f"UPDATE {CAPTURES} SET generation = {names.text(now)} WHERE {where}",
+        )
+
+
+def _registered(db: MySQL, channel: str) -> list[tuple[str, str]]:
+    if not _known(db):
+        return []
+    sql = f"SELECT table_name, log FROM {CAPTURES} WHERE channel = :channel ORDER BY 1"
+    return [(str(table), str(log)) for table, log in db.rows(sql, {"channel": channel})]
+
+
+def _known(db: MySQL) -> bool:
+    sql = "SELECT 1 FROM information_schema.tables WHERE table_schema = database() AND table_name = 'runbook_captures'"
+    return bool(db.rows(sql))
+
+
+def _lookup(db: MySQL, channel: str, table: str) -> dict[str, Any] | None:
+    if not _known(db):
+        return None
+    sql = f"SELECT log, key_columns, key_types, generation FROM {CAPTURES} WHERE channel = :channel AND table_name = :t"
+    for log, key, types, generation in db.rows(sql, {"channel": channel, "t": table}):
+        return {"log": log, "key": json.loads(key), "types": json.loads(types), "generation": generation}
+    return None
+
+
+def _require(db: MySQL, channel: str, table: str) -> dict[str, Any]:
+    found = _lookup(db, channel, table)
+    if found is None:
+        raise TransferError(
+            f"capture of {table}", f"not installed on channel {channel}", action="install the capture first"
+        )
+    return found

@@ -1,0 +1,208 @@
+"""Read tables from information_schema, one query a kind of object for all of them, definitions without names."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+
+from runbook_lib.databases.mysql import catalog_sql as sql
+from runbook_lib.databases.mysql import names, retry
+from runbook_lib.databases.mysql.neutral import plain_type
+from runbook_lib.databases.port import Column, Constraint, Index, Table
+from runbook_lib.databases.shared import Catalog
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.mysql import MySQL
+
+Rows = Mapping[str, Sequence[tuple[Any, ...]]]
+_JSON_CHECK = re.compile(r"^json_valid\(`((?:[^`]|``)+)`\)$")
+
+
+def catalog(db: MySQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
+    """Describe these tables, or all of the user's (without our own).
+
+    A table that does not exist is left out of the answer; asking the answer for it raises DatabaseError.
+    """
+    heads = {row[0]: row[1:] for row in db.rows(sql.TABLES)}
+    wanted = [name for name in (tables if tables is not None else heads) if name in heads]
+    found = Catalog(db.name)
+    if not wanted:
+        return found
+    maria = db.flavour[0] == "MariaDB"
+    index_sql = sql.INDEXES.format(expression="NULL" if maria else "expression")
+    columns, indexes, references, checks, triggers = (
+        _grouped(db.rows(query))
+        for query in (sql.COLUMNS, index_sql, sql.REFERENCES, sql.CHECKS[db.flavour[0]], sql.TRIGGERS)
+    )
+    for name in wanted:
+        found[name] = _table(db, name, heads[name], columns, indexes, references, checks, triggers)
+    return found
+
+
+def _grouped(rows: Sequence[tuple[Any, ...]]) -> Rows:
+    grouped: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for name, *rest in rows:
+        grouped[name].append(tuple(rest))
+    return grouped
+
+
+def _table(
+    db: MySQL,
+    name: str,
+    head: tuple[Any, ...],
+    columns: Rows,
+    indexes: Rows,
+    references: Rows,
+    checks: Rows,
+    fired: Rows,
+) -> Table:
+    rows, size, comment, partitioned, _ = head
+    documents = {
+        found[1].replace("``", "`") for _, text, _ in checks.get(name, ()) if (found := _JSON_CHECK.match(text))
+    }
+    described = tuple(_column(row, documents, maria=db.flavour[0] == "MariaDB") for row in columns.get(name, ()))
+    built = _indexes(indexes.get(name, ()))
+    return Table(
+        name=name,
+        schema=db.login.database,
+        columns=described,
+        key=_key(described, built, indexes.get(name, ())),
+        indexes=tuple(built),
+        constraints=(*_keys(built), *_references(references.get(name, ())), *_checks(checks.get(name, ()), documents)),
+        triggers=tuple(f"{timing} {event} {_bare(body)}" for _, timing, event, body in fired.get(name, ())),
+        rows_estimate=int(rows),
+        size_bytes=int(size),
+        comment=comment or "",
+        partitioned=bool(partitioned),
+    )
+
+
+def _column(row: tuple[Any, ...], documents: set[str], *, maria: bool) -> Column:
+    name, kind, nullable, default, extra, collation, ordinal, computed, _ = row
+    own = "json" if name in documents and kind == "longtext" else plain_type(kind)  # MariaDB's json is an alias
+    return Column(
+        name,
+        own,
+        bool(nullable),
+        _default(default, extra, maria=maria),
+        bool(computed) or "GENERATED" in extra.upper().replace("DEFAULT_GENERATED", ""),
+        "auto_increment" if "auto_increment" in extra else "",
+        "" if own == "json" else collation,
+        int(ordinal),
+    )
+
+
+def _default(default: Any, extra: str, *, maria: bool) -> str | None:
+    """The default as SQL: MariaDB stores SQL, MySQL stores the bare value."""
+    updating = re.search(r"on update \S+", extra, re.IGNORECASE)
+    if default is None or (maria and default == "NULL"):
+        return updating[0] if updating else None
+    text = str(default)
+    if not maria and "DEFAULT_GENERATED" not in extra and not re.match(r"(?i)b'|current_timestamp", text):
+        text = "'" + text.replace("'", "''") + "'"
+    text = re.sub(r"(?i)current_timestamp(\(\))?(?!\w|\()", "current_timestamp()", text)
+    return f"{text} {updating[0]}" if updating else text
+
+
+def _indexes(rows: Sequence[tuple[Any, ...]]) -> list[Index]:
+    built = []
+    for name, parts in groupby(rows, key=lambda row: row[0]):
+        listed = list(parts)
+        columns = tuple(column if column is not None else f"({expression})" for _, column, expression, *_ in listed)
+        unique, method = bool(listed[0][3]), str(listed[0][5]).lower()
+        shown = [
+            (names.ident(column) if column is not None else f"({expression})")
+            + (f"({part})" if part else "")
+            + (" DESC" if direction == "D" else "")
+            for _, column, expression, _, part, _, direction in listed
+        ]
+        definition = f"{'UNIQUE ' if unique else ''}{method} ({names.listed(shown)})"
+        built.append(Index(name, columns, unique, definition, constraint=unique))
+    return built
+
+
+def _keys(built: Sequence[Index]) -> list[Constraint]:
+    return [
+        Constraint(
+            index.name,
+            "primary" if index.name == "PRIMARY" else "unique",
+            index.columns,
+            f"{'PRIMARY KEY' if index.name == 'PRIMARY' else 'UNIQUE'} ({names.listed(index.columns)})",
+        )
+        for index in built
+        if index.unique
+    ]
+
+
+def _references(rows: Sequence[tuple[Any, ...]]) -> list[Constraint]:
+    built = []
+    for name, parts in groupby(rows, key=lambda row: row[0]):
+        listed = list(parts)
+        columns, theirs = tuple(row[1] for row in listed), [row[3] for row in listed]
+        table, on_update, on_delete = listed[0][2], listed[0][4], listed[0][5]
+        text = f"FOREIGN KEY ({names.listed(columns)}) REFERENCES {table} ({names.listed(theirs)})"
+        for event, rule in (("UPDATE", on_update), ("DELETE", on_delete)):
+            text += f" ON {event} {rule}" if rule not in ("RESTRICT", "NO ACTION") else ""
+        built.append(Constraint(name, "foreign", columns, text, referenced_table=table))
+    return built
+
+
+def _checks(rows: Sequence[tuple[Any, ...]], documents: set[str]) -> list[Constraint]:
+    """Without the one that MariaDB gives every json column: it is part of the type."""
+    found = [
+        row for row in rows if not ((seen := _JSON_CHECK.match(row[1])) and seen[1].replace("``", "`") in documents)
+    ]
+    return [Constraint(name, "check", (), f"CHECK ({text})", bool(enforced)) for name, text, enforced in found]
+
+
+def _bare(body: str) -> str:
+    return " ".join(body.split())
+
+
+def _key(columns: Sequence[Column], built: Sequence[Index], rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
+    """The primary key, else the narrowest unique index that is not null and over whole columns (trap 11)."""
+    required = {column.name for column in columns if not column.nullable}
+    prefixed = {row[0] for row in rows if row[4]}
+    usable = []
+    for index in built:
+        if index.name == "PRIMARY":
+            return index.columns
+        if index.unique and index.name not in prefixed and required.issuperset(index.columns):
+            usable.append(index.columns)
+    return min(usable, key=len, default=())
+
+
+def expression_types(db: MySQL, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
+    """The server's type of each expression, from a temporary table made of no row.
+
+    Raises:
+        DatabaseError: names the first expression that the server does not understand.
+    """
+    return tuple(kind for kind, _ in expression_facts(db, relation, expressions))
+
+
+def expression_facts(db: MySQL, relation: str, expressions: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Type and collation of each expression ("" where it has none)."""
+    if not expressions:
+        return ()
+    asked = names.listed([f"{each} AS c{i}" for i, each in enumerate(expressions)])
+    own = names.ident("runbook_types")
+    try:
+        with db.raw() as driver:
+            retry.run(driver, f"CREATE TEMPORARY TABLE {own} AS SELECT {asked} FROM {relation} LIMIT 0")
+            try:
+                with driver.cursor() as cursor:
+                    cursor.execute(f"SHOW FULL COLUMNS FROM {own}")
+                    return tuple((plain_type(row[1]), row[2] or "") for row in cursor.fetchall())
+            finally:
+                retry.run(driver, f"DROP TEMPORARY TABLE {own}")
+    except pymysql.MySQLError as error:
+        if len(expressions) > 1:
+            for expression in expressions:
+                expression_facts(db, relation, [expression])
+        raise db.explain(error, f"reading {expressions[0]} from {relation}") from error

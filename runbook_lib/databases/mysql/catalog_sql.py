@@ -1,0 +1,46 @@
+"""Catalog queries, for MySQL and MariaDB alike; identifiers compare as the server compares them."""
+
+from __future__ import annotations
+
+# Our own tables bear the prefix; views are no tables.
+TABLES = """
+SELECT table_name, coalesce(table_rows, 0), coalesce(data_length, 0) + coalesce(index_length, 0), table_comment,
+       coalesce(create_options, '') LIKE '%partitioned%', coalesce(engine, '')
+FROM information_schema.tables
+WHERE table_schema = database() AND table_type = 'BASE TABLE' AND left(table_name, 8) <> 'runbook_' ORDER BY table_name
+"""
+COLUMNS = """
+SELECT table_name, column_name, column_type, is_nullable = 'YES', column_default, extra,
+       coalesce(collation_name, ''), ordinal_position, coalesce(generation_expression, ''), character_set_name
+FROM information_schema.columns WHERE table_schema = database() ORDER BY table_name, ordinal_position
+"""
+INDEXES = """
+SELECT table_name, index_name, column_name, {expression}, non_unique = 0, sub_part, index_type, coalesce(collation, '')
+FROM information_schema.statistics WHERE table_schema = database() ORDER BY table_name, index_name, seq_in_index
+"""
+REFERENCES = """
+SELECT k.table_name, k.constraint_name, k.column_name, k.referenced_table_name, k.referenced_column_name,
+       r.update_rule, r.delete_rule
+FROM information_schema.key_column_usage AS k JOIN information_schema.referential_constraints AS r
+  ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name
+  AND r.table_name = k.table_name
+WHERE k.table_schema = database() AND k.referenced_table_name IS NOT NULL
+ORDER BY k.table_name, k.constraint_name, k.ordinal_position
+"""
+CHECKS = {
+    "MariaDB": """
+SELECT table_name, constraint_name, check_clause, 1 FROM information_schema.check_constraints
+WHERE constraint_schema = database() ORDER BY 1, 2
+""",
+    "MySQL": """
+SELECT t.table_name, c.constraint_name, c.check_clause, t.enforced = 'YES'
+FROM information_schema.check_constraints AS c JOIN information_schema.table_constraints AS t
+  ON t.constraint_schema = c.constraint_schema AND t.constraint_name = c.constraint_name
+WHERE c.constraint_schema = database() AND t.constraint_type = 'CHECK' ORDER BY 1, 2
+""",
+}
+TRIGGERS = """
+SELECT event_object_table, trigger_name, action_timing, event_manipulation, action_statement
+FROM information_schema.triggers WHERE trigger_schema = database() AND left(trigger_name, 8) <> 'runbook_'
+ORDER BY event_object_table, action_timing, event_manipulation, action_order
+"""

@@ -1,0 +1,205 @@
+"""Checksums inside the database: a sum of 64-bit row hashes per key range, with the count of rows.
+
+docs/canonical-values.md says what is hashed. JSON alone is parsed here and hashed by the reference implementation:
+MariaDB keeps its documents as they were written, and no SQL of it gives the canonical text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+
+from runbook_lib.databases import values
+from runbook_lib.databases.mysql import neutral
+from runbook_lib.databases.mysql import ranges as key_ranges
+from runbook_lib.databases.mysql.copy import copy_out, expression_types
+from runbook_lib.databases.mysql.names import listed
+from runbook_lib.databases.mysql.neutral import kind_of
+from runbook_lib.databases.port import KeyRange, RangeSum, Selection
+from runbook_lib.databases.values import CanonicalType, canonical_type
+from runbook_lib.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.mysql import MySQL
+
+# A key leaves as a number only where PostgreSQL's adapter says so too: both sides must name a row alike.
+_NUMBERED = ("smallint", "integer", "bigint")
+
+
+def count(db: MySQL, selection: Selection) -> int:
+    """The rows of a selection."""
+    where = f" WHERE {selection.where}" if selection.where else ""
+    [(rows,)] = _query(db, f"SELECT count(*) FROM {selection.relation}{where}", selection)
+    return int(rows)
+
+
+def range_sums(
+    db: MySQL, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
+) -> list[RangeSum]:
+    """Checksum each range; one short statement a range where an index serves it, otherwise one for all of them."""
+    if _parsed(types, canonical=canonical):
+        return [_parsed_sum(db, selection, types, each) for each in ranges]
+    parts = key_ranges.key_parts(db, selection)
+    if len(ranges) > 1 and not all(part.bytewise for part in parts) and _contiguous(ranges):
+        return _all_in_one(db, selection, types, ranges)
+    found = []
+    for each in ranges:
+        where = key_ranges.condition(db, selection, each)
+        row_hash = _row_hash(db, selection, types)
+        sql = f"SELECT {_SUMS} FROM (SELECT {row_hash} AS h FROM {selection.relation} WHERE {where}) AS hashed"
+        found.append(_sum_of(selection, _query(db, sql, selection)[0]))
+    return found
+
+
+_SUMS = "count(*), count(h), coalesce(sum(cast(conv(substr(h, 1, 16), 16, 10) AS unsigned)), 0)"
+
+
+def _sum_of(selection: Selection, row: Sequence[Any]) -> RangeSum:
+    rows, hashed, digest = row
+    if rows != hashed:
+        raise DatabaseError(
+            f"checksum of {selection.relation}",
+            f"{rows - hashed} row(s) are longer than the server's max_allowed_packet",
+            action="SET GLOBAL max_allowed_packet = 1073741824",
+        )
+    return RangeSum(int(rows), str(int(digest)))
+
+
+def _contiguous(ranges: Sequence[KeyRange]) -> bool:
+    ends = all(one.upto == two.after and one.upto is not None for one, two in pairwise(ranges))
+    return ends and all(each.kind == "key" for each in ranges)
+
+
+def _all_in_one(db: MySQL, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange]) -> list[RangeSum]:
+    bare = Selection(selection.relation, selection.key, selection.columns)
+    cases = [
+        f"WHEN {key_ranges.condition(db, bare, KeyRange(i, None, each.upto))} THEN {i}"
+        for i, each in enumerate(ranges[:-1])
+    ]
+    whole = KeyRange(0, ranges[0].after, ranges[-1].upto)
+    where = key_ranges.condition(db, selection, whole)
+    inner = f"SELECT {_row_hash(db, selection, types)} AS h, CASE {' '.join(cases)} ELSE {len(ranges) - 1} END AS r"
+    sql = f"SELECT r, {_SUMS} FROM ({inner} FROM {selection.relation} WHERE {where}) AS hashed GROUP BY r"
+    sums = {int(index): _sum_of(selection, row) for index, *row in _query(db, sql, selection)}
+    return [sums.get(index, RangeSum(0, "0")) for index in range(len(ranges))]
+
+
+def row_sums(
+    db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
+) -> dict[tuple[Any, ...], str]:
+    """The hash of each row of a small range by its key; without a key: (hash,) → how many rows have it."""
+    if not selection.key:
+        return _counted(db, selection, types, key_range, canonical=canonical)
+    parts = key_ranges.key_parts(db, selection)
+    written = dict(zip(selection.columns, types, strict=True))
+    numbered = [written.get(part.expression, part.type) in _NUMBERED for part in parts]
+    if _parsed(types, canonical=canonical):
+        found = _parsed_rows(db, selection, types, key_range, [part.expression for part in parts])
+    else:
+        out = [neutral.render(part.expression, part.type, escaped=False) for part in parts]
+        where = key_ranges.condition(db, selection, key_range)
+        sql = f"SELECT {listed([*out, _row_hash(db, selection, types)])} FROM {selection.relation} WHERE {where}"
+        found = ((tuple(map(key_ranges.as_text, row[:-1])), _hash_of(row[-1])) for row in _query(db, sql, selection))
+    return {
+        tuple(int(v) if number and v is not None else v for v, number in zip(key, numbered, strict=True)): digest
+        for key, digest in found
+    }
+
+
+def _counted(
+    db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
+) -> dict[tuple[Any, ...], str]:
+    counted: dict[str, int] = {}
+    if _parsed(types, canonical=canonical):
+        hashes = (digest for _, digest in _parsed_rows(db, selection, types, key_range, ()))
+    else:
+        where = key_ranges.condition(db, selection, key_range)
+        sql = f"SELECT {_row_hash(db, selection, types)} FROM {selection.relation} WHERE {where}"
+        hashes = (_hash_of(row[0]) for row in _query(db, sql, selection))
+    for digest in hashes:
+        counted[digest] = counted.get(digest, 0) + 1
+    return {(digest,): str(number) for digest, number in counted.items()}
+
+
+def _hash_of(value: Any) -> str:
+    return str(key_ranges.as_text(value))[:16]
+
+
+def _parsed(types: Sequence[str], *, canonical: bool) -> bool:
+    return canonical and any(canonical_type(each).tag == values.JSON for each in types)
+
+
+def _parsed_sum(db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange) -> RangeSum:
+    hashes = [digest for _, digest in _parsed_rows(db, selection, types, key_range, ())]
+    return RangeSum(len(hashes), values.digest_of(hashes))
+
+
+def _parsed_rows(
+    db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange, key: Sequence[str]
+) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Key and hash of each row, computed here from the neutral text."""
+    from runbook_lib.files import copytext
+
+    wide = Selection(selection.relation, selection.key, (*key, *selection.columns), selection.where)
+    for row in copytext.decode(copy_out(db, wide, key_range, binary=False)):
+        yield row[: len(key)], values.row_hash(row[len(key) :], types)
+
+
+def _row_hash(db: MySQL, selection: Selection, types: Sequence[str]) -> str:
+    """SQL of `values.row_hash`: all of MD5's digits, of which sixteen count."""
+    fields = []
+    for sql, own, written in zip(selection.columns, expression_types(db, selection), types, strict=True):
+        kind = canonical_type(written)
+        shown = canonical_sql(sql, own, kind)
+        fields.append(f"IF({sql} IS NULL, '-', CONCAT('{kind.tag}', LENGTH({shown}), ':', {shown}))")
+    return f"md5(concat({listed(fields)}))"
+
+
+def canonical_sql(sql: str, own: str, kind: CanonicalType) -> str:
+    """SQL of `values.canonical_text` for an expression of type `own` that is written as `kind`."""
+    read = kind_of(own)
+    if kind.tag == values.NUMBER:
+        return _number(sql, read, kind)
+    if kind.tag == values.FLOAT:
+        single = kind.name in ("real", "float") and read.name != "float"
+        wide = f"(CAST({sql} AS float) + 0e0)" if single else f"({sql} + 0e0)"
+        return f"LOWER(HEX(REVERSE(SUBSTR(ST_AsBinary(POINT({wide}, 0)), 6, 8))))"
+    if kind.tag == values.BYTES:
+        return f"LOWER(HEX({sql}))"
+    if kind.tag == values.BOOLEAN:
+        return f"({sql} + 0)"
+    if kind.tag == values.DATE:
+        return sql if read.name == "date" else f"CAST({sql} AS date)"
+    if kind.tag in (values.TIME, values.LOCAL, values.INSTANT):
+        moment = f"CAST({sql} AS datetime)" if read.name == "date" else sql
+        return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM CAST({moment} AS CHAR)))" if read.size else moment
+    if kind.tag == values.UUID and read.name == "binary":
+        hexed = f"LOWER(HEX({sql}))"
+        pieces = [f"SUBSTR({hexed}, {start}, {size})" for start, size in ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))]
+        return f"CONCAT_WS('-', {listed(pieces)})"
+    if kind.tag == values.UUID:
+        return f"LOWER(CAST({sql} AS CHAR))"
+    text = neutral.render(sql, own, escaped=False)
+    return f"TRIM(TRAILING ' ' FROM {text})" if kind.padded else text
+
+
+def _number(sql: str, read: neutral.Kind, kind: CanonicalType) -> str:
+    if read.integer:
+        return f"({sql} + 0)"
+    if kind.name in ("numeric", "decimal"):
+        scale = kind.modifiers[1] if len(kind.modifiers) > 1 else 0 if kind.modifiers else 30
+        sql = f"CAST({sql} AS decimal(65, {min(scale, 30)}))"
+        return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM CAST({sql} AS CHAR)))" if scale else sql
+    return f"CAST({sql} AS decimal(65, 0))"
+
+
+def _query(db: MySQL, sql: str, selection: Selection) -> list[tuple[Any, ...]]:
+    try:
+        with db.raw() as driver, driver.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+    except pymysql.MySQLError as error:
+        raise db.explain(error, f"computing checksums of {selection.relation}") from error

@@ -1,0 +1,168 @@
+"""Stream a range out and write blocks in: MySQL renders COPY text itself, and LOAD DATA reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from runbook_lib.databases.mysql import catalog, names, neutral, retry
+from runbook_lib.databases.mysql.ranges import condition
+from runbook_lib.databases.mysql.wire import Connection
+from runbook_lib.databases.port import KeyRange, Selection, Table
+from runbook_lib.databases.shared import one_line
+from runbook_lib.errors import DatabaseError, RowRejected, TransferError
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.mysql import MySQL
+
+# Our triggers let a session pass that has set this; foreign keys are checked by anti-joins afterwards (trap 22).
+SILENT = "SET @runbook_sync = 1, SESSION foreign_key_checks = 0"
+LOUD = "SET @runbook_sync = NULL, SESSION foreign_key_checks = 1"
+
+# Escapes that COPY writes and LOAD DATA does not know: form feed and vertical tab.
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_UNKNOWN = {b"f": b"\f", b"v": b"\v"}
+
+
+def copy_out(db: MySQL, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
+    """Yield one range in COPY text format, in blocks of about 64 KiB, from the snapshot of one statement.
+
+    Closing the iterator early drops the connection, which ends the statement.
+
+    Raises:
+        DatabaseError: the server refused the statement, or was lost meanwhile; `binary` was asked for.
+    """
+    if binary:
+        raise DatabaseError(f"database {db.name}", "MySQL has no binary bulk format", action="copy as text")
+    types = expression_types(db, selection)
+    fields = [neutral.render(sql, kind, escaped=True) for sql, kind in zip(selection.columns, types, strict=True)]
+    shown = names.listed([f"COALESCE({field}, '\\\\N')" for field in fields])
+    line = f"CONCAT_WS('\\t', {shown})" if len(fields) > 1 else shown
+    query = f"SELECT {line} FROM {selection.relation} WHERE {condition(db, selection, key_range)}"
+    pooled = db.engine.raw_connection()
+    ended = False
+    try:
+        driver: Any = pooled.driver_connection
+        yield from driver.stream(query)
+        ended = True
+    except pymysql.MySQLError as error:
+        raise db.explain(error, f"reading {selection.relation}") from error
+    finally:
+        if ended:
+            pooled.rollback()
+        else:
+            pooled.invalidate()  # the rest of the result is still on its way
+        pooled.close()
+
+
+def expression_types(db: MySQL, selection: Selection) -> tuple[str, ...]:
+    """The types of a selection's columns, looked up once a selection."""
+    asked = ("types", selection.relation, selection.columns)
+    if asked not in db.memo:
+        db.memo[asked] = catalog.expression_types(db, selection.relation, selection.columns)
+    found: tuple[str, ...] = db.memo[asked]
+    return found
+
+
+def copy_in(
+    db: MySQL,
+    table: str,
+    columns: Sequence[str],
+    blocks: Iterator[bytes],
+    *,
+    binary: bool,
+    progress: Sequence[tuple[str, Mapping[str, Any]]] = (),
+) -> int:
+    """Write blocks into a table and run the progress statements, all in one transaction; the rows written.
+
+    LOAD DATA LOCAL only warns where a row does not fit (the server cannot stop the sender): a warning is an error.
+
+    Raises:
+        RowRejected: the server refused or changed a row.
+        TransferError: a progress statement changed nothing: somebody else did this range.
+        DatabaseError: the table has triggers that MySQL cannot silence, LOCAL INFILE is off, or anything else.
+    """
+    if binary:
+        raise DatabaseError(f"database {db.name}", "MySQL has no binary bulk format", action="copy as text")
+    described = db.described(table)
+    refuse_triggers(db, described)
+    with db.engine.begin() as connected:  # an error rolls everything back
+        driver: Any = connected.connection.driver_connection
+        try:
+            retry.run(driver, SILENT)
+            rows, warnings = driver.load(_load_sql(described, columns), unescaped(blocks))
+            if warnings:
+                raise _rejected(db, driver, table)
+            for statement, values in progress:
+                if connected.execute(text(statement), {"rows": rows, **values}).rowcount == 0:
+                    raise TransferError(table, "this range was done by somebody else", state="rolled back")
+        except (pymysql.MySQLError, DBAPIError) as error:
+            raise db.explain(error, f"writing {table}") from error
+        finally:
+            make_loud(driver)
+    return int(rows)
+
+
+def make_loud(driver: Connection) -> None:
+    """Undo SILENT before the connection goes back to the pool; a lost one has nothing to undo."""
+    if driver.open:
+        retry.run(driver, LOUD)
+
+
+def refuse_triggers(db: MySQL, table: Table) -> None:
+    """MySQL cannot switch the user's triggers off for a session; they would fire on rows that are copies (trap 23)."""
+    firing = [trigger for trigger in table.triggers if "@runbook_sync" not in trigger]
+    if firing:
+        raise DatabaseError(
+            f"database {db.name}",
+            f"{table.name} has {len(firing)} trigger(s) which MySQL cannot silence: {one_line(firing[0], 60)}",
+            state="nothing was written",
+            action="create them after the cutover, or begin their body with IF @runbook_sync IS NULL",
+        )
+
+
+def _load_sql(table: Table, columns: Sequence[str]) -> str:
+    fields, sets = [], []
+    for i, name in enumerate(columns):
+        column = table.column(name)
+        parsed = neutral.parse(f"@v{i}", column.type)
+        if column.identity and not parsed:
+            parsed = f"@v{i}"  # beside a SET clause MariaDB forgets that a 0 was given, and counts instead
+        fields.append(f"@v{i}" if parsed else names.ident(name))
+        if parsed:
+            sets.append(f"{names.ident(name)} = {parsed}")
+    return (
+        f"LOAD DATA LOCAL INFILE 'runbook' INTO TABLE {names.ident(table.name)} CHARACTER SET utf8mb4"
+        f" FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({names.listed(fields)})"
+        + (f" SET {names.listed(sets)}" if sets else "")
+    )
+
+
+def unescaped(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same COPY text without the two escapes that LOAD DATA would read as letters."""
+    rest = b""
+    for block in blocks:
+        whole = rest + block
+        cut = len(whole) - ((len(whole) - len(whole.rstrip(b"\\"))) % 2)  # never between a backslash and its letter
+        whole, rest = whole[:cut], whole[cut:]
+        if b"\\f" in whole or b"\\v" in whole:
+            whole = _ESCAPED.sub(lambda found: _UNKNOWN.get(found[1], found[0]), whole)
+        yield whole
+    if rest:
+        yield rest
+
+
+def _rejected(db: MySQL, driver: Connection, table: str) -> RowRejected:
+    """What the server's first warning says: column, line and value."""
+    with driver.cursor() as cursor:
+        cursor.execute("SHOW WARNINGS LIMIT 1")
+        [(_, number, message)] = cursor.fetchall()
+        cursor.execute("SHOW COUNT(*) WARNINGS")
+        [(count,)] = cursor.fetchall()
+    more = f", and {count - 1} more" if count > 1 else ""
+    return RowRejected(f"{db.name}.{table}", f"{one_line(message)} ({number}){more}", state="the range was rolled back")

@@ -1,0 +1,161 @@
+"""The DDL of some tables at full fidelity: the server's own SHOW CREATE, cut into what comes before and after the data.
+
+A script may hold statements with semicolons inside (triggers): as in the mysql client, a DELIMITER line changes what
+ends a statement. MySQL commits each DDL statement by itself (trap 28).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import pymysql
+
+from runbook_lib.databases.mysql import catalog, names, retry
+from runbook_lib.databases.mysql.wire import Connection
+from runbook_lib.databases.shared import one_line
+from runbook_lib.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.mysql import MySQL
+
+REFERENCES = "-- runbook: references"  # from here on: foreign keys, and triggers that must not fire while syncing
+_FOREIGN = re.compile(r"^CONSTRAINT .*? FOREIGN KEY .*? REFERENCES `((?:[^`]|``)+)`", re.DOTALL)
+_KEY = re.compile(r"^(?:UNIQUE |FULLTEXT |SPATIAL )?KEY `(?:[^`]|``)+` \(`((?:[^`]|``)+)`")
+_TOKEN = re.compile(
+    r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`(?:[^`]|``)*`|--[ \t][^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL
+)
+
+
+def dump_schema(db: MySQL, tables: Sequence[str]) -> tuple[str, str]:
+    """The tables' DDL as two scripts: before the data (tables, defaults, checks, primary keys) and after it.
+
+    After: indexes; then, behind a mark, foreign keys among these tables, and triggers. Owners (DEFINER) and the
+    counters' values stay behind.
+
+    Raises:
+        DatabaseError: a table is missing.
+    """
+    found = catalog.catalog(db, tables)
+    if missing := sorted(set(tables) - set(found)):
+        raise DatabaseError(f"database {db.name}", f"no table {', '.join(missing)}", state="nothing was dumped")
+    before, after, references = [], [], []
+    for table in found:
+        create = str(db.rows(f"SHOW CREATE TABLE {names.ident(table)}")[0][1])
+        body, indexes, keys = _cut(create, set(found))
+        before.append(f"{body};")
+        change = f"ALTER TABLE {names.ident(table)} ADD "
+        if indexes:
+            after.append(change + ", ADD ".join(indexes) + ";")
+        references += [f"{change}{key};" for key in keys]
+        references += _triggers(db, table)
+    tail = [REFERENCES, *references] if references else []
+    return "\n".join(before) + "\n", "\n".join([*after, *tail]) + "\n"
+
+
+def _cut(create: str, ours: set[str]) -> tuple[str, list[str], list[str]]:
+    """SHOW CREATE TABLE as: the table, its secondary indexes, its foreign keys to our tables."""
+    head, *lines = create.split("\n")
+    end = max(i for i, line in enumerate(lines) if line.startswith(")"))
+    parts = [line.strip().removesuffix(",") for line in lines[:end]]
+    counter = next((part.split("`")[1] for part in parts if part.startswith("`") and " AUTO_INCREMENT" in part), "")
+    kept, indexes, keys = [], [], []
+    for part in parts:
+        index = _KEY.match(part)
+        if foreign := _FOREIGN.match(part):
+            if foreign[1].replace("``", "`") in ours:
+                keys.append(part)
+        elif index and index[1] != counter:  # a counter needs its index at once
+            indexes.append(part)
+        else:
+            kept.append(part)
+    tail = re.sub(r" AUTO_INCREMENT=\d+", "", "\n".join(lines[end:]))
+    return "\n".join([head, ",\n".join(f"  {part}" for part in kept), tail]), indexes, keys
+
+
+def _triggers(db: MySQL, table: str) -> list[str]:
+    sql = (
+        "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database()"
+        " AND event_object_table = :table AND left(trigger_name, 8) <> 'runbook_' ORDER BY action_order, trigger_name"
+    )
+    scripts = []
+    for (name,) in db.rows(sql, {"table": table}):
+        create = str(db.rows(f"SHOW CREATE TRIGGER {names.ident(name)}")[0][2])
+        bare = re.sub(r"^CREATE DEFINER=(`[^`]*`|\S+?)@(`[^`]*`|\S+) TRIGGER", "CREATE TRIGGER", create)
+        scripts.append(f"DELIMITER ;;\n{bare};;\nDELIMITER ;")
+    return scripts
+
+
+def split_references(after: str) -> tuple[str, str]:
+    """Everything but the foreign keys (and triggers, which MySQL cannot silence), and these."""
+    others, _, references = after.partition(f"{REFERENCES}\n")
+    return others, references
+
+
+def run_script(db: MySQL, script: str) -> None:
+    """Run a script statement by statement on one connection; each DDL statement commits by itself.
+
+    Raises:
+        DatabaseError: a statement failed (its text is named); what ran before it stays.
+    """
+    with db.raw() as driver:
+        retry.set_timeouts(driver, db.lock_wait_s)
+        try:
+            for statement in statements(script):
+                try:
+                    retry.run(driver, statement)
+                except pymysql.MySQLError as error:
+                    raise db.explain(error, f"running `{one_line(statement, 80)}`") from error
+        finally:
+            if driver.open:
+                retry.set_timeouts(driver, 30)
+
+
+def statements(script: str) -> Iterator[str]:
+    """The statements of a script; quotes and comments may hold the delimiter."""
+    delimiter, position, start = ";", 0, 0
+    while position < len(script):
+        line = re.compile(r"[ \t]*DELIMITER[ \t]+(\S+)[ \t]*(?:\n|$)", re.IGNORECASE).match(script, position)
+        if line and not script[start:position].strip() and (position == 0 or script[position - 1] == "\n"):
+            delimiter, position = line[1], line.end()
+            start = position
+        elif token := _TOKEN.match(script, position):
+            position = token.end()
+        elif script.startswith(delimiter, position):
+            if statement := script[start:position].strip():
+                yield statement
+            position += len(delimiter)
+            start = position
+        else:
+            position += 1
+    rest = _TOKEN.sub(lambda found: "" if found[0][0] in "-#/" else found[0], script[start:]).strip()
+    if rest:
+        yield rest
+
+
+def drop_tables(db: MySQL, tables: Sequence[str]) -> None:
+    """Drop these tables; those that are not there are passed over.
+
+    Raises:
+        DatabaseError: a foreign key of another table points at one of them; nothing was dropped.
+    """
+    found = catalog.catalog(db)
+    gone = [table for table in tables if table in found]
+    for table, described in found.items():
+        pointing = [c.referenced_table for c in described.constraints if c.kind == "foreign"]
+        if table not in gone and (held := sorted(set(pointing) & set(gone))):
+            raise DatabaseError(
+                f"database {db.name}", f"foreign keys of {table} point at {held[0]}", state="nothing was dropped"
+            )
+    if gone:
+        listed = names.listed([names.ident(table) for table in gone])
+
+        def drop(driver: Connection) -> None:
+            retry.run(driver, "SET SESSION foreign_key_checks = 0")  # they only point at each other
+            try:
+                retry.run(driver, f"DROP TABLE IF EXISTS {listed}")
+            finally:
+                retry.run(driver, "SET SESSION foreign_key_checks = 1")
+
+        retry.in_transaction(db, drop, doing=f"dropping {listed}")

@@ -1,0 +1,112 @@
+"""What the adapters share: waiting for locks, ranges between boundaries, names of our own objects, messages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from runbook_lib.databases.port import Column, KeyRange, Selection, Table
+from runbook_lib.errors import DatabaseError, KeyNotAdvancing
+
+Result = TypeVar("Result")
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Text on one line, shortened to `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def own_name(kind: str, *parts: str) -> str:
+    """A name for one of our objects: readable, at most 63 bytes, different for different parts; not quoted."""
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+    words = re.sub(r"[^A-Za-z0-9_]+", "_", "_".join((kind, *parts)))
+    return f"{words[:54]}_{digest}"
+
+
+def patiently(
+    attempt: Callable[[int], Result],
+    transient: type[Exception] | tuple[type[Exception], ...],
+    *,
+    within_s: float,
+    refused: Callable[[Exception, int], Exception],
+    passing: Callable[[Exception], bool] = lambda error: True,
+) -> Result:
+    """Attempt again, after a jittered pause that grows, while locks are refused.
+
+    Args:
+        attempt: Gets the number of the attempt (from 1).
+        transient: Errors worth another attempt, where `passing` says so too; every other error goes through.
+        within_s: How long to go on (seconds).
+        refused: Makes the error that is raised in the end, from the last one and the number of attempts.
+    """
+    deadline, pause_s, number = time.monotonic() + within_s, 0.05, 0
+    while True:
+        number += 1
+        try:
+            return attempt(number)
+        except transient as error:
+            if not passing(error):
+                raise
+            if time.monotonic() + pause_s > deadline:
+                raise refused(error, number) from error
+        time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
+        pause_s = min(pause_s * 2, 2.0)
+
+
+def require_advancing(selection: Selection, bounds: Sequence[tuple[Any, ...]]) -> None:
+    """Raise KeyNotAdvancing when two neighbouring boundaries are equal: the key is not unique then."""
+    for before, bound in pairwise(bounds):
+        if before == bound:
+            raise KeyNotAdvancing(
+                selection.relation,
+                f"the key ({', '.join(selection.key)}) has the value {bound} more than once",
+                expected="a unique key",
+                state="nothing was read",
+                action="choose a unique key in the plan",
+            )
+
+
+def between(bounds: Sequence[tuple[Any, ...]], estimate: int) -> list[KeyRange]:
+    """Ranges between boundaries, open at both ends: rows added beyond them still belong somewhere."""
+    edges = [None, *bounds, None]
+    each = max(1, estimate // (len(bounds) + 1)) if estimate else 0
+    return [KeyRange(i, after, upto, each) for i, (after, upto) in enumerate(pairwise(edges))]
+
+
+class Catalog(dict[str, Table]):
+    """Tables by the name they were asked by; a missing one is an error in words."""
+
+    def __init__(self, database: str) -> None:
+        super().__init__()
+        self.database = database
+
+    def __missing__(self, name: str) -> Table:
+        raise DatabaseError(f"database {self.database}", f"no table {name}", action="correct the plan's table names")
+
+
+def fingerprint(found: Mapping[str, Table], tables: Sequence[str], types: Iterable[str] = ()) -> str:
+    """SHA-256 over columns, indexes, constraints and triggers of these tables; names of indexes aside."""
+    described: dict[str, Any] = {}
+    for name in sorted(set(tables)):
+        table = found[name]
+        described[name] = {
+            "columns": [_facts(column) for column in table.columns],
+            "key": table.key,
+            "indexes": sorted(f"{i.definition} valid={i.valid}" for i in table.indexes),
+            "constraints": sorted(f"{c.kind} {c.definition} validated={c.validated}" for c in table.constraints),
+            "triggers": sorted(table.triggers),
+        }
+    body = json.dumps([described, sorted(types)], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _facts(column: Column) -> Mapping[str, Any]:
+    kept = ("name", "type", "nullable", "default", "generated", "identity", "collation")
+    return {field: getattr(column, field) for field in kept}  # no ordinal: dropped columns leave holes in it

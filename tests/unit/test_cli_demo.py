@@ -134,3 +134,45 @@ def test_a_killed_demo_leaves_no_server_and_no_obstacle(ending: signal.Signals, 
     assert "runbook: interrupted" in estate.log.read_text()
     assert estate.nothing_runs()
     assert estate.no_data()
+
+
+# `runbook lab` has the ports that the notebooks name, so it gets a network of its own: only a loopback.
+_LAB = r"""
+import re, signal, subprocess, sys, time, urllib.request
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+log = open("lab.txt", "w")
+lab = subprocess.Popen([sys.executable, "-m", "runbook_lib.cli", "lab", "--no-browser", "--scale", "0.02"],
+                       stdout=log, stderr=subprocess.STDOUT)
+deadline, found = time.monotonic() + 120, None
+while not found and lab.poll() is None and time.monotonic() < deadline:
+    time.sleep(0.1)
+    found = re.search(r"http://127\.0\.0\.1:8888/lab/tree/(\S+)\?token=(\S+)", open("lab.txt").read())
+print(open("lab.txt").read())
+notebook, token = found.groups()
+def status(path):
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:8888{path}", timeout=20).status
+    except urllib.error.HTTPError as error:
+        return error.code
+print("with token", status(f"/api/contents/{notebook}?token={token}"), "without", status(f"/api/contents/{notebook}"))
+lab.send_signal(signal.SIGINT)
+print("exit", lab.wait(60))
+print("listening", subprocess.run(["ss", "-Hltn"], capture_output=True, text=True).stdout.split())
+"""
+
+
+def test_lab_serves_the_notebooks_with_a_token_and_ends_without_a_trace(tmp_path: Path):
+    separate = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    probe = [*separate, "sh", "-c", "ip link set lo up && ss -Hltn"]
+    if not shutil.which("unshare") or subprocess.run(probe, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not make a network namespace, or there is no `ip` or `ss`")
+    for name in ("parameters", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    command = [*separate, sys.executable, "-c", _LAB]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=2 * START_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Open it, run notebooks/00_preflight.ipynb from top to bottom" in done.stdout
+    assert "with token 200 without 403" in done.stdout
+    assert "exit 0" in done.stdout
+    assert "listening []" in done.stdout
+    assert not data_home((tmp_path / ".runbook/demo").resolve()).exists()

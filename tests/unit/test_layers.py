@@ -29,7 +29,8 @@ LAYERS = {
     ),
     2: (
         "databases.postgresql", "databases.mysql", "databases.sqlite", "databases.shared", "traffic.envoy",
-        "traffic.envoy_files", "traffic.envoy_stats", "services.command", "executor", "run", "stepping", "gates", "undo",
+        "traffic.envoy_files", "traffic.envoy_stats", "services.command", "executor", "run", "stepping", "gates",
+        "undo",
     ),
     3: (
         "schema", "files", "transfer", "validation", "performance", "monitor", "triggers", "probes", "services.smoke",

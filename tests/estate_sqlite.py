@@ -41,7 +41,8 @@ def selection(database: SQLite, table: str, *, keyless: bool = False) -> Selecti
 
 
 def copy_table(source: Any, target: Any, table: str, rows_per_range: int = 90) -> int:
-    """Copy one table by ranges as text; the rows written."""
+    """Copy one table by ranges; the rows written."""
+    binary = source.dialect == target.dialect == "sqlite"
     columns = [column.name for column in target.catalog([table])[table].columns if not column.generated]
     described = source.catalog([table])[table]
     reading = Selection(
@@ -50,7 +51,7 @@ def copy_table(source: Any, target: Any, table: str, rows_per_range: int = 90) -
         tuple(source.quote(column) for column in columns),
     )
     return sum(
-        target.copy_in(table, columns, source.copy_out(reading, each, binary=False), binary=False)
+        target.copy_in(table, columns, source.copy_out(reading, each, binary=binary), binary=binary)
         for each in source.ranges(reading, rows_per_range)
     )
 
@@ -83,17 +84,19 @@ CREATE TABLE bound (id UUID NOT NULL UNIQUE, out_id INTEGER CONSTRAINT fk REFERE
 UNITS = 'Order "Ünits"'
 
 HOSTILE_ROWS = r'''
-INSERT INTO "Order ""Ünits""" (id, "select", "Mixed Case", f4, f8, n, n2, b, flag, d, ts, tz, t, u, j, c, big, "any") VALUES
+INSERT INTO "Order ""Ünits""" (id, "select", "Mixed Case", f4, f8, n, n2, b, flag, d, ts, tz, t, u, j, c, big, "any")
+VALUES
 (1, 'tab' || char(9) || ' nl' || char(10) || ' cr' || char(13) || ' bs\\ \N \. quote" apos''s', '', 0.10000000149011612,
  0.1, '12345678901234567890.0123456789', 0.0001, x'00ff5c270a', 1, '2020-02-29', '2020-01-01 00:00:00.123',
  '2020-01-01 00:00:00.123456+00', '24:00:00', '01234567-89ab-cdef-0123-456789abcdef', '{"a": 1.0, "b": null}', 'ab   ',
  9223372036854775807, 1.5),
-(2, '', ' lead and trail  ', 1e30, 5e-324, '-0.0000000001', -99999.9999, x'', 0, 'infinity', '-infinity', 'infinity',
+(2, '', ' lead and trail  ', 0.5, 5e-324, '-0.0000000001', -99999.9999, x'', 0, 'infinity', '-infinity', 'infinity',
  '00:00:00.000001', NULL, '1.50', '', -9223372036854775808, x'00'),
-(9223372036854775, '👩‍👩‍👧 עברית é é ﷽', 'x' || char(160), 1.0, 1.7976931348623157e308, '0.0000000000', 1.5, zeroblob(70000), 0,
+(9223372036854775, '👩‍👩‍👧 עברית é é ﷽', 'x' || char(160), 1.0, 1.7976931348623157e308, '0.0000000000', 1.5,
+ zeroblob(70000), 0,
  '5874897-12-31', '0044-03-15 12:00:00 BC', '0001-01-01 00:00:00+00 BC', NULL, NULL, '[]', NULL, NULL, 'x'),
-(-5, replace(hex(zeroblob(9000)), '00', 'long ü '), NULL, NULL, 9e999, NULL, NULL, NULL, 1, NULL, NULL, NULL, NULL, NULL,
- NULL, NULL, 0, 7);
+(-5, replace(hex(zeroblob(9000)), '00', 'long ü '), NULL, NULL, 9e999, NULL, NULL, NULL, 1, NULL, NULL, NULL, NULL,
+ NULL, NULL, NULL, 0, 7);
 WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 400)
 INSERT INTO "Order ""Ünits""" (id, "select", f8) SELECT i + 100, 'row ' || i, 1.0 / i FROM g;
 WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 500)

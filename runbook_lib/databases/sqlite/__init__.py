@@ -47,7 +47,7 @@ __all__ = ["SQLite", "open_database"]
 CAPABILITIES = Capabilities(
     transactional_ddl=True,
     wal_capture=False,
-    binary_copy=False,
+    binary_copy=True,
     concurrent_index=False,
     deferred_validation=False,
     snapshot_sharing=False,
@@ -221,8 +221,8 @@ class SQLite:
 
     # -- copy ---
     def binary_safe(self, types: Sequence[str]) -> bool:  # noqa: ARG002  the port's signature
-        """Never: SQLite has no binary bulk format."""
-        return False
+        """Always: the binary form carries stored values as they are, whatever their columns declare."""
+        return True
 
     def ranges(self, selection: Selection, rows_per_range: int) -> list[KeyRange]:
         return ranges.ranges(self, selection, rows_per_range)

@@ -28,22 +28,25 @@ def read_rows(db: SQLite, selection: Selection, keys: Sequence[Key]) -> list[tup
         RowRejected: a value does not fit its declared type.
     """
     found = kinds(db, selection.relation, selection.columns)
-    render = [renderer(kind.type) for kind in found]
+    # a column without a type has no text form of its own: its values go as they are
+    render = [(lambda value: value) if kind.type == "any" else renderer(kind.type) for kind in found]
     integer = [kind.type in INTEGERS for kind in found]
     native = [parser(kind) for kind in kinds(db, selection.relation, selection.key)]
     match = " AND ".join(f"{part} = ?" for part in ranges.ordered(db, selection))
     where = f"({selection.where}) AND {match}" if selection.where else match
     query = f"SELECT {', '.join(selection.columns)} FROM {selection.relation} WHERE {where}"
     rows: list[tuple[Any, ...]] = []
-    with db.reading(f"reading {selection.relation}") as driver:
-        for key in keys:
-            bound = [parse(value) for parse, value in zip(native, key, strict=True)]
-            for row in driver.execute(query, bound):
-                try:
+    bound: list[Any] = []
+    try:
+        with db.raw() as driver:
+            for key in keys:
+                bound = [parse(value) for parse, value in zip(native, key, strict=True)]
+                for row in driver.execute(query, bound):
                     texts = [one(value) for one, value in zip(render, row, strict=True)]
-                except Misfit as error:
-                    raise (locate(db, selection, where, bound) or error) from error
-                rows.append(tuple(int(t) if is_int and t else t for t, is_int in zip(texts, integer, strict=True)))
+                    rows.append(tuple(int(t) if i and t else t for t, i in zip(texts, integer, strict=True)))
+    except (sqlite3.Error, Misfit) as error:
+        found_misfit = locate(db, selection, where, bound)
+        raise (found_misfit or db.explain(error, f"reading {selection.relation}")) from error
     return rows
 
 

@@ -74,8 +74,12 @@ def row_sums(
 def _rows(db: SQLite, selection: Selection, key_range: KeyRange, more: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     where, bound = key_ranges.condition(db, selection, key_range)
     listed = ", ".join((*selection.columns, *more))
-    with db.reading(f"computing checksums of {selection.relation}") as driver:
-        yield from driver.execute(f"SELECT {listed} FROM {selection.relation} WHERE {where}", bound)
+    try:
+        with db.raw() as driver:
+            yield from driver.execute(f"SELECT {listed} FROM {selection.relation} WHERE {where}", bound)
+    except sqlite3.Error as error:  # text that is no UTF-8 is one of them
+        doing = f"computing checksums of {selection.relation}"
+        raise (locate(db, selection, where, bound) or db.explain(error, doing)) from error
 
 
 def _hashed(db: SQLite, selection: Selection, key_range: KeyRange, row_hash: Hash, row: Sequence[Any]) -> int:
@@ -102,8 +106,9 @@ def _row_hash(db: SQLite, selection: Selection, types: Sequence[str], *, canonic
 def _field(stored: str, written: str) -> Callable[[Any], str]:
     """A stored value as a field of the canonical row, as `values.encode_row` makes it."""
     tag, render = canonical_type(written).tag, renderer(stored)
-    plain_text = tag == values.TEXT and not canonical_type(written).padded
-    plain_number = tag == values.NUMBER and not canonical_type(written).modifiers
+    same = canonical_type(stored).tag == tag  # otherwise the value must first show that it fits its own type
+    plain_text = same and tag == values.TEXT and not canonical_type(written).padded
+    plain_number = same and tag == values.NUMBER and not canonical_type(written).modifiers
 
     def field(value: Any) -> str:
         if value is None:

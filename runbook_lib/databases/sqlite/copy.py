@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import marshal
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -36,27 +37,25 @@ def copy_field(value: Any, type_text: str) -> str:
 
 
 def copy_out(db: SQLite, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
-    """Stream one range as COPY text in blocks of about 64 KiB, from the snapshot of one short transaction.
+    """Stream one range in blocks, from the snapshot of one short transaction: COPY text, or stored values (binary).
 
     Unless the database is in WAL mode a reader holds writers up, so the range is read to its end first (into memory,
     beyond 64 MB into a file), however slowly the blocks are taken.
 
     Raises:
         RowRejected: a value does not fit its declared type: table, key, column and value are named.
-        DatabaseError: the binary form was asked for, or SQLite refused the statement.
+        DatabaseError: SQLite refused the statement.
     """
-    _refuse_binary(db, binary)
-    found = kinds(db, selection.relation, selection.columns)
-    fields = [_field(sql, kind) for sql, kind in zip(selection.columns, found, strict=True)]
     where, bound = ranges.condition(db, selection, key_range)
-    line = "||char(9)||".join(fields) + "||char(10)"
-    query = f"SELECT {line} FROM {selection.relation} WHERE {where}"
+    shown = ", ".join(selection.columns) if binary else _line(db, selection)
+    query = f"SELECT {shown} FROM {selection.relation} WHERE {where}"
+    render = _framed if binary else _joined
     try:
         if db.journal_mode == "wal":
-            yield from _lines(db, query, bound)
+            yield from _blocks(db, query, bound, render)
             return
         with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
-            for block in _lines(db, query, bound):
+            for block in _blocks(db, query, bound, render):
                 spool.write(block)
             spool.seek(0)
             yield from iter(lambda: spool.read(65_536), b"")
@@ -65,11 +64,39 @@ def copy_out(db: SQLite, selection: Selection, key_range: KeyRange, *, binary: b
         raise (misfit or db.explain(error, f"reading {selection.relation}")) from error
 
 
-def _lines(db: SQLite, query: str, bound: Sequence[Any]) -> Iterator[bytes]:
+def _blocks(
+    db: SQLite, query: str, bound: Sequence[Any], render: Callable[[list[tuple[Any, ...]]], bytes]
+) -> Iterator[bytes]:
     with db.raw() as driver:
         cursor = driver.execute(query, bound)
         while rows := cursor.fetchmany(FETCH_ROWS):
-            yield "".join([row[0] for row in rows]).encode()
+            yield render(rows)
+
+
+def _joined(rows: list[tuple[Any, ...]]) -> bytes:
+    return "".join([row[0] for row in rows]).encode()
+
+
+def _framed(rows: list[tuple[Any, ...]]) -> bytes:
+    """Rows between two SQLite databases: stored values as they are, with the length in front."""
+    body = marshal.dumps(rows)
+    return len(body).to_bytes(8, "big") + body
+
+
+def _unframed(blocks: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
+    rest = b""
+    for block in blocks:
+        rest += block
+        while len(rest) >= 8 and len(rest) >= 8 + (size := int.from_bytes(rest[:8], "big")):
+            yield from marshal.loads(rest[8 : 8 + size])  # noqa: S302  written by this process a moment ago
+            rest = rest[8 + size :]
+
+
+def _line(db: SQLite, selection: Selection) -> str:
+    """One line of COPY text as an SQL expression."""
+    found = kinds(db, selection.relation, selection.columns)
+    fields = [_field(sql, kind) for sql, kind in zip(selection.columns, found, strict=True)]
+    return "||char(9)||".join(fields) + "||char(10)"
 
 
 def _field(expression: str, kind: Kind) -> str:
@@ -141,7 +168,6 @@ def copy_in(
         RowRejected: a value does not fit its column, or a constraint refused the row.
         TransferError: a progress statement changed nothing: somebody else did this range.
     """
-    _refuse_binary(db, binary)
     listed = ", ".join(names.ident(column) for column in columns)
     marks = ", ".join("?" * len(columns))
     # OR ABORT: a constraint declared ON CONFLICT REPLACE or IGNORE must not lose rows (trap 5)
@@ -151,7 +177,7 @@ def copy_in(
         driver: Any = connected.connection.driver_connection
         with silenced(driver, [table]):
             native = natives(driver, db.name, table, columns)
-            found = map(native, copytext.decode(blocks))
+            found = _unframed(blocks) if binary else map(native, copytext.decode(blocks))
             while batch := list(islice(found, INSERT_ROWS)):
                 _insert(db, driver, table, insert, batch)
                 rows += len(batch)
@@ -211,8 +237,3 @@ def column_kinds(driver: sqlite3.Connection, table: str) -> dict[str, Kind]:
     if not found:
         raise DatabaseError(f"table {table}", "does not exist", action="check the plan's table names")
     return {name: kind_of(declared or "") for name, declared in found}
-
-
-def _refuse_binary(db: SQLite, binary: bool) -> None:
-    if binary:
-        raise DatabaseError(f"database {db.name}", "SQLite has no binary bulk format", expected="binary=False")

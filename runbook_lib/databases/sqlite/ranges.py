@@ -16,7 +16,7 @@ from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.types import INTEGERS, Kind, Misfit, parser, renderer
 from runbook_lib.databases.values import canonical_type
-from runbook_lib.errors import KeyNotAdvancing, RowRejected
+from runbook_lib.errors import RowRejected
 
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
@@ -76,8 +76,10 @@ def key_text(value: Any, kind: Kind, table: str, column: str) -> Any:
 def ranges(db: SQLite, selection: Selection, rows_per_range: int) -> list[KeyRange]:
     """Cut a selection into ranges of about `rows_per_range` rows, without gaps or overlaps.
 
+    Each boundary is greater than the one before it by construction; rows that share a key share a range.
+
     Raises:
-        KeyNotAdvancing: two boundaries are equal, so the key is not unique.
+        RowRejected: a boundary's key is not in its type's form.
     """
     where = f" WHERE {selection.where}" if selection.where else ""
     with db.reading(f"cutting {selection.relation} into ranges") as driver:
@@ -124,15 +126,6 @@ def _walked_bounds(db: SQLite, selection: Selection, rows_per_range: int) -> lis
             return bounds
         facts = zip(row, types, selection.key, strict=True)
         bounds.append(tuple(key_text(value, kind, selection.relation, sql) for value, kind, sql in facts))
-        for before, after in pairwise(bounds[-2:]):
-            if before == after:
-                raise KeyNotAdvancing(
-                    selection.relation,
-                    f"the key ({', '.join(selection.key)}) has the value {after} more than once",
-                    expected="a unique key",
-                    state="nothing was read",
-                    action="choose a unique key in the plan",
-                )
 
 
 def _between(bounds: Sequence[tuple[Any, ...]], total: int, kind: str = "key") -> list[KeyRange]:

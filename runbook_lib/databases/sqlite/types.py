@@ -108,6 +108,8 @@ def parser(kind: Kind) -> Callable[[Any], Any]:
         inner = _store_single if wanted.name == "real" else _store_double
     elif wanted.tag in (values.BYTES, values.BOOLEAN):
         inner = _store_bytes if wanted.tag == values.BYTES else _store_boolean
+    elif kind.type == "any":
+        inner = _store_as_it_is
     else:
         inner = _store_text if kind.affinity in ("text", "blob") else _store_unchanged
 
@@ -371,6 +373,10 @@ def _store_boolean(value: Any) -> int:
     if str(value).lower() in ("f", "false", "0"):
         return 0
     raise Misfit("neither true nor false")
+
+
+def _store_as_it_is(value: Any) -> Any:
+    return value
 
 
 def _store_text(value: Any) -> str:

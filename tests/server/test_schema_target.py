@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from estate_transfer import ORDERS, USERS, Estate, make_estate
+from estate_transfer import ORDERS, USERS, Estate, an_estate
 
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import TransferError
@@ -25,8 +25,9 @@ UNION ALL SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = 'publi
 
 
 @pytest.fixture
-def estate(new_database: Callable[..., Any]) -> Estate:
-    return make_estate(new_database, users=12)
+def estate(postgresql_server: Any) -> Iterator[Estate]:
+    with an_estate(postgresql_server, "filled") as made:
+        yield made
 
 
 def test_made_tables_equal_the_source_by_all_six_checks_after_indexes(estate: Estate) -> None:
@@ -130,7 +131,9 @@ def test_tables_of_another_schema_are_made_there(new_database: Callable[..., Any
     assert target.catalog() == {}
 
 
-def test_views_show_the_future_tables_to_whoever_may_read_the_present_ones(estate: Estate, server: Any) -> None:
+def test_views_show_the_future_tables_to_whoever_may_read_the_present_ones(
+    estate: Estate, postgresql_server: Any
+) -> None:
     estate.source.execute("GRANT SELECT ON users TO app", "GRANT SELECT ON profiles TO PUBLIC")
     for _ in range(2):
         create_views(USERS, estate.source)
@@ -139,7 +142,7 @@ def test_views_show_the_future_tables_to_whoever_may_read_the_present_ones(estat
         " WHERE table_schema = 'user_service' AND grantee <> 'migrator' ORDER BY 1, 2"
     )
     assert grants == [("bios", "PUBLIC"), ("preferences", "app"), ("users", "app")]
-    app = open_database("legacy", server.url(estate.source.masked_url.rpartition("/")[2], "app"), "app")
+    app = open_database("legacy", postgresql_server.url(estate.source.masked_url.rpartition("/")[2], "app"), "app")
     try:
         assert app.rows("SELECT theme, notifications FROM user_service.preferences WHERE user_id = 5") == [
             ("light", True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from contract_estate import HOSTILE_ROWS, HOSTILE_SCHEMA, TABLES
 from contract_estate import contents as whole
-from estate_transfer import Estate, make_estate, plan, texts
+from estate_transfer import an_estate, plan, texts
 
 from runbook_lib.errors import RowRejected, TransferError
 from runbook_lib.plan.model import Service, TableMapping
@@ -175,19 +175,19 @@ def test_memory_does_not_grow_with_the_table(new_database: Callable[..., Any]) -
     assert peaks[1] < 2 * peaks[0] and peaks[1] < 8 * 2**20
 
 
-def test_every_table_of_a_plan_is_copied_with_filter_and_mapping(new_database: Callable[..., Any]) -> None:
-    estate: Estate = make_estate(new_database, users=40)
-    estate.make_targets()
-    counts = {table: rows for link in estate.forward for table, rows in copy_link(link, chunk_rows=9).tables.items()}
+def test_every_table_of_a_plan_is_copied_with_filter_and_mapping(postgresql_server: Any) -> None:
+    with an_estate(postgresql_server, "made") as estate:
+        links = estate.forward
+        counts = {table: rows for link in links for table, rows in copy_link(link, chunk_rows=9).tables.items()}
+        estate.index_targets()
+        report = estate.compare()
     assert counts == {
-        "users": 40,
-        "bios": 20,
-        "preferences": 40,
-        "orders": 120,
-        "lines": 240,
+        "users": 30,
+        "bios": 15,
+        "preferences": 30,
+        "orders": 90,
+        "lines": 180,
         "tickets": 20,
         "events": 40,
     }
-    estate.index_targets()
-    report = estate.compare()
     assert report.passed, report.text

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from estate_transfer import MONOLITH, ORDERS, PREFERENCES, USERS, Estate, make_estate, plan, texts
+from estate_transfer import MONOLITH, ORDERS, PREFERENCES, USERS, Estate, an_estate, plan, texts
 
 from runbook_lib.errors import PlanError
 from runbook_lib.plan.model import Service, TableMapping
@@ -19,8 +19,15 @@ from runbook_lib.transfer.sync import drain
 
 
 @pytest.fixture
-def estate(new_database: Callable[..., Any]) -> Estate:
-    return make_estate(new_database, users=12)
+def estate(postgresql_server: Any) -> Iterator[Estate]:
+    with an_estate(postgresql_server, "copied") as made:
+        yield made
+
+
+@pytest.fixture
+def filled(postgresql_server: Any) -> Iterator[Estate]:
+    with an_estate(postgresql_server, "filled") as made:
+        yield made
 
 
 def flow(link: Link, table: str) -> Flow:
@@ -35,13 +42,11 @@ def read(link: Link, table: str, *keys: int) -> list[dict[str, str | None]]:
 
 
 def test_except_leaves_the_column_and_generated_columns_behind(estate: Estate) -> None:
-    estate.make_targets()
     columns = flow(estate.forward[0], "users").columns
     assert "legacy_flag" not in columns and "loud" not in columns and "theme" in columns
 
 
 def test_a_derived_row_is_the_plans_expressions_cast_to_the_targets_types(estate: Estate) -> None:
-    estate.make_targets()
     link = estate.forward[0]
     assert read(link, "preferences", 5, 7) == [
         {"user_id": "5", "theme": "light", "notifications": "t"},
@@ -52,12 +57,10 @@ def test_a_derived_row_is_the_plans_expressions_cast_to_the_targets_types(estate
 
 
 def test_a_filter_keeps_rows_behind_and_they_are_never_read(estate: Estate) -> None:
-    estate.make_targets()
     assert [row["id"] for row in read(estate.forward[1], "events", 1, 2, 3, 4)] == ["1", "2", "4"]
 
 
 def test_back_a_source_row_is_joined_from_its_tables_and_no_column_is_written_twice(estate: Estate) -> None:
-    estate.copied()
     back = estate.back[0]
     users = flow(back, "users")
     assert sorted(users.columns) == sorted(set(users.columns))
@@ -73,14 +76,12 @@ def test_back_a_source_row_is_joined_from_its_tables_and_no_column_is_written_tw
 
 
 def test_back_a_missing_derived_row_takes_the_sources_defaults(estate: Estate) -> None:
-    estate.copied()
     estate.users.execute("DELETE FROM preferences WHERE user_id = 5")
     [row] = read(estate.back[0], "users", 5)
     assert (row["theme"], row["notify"]) == ("light", None)
 
 
 def test_back_a_renamed_table_finds_its_way(estate: Estate) -> None:
-    estate.copied()
     back = estate.back[0]
     assert flow(back, "profiles").relation == '"bios" AS m'
     assert read(back, "profiles", 4) == [{"user_id": "4", "bio": "bio 4"}]
@@ -124,7 +125,6 @@ def test_a_derived_table_that_cannot_find_its_way_back_is_refused(new_database: 
 
 
 def test_back_a_truncate_of_a_filtered_table_leaves_the_rows_that_never_moved(estate: Estate) -> None:
-    estate.copied()
     back = estate.back[1]
     enable_capture(back)
     estate.orders.execute("TRUNCATE events")
@@ -134,18 +134,16 @@ def test_back_a_truncate_of_a_filtered_table_leaves_the_rows_that_never_moved(es
 
 
 def test_back_a_truncate_of_a_derived_table_gives_every_row_its_default(estate: Estate) -> None:
-    estate.copied()
     back = estate.back[0]
     enable_capture(back)
     estate.users.execute("TRUNCATE preferences")
     drain([back])
     assert estate.source.rows("SELECT DISTINCT theme, notify FROM users") == [("light", None)]
-    assert len(texts(estate.source, "users")) == 12
+    assert len(texts(estate.source, "users")) == 30
 
 
-def test_tables_of_two_services_in_one_database_do_not_mix(estate: Estate) -> None:
+def test_tables_of_two_services_in_one_database_do_not_mix(filled: Estate) -> None:
     both = tuple(replace(service, database="users_db") for service in (USERS, ORDERS))
-    shared = replace(estate, services=both)
-    shared.copied()
+    shared = replace(filled, services=both).copied()
     assert shared.compare().passed
     assert [link.channel for link in shared.forward] == ["user_service", "order_service"]

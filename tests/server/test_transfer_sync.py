@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from estate_transfer import USERS, Estate, make_estate, plan, texts
+from estate_transfer import USERS, Estate, an_estate, plan, texts
 
 from runbook_lib.errors import RowRejected
 from runbook_lib.plan.model import Service, TableMapping
@@ -26,8 +26,15 @@ Connect = Callable[[Any], Any]
 
 
 @pytest.fixture
-def estate(new_database: Callable[..., Any]) -> Estate:
-    return make_estate(new_database, users=30)
+def made(postgresql_server: Any) -> Iterator[Estate]:
+    with an_estate(postgresql_server, "made") as ready:
+        yield ready
+
+
+@pytest.fixture
+def copied(postgresql_server: Any) -> Iterator[Estate]:
+    with an_estate(postgresql_server, "copied") as ready:
+        yield ready
 
 
 @pytest.fixture
@@ -109,62 +116,58 @@ def writers(connections: list[Any]) -> Iterator[list[int]]:
             thread.join()
 
 
-def test_writers_that_never_stop_lose_nothing_through_copy_and_sync(estate: Estate, connect: Connect) -> None:
-    estate.make_targets()
-    with writers([connect(estate.source) for _ in range(3)]) as ledger:
-        for link in estate.forward:
+def test_writers_that_never_stop_lose_nothing_through_copy_and_sync(made: Estate, connect: Connect) -> None:
+    with writers([connect(made.source) for _ in range(3)]) as ledger:
+        for link in made.forward:
             enable_capture(link)
             copy_link(link, chunk_rows=20)
-        for service in estate.services:
-            build_indexes(service, estate.targets[service.database])
+        for service in made.services:
+            build_indexes(service, made.targets[service.database])
         while len(ledger) < 200:
-            drain(estate.forward, batch_keys=7, until=lambda: len(ledger) >= 200)
-    drain(estate.forward, batch_keys=50)
-    estate.index_targets()  # the foreign keys hold
-    assert pending(estate.forward).keys == 0
-    report = estate.compare()
+            drain(made.forward, batch_keys=7, until=lambda: len(ledger) >= 200)
+    drain(made.forward, batch_keys=50)
+    made.index_targets()  # the foreign keys hold
+    assert pending(made.forward).keys == 0
+    report = made.compare()
     assert report.passed, report.text
-    there = {row[0] for row in estate.users.rows("SELECT id FROM users")}
+    there = {row[0] for row in made.users.rows("SELECT id FROM users")}
     assert len(ledger) >= 200 and set(ledger) <= there
 
 
-def test_replaying_after_a_kill_between_commit_and_forget_is_harmless(estate: Estate) -> None:
-    estate.copied()
-    link = estate.forward[0]
-    estate.source.execute("UPDATE users SET note = 'now' WHERE id = 1", "INSERT INTO users (email) VALUES ('late@x')")
+def test_replaying_after_a_kill_between_commit_and_forget_is_harmless(copied: Estate) -> None:
+    link = copied.forward[0]
+    copied.source.execute("UPDATE users SET note = 'now' WHERE id = 1", "INSERT INTO users (email) VALUES ('late@x')")
     changes = link.reader.read_changes(link.channel, "users", 100)
     keys = [(1,), (31,)]
     flow = link.flows[0]
     link.writer.apply_rows("users", flow.key, flow.columns, keys, link.reader.read_rows(flow.reading, keys))
     assert pending([link]).keys == len(changes.seqs) == 2  # committed there, not forgotten here
     drain([link])
-    assert pending([link]).keys == 0 and estate.compare([link]).passed
+    assert pending([link]).keys == 0 and copied.compare([link]).passed
 
 
-def test_changes_wait_in_the_log_until_the_bulk_copy_of_their_table_has_ended(estate: Estate) -> None:
-    estate.make_targets()
-    link = estate.forward[0]
+def test_changes_wait_in_the_log_until_the_bulk_copy_of_their_table_has_ended(made: Estate) -> None:
+    link = made.forward[0]
     enable_capture(link)
-    estate.source.execute("UPDATE users SET note = 'early' WHERE id = 3", "UPDATE profiles SET bio = 'early'")
+    made.source.execute("UPDATE users SET note = 'early' WHERE id = 3", "UPDATE profiles SET bio = 'early'")
     drain([link])
     assert set(must_wait(link)) == {"users", "bios", "preferences"}
-    assert pending([link]).keys == 16 and texts(estate.users, "users") == []
+    assert pending([link]).keys == 16 and texts(made.users, "users") == []
     copy_link(link)
     assert unfinished(link) == ()
-    replace(estate, services=(USERS,)).index_targets()
+    replace(made, services=(USERS,)).index_targets()
     drain([link])
     assert pending([link]).keys == 0
-    assert estate.compare([link]).passed
+    assert made.compare([link]).passed
 
 
-def test_a_transaction_open_across_the_start_of_the_capture_loses_nothing(estate: Estate, connect: Connect) -> None:
-    estate.make_targets()
-    link = estate.forward[0]
-    holder = connect(estate.source)
+def test_a_transaction_open_across_the_start_of_the_capture_loses_nothing(made: Estate, connect: Connect) -> None:
+    link = made.forward[0]
+    holder = connect(made.source)
     holder.execute("INSERT INTO users (email, note) VALUES ('held@x', 'before')")  # holds a lock: triggers must wait
     starting = threading.Thread(target=enable_capture, args=(link,))
     starting.start()
-    writer = connect(estate.source)
+    writer = connect(made.source)
     writer.execute("INSERT INTO profiles VALUES (1, 'while it starts')")
     writer.commit()
     assert starting.is_alive() and not capture_complete(link)
@@ -172,10 +175,10 @@ def test_a_transaction_open_across_the_start_of_the_capture_loses_nothing(estate
     starting.join(timeout=20)
     assert not starting.is_alive() and capture_complete(link)
     copy_link(link)
-    estate.index_targets()
+    made.index_targets()
     drain([link])
-    assert estate.compare([link]).passed
-    assert estate.users.rows("SELECT note FROM users WHERE email = 'held@x'") == [("before",)]
+    assert made.compare([link]).passed
+    assert made.users.rows("SELECT note FROM users WHERE email = 'held@x'") == [("before",)]
 
 
 def test_a_late_committer_loses_nothing(new_database: Callable[..., Any], connect: Connect) -> None:
@@ -248,27 +251,25 @@ def test_a_bare_truncate_ends_neither_the_drain_nor_the_count(new_database: Call
     assert texts(link.writer, "t") == []
 
 
-def test_what_the_sync_wrote_is_not_captured_for_the_way_back(estate: Estate) -> None:
-    estate.copied()
-    for link in estate.back:
+def test_what_the_sync_wrote_is_not_captured_for_the_way_back(copied: Estate) -> None:
+    for link in copied.back:
         enable_capture(link)
-    estate.source.execute("UPDATE users SET note = 'to and fro'", "UPDATE orders SET total = 1")
-    drain(estate.forward)
-    assert pending(estate.back).keys == 0
-    estate.users.execute("UPDATE users SET note = 'from there' WHERE id = 2")
-    assert drain(estate.back) == {("user_service", "users"): frozenset({(2,)})}
-    assert pending(estate.forward).keys == 0
-    assert estate.source.rows("SELECT note, touched FROM users WHERE id = 2") == [("from there", 2)]
+    copied.source.execute("UPDATE users SET note = 'to and fro'", "UPDATE orders SET total = 1")
+    drain(copied.forward)
+    assert pending(copied.back).keys == 0
+    copied.users.execute("UPDATE users SET note = 'from there' WHERE id = 2")
+    assert drain(copied.back) == {("user_service", "users"): frozenset({(2,)})}
+    assert pending(copied.forward).keys == 0
+    assert copied.source.rows("SELECT note, touched FROM users WHERE id = 2") == [("from there", 2)]
 
 
-def test_capture_is_removed_without_trace(estate: Estate) -> None:
-    estate.make_targets()
-    before = estate.source.catalog(["users"])["users"].triggers
-    for link in estate.forward:
+def test_capture_is_removed_without_trace(made: Estate) -> None:
+    before = made.source.catalog(["users"])["users"].triggers
+    for link in made.forward:
         enable_capture(link)
         enable_capture(link)
         assert capture_complete(link)
         disable_capture(link)
         disable_capture(link)
         assert not capture_complete(link)
-    assert estate.source.catalog(["users"])["users"].triggers == before
+    assert made.source.catalog(["users"])["users"].triggers == before

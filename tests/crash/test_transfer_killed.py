@@ -155,7 +155,6 @@ def killed(killer: Any, postgresql_server: Any) -> Kill:
         ("run_script:after", 1),
         ("execute:after", 2),
         ("run_script:after", 2),
-        ("dump_schema:after", 1),
         ("run_script:before", 3),
         ("run_script:after", 3),
     ],

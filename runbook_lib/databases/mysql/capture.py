@@ -34,8 +34,9 @@ CREATE TABLE IF NOT EXISTS {CAPTURES} (
 """
 _GENERATION = """
 SELECT coalesce(group_concat(table_id ORDER BY table_id), '') FROM information_schema.{view},
-  (SELECT concat(convert(database() USING filename), '/', convert({table} USING filename)) AS path) AS own
-WHERE name = own.path OR left(name, length(own.path) + 1) = concat(own.path, '#')
+  (SELECT concat(cast(convert(database() USING filename) AS binary), '/',
+                 cast(convert({table} USING filename) AS binary)) AS path) AS own
+WHERE cast(name AS binary) = own.path OR left(cast(name AS binary), length(own.path) + 1) = concat(own.path, '#')
 """
 _CREATED = """
 SELECT coalesce(create_time, '') FROM information_schema.tables

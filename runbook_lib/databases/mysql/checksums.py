@@ -144,8 +144,11 @@ def _parsed_rows(
     from runbook_lib.files import copytext
 
     wide = Selection(selection.relation, selection.key, (*key, *selection.columns), selection.where)
+    width = len(key)
+    zoned = {i + width for i, each in enumerate(types) if canonical_type(each).tag == values.LOCAL}
     for row in copytext.decode(copy_out(db, wide, key_range, binary=False)):
-        yield row[: len(key)], values.row_hash(row[len(key) :], types)
+        told = [v.removesuffix("+00") if i in zoned and v else v for i, v in enumerate(row)]
+        yield row[:width], values.row_hash(told[width:], types)
 
 
 def _row_hash(db: MySQL, selection: Selection, types: Sequence[str]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any
 
 import pymysql
 from sqlalchemy import text
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 # Our triggers let a session pass that has set this; foreign keys are checked by anti-joins afterwards (trap 22).
 SILENT = "SET @runbook_sync = 1, SESSION foreign_key_checks = 0"
 LOUD = "SET @runbook_sync = NULL, SESSION foreign_key_checks = 1"
+
+KEPT_BYTES = 16 * 2**20  # of a range, until the server has judged it; beyond that on disk
 
 # Escapes that COPY writes and LOAD DATA does not know: form feed and vertical tab.
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
@@ -95,9 +99,10 @@ def copy_in(
         driver: Any = connected.connection.driver_connection
         try:
             retry.run(driver, SILENT)
-            rows, warnings = driver.load(_load_sql(described, columns), unescaped(blocks))
-            if warnings:
-                raise _rejected(db, driver, table)
+            with tempfile.SpooledTemporaryFile(max_size=KEPT_BYTES) as kept:
+                rows, warnings = driver.load(_load_sql(described, columns), _keeping(unescaped(blocks), kept))
+                if warnings:
+                    raise _rejected(db, driver, described, columns, kept)
             for statement, values in progress:
                 if connected.execute(text(statement), {"rows": rows, **values}).rowcount == 0:
                     raise TransferError(table, "this range was done by somebody else", state="rolled back")
@@ -157,12 +162,32 @@ def unescaped(blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _rejected(db: MySQL, driver: Connection, table: str) -> RowRejected:
-    """What the server's first warning says: column, line and value."""
+def _keeping(blocks: Iterator[bytes], kept: IO[bytes]) -> Iterator[bytes]:
+    """The same blocks, kept until the server has judged them: its warnings name a row by its number only."""
+    for block in blocks:
+        kept.write(block)
+        yield block
+
+
+def _rejected(db: MySQL, driver: Connection, table: Table, columns: Sequence[str], kept: IO[bytes]) -> RowRejected:
+    """The server's first warning, with the key and the value of the row that it means."""
     with driver.cursor() as cursor:
         cursor.execute("SHOW WARNINGS LIMIT 1")
         [(_, number, message)] = cursor.fetchall()
         cursor.execute("SHOW COUNT(*) WARNINGS")
         [(count,)] = cursor.fetchall()
-    more = f", and {count - 1} more" if count > 1 else ""
-    return RowRejected(f"{db.name}.{table}", f"{one_line(message)} ({number}){more}", state="the range was rolled back")
+    row = re.search(r"at row (\d+)", message)
+    named = re.search(r"[Cc]olumn (?:`\w+`\.`[^`]+`\.)?['`]([^'`]+)['`]", message)
+    given: dict[str, str] = {}
+    if row:
+        kept.seek(0)
+        line = next(islice(kept, int(row[1]) - 1, None), b"").rstrip(b"\n")
+        given = dict(zip(columns, (field.decode(errors="replace") for field in line.split(b"\t")), strict=False))
+    key = ", ".join(f"{name} = {one_line(given[name], 60)}" for name in table.key if name in given)
+    value = f"; the value is {one_line(given[named[1]], 80)}" if named and named[1] in given else ""
+    more = f", and {count - 1} more rows" if count > 1 else ""
+    return RowRejected(
+        f"{db.name}.{table.name}{f', column {named[1]}' if named else ''}{f', key ({key})' if key else ''}",
+        f"{one_line(message)} ({number}){value}{more}",
+        state="the range was rolled back",
+    )

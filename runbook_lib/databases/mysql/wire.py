@@ -31,6 +31,7 @@ class Connection(PyMySQLConnection):
     _execute_command: Any
     _read_packet: Any
     _rfile: Any
+    server_version: str
 
     def stream(self, sql: str) -> Iterator[bytes]:
         """Run a query of one column and yield its rows, each with a line feed, in blocks of about 64 KiB.

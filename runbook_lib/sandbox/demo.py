@@ -19,6 +19,7 @@ from runbook_lib.sandbox.ledger import Ledger, LostWrite, missing_writes
 
 Show = Callable[[str], None]
 INJECTED = {"error_rate": 0.3}  # of the drill: a share that any trigger must notice
+_LAST_BEFORE_WATCH = "smoke_test:target:cutover"  # an error before it would fail this test, and no trigger would fire
 
 
 def run_demo(
@@ -96,14 +97,14 @@ def _carry_out(runner: Runner, estate: Estate, drill: str | None) -> Finished:
 
 @contextmanager
 def _errors_after_cutover(runner: Runner, estate: Estate) -> Any:
-    """Let a service fail as soon as it has the writes."""
+    """Let a service fail once it has the writes and has passed its smoke test: what notices it is to be a trigger."""
     import threading
 
     done = threading.Event()
 
     def inject() -> None:
         while not done.wait(0.2):
-            if any(r.step == "cutover" for r in runner.journal.entries(runner.run_id, kind="result")):
+            if any(r.step == _LAST_BEFORE_WATCH for r in runner.journal.entries(runner.run_id, kind="result")):
                 estate.services.inject("order_service@target", INJECTED["error_rate"], None)
                 return
 

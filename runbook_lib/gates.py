@@ -113,9 +113,9 @@ def _signoffs(run: Run, history: History) -> list[Item]:
     return [signoff(run, text) for text in dict.fromkeys([*given, *asked])]
 
 
-def _approved(run: Run, history: History, name: str, subject: str) -> Item:
+def _approved(run: Run, history: History, name: str, subject: str, *, waivable: bool = True) -> Item:
     given = history.granted("approval", name, subject)
-    if given is None and run.policy.approvals == "auto":
+    if given is None and waivable and run.policy.approvals == "auto":
         payload = {"subject": subject, "waived": "policy approvals: auto", "comment": ""}
         given = run.write("approval", step=name, payload=payload)
     if given is not None:
@@ -125,13 +125,15 @@ def _approved(run: Run, history: History, name: str, subject: str) -> Item:
     return Item(name, "could_not_run", f"{stale}not approved; {_command(run, name)}")
 
 
-def require_approval(run: Run, history: History, name: str, subject: str) -> None:
+def require_approval(run: Run, history: History, name: str, subject: str, *, waivable: bool = True) -> None:
     """An approval in the middle of a phase: of what cannot be undone.
 
+    Args:
+        waivable: False: a person has to give it, whatever the policy says.
     Raises:
         GateFailed: not approved; says which command does.
     """
-    item = _approved(run, history, name, subject)
+    item = _approved(run, history, name, subject, waivable=waivable)
     if not item.passed:
         raise GateFailed(name, item.text, state="nothing was done", action="have it approved, then run the cell again")
 

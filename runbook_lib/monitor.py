@@ -35,6 +35,7 @@ from runbook_lib.triggers import (
 __all__ = ["Alarm", "Baseline", "Observation", "Reading", "Rules", "WatchResult", "measure_baseline", "watch"]
 
 EDGE = "edge"
+FIRST_ANSWER_S = 30.0  # how long past its end a watch waits for a probe that has not answered yet
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,10 @@ def watch(
             if on_sample and running.samples:
                 on_sample(running.samples[-1], readings)
             elapsed_s = time.monotonic() - begun
-            # A breach that began just before the end is watched until it is confirmed or over.
+            # A breach that began just before the end is watched until it is confirmed or over, and a probe that has
+            # been asked is waited for: on a busy machine its first answer may take longer than a short watch.
             enough = duration_s + (rules.confirm * interval_s + probe_interval_s if running.undecided() else 0.0)
+            enough += FIRST_ANSWER_S if answers.unanswered() else 0.0
             if elapsed_s >= enough or (stop_on_alarm and running.fired):
                 return running.result(elapsed_s)
             time.sleep(min(interval_s, enough - elapsed_s))

@@ -50,6 +50,10 @@ class Probes:
                 self._asked[name] = self._pool.submit(probe)
         return dict(self._answers)
 
+    def unanswered(self) -> bool:
+        """Whether a probe has not answered even once."""
+        return any(name not in self._answers for name in self._probes)
+
     def fresh(self, name: str) -> bool:
         """Whether the last `answers()` brought a new answer of this probe."""
         return name in self._fresh

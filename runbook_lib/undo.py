@@ -1,4 +1,9 @@
-"""The way back: what a run has applied, undone in reverse order, each undo proven, past failures to the end."""
+"""The way back: what a run has applied, undone in reverse order, each undo proven, past failures to the end.
+
+With one exception: what a step stands on is not taken away while that step is still in force. An undo that failed
+holds everything that the step requires, and a step that says it is a `barrier` (the cutover: the targets may hold
+writes that are nowhere else) holds everything before it.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +37,39 @@ def rollback(run: Run, to_phase: str = "") -> RollbackRecord:
     run.journal.set_state(run.run_id, "rolling_back")
     items: list[Item] = []
     errors: list[BaseException] = []
+    held = _Held()
     for number, unit in enumerate(unit for unit in units if unit not in kept):
         run.progress(number, len(units) - len(kept), unit="steps", reason=f"undoing {unit.name}")
-        items.append(_undo(run, unit, errors))
+        items.append(held.item(unit) or _undo(run, unit, errors))
+        if not items[-1].passed:
+            held.by(unit, rebuild(unit.intent.payload, run.step_packages))
     record = RollbackRecord(tuple(items), tuple(unit.name for unit in kept))
     if not record.passed:
         raise _failed(run, record, units, errors)
     run.journal.set_state(run.run_id, "open" if to_phase else "rolled_back")
     return record
+
+
+class _Held:
+    """Steps that must stay in force because a later one, which stands on them, could not be undone."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {}
+        self._barrier = ""
+
+    def by(self, unit: Unit, step: Step) -> None:
+        """A step was not undone: hold what it requires, or everything."""
+        if getattr(step, "barrier", False):
+            self._barrier = self._barrier or unit.name
+        for name in step.requires:
+            self._reasons.setdefault(name, unit.name)
+
+    def item(self, unit: Unit) -> Item | None:
+        """The reason not to undo this one; None when there is none."""
+        reason = self._barrier or self._reasons.get(unit.name, "")
+        if not reason:
+            return None
+        return Item(unit.name, Outcome.COULD_NOT_RUN, f"held: {reason} is still in force")
 
 
 def _phases_after(run: Run, to_phase: str) -> tuple[str, ...] | None:
@@ -58,7 +88,7 @@ def _require_consent(run: Run, kept: list[Unit]) -> None:
     missing = []
     for unit in kept:
         try:
-            require_approval(run, run.history(), f"rollback past {unit.name}", unit.intent.hash)
+            require_approval(run, run.history(), f"rollback past {unit.name}", unit.intent.hash, waivable=False)
         except GateFailed as refusal:
             missing.append(f"{unit.name} ({refusal.observed})")
     if missing:
@@ -113,7 +143,7 @@ def _failed(run: Run, record: RollbackRecord, units: list[Unit], errors: list[Ba
     error = RollbackFailed(
         f"run {run.run_id}",
         f"{len(missing)} of {len(record.items)} not undone: {listed}",
-        state="the others are undone; writes that were fenced stay fenced",
+        state="what is not named is undone; writes that were fenced stay fenced",
         action="put it right and run the rollback again: it goes on with what is left",
     )
     for unit in units:

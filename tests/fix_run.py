@@ -102,6 +102,7 @@ class WriteFile:
     content: str = "content"
     needs: tuple[str, ...] = ()
     reversible: bool = True
+    barrier: bool = False
 
     @property
     def name(self) -> str:

@@ -33,10 +33,10 @@ def backend(service: Service, where: str) -> str:
     return f"{service.name}@{where}"
 
 
-def facing_links(run: Run) -> list[Link]:
-    """The forward links, each with its link back: for comparing while either side may be the one that is written to."""
-    back = {link.service: link for link in links(run, BACK)}
-    return [replace(link, opposite=back[link.service]) for link in links(run)]
+def facing_links(run: Run, direction: str = FORWARD) -> list[Link]:
+    """The links, each with its opposite: for comparing while either side may be the one that is written to."""
+    opposite = {link.service: link for link in links(run, BACK if direction == FORWARD else FORWARD)}
+    return [replace(link, opposite=opposite[link.service]) for link in links(run, direction)]
 
 
 def links_of(environment: Environment, direction: str = FORWARD) -> list[Link]:
@@ -66,10 +66,12 @@ def origin(run: Run) -> str:
 
 
 def reads(service: Service) -> str:
+    """The route that the service's reads take."""
     return f"{service.name}.reads"
 
 
 def writes(service: Service) -> str:
+    """The route that the service's writes take."""
     return f"{service.name}.writes"
 
 
@@ -79,6 +81,7 @@ def shares(state: RouteState) -> dict[str, int]:
 
 
 def verdict(ok: bool, text: str, **data: object) -> Verdict:
+    """Pass or fail, in one line; `data` is JSON for the journal."""
     return Verdict(Outcome.PASS if ok else Outcome.FAIL, text, data)
 
 

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
+from runbook_lib.errors import RollbackFailed
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import BACK, FORWARD, backend, links, origin, reads, shares, verdict, writes
 from runbook_lib.transfer import cutover as act
-from runbook_lib.transfer.capture import pending
+from runbook_lib.transfer.capture import capture_complete, pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.worker import stop_sync
-from runbook_lib.validation import validate
+from runbook_lib.validation import Report, validate
 
 Routes = dict[str, dict[str, int]]
 
@@ -24,6 +25,7 @@ class Cutover:
 
     name: str = "cutover"
     reversible: bool = True
+    barrier: bool = True
     requires: Sequence[str] = ("open_way_back", "disable_writes_to_source", "verify_data:before_cutover")
 
     def check(self, run: Run) -> list[Problem]:
@@ -63,6 +65,7 @@ class Cutover:
             moved = sum(act.advance_sequences(link) for link in back)
             self._restore_source(run, forward)
             return StepResult(f"the monolith has the writes; {moved} sequences set")
+        _refuse_closed_way(back)
         result = _move(run, back, [], _all_to_origin(run), _to_targets(run))
         return StepResult(f"returned: {_told(result)}", result.as_dict())
 
@@ -90,7 +93,7 @@ def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes
     for link in forward:
         link.reader.prepare_fence(list(link.captured))
     caught = act.catch_up(forward, small_enough=run.options.small_enough_keys, within_s=60.0)
-    rehearsal = _compare(run, forward, caught.touched)
+    rehearsal = _compared(run, forward, caught.touched).elapsed_s  # how long, not how equal: writes go on
     predicted = act.predict(
         forward,
         drain_rate=caught.rate,
@@ -99,20 +102,20 @@ def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes
         switch_s=run.options.switch_s,
     )
     acts = act.Acts(
-        verify=lambda touched: _compare(run, forward, touched),
+        verify=lambda touched: _compared(run, forward, touched).raise_for_failure(),
         switch=lambda: run.router.set_weights(there),
         switch_back=lambda: run.router.set_weights(here),
     )
     return act.cutover(forward, back, acts, predicted, budget_s=budget_s)
 
 
-def _compare(run: Run, forward: Sequence[Link], touched: act.Touched) -> float:
-    """These keys, value by value on both sides; the seconds it took. Raises when they differ.
+def _compared(run: Run, forward: Sequence[Link], touched: act.Touched) -> Report:
+    """These keys, value by value on both sides.
 
     All six checks over everything run just before the fence and just after the lift; what is compared inside is what
     was written between, so that the write pause does not grow with the tables.
     """
-    report = validate(
+    return validate(
         forward,
         checks=("data_sample",),
         tolerances=run.plan.tolerances,
@@ -120,8 +123,6 @@ def _compare(run: Run, forward: Sequence[Link], touched: act.Touched) -> float:
         under_writes=False,
         only_keys={key: sorted(keys, key=repr) for key, keys in touched.items()},
     )
-    report.raise_for_failure()
-    return report.elapsed_s
 
 
 def _told(result: act.CutoverResult) -> str:
@@ -129,6 +130,18 @@ def _told(result: act.CutoverResult) -> str:
         f"write pause {result.pause_s * 1000:.0f} ms (predicted {result.predicted.total_s * 1000:.0f}, "
         f"allowed {result.budget_s * 1000:.0f}); {result.drained_keys} last keys, {result.sequences} sequences"
     )
+
+
+def _refuse_closed_way(back: Sequence[Link]) -> None:
+    closed = [link.channel for link in back if not capture_complete(link)]
+    if closed:
+        raise RollbackFailed(
+            "cutover",
+            f"the way back is closed: nothing logs the writes of {', '.join(closed)}",
+            expected="the reverse capture, in place since before the cutover",
+            state="nothing was moved; the services have the writes",
+            action="migrate back with a plan of its own; the source's backup and archive are as of the decommissioning",
+        )
 
 
 def _source_fenced(forward: Sequence[Link]) -> bool:

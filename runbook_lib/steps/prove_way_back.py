@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
 from runbook_lib.step import Outcome, StepResult, Verdict
-from runbook_lib.steps.common import BACK, links, verdict
+from runbook_lib.steps.common import BACK, facing_links, verdict
 from runbook_lib.validation import Mismatch, Report, validate
-
-_LOOKS = 8
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,9 @@ class ProveWayBack:
         return []
 
     def apply(self, run: Run) -> StepResult:
-        report = validate(links(run, BACK), checks=("data_sample",), jobs=run.options.jobs, settle_s=0.5)
+        report = validate(
+            facing_links(run, BACK), checks=("data_sample",), jobs=run.options.jobs, settle_s=run.options.settle_s
+        )
         lost, normalized = self._split(run, report)
         figures = {
             "normalized": len(normalized),
@@ -54,10 +54,6 @@ class ProveWayBack:
     def undone(self, run: Run) -> Verdict:
         return Verdict(Outcome.PASS, "nothing to undo")
 
-    def _look(self, run: Run) -> tuple[Report, list[Mismatch], list[Mismatch]]:
-        report = validate(links(run, BACK), checks=("data_sample",), jobs=run.options.jobs, settle_s=0.5)
-        return report, *self._split(run, report)
-
     def _split(self, run: Run, report: Report) -> tuple[list[Mismatch], list[Mismatch]]:
         given = {
             (mapping.source, column)
@@ -72,7 +68,3 @@ class ProveWayBack:
             fits = columns and all((mismatch.table, column) in given for column in columns)
             (normalized if fits else lost).append(mismatch)
         return lost, normalized
-
-
-def _place(mismatch: Mismatch) -> tuple[str, str, str]:
-    return mismatch.service, mismatch.table, str(mismatch.key)

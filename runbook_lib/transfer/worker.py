@@ -25,7 +25,9 @@ from runbook_lib.transfer.sync import drain_once, must_wait
 
 STOP = "sync_stop"
 IDLE_S = 0.02  # how long to wait when nothing is pending; also the floor of the lag
-START_WITHIN_S = 20.0
+START_WITHIN_S = 60.0  # a busy machine takes 10 s to start an interpreter
+
+_started: list[subprocess.Popen[bytes]] = []  # they outlive the step that started them; reaped when they are stopped
 
 
 def sync_forever(links: Sequence[Link], journal: Journal, run_id: str, direction: str, *, batch_keys: int) -> int:
@@ -70,6 +72,7 @@ def start_sync(links: Sequence[Link], command: Sequence[str], log: Path, environ
         process = subprocess.Popen(
             command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True, env=environment
         )
+    _started.append(process)
     deadline = time.monotonic() + START_WITHIN_S
     while not running(links):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -89,6 +92,7 @@ def stop_sync(links: Sequence[Link], journal: Journal, run_id: str, direction: s
         if time.monotonic() > deadline:
             raise StepFailed("sync", f"did not stop within {within_s:.0f} s", action="end its process and run again")
         time.sleep(0.02)
+    _started[:] = [process for process in _started if process.poll() is None]
 
 
 def running(links: Sequence[Link]) -> bool:

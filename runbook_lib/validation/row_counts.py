@@ -8,7 +8,7 @@ from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation import delta
 from runbook_lib.validation.context import Context, Deadline, each_table, label
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
-from runbook_lib.validation.settle import FIRST_PAUSE_S, LONGEST_PAUSE_S, captured
+from runbook_lib.validation.settle import FIRST_PAUSE_S, LONGEST_PAUSE_S, captured, logs
 
 NAME = "row_counts"
 
@@ -57,9 +57,9 @@ def _again(
     while True:
         time.sleep(pause)  # between two looks at a moving target
         pause = min(pause * 2, LONGEST_PAUSE_S)
-        before, waiting = counts, _pending(link, flow) if has_queue else 0
+        before, waiting = counts, _pending(link, flow, context) if has_queue else 0
         counts = _both(link, flow, context)
-        waiting = max(waiting, _pending(link, flow)) if has_queue else 0
+        waiting = max(waiting, _pending(link, flow, context)) if has_queue else 0
         movement = max(abs(now - then) for now, then in zip(counts, before, strict=True))
         moved = movement if has_queue else max(moved, movement)
         at_rest = has_queue and not waiting and not moved
@@ -67,8 +67,10 @@ def _again(
             return counts, waiting + moved
 
 
-def _pending(link: Link, flow: Flow) -> int:
-    pending = link.reader.pending(link.channel)
-    waiting = sum(pending[feed.table].keys for feed in flow.feeds if feed.table in pending)
-    back = link.opposite.reader.pending(link.opposite.channel) if link.opposite else {}
-    return waiting + (back[flow.table].keys if flow.table in back else 0)
+def _pending(link: Link, flow: Flow, context: Context) -> int:
+    """Keys that wait in the logs that know of this flow (count)."""
+    waiting = 0
+    for source, table, _ in logs(link, flow, context):
+        pending = source.reader.pending(source.channel)
+        waiting += pending[table].keys if table in pending else 0
+    return waiting

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runbook_lib.transfer.flow import Feed, Flow, Link
+from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.context import Compared, Context, Deadline
 from runbook_lib.validation.findings import CheckResult, Mismatch
 from runbook_lib.validation.rows import Key, Pair, as_mismatch, plain, read_pairs
@@ -33,32 +33,38 @@ class Queue:
 
 
 def captured(link: Link, flow: Flow, context: Context) -> bool:
-    """Whether every change that concerns the flow is logged."""
-    installed = context.once(("captured", link.channel), lambda: link.reader.capture_installed(link.channel))
-    return installed >= {feed.table for feed in flow.feeds}
+    """Whether every change that concerns the flow is logged, on the side that is written to."""
+    return bool(logs(link, flow, context))
 
 
-def read_queue(link: Link, flow: Flow) -> Queue:
-    """What waits for this flow now, in the link's log and in the log of the link back."""
+def logs(link: Link, flow: Flow, context: Context) -> list[tuple[Link, str, tuple[str, ...]]]:
+    """The capture logs that know of changes of this flow: (link, captured table, columns that are the flow's key).
+
+    The link's own, and that of the link back: only one side is written to at a time, the other is fenced.
+    """
+    found = []
+    if _installed(link, context) >= {feed.table for feed in flow.feeds}:
+        found = [(link, feed.table, feed.columns) for feed in flow.feeds]
+    back = link.opposite
+    if back is not None and flow.table in _installed(back, context):
+        found.append((back, flow.table, flow.key))
+    return found
+
+
+def _installed(link: Link, context: Context) -> frozenset[str]:
+    return context.once(("captured", link.channel), lambda: link.reader.capture_installed(link.channel))
+
+
+def read_queue(link: Link, flow: Flow, context: Context) -> Queue:
+    """What waits for this flow now."""
     keys: set[tuple[str, ...]] = set()
     complete = True
-    for feed in flow.feeds:
-        changes = link.reader.read_changes(link.channel, feed.table, QUEUE_KEYS)
+    for source, table, columns in logs(link, flow, context):
+        changes = source.reader.read_changes(source.channel, table, QUEUE_KEYS)
         complete &= not changes.truncated and len(changes.seqs) < QUEUE_KEYS
-        positions = _positions(link, feed)
-        keys.update(plain([key[i] for i in positions]) for key in changes.keys)
-    back = link.opposite
-    if back is not None and flow.table in back.reader.capture_installed(back.channel):
-        changes = back.reader.read_changes(back.channel, flow.table, QUEUE_KEYS)
-        complete &= not changes.truncated and len(changes.seqs) < QUEUE_KEYS
-        positions = [back.captured[flow.table].index(column) for column in flow.key]
+        positions = [source.captured[table].index(column) for column in columns]
         keys.update(plain([key[i] for i in positions]) for key in changes.keys)
     return Queue(frozenset(keys), complete)
-
-
-def _positions(link: Link, feed: Feed) -> list[int]:
-    logged = link.captured[feed.table]
-    return [logged.index(column) for column in feed.columns]
 
 
 def settle(
@@ -84,7 +90,7 @@ def _watch(
         time.sleep(pause)  # between two looks at a moving target; nothing signals its rest
         pause = min(pause * 2, LONGEST_PAUSE_S)
         before = {pair.key: pair for pair in unequal}
-        queue = read_queue(link, flow) if has_queue else Queue(frozenset(), complete=True)
+        queue = read_queue(link, flow, context) if has_queue else Queue(frozenset(), complete=True)
         unequal = [pair for pair in read_pairs(link, side, list(before), context) if not pair.equal]
         changed = {pair.key for pair in unequal if pair != before[pair.key]}
         moved |= changed

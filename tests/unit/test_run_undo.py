@@ -59,6 +59,28 @@ def test_a_failure_does_not_stop_the_rest_and_both_errors_are_named(run: Run, tm
     assert [item.name for item in run.rollback().items] == ["four", "two"]
 
 
+def test_what_a_step_stands_on_is_held_while_the_step_is_in_force(run: Run, tmp_path: Path) -> None:
+    run.step(WriteFile(str(tmp_path), "four", needs=("two",)))
+    switch(tmp_path, "rollback-four")
+    with pytest.raises(RollbackFailed, match=r"two \(could_not_run\): held: four is still in force"):
+        run.rollback()
+    assert calls(tmp_path, "rollback") == ["four", "three", "one"]
+    switch(tmp_path, "rollback-four", on=False)
+    assert [item.name for item in run.rollback().items] == ["four", "two"]
+
+
+def test_nothing_before_a_barrier_is_undone_while_it_is_in_force(run: Run, tmp_path: Path) -> None:
+    run.step(WriteFile(str(tmp_path), "cutover", barrier=True))
+    run.step(WriteFile(str(tmp_path), "after"))
+    switch(tmp_path, "rollback-cutover")
+    with pytest.raises(RollbackFailed, match="4 of 5 not undone"):
+        run.rollback()
+    assert calls(tmp_path, "rollback") == ["after", "cutover"]
+    switch(tmp_path, "rollback-cutover", on=False)
+    assert run.rollback().passed
+    assert calls(tmp_path, "rollback") == ["after", "cutover", "cutover", "three", "two", "one"]
+
+
 def test_an_interrupted_step_is_undone_too(run: Run, tmp_path: Path) -> None:
     switch(tmp_path, "interrupt-four")
     with pytest.raises(KeyboardInterrupt):

@@ -108,7 +108,7 @@ class Estate:
         base, home = self.ports.base, str(self.directory)
         original = next(place for place in _PARAMETERS if place.is_dir()) / "inventories/demo.yaml"
         text = re.sub(r"\b154(\d\d)\b", lambda match: str(base + int(match[1])), original.read_text())
-        text = text.replace(".runbook/demo", home).replace(".runbook/", f"{home}/")
+        text = re.sub(r"\.runbook(/demo)?(?=[/\"])", lambda _: home, text)  # one pass: `home` may lie in .runbook
         path.write_text(re.sub(r"(?m)^evidence: evidence\b", f"evidence: {home}/evidence", text))
         return path
 

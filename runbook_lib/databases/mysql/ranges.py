@@ -155,13 +155,14 @@ def _walked_bounds(
 def _sorted_bounds(
     db: MySQL, selection: Selection, parts: Sequence[KeyPart], rows_per_range: int
 ) -> list[tuple[Any, ...]]:
-    inner = ", ".join(f"{part.out} AS k{i}" for i, part in enumerate(parts))
+    # Long names: MariaDB takes a short alias for a column of the same name in the window's ORDER BY.
+    inner = ", ".join(f"{part.out} AS runbook_k{i}" for i, part in enumerate(parts))
     order = ", ".join(part.ordered for part in parts)
     where = f" WHERE {selection.where}" if selection.where else ""
-    out = ", ".join(f"k{i}" for i in range(len(parts)))
+    out = ", ".join(f"runbook_k{i}" for i in range(len(parts)))
     sql = (
-        f"SELECT {out} FROM (SELECT {inner}, row_number() OVER (ORDER BY {order}) AS n"
-        f" FROM {selection.relation}{where}) AS walk WHERE n % {int(rows_per_range)} = 0 ORDER BY n"
+        f"SELECT {out} FROM (SELECT {inner}, row_number() OVER (ORDER BY {order}) AS runbook_n"
+        f" FROM {selection.relation}{where}) AS walk WHERE runbook_n % {int(rows_per_range)} = 0 ORDER BY runbook_n"
     )
     return [as_key(parts, row) for row in db.rows(sql)]
 

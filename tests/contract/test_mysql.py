@@ -235,7 +235,7 @@ def test_rows_that_a_foreign_key_changes_silently_are_refused(database):
         "CREATE TABLE p (id int PRIMARY KEY)",
         "CREATE TABLE c (id int PRIMARY KEY, p int, CONSTRAINT quiet FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE)",
     )
-    with pytest.raises(TransferError, match="foreign key quiet to p .*ON DELETE CASCADE"):
+    with pytest.raises(TransferError, match=r"foreign key quiet to p .*ON DELETE CASCADE"):
         database.install_capture("c", {"p": ["id"], "c": ["id"]})
     database.install_capture("c", {"p": ["id"]})
     assert any("quiet" in problem.text for problem in database.privileges_missing("source"))
@@ -396,5 +396,5 @@ def test_own_tables_are_kept_apart_and_statements_are_cut_as_the_client_does(dat
     database.execute(f"CREATE TABLE {database.own_table('ranges')} (id int)")
     assert database.catalog() == {}
     script = "SELECT ';' -- a; comment\n;\nDELIMITER ;;\n/* ; */ BEGIN; END;;\nDELIMITER ;\n SELECT `a;b`, \"c;\", 'it''s;'; -- end\n"
-    assert [" ".join(s.split()) for s in schema.statements(script)][0].startswith("SELECT ';'")
+    assert next(" ".join(s.split()) for s in schema.statements(script)).startswith("SELECT ';'")
     assert len(list(schema.statements(script))) == 3

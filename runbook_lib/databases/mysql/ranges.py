@@ -88,7 +88,7 @@ def ranges(db: MySQL, selection: Selection, rows_per_range: int) -> list[KeyRang
         even = _even_bounds(db, selection, rows_per_range, estimate)
         if even is not None:
             return between([(bound,) for bound in even], estimate)
-    if all(part.bytewise for part in parts):
+    if all(part.bytewise for part in parts) and _indexed(db, selection, parts):
         bounds = _walked_bounds(db, selection, parts, rows_per_range)
     else:
         bounds = _sorted_bounds(db, selection, parts, max(rows_per_range, -(-estimate // SORTED_RANGES)))
@@ -134,6 +134,14 @@ def _even_bounds(db: MySQL, selection: Selection, rows_per_range: int, estimate:
         return None
     step = max(1, round(rows_per_range / min(1.0, density)))
     return list(range(least + step - 1, greatest, step))
+
+
+def _indexed(db: MySQL, selection: Selection, parts: Sequence[KeyPart]) -> bool:
+    """Whether an index gives the key's order, so that no step of a walk has to sort."""
+    where = f" WHERE {selection.where}" if selection.where else ""
+    order = ", ".join(part.ordered for part in parts)
+    plan = db.rows(f"EXPLAIN SELECT {order} FROM {selection.relation}{where} ORDER BY {order} LIMIT 1")
+    return not any("filesort" in str(row[-1]) for row in plan)
 
 
 def _walked_bounds(

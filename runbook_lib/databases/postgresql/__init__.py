@@ -43,6 +43,7 @@ from runbook_lib.databases.postgresql import (
     sequences,
 )
 from runbook_lib.databases.postgresql import backup as dumps
+from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError
 
 __all__ = ["PostgreSQL", "open_database"]
@@ -140,7 +141,7 @@ class PostgreSQL:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if isinstance(cause, psycopg.Error):
             return connection.explain(self.name, cause, doing)
-        return DatabaseError(f"database {self.name}", connection.one_line(str(cause)))
+        return DatabaseError(f"database {self.name}", one_line(str(cause)))
 
     def own_table(self, name: str) -> str:
         return f"{names.ident(housekeeping.own_schema(self))}.{names.ident(name)}"

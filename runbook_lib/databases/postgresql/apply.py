@@ -20,6 +20,7 @@ from psycopg import errors as pg
 from runbook_lib.databases.port import Applied, Selection
 from runbook_lib.databases.postgresql import connection, names, ranges
 from runbook_lib.databases.postgresql.relations import as_key, column_facts, listed
+from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
 
 if TYPE_CHECKING:
@@ -304,10 +305,10 @@ def _key_columns(batch: _Batch) -> list[list[str | None]]:
 def _conflict(db: PostgreSQL, batch: _Batch, error: psycopg.Error) -> RowRejected:
     """Name the rows that conflict: those at the target, by key, and the value they share."""
     there = _conflicting(db, batch, error)
-    shown = ", ".join(connection.one_line(str(key), 60) for key in there[:5])
+    shown = ", ".join(one_line(str(key), 60) for key in there[:5])
     rejected = RowRejected(
         f"{batch.table}: {error.diag.constraint_name}",
-        connection.one_line(error.diag.message_detail or str(error), 160)
+        one_line(error.diag.message_detail or str(error), 160)
         + (f"; the row is there under the key ({listed(batch.key)}) {shown}" if there else ""),
         state="the batch was rolled back, its changes stay in the log",
         action="apply the other row's change first, or remove the row that should not be there",
@@ -337,7 +338,7 @@ def _rejected(batch: _Batch, error: psycopg.Error) -> RowRejected:
     place = diag.constraint_name or diag.column_name
     return RowRejected(
         f"{batch.table}{f': {place}' if place else ''}",
-        connection.one_line(f"{diag.message_primary or error}; {diag.message_detail or ''}".rstrip("; "), 240),
+        one_line(f"{diag.message_primary or error}; {diag.message_detail or ''}".rstrip("; "), 240),
         state="the batch was rolled back, its changes stay in the log",
         action="correct the row at the source, or the target's constraint",
     )

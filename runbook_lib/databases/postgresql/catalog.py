@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from runbook_lib.databases import shared
 from runbook_lib.databases.port import Column, Constraint, Index, Table
 from runbook_lib.databases.postgresql import catalog_sql as sql
 from runbook_lib.databases.postgresql import names
-from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
 Rows = dict[int, list[tuple[Any, ...]]]
-
-
-class Catalog(dict[str, Table]):
-    """Tables by the name they were asked by; a missing one is an error in words."""
-
-    def __init__(self, database: str) -> None:
-        super().__init__()
-        self.database = database
-
-    def __missing__(self, name: str) -> Table:
-        raise DatabaseError(f"database {self.database}", f"no table {name}", action="correct the plan's table names")
 
 
 def catalog(db: PostgreSQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
@@ -38,7 +25,7 @@ def catalog(db: PostgreSQL, tables: Sequence[str] | None = None) -> dict[str, Ta
     A table that does not exist is left out of the answer; asking the answer for it raises DatabaseError.
     """
     oids = find(db, tables)
-    found = Catalog(db.name)
+    found = shared.Catalog(db.name)
     if not oids:
         return found
     wanted = {"oids": list(oids.values())}
@@ -156,23 +143,6 @@ def expression_types(db: PostgreSQL, relation: str, expressions: Sequence[str]) 
 
 def fingerprint(db: PostgreSQL, tables: Sequence[str]) -> str:
     """SHA-256 over columns, indexes, constraints, triggers and user types of these tables; names of indexes aside."""
-    described: dict[str, Any] = {}
-    found = catalog(db, tables)
-    for name in sorted(set(tables)):
-        table = found[name]
-        described[name] = {
-            "columns": [_facts(column) for column in table.columns],
-            "key": table.key,
-            "indexes": sorted(f"{i.definition} valid={i.valid}" for i in table.indexes),
-            "constraints": sorted(f"{c.kind} {c.definition} validated={c.validated}" for c in table.constraints),
-            "triggers": sorted(table.triggers),
-        }
     oids = list(find(db, tables).values())
     types = sorted(str(row) for row in db.rows(sql.USER_TYPES, {"oids": oids})) if oids else []
-    body = json.dumps([described, types], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(body.encode()).hexdigest()
-
-
-def _facts(column: Column) -> Mapping[str, Any]:
-    kept = ("name", "type", "nullable", "default", "generated", "identity", "collation")
-    return {field: getattr(column, field) for field in kept}  # no ordinal: dropped columns leave holes in it
+    return shared.fingerprint(catalog(db, tables), tables, types)

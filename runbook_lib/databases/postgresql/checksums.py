@@ -194,7 +194,8 @@ def _canonical(sql: str, kind: CanonicalType, type_text: str) -> str:
     """SQL of `values.canonical_text`."""
     if kind.tag == values.NUMBER:
         if kind.name in ("numeric", "decimal"):
-            return f"trim_scale(CAST({sql} AS {type_text}))::text"
+            own = type_text.lower().replace(" unsigned", "")  # a MySQL table is the written one
+            return f"trim_scale(CAST({sql} AS {own}))::text"
         wide = "numeric" if "unsigned" in type_text.lower() else "bigint"
         return f"CAST(CAST({sql} AS {wide}) AS text)"
     if kind.tag == values.FLOAT:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import ConfigurationError, DatabaseError
 
 MINIMUM_VERSION = 14
@@ -167,9 +168,3 @@ def explain(name: str, error: psycopg.Error, doing: str = "") -> DatabaseError:
     if (error.sqlstate or "").startswith("23"):  # which key breaks the rule
         primary += f" [{one_line(error.diag.message_detail or '', 120)}]"
     return DatabaseError(f"database {name}", f"{primary}{code}{f' while {doing}' if doing else ''}", action=hint)
-
-
-def one_line(text: str, limit: int = 200) -> str:
-    """Text on one line, shortened to `limit` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.postgresql import names
-from runbook_lib.databases.postgresql.connection import one_line
 from runbook_lib.databases.postgresql.ranges import condition
+from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ import psycopg
 
 from runbook_lib.databases.postgresql import connection, retry
 from runbook_lib.databases.postgresql.relations import SCHEMA, ensure_schema, listed, members
+from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import CutoverAborted, DatabaseError
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _holders(db: PostgreSQL, targets: Sequence[str]) -> list[tuple[str, str]]:
 def _aborted(
     tables: Sequence[str], holders: Sequence[tuple[str, str]], attempts: int, elapsed_s: float
 ) -> CutoverAborted:
-    who = f", held by {connection.one_line(holders[0][1], 160)}" if holders else ""
+    who = f", held by {one_line(holders[0][1], 160)}" if holders else ""
     return CutoverAborted(
         f"fence of {listed(sorted(tables))}",
         f"locks were not granted within {elapsed_s:.2f} s ({attempts} attempts){who}",

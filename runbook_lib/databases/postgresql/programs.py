@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runbook_lib.databases.postgresql.connection import TRANSPORT, one_line
+from runbook_lib.databases.postgresql.connection import TRANSPORT
+from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import psycopg
 
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.postgresql.names import literal
-from runbook_lib.errors import KeyNotAdvancing
+from runbook_lib.databases.shared import between, require_advancing
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
@@ -63,12 +63,12 @@ def ranges(db: PostgreSQL, selection: Selection, rows_per_range: int) -> list[Ke
     if len(parts) == 1 and parts[0].type in INTEGERS:
         even = _even_bounds(db, selection, rows_per_range, estimate)
         if even is not None:
-            return _between([(bound,) for bound in even], estimate)
+            return between([(bound,) for bound in even], estimate)
     if not all(part.bytewise for part in parts):
         rows_per_range = max(rows_per_range, -(-estimate // SORTED_RANGES))
     bounds = _walked_bounds(db, selection, parts, rows_per_range)
-    _require_advancing(selection, bounds)
-    return _between(bounds, estimate)
+    require_advancing(selection, bounds)
+    return between(bounds, estimate)
 
 
 def key_parts(db: PostgreSQL, selection: Selection) -> tuple[KeyPart, ...]:
@@ -179,7 +179,7 @@ def _walked_bounds(
     bounds: list[tuple[Any, ...]] = []
     while found := db.rows(step(bounds[-1] if bounds else None)):
         bounds.append(found[0])
-        _require_advancing(selection, bounds[-2:])
+        require_advancing(selection, bounds[-2:])
     return bounds
 
 
@@ -195,25 +195,6 @@ def _sorted_bounds(
         f" FROM {selection.relation}{where}) AS walk WHERE n % {int(rows_per_range)} = 0 ORDER BY n"
     )
     return db.rows(sql)
-
-
-def _require_advancing(selection: Selection, bounds: Sequence[tuple[Any, ...]]) -> None:
-    for before, bound in pairwise(bounds):
-        if before == bound:
-            raise KeyNotAdvancing(
-                selection.relation,
-                f"the key ({', '.join(selection.key)}) has the value {bound} more than once",
-                expected="a unique key",
-                state="nothing was read",
-                action="choose a unique key in the plan",
-            )
-
-
-def _between(bounds: Sequence[tuple[Any, ...]], estimate: int) -> list[KeyRange]:
-    """Ranges between boundaries, open at both ends: rows added beyond them still belong somewhere."""
-    edges = [None, *bounds, None]
-    each = max(1, estimate // (len(bounds) + 1)) if estimate else 0
-    return [KeyRange(i, after, upto, each) for i, (after, upto) in enumerate(pairwise(edges))]
 
 
 def _block_ranges(db: PostgreSQL, selection: Selection, rows_per_range: int, estimate: int) -> list[KeyRange]:

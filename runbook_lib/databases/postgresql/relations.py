@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 
+from runbook_lib.databases import shared
 from runbook_lib.databases.postgresql import names
 from runbook_lib.errors import DatabaseError
 
@@ -59,9 +58,7 @@ def ensure_schema(driver: psycopg.Connection[Any]) -> None:
 
 def own_name(kind: str, *parts: str) -> str:
     """A quoted identifier for one of our objects: readable, at most 63 bytes, different for different parts."""
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
-    words = re.sub(r"[^A-Za-z0-9_]+", "_", "_".join((kind, *parts)))
-    return names.ident(f"{words[:54]}_{digest}")
+    return names.ident(shared.own_name(kind, *parts))
 
 
 def column_facts(driver: psycopg.Connection[Any], table: str) -> dict[str, tuple[str, bool, bool]]:

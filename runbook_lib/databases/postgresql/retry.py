@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +10,7 @@ import psycopg
 from psycopg import errors as pg
 
 from runbook_lib.databases.postgresql import connection
+from runbook_lib.databases.shared import one_line, patiently
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -36,25 +35,32 @@ def in_transaction(db: PostgreSQL, work: Callable[[psycopg.Connection], Result],
     Raises:
         DatabaseError: a statement failed, or locks were not granted within `db.lock_wait_s` seconds; nothing is left.
     """
-    deadline = time.monotonic() + db.lock_wait_s
-    pause_s, attempt, blockers = 0.05, 0, ""
-    while True:
-        attempt += 1
-        try:
-            with db.raw() as driver, _Watch(db, driver.info.backend_pid if attempt > 1 else 0) as watch:
-                driver.execute(f"SET LOCAL lock_timeout = {int(db.lock_timeout_s * 1000)}")
-                return work(driver)
-        except TRANSIENT as error:
-            blockers = watch.seen or blockers
-            if time.monotonic() + pause_s > deadline:
-                raise _refused(db, error, attempt, blockers, doing) from error
-        except psycopg.Error as error:
-            raise connection.explain(db.name, error, doing) from error
-        time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
-        pause_s = min(pause_s * 2, 2.0)
+    blockers = ""
+
+    def attempt(number: int) -> Result:
+        nonlocal blockers
+        # Looks for who blocks only from the second attempt on, so that the ordinary case costs nothing.
+        with db.raw() as driver:
+            watch = _Watch(db, driver.info.backend_pid if number > 1 else 0)
+            try:
+                with watch:
+                    driver.execute(f"SET LOCAL lock_timeout = {int(db.lock_timeout_s * 1000)}")
+                    return work(driver)
+            finally:
+                blockers = watch.seen or blockers
+
+    try:
+        return patiently(
+            attempt,
+            TRANSIENT,
+            within_s=db.lock_wait_s,
+            refused=lambda error, attempts: _refused(db, error, attempts, blockers, doing),
+        )
+    except psycopg.Error as error:
+        raise connection.explain(db.name, error, doing) from error
 
 
-def _refused(db: PostgreSQL, error: psycopg.Error, attempts: int, blockers: str, doing: str) -> DatabaseError:
+def _refused(db: PostgreSQL, error: Exception, attempts: int, blockers: str, doing: str) -> DatabaseError:
     what = "deadlock" if isinstance(error, pg.DeadlockDetected) else "lock not granted"
     return DatabaseError(
         f"database {db.name}",
@@ -95,5 +101,5 @@ class _Watch:
             except (psycopg.Error, DatabaseError):
                 return  # only the message is poorer
             self.seen = ", ".join(
-                f"pid {pid} ({user}, {age} s: {connection.one_line(query, 60)})" for pid, user, age, query in found
+                f"pid {pid} ({user}, {age} s: {one_line(query, 60)})" for pid, user, age, query in found
             )

@@ -13,7 +13,7 @@ import psycopg
 
 from runbook_lib.databases.postgresql import programs, retry, schema_sql
 from runbook_lib.databases.postgresql.catalog import find
-from runbook_lib.databases.postgresql.connection import one_line
+from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from runbook_lib.errors import GateFailed, JournalError
 from runbook_lib.journal import Ask, Entry, History, Journal, digest_of
 from runbook_lib.phases import phases_of
 from runbook_lib.plan.grammar import CARRIED_OUT_BY
+from runbook_lib.plan.nodes import shown
 from runbook_lib.records import GateRecord, Item
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _ask(run: Run, history: History, ask: Ask) -> None:
 
 
 def _command(run: Run, name: str) -> str:
-    return f'runbook approve {run.run_id} "{name}" --comment …'
+    return f'runbook approve {run.run_id} "{name}" -f {shown(run.environment.parameter_file)} --comment …'
 
 
 def _given(entry: Entry) -> str:

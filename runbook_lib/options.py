@@ -22,7 +22,6 @@ class Options:
         max_write_pause_s: Longest write pause of the cutover (seconds).
         watch_s: How long the rollback triggers are watched (seconds).
         after_s: Time between cutover and cleanup (seconds).
-        pace_rows_s: Ceiling of the bulk copy (rows per second); 0: none.
         sample_rows: Rows that the data sample compares in each table (count).
         settle_s: How long a mismatch may take to vanish while writes continue (seconds).
         step_watch_s: The same for each move of reads (seconds).
@@ -41,7 +40,6 @@ class Options:
     max_write_pause_s: float | None = None
     watch_s: float | None = None
     after_s: float | None = None
-    pace_rows_s: float = 0.0
     sample_rows: int = 1_000
     settle_s: float = 5.0
     step_watch_s: float | None = None

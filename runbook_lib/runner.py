@@ -20,7 +20,9 @@ from runbook_lib.evidence.bundle import Facts, finish, phase_folder, seal_phase
 from runbook_lib.evidence.keys import SigningKey, demo_key, load_key
 from runbook_lib.journal import History, Journal, RunRow
 from runbook_lib.notebooks import Executed, execute
+from runbook_lib.notify import Notice, notify
 from runbook_lib.phases import PHASES, ROLLBACK, find_run, notebook_of, require_order
+from runbook_lib.plan.nodes import shown
 from runbook_lib.run import acting_person
 from runbook_lib.terminal import follow
 
@@ -71,9 +73,8 @@ class Runner:
         for phase in phases:
             executed.append(self._phase(phase, options or {}))
             if not executed[-1].passed:
-                if phase != ROLLBACK and self._should_go_back(phase):
-                    self.show("a rollback trigger fired and the policy says act: going back")
-                    executed.append(self._phase(ROLLBACK, options or {}))
+                if phase != ROLLBACK and self._alarmed(phase):
+                    executed += self._answer_alarm(options or {})
                 break
         return Finished(self.run_id, self.bundle, tuple(executed))
 
@@ -133,6 +134,7 @@ class Runner:
             facts=self._facts(),
         )
         words = "passed" if done.passed else f"{done.ending}: {done.text}"
+        self._notify(phase, done.passed, words)
         self.show(f"{notebook.stem}: {words} ({done.elapsed_s:.1f} s, {done.overhead_s:.1f} s of it kernel)")
         return done
 
@@ -147,9 +149,35 @@ class Runner:
             history = History(self.journal.entries(row.run_id))
         require_order(history, row, phase, self.environment.plan)
 
-    def _should_go_back(self, phase: str) -> bool:
-        alarms = self.journal.entries(self.run_id, kind="alarm", phase=phase)
-        return bool(alarms) and self.environment.policy.triggers == "act"
+    def _notify(self, phase: str, passed: bool, words: str) -> None:
+        """Tell the plan's people how a phase ended; a target that fails is reported, and changes nothing."""
+        environment = self.environment
+        event = "phase_passed" if passed else "phase_failed"
+        notice = Notice(event, words, environment.name, self.run_id, phase)
+        try:
+            told = notify(notice, environment.notify_targets(), environment.root)
+        except RunbookError as error:  # a target's secret is not there
+            self.show(f"nobody was told: {error}")
+            return
+        for delivery in told.failed:
+            self.show(f"{delivery.target} was not told: {delivery.problem}")
+
+    def _alarmed(self, phase: str) -> bool:
+        """Whether a rollback trigger fired in this attempt at the phase."""
+        entries = self.journal.entries(self.run_id, phase=phase)
+        begun = max((entry.seq for entry in entries if entry.kind == "phase_started"), default=0)
+        return any(entry.kind == "alarm" and entry.seq > begun for entry in entries)
+
+    def _answer_alarm(self, options: Mapping[str, Any]) -> list[Executed]:
+        """What the policy says about a trigger that fired: act, ask or report."""
+        policy = self.environment.policy.triggers
+        if policy == "act":
+            self.show("a rollback trigger fired and the policy says act: going back")
+            return [self._phase(ROLLBACK, options)]
+        if policy == "ask":
+            file = shown(self.environment.parameter_file)
+            self.show(f"a rollback trigger fired; to go back: runbook rollback -f {file} --run-id {self.run_id}")
+        return []
 
     def _key(self) -> SigningKey:
         reference = os.environ.get("RUNBOOK_SIGNING_KEY", "")

@@ -48,6 +48,7 @@ class Step(Protocol):
     Attributes:
         name: Equal to its module's name, followed by `:` and a distinction where a phase has several of a kind.
         reversible: False needs an approval of its own.
+        standing: Optional, True: its state can end by itself (a process), so a repetition looks again.
         barrier: Optional, True: while it is in force nothing before it may be undone.
         requires: Names of steps of this run that must have passed before this one.
     """

@@ -27,6 +27,8 @@ _PACKAGES = ("runbook_lib.steps",)
 def execute(run: Run, step: Step) -> StepRecord:
     """Carry one step out, or return its recorded result when it has passed with the same inputs in this phase.
 
+    A `standing` step whose state has ended since (a process that was killed) is carried out again.
+
     Raises:
         OutOfOrder: a step that it requires has not passed.
         StepFailed: check, apply, verify or the health check failed; recorded.
@@ -36,7 +38,7 @@ def execute(run: Run, step: Step) -> StepRecord:
     inputs = digest_of({**spec, "phase": run.phase})
     history = run.history()
     before = history.unit(step.name, inputs)
-    if before is not None and before.passed:
+    if before is not None and before.passed and _stands(run, step):
         return record_of_unit(before, repeated=True)
     _require_steps(run, step, history)
     if not step.reversible:
@@ -45,6 +47,11 @@ def execute(run: Run, step: Step) -> StepRecord:
     attempt = _Attempt(run, step, inputs, resumed=before is not None and before.outcome == "interrupted")
     attempt.begin(spec)
     return attempt.carry_out()
+
+
+def _stands(run: Run, step: Step) -> bool:
+    """Whether what was done is still so; asked only of steps that say their state can end by itself (a process)."""
+    return not getattr(step, "standing", False) or step.verify(run).passed
 
 
 class _Attempt:

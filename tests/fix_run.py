@@ -58,6 +58,10 @@ class SmallEnvironment:
     journal: str = ""
 
     @property
+    def parameter_file(self) -> Path:
+        return self.root / "parameters" / f"{self.name}.yaml"
+
+    @property
     def journal_url(self) -> str:
         return self.journal or f"sqlite:///{self.root}/journal.sqlite"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -25,6 +26,8 @@ class BackupSource:
     def apply(self, run: Run) -> StepResult:
         directory = run.backup_dir / run.source.name
         directory.parent.mkdir(parents=True, exist_ok=True)
+        if directory.exists():  # of an attempt that was killed before its result was recorded
+            shutil.rmtree(directory)
         info = run.source.backup(directory, jobs=run.options.jobs)
         text = f"{run.source.name}: {info.size_bytes / 1e6:.1f} MB in {info.elapsed_s:.1f} s, {info.tables} tables"
         return StepResult(text, {**asdict(info), "path": str(info.path)})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
+from runbook_lib.schema.across import decisions
 from runbook_lib.schema.target import create_tables, drop_tables
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import verdict
@@ -21,10 +22,16 @@ class CreateTargetSchemas:
     requires: Sequence[str] = ("backup_source",)
 
     def check(self, run: Run) -> list[Problem]:
-        return [p for s in run.plan.services for p in run.databases[s.database].privileges_missing("target")]
+        missing = [p for s in run.plan.services for p in run.databases[s.database].privileges_missing("target")]
+        return missing + [
+            Problem(d.subject, f"{d.what}: {d.chosen or 'not decided'}", ", ".join(d.alternatives), blocking=d.blocking)
+            for service in run.plan.services
+            for d in decisions(service, run.source, run.databases[service.database], run.plan.types)
+        ]
 
     def apply(self, run: Run) -> StepResult:
-        made = {s.name: create_tables(s, run.source, run.databases[s.database]) for s in run.plan.services}
+        types = run.plan.types
+        made = {s.name: create_tables(s, run.source, run.databases[s.database], types) for s in run.plan.services}
         tables = sum(len(names) for names in made.values())
         return StepResult(
             f"{tables} tables in {len(made)} databases", {"tables": {k: list(v) for k, v in made.items()}}

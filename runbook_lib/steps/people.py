@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.plan.model import ChecklistItem, Window
+from runbook_lib.evidence.verify import verify_bundle
+from runbook_lib.plan.model import ChecklistItem
+from runbook_lib.plan.window import is_open
 from runbook_lib.run import Run
 from runbook_lib.schema.borders import Borders, find_borders
 from runbook_lib.steps.findings import Findings, findings
@@ -22,7 +25,7 @@ def checklist(run: Run) -> Findings:
         ok, seen = _answer(run, item)
         rows.append((item.title, "✓" if ok else "✗", seen, item.note))
         if not ok:
-            problems.append(Problem(item.title, seen, f'runbook approve {run.run_id} "{item.title}" --comment …'))
+            problems.append(Problem(item.title, seen, ""))
     header = ("item", "", "how we know", "note")
     return findings(run, "checklist", "Checklist", header, rows, problems, f"all {len(rows)} items are backed")
 
@@ -51,7 +54,7 @@ def window(run: Run) -> Findings:
     if planned is None:
         return findings(run, "window", "Window", (), [], [], "the plan has no window")
     now = datetime.now(ZoneInfo(planned.timezone))
-    inside, waived = _inside(planned, now), run.environment.policy.window == "ignore"
+    inside, waived = is_open(planned, now), run.environment.policy.window == "ignore"
     rows = [(planned.text, f"{now:%A %H:%M}", "yes" if inside else "no", "waived by policy" if waived else "")]
     problems = [] if inside or waived else [Problem("window", f"it is {now:%A %H:%M}; the plan says {planned.text}")]
     fine = "inside the window" if inside else "outside the window, which this environment's policy waives"
@@ -89,14 +92,6 @@ def retrospective(run: Run) -> Findings:
     return findings(run, "retrospective", "Retrospective", header, rows, [], f"{len(rows)} steps in {total:.0f} s")
 
 
-def _inside(planned: Window, now: datetime) -> bool:
-    """A window may end after midnight: then its last hours belong to the day after."""
-    clock, day = f"{now:%H:%M}", now.weekday()
-    if planned.start <= planned.end:
-        return day in planned.days and planned.start <= clock < planned.end
-    return (day in planned.days and clock >= planned.start) or ((day - 1) % 7 in planned.days and clock < planned.end)
-
-
 def _answer(run: Run, item: ChecklistItem) -> Answer:
     probe = _PROBES.get(item.probe)
     if probe:
@@ -122,8 +117,12 @@ def _way_back(run: Run) -> Answer:
 
 
 def _staging(run: Run) -> Answer:
-    found = sorted(run.environment.evidence_root.glob("staging/*/summary.json"))
-    return (True, f"evidence of {found[-1].parent.name}") if found else (False, "no evidence of a rehearsal in staging")
+    for path in sorted(run.environment.evidence_root.glob("staging/*/summary.json"), reverse=True):
+        summary = json.loads(path.read_text())
+        same = summary.get("plan_digest") == run.plan.digest and summary.get("outcome") == "pass"
+        if same and all(step.passed for step in verify_bundle(path.parent)):
+            return True, f"signed evidence of {path.parent.name}, of this very plan"
+    return False, "no signed evidence that this very plan passed in staging"
 
 
 def _window(run: Run) -> Answer:

@@ -22,6 +22,7 @@ class StartServices:
     where: str
     requires: Sequence[str] = ()
     reversible: bool = True
+    standing: bool = True
 
     @property
     def name(self) -> str:

@@ -25,6 +25,7 @@ class StartSync:
     direction: str = FORWARD
     requires: Sequence[str] = ("build_indexes",)
     reversible: bool = True
+    standing: bool = True
 
     @property
     def name(self) -> str:

@@ -161,7 +161,8 @@ def _local(value: Any, kind: CanonicalType) -> str:
 def _instant(value: Any, kind: CanonicalType) -> str:
     if isinstance(value, dt.datetime) and value.tzinfo is not None:
         value = value.astimezone(dt.UTC)
-    return _local(value.removesuffix("+00") if isinstance(value, str) else value, kind)
+    # PostgreSQL prints an era behind the zone: 0044-03-15 12:00:00+00 BC
+    return _local(re.sub(r"\+00( BC)?$", r"\1", value) if isinstance(value, str) else value, kind)
 
 
 def _trimmed(text: str) -> str:

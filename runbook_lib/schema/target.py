@@ -1,30 +1,38 @@
-"""Make the schema that a service's tables have at the target, of the same engine as the source.
+"""Make the schema that a service's tables have at the target.
 
-The engine itself works out what depends on what: the source's tables are made at the (empty) target with everything
-that belongs to them, omitted columns are dropped there with all that hangs on them, derived tables are added, and the
-result is dumped again in two parts. The first part (tables) is made now; the second (indexes, constraints, triggers)
-is kept in the target and run after the bulk load.
+Another engine: the DDL is translated (`across`). The same: the engine itself works out what depends on what. The
+source's tables are made at the (empty) target with everything that belongs to them, omitted columns are dropped there
+with all that hangs on them, derived tables are added, and the result is dumped again in two parts. The first part
+(tables) is made now; the second (indexes, constraints, triggers) is kept in the target and run after the bulk load.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from sqlalchemy import text
 
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.errors import TransferError
 from runbook_lib.plan.model import Service, TableMapping
+from runbook_lib.schema import across
 from runbook_lib.transfer.flow import forward_expressions
 
 BEING_MADE = "-- being made"  # a kill in the middle leaves this mark, and the next attempt clears up
 
 
-def create_tables(service: Service, source: Database, target: Database) -> tuple[str, ...]:
+def create_tables(
+    service: Service, source: Database, target: Database, types: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
     """Create the service's tables at the target, without indexes and constraints; the tables created.
 
     Idempotent: tables that this function made before are left as they are.
 
+    Args:
+        types: The plan's `types:`, for a target of another engine.
     Raises:
         TransferError: the target has a table of this name that was not made by this function.
+        PlanError: something cannot be translated, and the plan does not say what becomes of it.
     """
     wanted = tuple(mapping.target for mapping in service.tables)
     later = _later(target, service.name)
@@ -41,8 +49,11 @@ def create_tables(service: Service, source: Database, target: Database) -> tuple
             action="drop them, or give the service an empty database",
         )
     _keep_later(target, service.name, BEING_MADE)
-    before, after = _shape(service, source, target)
-    objects, keys = target.split_references(after)
+    before, objects, keys = (
+        _shape(service, source, target)
+        if source.dialect == target.dialect
+        else across.scripts(service, source, target, types or {})
+    )
     _keep_later(target, service.name, f"{BEING_MADE}\n{objects}")
     target.run_script(before)
     _keep_later(target, service.name, objects, keys)
@@ -86,14 +97,14 @@ def _clear(service: Service, target: Database, objects: str) -> list[str]:
     there: what was kept for later is made first (in no time: the tables are emptied).
     """
     present = _present(service, target)
-    if present and objects.removeprefix(BEING_MADE):
+    if present and "FUNCTION" in objects:
         target.run_script(f"TRUNCATE {', '.join(target.quote(table) for table in present)};\n{objects}")
     target.drop_tables(present)
     return present
 
 
-def _shape(service: Service, source: Database, target: Database) -> tuple[str, str]:
-    """The two scripts of the service's tables as the plan wants them (nothing of it stays at the target)."""
+def _shape(service: Service, source: Database, target: Database) -> tuple[str, str, str]:
+    """The three scripts of the service's tables as the plan wants them (nothing of it stays at the target)."""
     plain = [mapping for mapping in service.tables if not mapping.derived]
     origin = source.catalog([mapping.source for mapping in service.tables])
     before, after = source.dump_schema([mapping.source for mapping in plain])
@@ -104,7 +115,8 @@ def _shape(service: Service, source: Database, target: Database) -> tuple[str, s
         for mapping in service.tables:
             if mapping.derived:
                 target.run_script(_derived(service, mapping, source, target, origin[mapping.source]))
-        return target.dump_schema([mapping.target for mapping in service.tables])
+        before, after = target.dump_schema([mapping.target for mapping in service.tables])
+        return before, *target.split_references(after)
     finally:
         target.drop_tables(_present(service, target))
 
@@ -143,7 +155,7 @@ def _present(service: Service, target: Database) -> list[str]:
 def _run_later(service: Service, target: Database, part: str) -> None:
     found = _later(target, service.name)
     if found and found[part]:
-        mark = f"UPDATE {_table(target)} SET {part} = '' WHERE service = '{service.name}'"
+        mark = f"UPDATE {_table(target)} SET {target.quote(part)} = '' WHERE service = '{service.name}'"
         target.run_script(f"{found[part]}\n;{mark};")
 
 
@@ -153,16 +165,19 @@ def _table(target: Database) -> str:
 
 def _keep_later(target: Database, service: str, objects: str, keys: str = "") -> None:
     row = {"s": service, "o": objects, "k": keys}
+    keys = target.quote("keys")  # a reserved word in MySQL
     with target.engine.begin() as connection:
         connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), row)
-        connection.execute(text(f"INSERT INTO {_table(target)} (service, objects, keys) VALUES (:s, :o, :k)"), row)
+        connection.execute(text(f"INSERT INTO {_table(target)} (service, objects, {keys}) VALUES (:s, :o, :k)"), row)
 
 
 def _later(target: Database, service: str) -> dict[str, str] | None:
     """The parts still to be run ("" when they ran), or None when the tables were never made here."""
     target.execute(
         f"CREATE TABLE IF NOT EXISTS {_table(target)}"
-        " (service VARCHAR(100) PRIMARY KEY, objects TEXT NOT NULL, keys TEXT NOT NULL)"
+        f" (service VARCHAR(100) PRIMARY KEY, objects TEXT NOT NULL, {target.quote('keys')} TEXT NOT NULL)"
     )
-    found = target.rows(f"SELECT objects, keys FROM {_table(target)} WHERE service = :s", {"s": service})
+    found = target.rows(
+        f"SELECT objects, {target.quote('keys')} FROM {_table(target)} WHERE service = :s", {"s": service}
+    )
     return {"objects": found[0][0], "keys": found[0][1]} if found else None

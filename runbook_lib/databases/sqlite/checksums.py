@@ -17,7 +17,7 @@ from runbook_lib.databases.port import KeyRange, RangeSum, Selection
 from runbook_lib.databases.sqlite import ranges as key_ranges
 from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.copy import locate
-from runbook_lib.databases.sqlite.types import INTEGERS, Misfit, renderer
+from runbook_lib.databases.sqlite.types import INTEGERS, Misfit, as_single, renderer
 from runbook_lib.databases.values import canonical_text, canonical_type
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def _field(stored: str, written: str) -> Callable[[Any], str]:
     plain_text = same and tag == values.TEXT and not canonical_type(written).padded
     plain_number = same and tag == values.NUMBER and not canonical_type(written).modifiers
 
+    single = tag == values.FLOAT and canonical_type(written).name in ("real", "float")
+
     def field(value: Any) -> str:
         if value is None:
             return "-"
@@ -118,11 +120,16 @@ def _field(stored: str, written: str) -> Callable[[Any], str]:
         elif plain_text and type(value) is str:
             text = value
         else:
-            text = canonical_text(render(value), written)
+            text = canonical_text(_single(render(value)) if single else render(value), written)
         size = len(text or "") if (text or "").isascii() else len((text or "").encode())
         return f"{tag}{size}:{text}"
 
     return field
+
+
+def _single(text: str | None) -> float | None:
+    """A single's text as the double that equals it: 0.1 is 0.10000000149011612 then."""
+    return None if text is None else as_single(float(text))
 
 
 def own_hash(row: Sequence[Any]) -> str:

@@ -169,7 +169,7 @@ def _single(value: Any) -> str:
         text = f"{number:.{digits}g}"
         if number.is_integer() and abs(number) < 1e6:
             return str(int(number))
-        if float(text) == number or _as_single(float(text)) == number:
+        if float(text) == number or as_single(float(text)) == number:
             return _shortest(text, 6)
     return _double(value)  # more than a single holds
 
@@ -349,10 +349,11 @@ def _store_double(value: Any) -> float:
 
 
 def _store_single(value: Any) -> float:
-    return _as_single(_store_double(value))
+    return as_single(_store_double(value))
 
 
-def _as_single(number: float) -> float:
+def as_single(number: float) -> float:
+    """The nearest single-precision number, as a double; raises `Misfit` beyond its range."""
     try:
         return float(struct.unpack("f", struct.pack("f", number))[0])
     except OverflowError as error:

@@ -1,0 +1,75 @@
+"""A service's tables for a target of another engine: the plan's mappings applied to the catalog, then translated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from runbook_lib.databases.port import Column, Constraint, Database, Table
+from runbook_lib.errors import PlanError
+from runbook_lib.plan.model import Service, TableMapping
+from runbook_lib.schema.decisions import Decision, Policies, Translation, user_types, without_columns
+from runbook_lib.schema.translate import translate
+from runbook_lib.transfer.flow import forward_expressions
+
+
+def translation(service: Service, source: Database, target: Database, types: Mapping[str, str]) -> Translation:
+    """What a service's tables become at a target of another engine, with every decision; nothing is created.
+
+    Args:
+        types: The plan's `types:`: column or source type → target type, and the policies by their names.
+    """
+    origin = source.catalog(list(dict.fromkeys(mapping.source for mapping in service.tables)))
+    renamed = {m.source: m.target for m in service.tables if not m.derived}
+    tables = {
+        m.target: _derived(m, source, origin[m.source], renamed) if m.derived else _plain(m, origin[m.source], renamed)
+        for m in service.tables
+    }
+    return translate(tables, source.dialect, target.dialect, Policies.from_plan(types), user_types(source))
+
+
+def decisions(service: Service, source: Database, target: Database, types: Mapping[str, str]) -> tuple[Decision, ...]:
+    """What will not be the same at the target; nothing where the engine is the same."""
+    return () if source.dialect == target.dialect else translation(service, source, target, types).decisions
+
+
+def scripts(service: Service, source: Database, target: Database, types: Mapping[str, str]) -> tuple[str, str, str]:
+    """The three scripts: tables, what comes after the load, foreign keys.
+
+    Raises:
+        PlanError: something must be decided in the plan first, or a name is too long for the target.
+    """
+    found = translation(service, source, target, types)
+    found.require_decided()
+    long = [f"{subject} → {name}" for subject, name in found.renamed.items() if " " not in subject]
+    if long:
+        raise PlanError(
+            f"service {service.name}",
+            f"names too long for the target: {', '.join(long)}",
+            state="nothing was created",
+            action="give the table or column another name by `from:` and `columns:` in the plan",
+        )
+    return found.before, found.after, found.references
+
+
+def _plain(mapping: TableMapping, table: Table, renamed: Mapping[str, str]) -> Table:
+    kept = without_columns(table, mapping.omit, mapping.target)
+    constraints = tuple(
+        replace(c, referenced_table=renamed.get(c.referenced_table, c.referenced_table)) for c in kept.constraints
+    )
+    return replace(kept, constraints=constraints)
+
+
+def _derived(mapping: TableMapping, source: Database, origin: Table, renamed: Mapping[str, str]) -> Table:
+    """Types from its expressions; its key refers to the table it was taken from, if that moves too."""
+    expressions = forward_expressions(mapping, source, origin)
+    types = source.expression_types(source.quote(mapping.source), tuple(expressions.values()))
+    key = tuple(mapping.key) or origin.key
+    columns = tuple(Column(name, kind, name not in key) for name, kind in zip(expressions, types, strict=True))
+    constraints = [Constraint("", "primary", key, f"PRIMARY KEY ({', '.join(key)})")]
+    referenced = tuple(mapping.key.get(column, column) for column in key)
+    if mapping.source in renamed and set(referenced) == set(origin.key):
+        there = ", ".join(source.quote(column) for column in referenced)
+        text = f"FOREIGN KEY () REFERENCES {renamed[mapping.source]} ({there}) ON DELETE CASCADE"
+        constraints.append(Constraint("", "foreign", key, text, referenced_table=renamed[mapping.source]))
+    return Table(mapping.target, "", columns, key, constraints=tuple(constraints))

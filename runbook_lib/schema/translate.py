@@ -1,0 +1,372 @@
+"""DDL for another engine, from a reflected catalog; everything that does not go over faithfully is a `Decision`.
+
+The decisions are there before anything is created; one without a choice blocks until the plan makes it (`types:` for
+a column or a source type, or a policy). Text compares bytewise at the target, so that keys are unique on both sides
+alike (trap 9).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Dialect
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from runbook_lib.databases.port import Column, Constraint, Index, Table
+from runbook_lib.schema.decisions import Decision, Policies, Translation
+from runbook_lib.schema.expressions import default, portable
+from runbook_lib.schema.types import Mapped, Neutral, UserTypes, read_type, write_type
+
+_DIALECTS: Mapping[str, Dialect] = {
+    "postgresql": postgresql.base.PGDialect(),  # type: ignore[no-untyped-call]
+    "mysql": mysql.base.MySQLDialect(),
+    "sqlite": sqlite.base.SQLiteDialect(),
+}
+LONGEST = {"postgresql": (63, "bytes"), "mysql": (64, "characters"), "sqlite": (10_000, "bytes")}
+TEXTS = ("text", "varchar", "char", "any", "bytes", "varbytes")
+
+
+@dataclass
+class _Job:
+    """One translation under way."""
+
+    source: str
+    target: str
+    tables: Mapping[str, Table]
+    policies: Policies
+    user: UserTypes
+    decisions: list[Decision] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)  # of indexes and constraints, once a database
+
+    def decide(self, subject: str, what: str, chosen: str, *alternatives: str, lossy: bool = False) -> None:
+        self.decisions.append(Decision(subject, what, chosen, alternatives, lossy))
+
+    def name(self, name: str, subject: str) -> str:
+        """A quoted name, shortened where the target's limit asks for it."""
+        limit, unit = LONGEST[self.target]
+        size = len(name.encode()) if unit == "bytes" else len(name)
+        short = name
+        if size > limit:
+            digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+            kept = name.encode()[: limit - 9].decode(errors="ignore") if unit == "bytes" else name[: limit - 9]
+            short = self.renamed[subject] = f"{kept}_{digest}"
+            self.decide(subject, f"the name is longer than {limit} {unit}", short, "another name at the source")
+        return quote(short, self.target)
+
+
+def quote(name: str, dialect: str) -> str:
+    """Quote one identifier for an engine, always."""
+    # SQLAlchemy doubles percent signs for its drivers' placeholders; a script has none.
+    return _DIALECTS[dialect].identifier_preparer.quote_identifier(name).replace("%%", "%")
+
+
+def translate(
+    tables: Mapping[str, Table],
+    source: str,
+    target: str,
+    policies: Policies = Policies(),  # noqa: B008  frozen
+    user: UserTypes = UserTypes(),  # noqa: B008  frozen
+) -> Translation:
+    """Translate tables (by name, as `Database.catalog` gives them) from one dialect to another."""
+    job = _Job(source, target, tables, policies, user)
+    before, after, references = list[str](), list[str](), list[str]()
+    for subject, table in tables.items():
+        _collisions(job, subject, table)
+        foreign = _references(job, subject, table)
+        inline = foreign if target == "sqlite" else []
+        before.append(_create(job, subject, table, inline))
+        after += _indexes(job, subject, table)
+        if target != "sqlite":
+            own = job.name(table.name, subject)
+            references += [f"ALTER TABLE {own} ADD {each};" for each in foreign]
+        _left_behind(job, subject, table)
+        if table.comment and target == "postgresql":
+            after.append(f"COMMENT ON TABLE {job.name(table.name, subject)} IS {_string(table.comment)};")
+    _values(job)
+    unique = tuple(dict.fromkeys(job.decisions))
+    return Translation(_script(before), _script(after), _script(references), unique, dict(job.renamed))
+
+
+def _script(statements: Sequence[str]) -> str:
+    return "\n".join(statements) + "\n" if statements else ""
+
+
+def _string(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _create(job: _Job, subject: str, table: Table, foreign: Sequence[str]) -> str:
+    lines = [_column(job, subject, table, column) for column in table.columns]
+    primary = next((c for c in table.constraints if c.kind == "primary"), None)
+    if primary and not any(" PRIMARY KEY" in line for line in lines):
+        lines.append(f"PRIMARY KEY ({_listed(job, subject, primary.columns)})")
+    lines += _checks(job, subject, table)
+    lines += foreign
+    options = ""
+    if job.target == "mysql":
+        comment = f" COMMENT={_string(table.comment)}" if table.comment else ""
+        options = f" ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin{comment}"
+    elif job.target == "sqlite" and table.comment:
+        job.decide(subject, "SQLite has no comments on tables", "the comment is left out", lossy=True)
+    return f"CREATE TABLE {job.name(table.name, subject)} (\n  " + ",\n  ".join(lines) + f"\n){options};"
+
+
+def _listed(job: _Job, subject: str, columns: Sequence[str]) -> str:
+    return ", ".join(job.name(column, f"{subject}.{column}") for column in columns)
+
+
+def _column(job: _Job, subject: str, table: Table, column: Column) -> str:
+    place = f"{subject}.{column.name}"
+    neutral = read_type(column.type, job.source, job.user)
+    mapped = _mapped(job, table, column, neutral, place)
+    own = job.name(column.name, place)
+    line = f"{own} {mapped.type}".rstrip()
+    if column.generated:
+        return line + _generated(job, table, column, place)
+    identity = _identity(job, table, column, place)
+    if identity.startswith("!"):
+        return f"{own} {identity[1:]}"
+    line += "" if column.nullable else " NOT NULL"
+    line += identity
+    if column.default and not identity and not re.match(r"(?i)nextval\(", column.default):
+        line += _default(job, column, neutral, mapped, place)
+    if mapped.check:
+        line += f" CHECK ({mapped.check.format(column=own)})"
+    return line
+
+
+def _mapped(job: _Job, table: Table, column: Column, neutral: Neutral, place: str) -> Mapped:
+    told = job.policies.types
+    for asked in (place, f"{table.name}.{column.name}", column.type):
+        if asked in told:
+            job.decide(place, f"{column.type} by the plan", told[asked])
+            return Mapped(told[asked])
+    if job.policies.nan == "text" and neutral.kind in ("real", "double") and job.target != "postgresql":
+        job.decide(place, "NaN has no like: kept as text by the plan", "text", lossy=True)
+        return Mapped("varchar(30)")
+    mapped = write_type(neutral, job.target, key_parts=_key_parts(job, table, column), unmapped=job.policies.unmapped)
+    if mapped.unknown:
+        job.decide(place, mapped.note, "", f"types: {{{place}: …}}", "unmapped: text", lossy=True)
+    elif mapped.note:
+        job.decide(place, f"{column.type}: {mapped.note}", mapped.type, f"types: {{{place}: …}}", lossy=mapped.lossy)
+    return mapped
+
+
+def _key_parts(job: _Job, table: Table, column: Column) -> int:
+    """Text columns that share a key with this one; foreign keys too: their columns must be of the parents' types."""
+    kinds = {c.name: read_type(c.type, job.source, job.user).kind for c in table.columns}
+    keys = [c.columns for c in table.constraints if c.kind in ("primary", "unique", "foreign")]
+    keys += [index.columns for index in table.indexes if index.unique]
+    shared = [sum(kinds.get(name) in TEXTS for name in key) for key in keys if column.name in key]
+    return max(shared, default=0)
+
+
+def _identity(job: _Job, table: Table, column: Column, place: str) -> str:
+    serial = column.identity or (column.default and re.match(r"(?i)nextval\(", column.default))
+    if not serial:
+        return ""
+    alone = table.key == (column.name,)
+    if job.target == "postgresql":
+        return " GENERATED BY DEFAULT AS IDENTITY"
+    if job.target == "sqlite":
+        if alone:
+            return "!INTEGER PRIMARY KEY AUTOINCREMENT"
+        job.decide(place, "SQLite counts only a single primary key", "no counter: give values", lossy=True)
+        return ""
+    if table.key[:1] == (column.name,):
+        return " AUTO_INCREMENT"
+    job.decide(place, "AUTO_INCREMENT needs a key that begins with the column", "no counter: give values", lossy=True)
+    return ""
+
+
+def _default(job: _Job, column: Column, neutral: Neutral, mapped: Mapped, place: str) -> str:
+    digits = re.search(r"\((\d)\)", mapped.type)
+    found = default(column.default or "", neutral.kind, job.target, int(digits[1]) if digits else 0)
+    if found is None:
+        job.decide(place, f"the default {column.default} has no like", "no default", "set it at the target", lossy=True)
+        return ""
+    return f" DEFAULT {found}"
+
+
+def _expression(job: _Job, table: Table, text: str) -> str | None:
+    """An expression in the target's words; None when it may mean something else there, or is not even understood."""
+    kinds = {c.name: read_type(c.type, job.source, job.user).kind for c in table.columns}
+    if job.target == "postgresql":  # which compares neither numbers with text nor booleans with numbers
+        words = {word.lower() for word in re.findall(r"\w+", re.sub(r"'[^']*'", "", text))}
+        used = {kind for name, kind in kinds.items() if {w.lower() for w in re.findall(r"\w+", name)} <= words}
+        if "'" in text and used - {"text", "varchar", "char", "enum", "set"}:
+            return None
+        if "boolean" in used and re.search(r"\d", text):
+            return None
+    booleans = [name for name, kind in kinds.items() if kind == "boolean"]
+    return portable(text, list(kinds), job.target, _quoter(job), booleans=booleans)
+
+
+def _generated(job: _Job, table: Table, column: Column, place: str) -> str:
+    expression = _expression(job, table, column.default or "")
+    counted = [c.name for c in table.columns if c.identity and c.name in (column.default or "")]
+    if expression is None or (counted and job.target == "mysql"):  # MySQL: not over an AUTO_INCREMENT column
+        what = f"generated as {column.default or 'an expression'}, which may mean something else there"
+        job.decide(place, what, "a plain column: values are copied", "make it generated by hand", lossy=True)
+        return "" if column.nullable else " NOT NULL"
+    return f" GENERATED ALWAYS AS ({expression}) STORED"
+
+
+def _quoter(job: _Job) -> Callable[[str], str]:
+    return lambda name: quote(name, job.target)
+
+
+def _checks(job: _Job, subject: str, table: Table) -> list[str]:
+    lines = []
+    for check in table.constraints:
+        if check.kind == "exclusion":
+            job.decide(f"{subject} {check.name}", "exclusion constraints are PostgreSQL's own", "left out", lossy=True)
+        if check.kind != "check":
+            continue
+        inner = re.sub(r"(?is)^CHECK\s*\((.*)\)$", r"\1", check.definition.strip())
+        found = _expression(job, table, inner)
+        if found is None:
+            what = f"{check.definition} may mean something else there"
+            job.decide(f"{subject} {check.name}".strip(), what, "left out", "add it by hand", lossy=True)
+            continue
+        named = f"CONSTRAINT {_object(job, check.name, subject, 'check')} " if check.name else ""
+        lines.append(f"{named}CHECK ({found})")
+    return lines
+
+
+def _object(job: _Job, name: str, subject: str, kind: str) -> str:
+    """The name of an index or constraint, unlike any other of the database (engines differ in what must be unique)."""
+    wanted = f"{subject}_{kind}" if not name or name == "PRIMARY" or name.startswith("sqlite_autoindex") else name
+    while wanted.lower() in job.names:
+        wanted = f"{subject}_{wanted}"
+    job.names.add(wanted.lower())
+    return job.name(wanted, f"{subject} {kind} {wanted}")
+
+
+def _indexes(job: _Job, subject: str, table: Table) -> list[str]:
+    primary = next((c.columns for c in table.constraints if c.kind == "primary"), ())
+    made, statements = {primary}, list[str]()
+    kinds = {c.name: read_type(c.type, job.source, job.user) for c in table.columns}
+    for index in sorted(table.indexes, key=lambda each: not each.unique):
+        place = f"{subject} {index.name}"
+        if index.unique and index.columns in made and not index.partial:
+            continue
+        where = _where(job, table, index)
+        method = re.match(r"(?:UNIQUE )?(\w+) \(", index.definition)
+        if any(column not in kinds for column in index.columns) or where is None:
+            what = f"{index.definition or 'an index'}: an expression or condition that may mean something else there"
+            job.decide(place, what, "left out", "make it by hand", lossy=index.unique)
+            continue
+        if method and method[1].lower() not in ("btree", "unique", "hash"):
+            job.decide(place, f"access method {method[1]} has no like", "left out", "make it by hand")
+            continue
+        if re.search(r"INCLUDE|COLLATE|DESC|NULLS", index.definition):
+            job.decide(place, f"{index.definition}: columns only, ascending, are carried over", "a plain index")
+        if index.unique:
+            made.add(index.columns)
+        parts = ", ".join(_index_part(job, subject, index, name, kinds[name]) for name in index.columns)
+        unique = "UNIQUE " if index.unique else ""
+        own = _object(job, index.name, subject, "index")
+        statements.append(f"CREATE {unique}INDEX {own} ON {job.name(table.name, subject)} ({parts}){where};")
+    return statements
+
+
+def _where(job: _Job, table: Table, index: Index) -> str | None:
+    if not index.partial:
+        return ""
+    found = re.search(r"(?is)\sWHERE\s(.*)$", index.definition)
+    if not found or job.target == "mysql":
+        return None
+    expression = _expression(job, table, found[1])
+    return f" WHERE {expression}" if expression else None
+
+
+def _index_part(job: _Job, subject: str, index: Index, column: str, neutral: Neutral) -> str:
+    """MySQL needs a length for long text in an index that is not unique (in unique ones the column itself is short)."""
+    own = job.name(column, f"{subject}.{column}")
+    table = job.tables[subject]
+    if job.target != "mysql" or index.unique or neutral.kind not in TEXTS:
+        return own
+    if _key_parts(job, table, table.column(column)) or 0 < (neutral.modifiers or (0,))[0] <= 255:
+        return own
+    texts = sum(read_type(table.column(c).type, job.source, job.user).kind in TEXTS for c in index.columns)
+    length = min(255, 3072 // 4 // max(texts, 1))
+    job.decide(f"{subject} {index.name}", f"text in an index needs a length at {column}", f"a prefix of {length}")
+    return f"{own}({length})"
+
+
+def _references(job: _Job, subject: str, table: Table) -> list[str]:
+    lines = []
+    for constraint in table.constraints:
+        if constraint.kind != "foreign":
+            continue
+        place = f"{subject} {constraint.name or 'foreign key (' + ', '.join(constraint.columns) + ')'}"
+        parent = next((t for name, t in job.tables.items() if constraint.referenced_table in (name, t.name)), None)
+        there = _referenced(constraint)
+        if parent is None or there is None:
+            what = f"refers to {constraint.referenced_table}, which is not among the tables"
+            job.decide(place, what, "left out", "move that table too", lossy=True)
+            continue
+        if re.search(r"DEFERRABLE|MATCH FULL|SET DEFAULT", constraint.definition):
+            job.decide(
+                place, f"{constraint.definition}: checked at once, simple match", "a plain foreign key", lossy=True
+            )
+        actions = re.findall(r"ON (?:UPDATE|DELETE) (?:CASCADE|SET NULL|RESTRICT)", constraint.definition.upper())
+        required = not all(table.column(c).nullable for c in constraint.columns)
+        if required and any("SET NULL" in action for action in actions):
+            job.decide(place, "SET NULL on a column that may not be null", "no action", lossy=True)
+            actions = [action for action in actions if "SET NULL" not in action]
+        named = f"CONSTRAINT {_object(job, constraint.name, subject, 'fkey')} " if job.target != "sqlite" else ""
+        lines.append(
+            f"{named}FOREIGN KEY ({_listed(job, subject, constraint.columns)}) REFERENCES "
+            f"{job.name(parent.name, constraint.referenced_table)} ({_listed(job, parent.name, there)})"
+            + "".join(f" {action}" for action in actions)
+        )
+    return lines
+
+
+def _referenced(constraint: Constraint) -> list[str] | None:
+    """The parent's columns: the last list in parentheses of the definition."""
+    found = re.search(r"REFERENCES.*\(((?:[^()]|\"[^\"]*\")*)\)[^()]*$", constraint.definition, re.DOTALL)
+    if not found:
+        return None
+    parts = re.findall(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|[^,\s][^,]*', found[1])
+    return [p[1:-1].replace(p[0] * 2, p[0]) if p[:1] in ('"', "`") else p.strip() for p in parts]
+
+
+def _collisions(job: _Job, subject: str, table: Table) -> None:
+    """Names that differ only in case are one name at MySQL and SQLite (trap 26)."""
+    if job.target == "postgresql":
+        return
+    seen: dict[str, str] = {}
+    for column in table.columns:
+        twin = seen.setdefault(column.name.lower(), column.name)
+        if twin != column.name:
+            job.decide(f"{subject}.{column.name}", f"differs from {twin} only in case", "", "rename one", lossy=True)
+
+
+def _left_behind(job: _Job, subject: str, table: Table) -> None:
+    if table.triggers:
+        what = f"{len(table.triggers)} trigger{'s' if len(table.triggers) > 1 else ''} in the source's language"
+        job.decide(subject, what, "left out", "write them anew at the target", lossy=True)
+    if table.partitioned:
+        job.decide(subject, "partitions are the source's own", "one table", "partition it by hand")
+    blind = sorted({c.collation for c in table.columns if re.search(r"(?i)_ci\b|nocase|rtrim", c.collation)})
+    if blind:
+        what = f"collation {', '.join(blind)} takes different texts for equal"
+        job.decide(subject, what, "texts compare by their bytes at the target", lossy=True)
+
+
+def _values(job: _Job) -> None:
+    """Values that the target may not have: the policy says what becomes of them."""
+    kinds = {read_type(c.type, job.source, job.user).kind for t in job.tables.values() for c in t.columns}
+    if job.source == "mysql" and kinds & {"date", "timestamp", "timestamptz"}:
+        job.decide("zero dates", "0000-00-00 is no date elsewhere", job.policies.zero_dates, "error", "null")
+    if job.target == "postgresql" and kinds & {"text", "varchar", "char", "json", "any"}:
+        job.decide("NUL characters", "PostgreSQL's text has none", job.policies.nul, "error", "strip")
+    if job.source == "postgresql" and kinds & {"real", "double", "numeric"}:
+        job.decide("NaN", "a number that the target has not", job.policies.nan, "error", "text")

@@ -1,0 +1,240 @@
+# ruff: noqa: E501  tables of types are read along their lines
+"""Translation of DDL: every ordered pair of engines, every decision listed, nothing dropped silently."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from runbook_lib.databases.port import Column, Constraint, Index, Table
+from runbook_lib.errors import PlanError
+from runbook_lib.schema.decisions import Policies, UserTypes, without_columns
+from runbook_lib.schema.expressions import default, portable
+from runbook_lib.schema.translate import quote, translate
+from runbook_lib.schema.types import read_type, write_type
+
+ENGINES = ("postgresql", "mysql", "sqlite")
+PAIRS = list(permutations(ENGINES, 2))
+DOCUMENT = Path(__file__).parents[2] / "docs" / "type-mapping.md"
+TYPES = {
+    "postgresql": (
+        "smallint", "integer", "bigint", "numeric", "numeric(12,2)", "numeric(30,10)", "real", "double precision",
+        "boolean", "text", "character varying(40)", "character(5)", "bytea", "date", "time without time zone",
+        "timestamp(3) without time zone", "timestamp with time zone", "uuid", "json", "jsonb", "bit(8)", "interval",
+        "inet", "mood", "integer[]", "int4range", "money", "point",
+    ),
+    "mysql": (
+        "tinyint(1)", "tinyint", "smallint unsigned", "int", "int unsigned", "bigint", "bigint unsigned", "decimal(12,2)",
+        "decimal(65,30)", "float", "double", "varchar(40)", "char(5)", "text", "longtext", "varbinary(16)", "longblob",
+        "date", "time(3)", "datetime(6)", "timestamp", "year", "json", "bit(8)", "enum('a','it''s')", "set('x','y')",
+        "geometry",
+    ),
+    "sqlite": (
+        "smallint", "integer", "bigint", "numeric", "numeric(12,2)", "real", "double precision", "boolean", "text",
+        "character varying(40)", "character(5)", "bytea", "date", "time without time zone",
+        "timestamp without time zone", "timestamp with time zone", "uuid", "json", "any",
+    ),
+}  # fmt: skip
+USER = UserTypes({"mood": ("sad", "it's ok")}, {})
+
+
+def table(name="t", columns=(), constraints=(), indexes=(), **more):
+    key = next((c.columns for c in constraints if c.kind == "primary"), ())
+    return Table(name, "", tuple(columns), key, tuple(indexes), tuple(constraints), **more)
+
+
+def about(made, word):
+    return [d for d in made.decisions if word in f"{d.subject} {d.what}"]
+
+
+def mapping_document() -> str:
+    """The page as it must be."""
+    lines = ["# Types across engines", "", "Made by `tests/unit/test_schema_translate.py` from `runbook_lib/schema`."]
+    lines += ["A note says what differs; **lossy**: some values do not survive, or are refused; **the plan decides**:"]
+    lines += ["nothing is created until `types:` or `unmapped: text` in the plan says what becomes of it.", ""]
+    for source in ENGINES:
+        others = [engine for engine in ENGINES if engine != source]
+        lines += [f"## From {source}", "", f"| {source} | {' | '.join(others)} |", "|---|---|---|"]
+        for text in TYPES[source]:
+            cells = []
+            for target in others:
+                made = write_type(read_type(text, source, USER), target)
+                kind = "**the plan decides**" if made.unknown else "**lossy**: " if made.lossy else ""
+                note = kind if made.unknown else f"{kind}{made.note}" if made.note else ""
+                cells.append(f"`{made.type or '(none)'}`" + (f" {note}" if note else ""))
+            lines.append(f"| `{text}` | {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def test_the_published_table_is_what_the_module_does():
+    assert DOCUMENT.read_text() == mapping_document(), "write mapping_document() to docs/type-mapping.md"
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_every_type_is_mapped_or_left_to_the_plan(source, target):
+    columns = [Column(f"c{i}", text) for i, text in enumerate(TYPES[source])]
+    made = translate({"t": table(columns=columns)}, source, target, user=USER)
+    unknown = made.blocking
+    assert {d.subject for d in unknown} <= {f"t.c{i}" for i, text in enumerate(TYPES[source]) if len(text) > 3}
+    if unknown:
+        with pytest.raises(PlanError, match=r"has no like.*nothing was created.*decide in the plan"):
+            made.require_decided()
+    kept = translate({"t": table(columns=columns)}, source, target, Policies(unmapped="text"), USER)
+    assert not kept.blocking and kept.before.count("\n") == len(columns) + 2
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_over_and_back_gives_a_type_that_holds_the_same(source, target):
+    same = {"smallint", "integer", "bigint", "boolean", "date", "uuid", "json"} & set(TYPES[source])
+    for text in same:
+        over = write_type(read_type(text, source), target).type
+        back = write_type(read_type(over, target), source).type
+        wider = {"smallint": "integer bigint", "integer": "bigint int", "json": "jsonb json"}
+        assert back.split("(")[0] in (
+            text,
+            *wider.get(text, "").split(),
+            "tinyint",
+            "character",
+            "char",
+            "json text",
+        ), (text, over)
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_defaults_identity_keys_and_indexes_go_over(source, target):
+    integer, stamp = {"postgresql": ("bigint", "timestamp(6) with time zone"), "mysql": ("bigint", "timestamp(6)")}.get(
+        source, ("bigint", "timestamp with time zone")
+    )
+    now = {"postgresql": "now()", "mysql": "current_timestamp(6)", "sqlite": "CURRENT_TIMESTAMP"}[source]
+    columns = [
+        Column("id", integer, False, identity="auto_increment"),
+        Column("select", "varchar(40)" if source == "mysql" else "character varying(40)", False, "'it''s'"),
+        Column("at", stamp, True, now),
+        Column("Ünï", integer, True, "-5"),
+        Column("strange", integer, True, "my_function()"),
+    ]
+    constraints = [
+        Constraint("pk", "primary", ("id",)),
+        Constraint("u", "unique", ("select",)),
+        Constraint("c", "check", (), "CHECK (id > 0)"),
+        Constraint("bad", "check", (), "CHECK (my_function(id) > 0)"),
+        Constraint("f", "foreign", ("Ünï",), "FOREIGN KEY (Ünï) REFERENCES t (id) ON DELETE CASCADE", True, "t"),
+        Constraint("out", "foreign", ("Ünï",), "FOREIGN KEY (Ünï) REFERENCES other (id)", True, "other"),
+    ]
+    indexes = [
+        Index("pk", ("id",), True, constraint=True),
+        Index("u", ("select",), True, constraint=True),
+        Index("i", ("Ünï", "id")),
+        Index("e", ("lower(x)",)),
+    ]
+    made = translate(
+        {"t": table(columns=columns, constraints=constraints, indexes=indexes, triggers=("x",))}, source, target
+    )
+    q = {name: quote(name, target) for name in ("id", "select", "at", "Ünï", "t", "i", "u", "f")}
+    counter = {"postgresql": "GENERATED BY DEFAULT AS IDENTITY", "mysql": "AUTO_INCREMENT", "sqlite": "AUTOINCREMENT"}
+    assert counter[target] in made.before and "DEFAULT 'it''s'" in made.before and "DEFAULT -5" in made.before
+    assert {"postgresql": "CURRENT_TIMESTAMP", "mysql": "CURRENT_TIMESTAMP(6)", "sqlite": "strftime"}[
+        target
+    ] in made.before
+    assert f"CHECK ({q['id']} > 0)" in made.before
+    assert f"CREATE UNIQUE INDEX {q['u']} ON {q['t']} ({q['select']});" in made.after
+    assert f"CREATE INDEX {q['i']} ON {q['t']} ({q['Ünï']}, {q['id']});" in made.after
+    keys = made.before if target == "sqlite" else made.references
+    assert f"FOREIGN KEY ({q['Ünï']}) REFERENCES {q['t']} ({q['id']}) ON DELETE CASCADE" in keys
+    for word in ("my_function() has no like", "CHECK (my_function(id) > 0)", "t e", "refers to other", "trigger"):
+        assert about(made, word) and about(made, word)[0].chosen, word
+    assert made.decisions == tuple(dict.fromkeys(made.decisions))
+
+
+def test_the_plan_overrides_by_column_and_by_type():
+    columns = [Column("a", "point"), Column("b", "point"), Column("f", "double precision")]
+    told = {"t.a": "varchar(80)", "point": "json", "nan": "text"}
+    made = translate({"t": table(columns=columns)}, "postgresql", "mysql", Policies.from_plan(told))
+    assert not made.blocking
+    assert [line.strip(" ,") for line in made.before.splitlines()[1:4]] == [
+        "`a` varchar(80)",
+        "`b` json",
+        "`f` varchar(30)",
+    ]
+    assert {d.chosen for d in about(made, "by the plan")} == {"varchar(80)", "json", "text"}
+
+
+def test_names_that_are_too_long_are_shortened_apart_and_listed():
+    names = ["x" * 70 + "1", "x" * 70 + "2", "é" * 40]
+    made = translate({"t": table(columns=[Column(n, "bigint") for n in names])}, "sqlite", "postgresql")
+    shortened = [made.renamed[f"t.{n}"] for n in names]
+    assert len(set(shortened)) == 3 and all(len(n.encode()) <= 63 for n in shortened)
+    assert len(about(made, "longer than 63 bytes")) == 3
+    assert translate({"t": table(columns=[Column("é" * 40, "text")])}, "sqlite", "mysql").renamed == {}
+
+
+def test_names_that_differ_in_case_only_block():
+    columns = [Column("Name", "text"), Column("name", "text")]
+    assert translate({"t": table(columns=columns)}, "postgresql", "mysql").blocking[0].subject == "t.name"
+    assert not translate({"t": table(columns=columns)}, "sqlite", "postgresql").blocking
+
+
+def test_text_in_keys_and_indexes_gets_the_lengths_that_mysql_needs():
+    columns = [Column("k", "text", False), Column("v", "text"), Column("w", "character varying(20)")]
+    primary = Constraint("pk", "primary", ("k",))
+    indexes = [Index("i", ("v", "w")), Index("j", ("w",))]
+    made = translate({"t": table(columns=columns, constraints=[primary], indexes=indexes)}, "postgresql", "mysql")
+    assert "`k` varchar(255) NOT NULL" in made.before and "`v` longtext" in made.before
+    assert "(`v`(255), `w`);" in made.after and "(`w`);" in made.after
+    assert about(made, "part of a key")[0].lossy and about(made, "needs a length")
+
+
+@pytest.mark.parametrize(
+    ("expression", "target", "expected"),
+    [
+        ("(n2 IS NULL OR (n2 < 5))", "mysql", "(`n2` IS NULL OR (`n2` < 5))"),
+        ("((status)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[]))", "sqlite",
+         "((\"status\") IN ('a', 'b'))"),
+        ("(flag = true)", "sqlite", '("flag" = 1)'),
+        ("(`a b` between 1 and 2)", "postgresql", '("a b" BETWEEN 1 AND 2)'),
+        ("(status || 'x')", "mysql", None),
+        ("(lower(status) = status)", "sqlite", None),
+        ("(n2 / 2)", "mysql", None),
+        ("(unknown > 1)", "sqlite", None),
+        (r"status <> 'a\b'", "mysql", None),
+    ],
+)  # fmt: skip
+def test_only_what_means_the_same_is_carried_over(expression, target, expected):
+    columns = ["n2", "status", "flag", "a b"]
+    found = portable(expression, columns, target, lambda name: quote(name, target), booleans=["flag"])
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "target", "expected"),
+    [
+        ("'a;b'::character varying", "varchar", "mysql", "'a;b'"),
+        ("'x'::text", "text", "mysql", "('x')"),
+        ("true", "boolean", "sqlite", "1"),
+        ("'0'", "boolean", "postgresql", "false"),
+        ("b'1'", "boolean", "postgresql", "true"),
+        ("'7'", "integer", "postgresql", "7"),
+        ("gen_random_uuid()", "uuid", "mysql", "(UUID())"),
+        ("uuid()", "uuid", "postgresql", "gen_random_uuid()"),
+        ("CURRENT_DATE", "date", "mysql", "(CURRENT_DATE)"),
+        ("current_timestamp() on update current_timestamp()", "timestamptz", "postgresql", None),
+        ("'{}'::jsonb", "json", "sqlite", "'{}'"),
+        ("'\\x00'::bytea", "bytes", "mysql", None),
+        ("nextval('s'::regclass) + 1", "bigint", "mysql", None),
+    ],
+)
+def test_defaults_are_rewritten_or_refused(text, kind, target, expected):
+    assert default(text, kind, target) == expected
+
+
+def test_omitted_columns_take_what_hangs_on_them_along():
+    columns = [Column("id", "bigint"), Column("gone", "text")]
+    constraints = [Constraint("c", "check", (), "CHECK (gone <> '')"), Constraint("p", "primary", ("id",))]
+    kept = without_columns(
+        table(columns=columns, constraints=constraints, indexes=[Index("i", ("gone",))]), ["gone"], "new"
+    )
+    assert (kept.name, [c.name for c in kept.columns], kept.indexes) == ("new", ["id"], ())
+    assert [c.name for c in kept.constraints] == ["p"]

@@ -21,6 +21,7 @@ from runbook_lib.databases.mysql.neutral import kind_of
 from runbook_lib.databases.port import KeyRange, RangeSum, Selection
 from runbook_lib.databases.values import CanonicalType, canonical_type
 from runbook_lib.errors import DatabaseError
+from runbook_lib.files import copytext
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
@@ -141,8 +142,6 @@ def _parsed_rows(
     db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange, key: Sequence[str]
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
     """Key and hash of each row, computed here from the neutral text."""
-    from runbook_lib.files import copytext
-
     wide = Selection(selection.relation, selection.key, (*key, *selection.columns), selection.where)
     width = len(key)
     zoned = {i + width for i, each in enumerate(types) if canonical_type(each).tag == values.LOCAL}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import pymysql
 from pymysql.constants import CLIENT
@@ -25,6 +26,8 @@ SETTINGS = (
     " foreign_key_checks = 1, unique_checks = 1",
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
 )
+# MySQL shows counters of AUTO_INCREMENT up to a day old otherwise; MariaDB knows no such setting.
+FRESH = "SET SESSION information_schema_stats_expiry = 0"
 OPTIONS = ("unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity", "connect_timeout")
 
 
@@ -87,7 +90,11 @@ def connect(name: str, login: Login, *, database: str | None = None) -> Connecti
     Raises:
         DatabaseError: unreachable, wrong password, no such database, too old.
     """
-    options = {key: value for key, value in login.options.items() if key not in ("connect_timeout",)}
+    options: dict[str, Any] = {
+        key: value.lower() in ("1", "true", "yes", "on") if key.startswith("ssl_verify") else value
+        for key, value in login.options.items()
+        if key != "connect_timeout"
+    }
     try:
         connection = Connection(
             host=login.host,
@@ -110,7 +117,7 @@ def connect(name: str, login: Login, *, database: str | None = None) -> Connecti
         found = f"{version[0]} {'.'.join(map(str, version[1]))} at {login.address}"
         raise DatabaseError(f"database {name}", found, expected="MySQL 8.0 or MariaDB 10.6, or newer")
     with connection.cursor() as cursor:
-        for setting in SETTINGS:
+        for setting in (*SETTINGS, *((FRESH,) if version[0] == "MySQL" else ())):
             cursor.execute(setting)
         connection.commit()
     return connection

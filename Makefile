@@ -34,7 +34,7 @@ bench: $(READY)
 	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 lock: $(READY)            ## pin every package by hash, without naming an index
-	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --extra demo --extra dev pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra demo --extra dev pyproject.toml --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) .runbook

@@ -21,7 +21,7 @@ from runbook_lib.schema.expressions import default, portable
 from runbook_lib.schema.types import Mapped, Neutral, UserTypes, read_type, write_type
 
 _DIALECTS: Mapping[str, Dialect] = {
-    "postgresql": postgresql.base.PGDialect(),  # type: ignore[no-untyped-call]
+    "postgresql": postgresql.base.PGDialect(),  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it bare
     "mysql": mysql.base.MySQLDialect(),
     "sqlite": sqlite.base.SQLiteDialect(),
 }

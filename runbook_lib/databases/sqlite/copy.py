@@ -16,7 +16,7 @@ from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.sqlite import names, ranges
 from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.triggers import silenced
-from runbook_lib.databases.sqlite.types import Kind, Misfit, kind_of, parser, renderer
+from runbook_lib.databases.sqlite.types import EXACT_DIGITS, Kind, Misfit, kind_of, parser, renderer
 from runbook_lib.databases.values import canonical_type
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
 from runbook_lib.files import copytext
@@ -108,7 +108,29 @@ def _field(expression: str, kind: Kind) -> str:
     if tag == values.TEXT:
         fast = _ESCAPED.format(expression)
         return f"CASE typeof({expression}) WHEN 'text' THEN {fast} WHEN 'null' THEN '\\N' ELSE {slow} END"
+    if tag in (
+        values.DATE,
+        values.LOCAL,
+    ):  # SQLite gives a real day and moment back unchanged; the modifier makes it count 30 February out
+        same = f"{'date' if tag == values.DATE else 'datetime'}({expression}, '+0 days') IS {expression}"
+        return f"CASE WHEN {expression} IS NULL THEN '\\N' WHEN {same} THEN {expression} ELSE {slow} END"
+    modifiers = canonical_type(kind.type).modifiers
+    if tag == values.NUMBER and len(modifiers) == 2 and modifiers[0] <= EXACT_DIGITS:
+        return _decimal_field(expression, modifiers[1], slow)
     return slow
+
+
+def _decimal_field(expression: str, scale: int, slow: str) -> str:
+    """A decimal that has no more than its declared digits; any other is rendered in Python."""
+    printed = f"printf('%.{scale}f', {expression})"
+    whole = f"{expression} || '{'.' + '0' * scale if scale else ''}'"
+    exact = (
+        f"abs({expression}) < 1e{EXACT_DIGITS - scale} AND {expression} <> 0 AND CAST({printed} AS REAL) = {expression}"
+    )
+    return (
+        f"CASE typeof({expression}) WHEN 'integer' THEN {whole} WHEN 'null' THEN '\\N' "
+        f"WHEN 'real' THEN CASE WHEN {exact} THEN {printed} ELSE {slow} END ELSE {slow} END"
+    )
 
 
 def locate(db: SQLite, selection: Selection, where: str, bound: Sequence[Any]) -> RowRejected | None:

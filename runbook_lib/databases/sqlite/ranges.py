@@ -7,7 +7,7 @@ rowid, which holds only while nobody writes (trap 11).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,10 @@ def condition(db: SQLite, selection: Selection, key_range: KeyRange) -> tuple[st
     where, bound = ([f"({selection.where})"] if selection.where else []), list[Any]()
     if key_range.kind == "blocks":
         left = "_rowid_"
-        to_native = [int]
+        to_native: list[Callable[[Any], Any]] = [int]
     else:
         left = _tuple(ordered(db, selection))
-        to_native = [parser(kind) for kind in kinds(db, selection.relation, selection.key)]  # type: ignore[misc]
+        to_native = [parser(kind) for kind in kinds(db, selection.relation, selection.key)]
     for sign, edge in ((">", key_range.after), ("<=", key_range.upto)):
         if edge is not None:
             where.append(f"{left} {sign} {_tuple(['?'] * len(edge))}")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 OWN_SCHEMA = "runbook"
 
 _FACTS = """
-SELECT current_setting('server_version_num')::int, version(), current_setting('server_encoding'), d.datcollate,
+SELECT current_setting('server_version_num')::int, 'PostgreSQL ' || current_setting('server_version'),
+       current_setting('server_encoding'), d.datcollate,
        pg_database_size(d.oid), current_setting('max_connections')::int,
        pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on',
        CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting('data_directory') END

@@ -28,7 +28,7 @@ class Options:
         baseline_s: How long the baseline is measured (seconds).
         min_requests: Requests in a window that a trigger needs to judge it (count).
         floor_ms: A response time below this is never slow, whatever the baseline (milliseconds).
-        small_enough_keys: Pending keys that a cutover may begin with (count).
+        small_enough_keys: Pending keys that a cutover may begin with, and that a comparison may leave open (count).
         switch_s: How long the router takes to switch, for the prediction of the write pause (seconds).
         lease_ttl_s: A run whose operator is silent for so long may be taken over (seconds).
     """

@@ -44,6 +44,7 @@ def steps_of(phase: str, run: Run) -> Sequence[Step]:
             steps.DisableWritesToSource(),
         ],
         "cutover": lambda: [
+            steps.StartSync("forward"),
             steps.OpenWayBack(),
             steps.VerifyData("before_cutover"),
             steps.Cutover(),
@@ -69,8 +70,10 @@ def carry_out(environment: Environment, *phases: str) -> None:
 def cut_over(environment: Environment) -> None:
     """The cutover phase up to the cutover itself."""
     with begin(environment, "cutover", options=FAST) as run:
-        for step in steps_of("cutover", run)[:3]:
+        for step in steps_of("cutover", run):
             run.step(step)
+            if step.name == "cutover":
+                break
 
 
 def give_back(environment: Environment) -> None:

@@ -196,7 +196,8 @@ def approve(run_id: str, what: str, comment: str, file: Path) -> None:
 @click.option("--plan", default="")
 @click.option("--inventory", default="")
 @click.option("--direction", type=click.Choice(["forward", "back"]), default="forward", show_default=True)
-def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str) -> None:
+@click.option("--since", default=-1, help="The journal's last entry when this was asked for.")
+def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str, since: int) -> None:
     """Keep the other side current until told to stop. The notebooks start this by themselves."""
     from runbook_lib.environment import load_environment
     from runbook_lib.journal import Journal
@@ -205,7 +206,8 @@ def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str) -> 
 
     environment = load_environment(file.stem, plan, inventory, file.resolve().parent.parent)
     journal = Journal(environment.journal_url, secrets=environment.secrets())
-    applied = sync_forever(links_of(environment, direction), journal, run_id, direction, batch_keys=2_000)
+    links = links_of(environment, direction)
+    applied = sync_forever(links, journal, run_id, direction, batch_keys=2_000, since=since)
     click.echo(f"{applied} keys applied")
 
 

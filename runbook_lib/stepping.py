@@ -42,7 +42,9 @@ def execute(run: Run, step: Step) -> StepRecord:
         return record_of_unit(before, repeated=True)
     _require_steps(run, step, history)
     if not step.reversible:
-        subject = digest_of({**spec, "plan": run.plan.digest})
+        units = [history.unit(name) for name in step.requires]
+        grounds = [unit.result.hash for unit in units if unit is not None and unit.result is not None]
+        subject = digest_of({**spec, "plan": run.plan.digest, "stands_on": grounds})
         require_approval(run, history, f"irreversible: {step.name}", subject)
     attempt = _Attempt(run, step, inputs, resumed=before is not None and before.outcome == "interrupted")
     attempt.begin(spec)

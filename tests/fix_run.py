@@ -82,8 +82,14 @@ class SmallEnvironment:
         raise ConfigurationError("inventory", f"no service {name}")
 
 
-def small_plan(digest: str = "plan-1", tasks: Sequence[Task] = (), steps: Sequence[str] = ()) -> Plan:
-    phases = (Phase("preparation", tasks=tuple(tasks), steps=tuple(steps)), Phase("cutover", max_write_pause_s=2.0))
+def small_plan(
+    digest: str = "plan-1",
+    tasks: Sequence[Task] = (),
+    steps: Sequence[str] = (),
+    phases: Sequence[str] = ("preparation", "cutover"),
+) -> Plan:
+    first = Phase("preparation", tasks=tuple(tasks), steps=tuple(steps))
+    phases = (first, *(Phase(name, max_write_pause_s=2.0) for name in phases[1:]))
     return Plan("Test", "dual_write", "legacy", (), phases, path="plans/test.yaml", digest=digest)
 
 

@@ -11,7 +11,7 @@ from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import BACK, links, verdict
 from runbook_lib.transfer.sync import drain
-from runbook_lib.transfer.worker import stop_sync
+from runbook_lib.transfer.worker import exclusive, running, stop_sync
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class ArchiveSource:
 
     name: str = "archive_source"
     reversible: bool = True
+    standing: bool = True
     requires: Sequence[str] = ("cutover",)
 
     def check(self, run: Run) -> list[Problem]:
@@ -30,7 +31,8 @@ class ArchiveSource:
     def apply(self, run: Run) -> StepResult:
         back = links(run, BACK)
         stop_sync(back, run.journal, run.run_id, BACK)
-        drain(back, batch_keys=run.options.batch_keys)
+        with exclusive(back):
+            drain(back, batch_keys=run.options.batch_keys)
         tables = run.source.catalog(sorted({m.source for s in run.plan.services for m in s.tables}))
         total, done, archived = sum(t.rows_estimate for t in tables.values()), 0, []
         for table in tables.values():
@@ -44,6 +46,8 @@ class ArchiveSource:
     def verify(self, run: Run) -> Verdict:
         wanted = {m.source for s in run.plan.services for m in s.tables}
         missing = sorted(table for table in wanted if not (run.archive_dir / f"{table}.parquet").exists())
+        if running(links(run, BACK)):
+            return verdict(False, "the source has been written to since: the sync back is running")
         return verdict(not missing, f"missing: {', '.join(missing)}" if missing else "every table has its file")
 
     def rollback(self, run: Run) -> StepResult:

@@ -14,6 +14,7 @@ from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import links, verdict
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.sync import drain
+from runbook_lib.transfer.worker import exclusive
 
 _ROUNDS = 20  # one round takes milliseconds; a few are enough on a busy source
 
@@ -32,7 +33,8 @@ class BuildIndexes:
     def apply(self, run: Run) -> StepResult:
         counts = {s.database: build_indexes(s, run.databases[s.database]) for s in run.plan.services}
         for link in links(run):
-            _add_foreign_keys(run.plan.service(link.service), link, run.options.batch_keys)
+            with exclusive([link]):
+                _add_foreign_keys(run.plan.service(link.service), link, run.options.batch_keys)
         return StepResult(f"{sum(counts.values())} indexes, with constraints and triggers", {"indexes": counts})
 
     def verify(self, run: Run) -> Verdict:

@@ -12,6 +12,7 @@ from runbook_lib.plan.model import Service
 from runbook_lib.run import Run
 from runbook_lib.step import Outcome, StepResult, Verdict
 from runbook_lib.traffic.port import RouteState
+from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 
 FORWARD, BACK = "forward", "back"
@@ -45,6 +46,15 @@ def links_of(environment: Environment, direction: str = FORWARD) -> list[Link]:
     make = forward_links if direction == FORWARD else reverse_links
     names = dict.fromkeys(service.database for service in plan.services)
     return make(plan, environment.database(plan.source), {name: environment.database(name) for name in names})
+
+
+BEHIND_S = 30.0  # a sync that runs is never so far behind for long; one that has died or is stuck soon is
+
+
+def behind(run: Run) -> str:
+    """Why a comparison would prove nothing now: the oldest change has waited too long; empty when none has."""
+    oldest_s = max(pending(links(run, direction)).oldest_s for direction in (FORWARD, BACK))
+    return f"the sync is {oldest_s:.0f} s behind: see whether it runs" if oldest_s > BEHIND_S else ""
 
 
 def record_traffic(run: Run) -> None:

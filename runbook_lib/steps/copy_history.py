@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from runbook_lib.databases.port import Problem
+from runbook_lib.errors import RollbackFailed
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import links, verdict
+from runbook_lib.steps.common import BACK, links, origin, shares, verdict, writes
 from runbook_lib.transfer.chunks import forget, unfinished
 from runbook_lib.transfer.copy import copy_link
 
@@ -49,6 +50,7 @@ class CopyHistory:
         return verdict(not left, f"not finished: {', '.join(left)}" if left else "every range of every table is done")
 
     def rollback(self, run: Run) -> StepResult:
+        _refuse_while_in_use(run)
         tables = 0
         for link in links(run):
             tables_here = [flow.table for flow in link.flows]
@@ -61,3 +63,18 @@ class CopyHistory:
     def _tell(self, run: Run, before: int, total: int, done: int, _: int) -> None:
         run.progress(before + done, max(total, before + done), "rows")
         run.sample("rows_copied", before + done)
+
+
+def _refuse_while_in_use(run: Run) -> None:
+    """What the services write to is never emptied, whatever the order of the undos."""
+    routes = run.router.routes()
+    used = [writes(s) for s in run.plan.services if shares(routes[writes(s)]) != {origin(run): 100}]
+    logged = [link.channel for link in links(run, BACK) if link.reader.capture_installed(link.channel)]
+    if used or logged:
+        raise RollbackFailed(
+            "copy_history",
+            f"the targets are in use: {', '.join([*used, *logged])}",
+            expected="all writes at the source, and the way back closed",
+            state="nothing was emptied",
+            action="undo the cutover first",
+        )

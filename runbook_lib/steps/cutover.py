@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.errors import RollbackFailed
+from runbook_lib.errors import CutoverAborted, RollbackFailed
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import BACK, FORWARD, backend, links, origin, reads, shares, verdict, writes
+from runbook_lib.steps.start_sync import StartSync
 from runbook_lib.transfer import cutover as act
-from runbook_lib.transfer.capture import capture_complete, pending
+from runbook_lib.transfer.capture import capture_complete, enable_capture, pending
 from runbook_lib.transfer.flow import Link
-from runbook_lib.transfer.worker import stop_sync
+from runbook_lib.transfer.worker import exclusive, running, stop_sync
 from runbook_lib.validation import Report, validate
 
 Routes = dict[str, dict[str, int]]
@@ -34,11 +35,18 @@ class Cutover:
 
     def apply(self, run: Run) -> StepResult:
         forward = links(run)
-        if _anyone_let_in(forward):  # killed after the point of no return: go on from there
-            return self._finish(run, forward)
+        if _source_fenced(forward) and _open_at_targets(forward) and not pending(forward).keys:
+            return self._finish(run, forward)  # killed after the point of no return: go on from there
         self._restore_source(run, forward)  # killed before it: begin again from the state before
+        _fence(forward)  # a partition made since then has no fence yet
+        was_running = running(forward)
         stop_sync(forward, run.journal, run.run_id, FORWARD)
-        result = _move(run, forward, links(run, BACK), _to_targets(run), _writes_to_origin(run))
+        try:
+            result = _move(run, forward, links(run, BACK), _to_targets(run))
+        except CutoverAborted:
+            if was_running:  # the reads are at the targets already: the state before has a sync
+                StartSync(FORWARD).apply(run)
+            raise
         return StepResult(_told(result), result.as_dict())
 
     def verify(self, run: Run) -> Verdict:
@@ -52,21 +60,27 @@ class Cutover:
     def rollback(self, run: Run) -> StepResult:
         """The return: fence the services, sync their last writes back, and let writers in at the monolith.
 
-        Where a kill may have left things is read from the databases, never guessed: a source that is not fenced has
-        the writes already; keys pending forward mean that the services never had a write; with both sides fenced and
-        both logs empty the data is the same on both sides.
+        Where a kill may have left things is read from the databases, never guessed, and the targets decide: only when
+        every table there is fenced and nothing is in the log back has no write of the services to be brought home.
         """
         forward, back = links(run), links(run, BACK)
+        was_running = running(back)
         stop_sync(back, run.journal, run.run_id, BACK)
-        if not _source_fenced(forward) or pending(forward).keys:
-            self._restore_source(run, forward)
-            return StepResult("the monolith has the writes")
-        if not _anyone_let_in(forward) and not pending(back).keys:
+        if not _open_at_targets(forward) and not pending(back).keys:
             moved = sum(act.advance_sequences(link) for link in back)
             self._restore_source(run, forward)
             return StepResult(f"the monolith has the writes; {moved} sequences set")
+        for link in back:
+            if link.reader.pending(link.channel):  # there is a log: a partition made since may lack a trigger
+                enable_capture(link)
         _refuse_closed_way(back)
-        result = _move(run, back, [], _all_to_origin(run), _to_targets(run))
+        _fence(back)  # the source: a partition made since the cutover has no fence yet
+        try:
+            result = _move(run, back, [], _all_to_origin(run))
+        except CutoverAborted:
+            if was_running:
+                StartSync(BACK).apply(run)
+            raise
         return StepResult(f"returned: {_told(result)}", result.as_dict())
 
     def undone(self, run: Run) -> Verdict:
@@ -87,9 +101,15 @@ class Cutover:
         return StepResult("finished after an interruption: the services had the writes already")
 
 
-def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes, here: Routes) -> act.CutoverResult:
-    """Catch up, predict, and move the writers over these links within the plan's budget."""
+def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes) -> act.CutoverResult:
+    """Catch up, predict, and move the writers over these links within the plan's budget, as the only one who drains."""
+    with exclusive(forward):
+        return _move_alone(run, forward, back, there)
+
+
+def _move_alone(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes) -> act.CutoverResult:
     budget_s = run.effective("max_write_pause_s", "cutover")
+    here = {name: shares(state) for name, state in run.router.routes().items() if name in there}
     for link in forward:
         link.reader.prepare_fence(list(link.captured))
     caught = act.catch_up(forward, small_enough=run.options.small_enough_keys, within_s=60.0)
@@ -105,6 +125,7 @@ def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes
         verify=lambda touched: _compared(run, forward, touched).raise_for_failure(),
         switch=lambda: run.router.set_weights(there),
         switch_back=lambda: run.router.set_weights(here),
+        still_ours=lambda: run.note("the lease on this run is still ours"),
     )
     return act.cutover(forward, back, acts, predicted, budget_s=budget_s)
 
@@ -149,10 +170,17 @@ def _source_fenced(forward: Sequence[Link]) -> bool:
     return set(forward[0].reader.fenced(tables)) == set(tables)
 
 
-def _anyone_let_in(forward: Sequence[Link]) -> bool:
-    """Whether a service may have taken a write: its fence is lowered while the source's is up."""
-    lowered = any(set(ln.writer.fenced([f.table for f in ln.flows])) != {f.table for f in ln.flows} for ln in forward)
-    return lowered and _source_fenced(forward)
+def _open_at_targets(forward: Sequence[Link]) -> bool:
+    """Whether a service may have taken a write: a table of its is not fenced, or a partition of one."""
+    return any(set(ln.writer.fenced([f.table for f in ln.flows])) != {f.table for f in ln.flows} for ln in forward)
+
+
+def _fence(over: Sequence[Link]) -> None:
+    """See that everything on the side that has no writers is fenced, whatever was made there since."""
+    for link in over:
+        written = [flow.table for flow in link.flows]
+        link.writer.prepare_fence(written)
+        link.writer.raise_fence(written, timeout_s=10.0)
 
 
 def _source_tables(forward: Sequence[Link]) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import links, verdict
+from runbook_lib.steps.common import links, origin, shares, verdict, writes
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,12 @@ class DisableWritesToSource:
     requires: Sequence[str] = ("start_sync:forward",)
 
     def check(self, run: Run) -> list[Problem]:
-        return run.source.privileges_missing("source")
+        routes = run.router.routes()
+        moved = [name for s in run.plan.services if shares(routes[name := writes(s)]) != {origin(run): 100}]
+        return run.source.privileges_missing("source") + [
+            Problem(name, "the writes have left the source: its fence is in earnest", "nothing to rehearse any more")
+            for name in moved
+        ]
 
     def apply(self, run: Run) -> StepResult:
         tables = self._tables(run)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
+from runbook_lib.errors import RollbackFailed
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import BACK, links, verdict
-from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture
+from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture, pending
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,12 @@ class OpenWayBack:
         return verdict(not incomplete, text)
 
     def rollback(self, run: Run) -> StepResult:
-        for link in links(run, BACK):
+        every = links(run, BACK)
+        if left := pending(every).keys:
+            raise RollbackFailed(
+                "open_way_back", f"{left} writes of the services have not come back yet", state="their log is kept"
+            )
+        for link in every:
             disable_capture(link)
         return StepResult("reverse capture removed")
 

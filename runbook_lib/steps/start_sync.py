@@ -11,7 +11,7 @@ from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import FORWARD, links, verdict
 from runbook_lib.transfer.capture import pending
-from runbook_lib.transfer.worker import running, start_sync, stop_sync, this_command
+from runbook_lib.transfer.worker import last_entry, running, start_sync, stop_sync, this_command
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class StartSync:
             run.environment.inventory_name,
             "--run-id",
             run.run_id,
+            "--since",
+            str(last_entry(run.journal, run.run_id)),
             "--direction",
             self.direction,
         ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
 from runbook_lib.step import Outcome, StepResult, Verdict
-from runbook_lib.steps.common import facing_links
+from runbook_lib.steps.common import behind, facing_links
 from runbook_lib.validation import Report, validate
 
 
@@ -36,6 +36,8 @@ class VerifyData:
         under_way, outcome, text = len(report.in_flight), report.outcome, report.text
         if report.passed and under_way > run.options.small_enough_keys:
             outcome, text = Outcome.FAIL, f"{under_way} differences are still under way: is the sync running?"
+        if report.passed and (late := behind(run)):
+            outcome, text = Outcome.COULD_NOT_RUN, late
         return StepResult(text, {"report": report.as_dict(), "outcome": str(outcome), "in_flight": under_way})
 
     def verify(self, run: Run) -> Verdict:

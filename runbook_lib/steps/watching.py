@@ -12,7 +12,7 @@ from runbook_lib.probes import Probe
 from runbook_lib.run import Run
 from runbook_lib.services.smoke import SmokeRequest, smoke
 from runbook_lib.step import Outcome, Verdict
-from runbook_lib.steps.common import facing_links
+from runbook_lib.steps.common import behind, facing_links
 from runbook_lib.traffic.port import Router, TrafficSample
 from runbook_lib.validation import validate
 
@@ -66,6 +66,8 @@ def _probes(run: Run) -> dict[str, Probe]:
 
 def _data(run: Run) -> Verdict:
     """Counts and a sample through the mappings, while both sides are written to: what is in flight is no failure."""
+    if late := behind(run):
+        return Verdict(Outcome.FAIL, late)
     report = validate(
         facing_links(run),
         checks=("row_counts", "data_sample"),

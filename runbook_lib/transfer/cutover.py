@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from runbook_lib.databases.port import Database, Sequence_
-from runbook_lib.errors import CutoverAborted, RollbackFailed, TransferError
+from runbook_lib.errors import CutoverAborted, LeaseHeld, RollbackFailed, TransferError
 from runbook_lib.transfer.capture import capture_complete, pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.sync import Key, drain, drain_once
@@ -68,11 +68,13 @@ class Acts:
         verify: Checks the touched keys on both sides; raises when they differ.
         switch: Sends writers to the new side; returns when the router acknowledged.
         switch_back: The compensation of `switch`; idempotent.
+        still_ours: Raises LeaseHeld when somebody else acts on the run by now: then nothing is touched any more.
     """
 
     verify: Callable[[Touched], object]
     switch: Callable[[], object]
     switch_back: Callable[[], object]
+    still_ours: Callable[[], object] = lambda: None
 
 
 @dataclass
@@ -155,6 +157,7 @@ def cutover(
     """
     _refuse_if_too_long(predicted, budget_s)
     _refuse_without_way_back(back)
+    _refuse_without_capture(links)
     clock = _Clock()
     fences = _tables(links, lambda link: (link.reader, list(link.captured)))
     opened = _tables(links, lambda link: (link.writer, [flow.table for flow in link.flows]))
@@ -172,11 +175,17 @@ def cutover(
         moved = sum(advance_sequences(link) for link in links)
         _refuse_late(started, budget_s, "verification and sequences")
         clock.mark("sequences set")
+        acts.still_ours()
         undo.append(acts.switch_back)
         acts.switch()
         _refuse_late(started, budget_s, "the switch")
+        _refuse_without_capture(links)  # it was on all the time: nothing was written beside it
+        acts.still_ours()
         clock.mark("traffic switched")
+    except LeaseHeld:
+        raise  # the run is somebody else's: what we would put back may be theirs by now
     except BaseException as error:  # Ctrl-C too leaves the state before
+        acts.still_ours()
         _put_back(undo, error)
         if isinstance(error, CutoverAborted) or not isinstance(error, Exception):
             raise
@@ -284,6 +293,18 @@ def _refuse_without_way_back(back: Sequence[Link]) -> None:
             expected="the way back open before the way forward",
             state="nothing was fenced or switched",
             action="run the phase again: its first step installs it",
+        )
+
+
+def _refuse_without_capture(links: Sequence[Link]) -> None:
+    missing = [link.channel for link in links if not capture_complete(link)]
+    if missing:
+        raise CutoverAborted(
+            "cutover",
+            f"the capture of {', '.join(missing)} is not complete: a trigger is missing or disabled",
+            expected="every change logged, up to the last one",
+            state="the writers stay where they were",
+            action="see who disabled it; then go back with 90_rollback and migrate again: changes may be missing",
         )
 
 

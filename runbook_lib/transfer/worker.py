@@ -13,11 +13,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from runbook_lib.errors import StepFailed, TransferError
+from runbook_lib.errors import DatabaseError, JournalError, StepFailed, TransferError
 from runbook_lib.journal import Journal
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link
@@ -30,33 +30,81 @@ START_WITHIN_S = 60.0  # a busy machine takes 10 s to start an interpreter
 _started: list[subprocess.Popen[bytes]] = []  # they outlive the step that started them; reaped when they are stopped
 
 
-def sync_forever(links: Sequence[Link], journal: Journal, run_id: str, direction: str, *, batch_keys: int) -> int:
+def sync_forever(
+    links: Sequence[Link], journal: Journal, run_id: str, direction: str, *, batch_keys: int, since: int = -1
+) -> int:
     """Drain the links until a stop is asked for (signal, journal, or the watched parent gone); the keys applied.
 
+    A database or a journal that does not answer is tried again, with the locks taken anew.
+
+    Args:
+        since: The journal's last entry when this process was asked for: a stop after it counts. -1: now.
     Raises:
         TransferError: another sync holds a link.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    applied, told, since = 0, time.monotonic(), len(journal.entries(run_id, kind="note"))
+    since = last_entry(journal, run_id) if since < 0 else since
+    applied, wait_s = 0, 0.5
+
+    def over() -> bool:
+        return stop.is_set() or _asked_to_stop(journal, run_id, direction, since) or _orphaned()
+
+    while True:
+        try:
+            for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over):
+                applied, wait_s = applied + keys, 0.5
+            return applied
+        except (DatabaseError, JournalError) as error:
+            sys.stderr.write(f"sync {direction}: {error}; trying again in {wait_s:g} s\n")
+            if stop.wait(wait_s) or _orphaned():
+                return applied
+            wait_s = min(wait_s * 2, 10.0)
+
+
+def _drain_while_ours(
+    links: Sequence[Link], journal: Journal, run_id: str, direction: str, batch_keys: int, over: Callable[[], bool]
+) -> Iterator[int]:
+    """The keys of each round, until it is over or the locks are lost."""
+    applied, looked = 0, 0.0
+    with exclusive(links):
+        if over():
+            return
+        journal.append(run_id, "note", step="sync_started", payload={"direction": direction, "pid": os.getpid()})
+        waiting = {link.channel: must_wait(link) for link in links}
+        while True:
+            if time.monotonic() - looked >= 1.0:
+                looked = time.monotonic()
+                _tell(links, journal, run_id, direction, applied)
+                if over():
+                    break
+                if not running(links):  # our own session was ended: somebody else may hold the locks in a moment
+                    raise DatabaseError(f"sync {direction}", "the session that holds its lock has ended")
+            keys = sum(drain_once(ln, batch_keys=batch_keys, waiting=waiting[ln.channel]).keys for ln in links)
+            applied += keys
+            yield keys
+            if not keys:
+                time.sleep(IDLE_S)  # nothing signals a new row in the log
+        journal.append(run_id, "note", step="sync_ended", payload={"direction": direction, "applied": applied})
+
+
+@contextmanager
+def exclusive(links: Sequence[Link]) -> Iterator[None]:
+    """Be the only one who drains these links: two would let an older row overwrite a newer one.
+
+    Raises:
+        TransferError: a sync of these links is running.
+    """
     with ExitStack() as locks:
         for link in links:
             _hold(locks, link)
-        journal.append(run_id, "note", step="sync_started", payload={"direction": direction, "pid": os.getpid()})
-        waiting = {link.channel: must_wait(link) for link in links}
-        while not stop.is_set():
-            keys = sum(drain_once(ln, batch_keys=batch_keys, waiting=waiting[ln.channel]).keys for ln in links)
-            applied += keys
-            if time.monotonic() - told >= 1.0:
-                told = time.monotonic()
-                _tell(links, journal, run_id, direction, applied)
-                if _asked_to_stop(journal, run_id, direction, since) or _orphaned():
-                    break
-            if not keys:
-                stop.wait(IDLE_S)
-        journal.append(run_id, "note", step="sync_ended", payload={"direction": direction, "applied": applied})
-    return applied
+        yield
+
+
+def last_entry(journal: Journal, run_id: str) -> int:
+    """The sequence number of the run's last entry."""
+    return max((entry.seq for entry in journal.entries(run_id)), default=0)
 
 
 def start_sync(links: Sequence[Link], command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
@@ -76,6 +124,8 @@ def start_sync(links: Sequence[Link], command: Sequence[str], log: Path, environ
     deadline = time.monotonic() + START_WITHIN_S
     while not running(links):
         if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()  # were it slow, it would take its locks after we said that it did not start
+            process.wait()
             last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
             raise StepFailed("sync", f"did not start: {last}", state="capture goes on", action=f"read {log}")
         time.sleep(0.05)
@@ -83,9 +133,10 @@ def start_sync(links: Sequence[Link], command: Sequence[str], log: Path, environ
 
 
 def stop_sync(links: Sequence[Link], journal: Journal, run_id: str, direction: str, *, within_s: float = 30.0) -> None:
-    """Ask the sync of this direction to stop and wait until it has let go of its links. Idempotent."""
-    if not running(links):
-        return
+    """Ask the sync of this direction to stop and wait until it has let go of its links. Idempotent.
+
+    The stop is recorded even when none is running: one that was asked for before, and is still starting, sees it.
+    """
     journal.append(run_id, "note", step=STOP, payload={"direction": direction})
     deadline = time.monotonic() + within_s
     while running(links):
@@ -130,8 +181,8 @@ def _tell(links: Sequence[Link], journal: Journal, run_id: str, direction: str, 
 
 
 def _asked_to_stop(journal: Journal, run_id: str, direction: str, since: int) -> bool:
-    notes = journal.entries(run_id, kind="note")[since:]
-    return any(note.step == STOP and note.payload.get("direction") == direction for note in notes)
+    notes = journal.entries(run_id, kind="note", step=STOP)
+    return any(note.seq > since and note.payload.get("direction") == direction for note in notes)
 
 
 def _orphaned() -> bool:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 from estate_steps import carry_out, environment_of
-from fix_sandbox import SCALE, execute, free_port_base
+from fix_sandbox import SCALE, execute, free_port_base, wait_for
 
 from runbook_lib import steps
+from runbook_lib.errors import RollbackFailed
 from runbook_lib.run import begin
 from runbook_lib.sandbox.estate import Estate
 from runbook_lib.sandbox.ledger import Ledger, missing_writes
+from runbook_lib.steps.common import BACK, links
+from runbook_lib.transfer.worker import running
 
 FORWARD = ("preflight", "preparation", "gradual_extraction", "data_migration", "cutover")
 pytestmark = pytest.mark.xdist_group("steps_on_estate")
@@ -50,7 +53,20 @@ def test_apply_rollback_apply_leaves_no_trace_in_between_and_loses_no_write(esta
     carry_out(environment_of(inventory(estate)), *FORWARD)
     assert traces(estate, "monolith")["triggers"]
 
+    # One fence of the source is gone (somebody's ENABLE/DISABLE TRIGGER): the services still have the writes.
+    execute(estate.conninfo("monolith", "postgres"), "ALTER TABLE users DISABLE TRIGGER runbook_fence")
+    # The session that holds the sync's lock is ended: the sync takes it anew, and nobody else drains beside it.
+    ended = execute(
+        estate.conninfo("users_db", "postgres"),
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory'",
+    )
+    assert ended[0][0]
+
     with begin(environment_of(inventory(estate)), "rollback") as run:
+        with pytest.raises(RollbackFailed, match="the targets are in use"):
+            steps.CopyHistory().rollback(run)
+        back = links(run, BACK)
+        wait_for(lambda: running(back), "the sync has its locks again", 30)
         record = run.rollback()
         steps.inspect_traffic(run)
         run.gate()

@@ -81,7 +81,9 @@ def test_a_persons_task_needs_a_sign_off_by_name(tmp_path: Path) -> None:
         run.gate()
     with start(environment, "preparation") as run:
         run.step(WriteFile(str(tmp_path), "first"))
-        with pytest.raises(GateFailed, match=f'not signed off; runbook approve {run.run_id} "{task}" -f .*demo.yaml --comment'):
+        with pytest.raises(
+            GateFailed, match=f'not signed off; runbook approve {run.run_id} "{task}" -f .*demo.yaml --comment'
+        ):
             run.gate()
         with pytest.raises(JournalError, match=f'nothing named "Agree" is asked for; expected one of: "{task}"'):
             approve(run.journal, run.run_id, "Agree", comment="yes", actor="anna")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fix_run import WriteFile, calls, small_environment, start, switch
+from fix_run import WriteFile, calls, small_environment, small_plan, start, switch
 
 from runbook_lib.errors import OutOfOrder, RollbackFailed, StepFailed
 from runbook_lib.run import Run
@@ -101,6 +101,19 @@ def test_a_rollback_to_a_phase_keeps_that_phase_and_the_run_goes_on(run: Run, tm
     assert run.journal.run(run.run_id).state == "open"
     with pytest.raises(OutOfOrder, match="phase nowhere: unknown"):
         run.rollback(to_phase="nowhere")
+
+
+def test_a_rollback_to_a_phase_undoes_phases_that_the_plan_does_not_describe(tmp_path: Path) -> None:
+    environment = small_environment(tmp_path, small_plan(phases=("preparation", "cleanup")))
+    with start(environment) as first:
+        first.step(WriteFile(str(tmp_path), "one"))
+        first.gate()
+    with start(environment, "preparation") as second:
+        second.step(WriteFile(str(tmp_path), "two"))
+        second.gate()
+    with start(environment, "cutover") as third:
+        third.step(WriteFile(str(tmp_path), "three"))
+        assert [item.name for item in third.rollback(to_phase="preparation").items] == ["three"]
 
 
 def test_an_undone_phase_has_not_passed_any_more(run: Run, tmp_path: Path) -> None:

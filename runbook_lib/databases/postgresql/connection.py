@@ -27,6 +27,7 @@ SETTINGS = {
     "statement_timeout": "0",  # a bulk copy may take hours; locks and idleness are bounded instead
     "lock_timeout": "30s",
     "idle_in_transaction_session_timeout": "10min",
+    "idle_session_timeout": "0",  # an advisory lock is a session that is idle for days
 }
 # A cut cable is noticed within a minute, not after two hours.
 TRANSPORT = {"connect_timeout": "10", "keepalives_idle": "20", "keepalives_interval": "10", "keepalives_count": "4"}

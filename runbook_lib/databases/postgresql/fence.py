@@ -124,8 +124,7 @@ def raise_fence(db: PostgreSQL, tables: Sequence[str], *, timeout_s: float) -> f
 
 def _raise_once(db: PostgreSQL, targets: Sequence[str], slice_s: float) -> None:
     with db.raw() as driver:
-        with contextlib.suppress(psycopg.errors.InsufficientPrivilege), driver.transaction():
-            driver.execute(f"SET LOCAL deadlock_timeout = {DEADLOCK_CHECK_MS}".encode())
+        _displace_autovacuum(driver)
         # The statement's time-out bounds the sum of the waits: a lock got early is not held for long either.
         slice_ms = int(slice_s * 1000)
         driver.execute(f"SET LOCAL lock_timeout = {slice_ms}; SET LOCAL statement_timeout = {slice_ms}".encode())
@@ -137,6 +136,12 @@ def _raise_once(db: PostgreSQL, targets: Sequence[str], slice_s: float) -> None:
             f"INSERT INTO {SCHEMA}.fences SELECT unnest(%s::text[]), clock_timestamp() ON CONFLICT DO NOTHING".encode(),
             (list(targets),),
         )
+
+
+def _displace_autovacuum(driver: psycopg.Connection[Any]) -> None:
+    """An autovacuum gives way to whoever has waited for a deadlock_timeout; ours is short, where we may set it."""
+    with contextlib.suppress(psycopg.errors.InsufficientPrivilege), driver.transaction():
+        driver.execute(f"SET LOCAL deadlock_timeout = {DEADLOCK_CHECK_MS}".encode())
 
 
 def _targets(driver: psycopg.Connection[Any], tables: Sequence[str]) -> list[str]:
@@ -171,6 +176,7 @@ def lower_fence(db: PostgreSQL, tables: Sequence[str]) -> None:
     """Let writers in again, all tables in one transaction. Idempotent; a table without a fence is left alone."""
 
     def lower(driver: psycopg.Connection[Any]) -> None:
+        _displace_autovacuum(driver)
         there = _states(driver)
         wanted = sorted({m for table in tables for m in members(driver, table) if there.get(m)})
         for member in wanted:

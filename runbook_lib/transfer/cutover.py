@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from runbook_lib.databases.port import Database, Sequence_
-from runbook_lib.errors import CutoverAborted, LeaseHeld, RollbackFailed, TransferError
+from runbook_lib.errors import CutoverAborted, JournalError, LeaseHeld, RollbackFailed, TransferError
 from runbook_lib.transfer.capture import capture_complete, pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.sync import Key, drain, drain_once
@@ -185,7 +186,7 @@ def cutover(
     except LeaseHeld:
         raise  # the run is somebody else's: what we would put back may be theirs by now
     except BaseException as error:  # Ctrl-C too leaves the state before
-        acts.still_ours()
+        _require_ours(acts)
         _put_back(undo, error)
         if isinstance(error, CutoverAborted) or not isinstance(error, Exception):
             raise
@@ -196,6 +197,16 @@ def cutover(
     ended = clock.mark("writers let in at the new side")
     keys = sum(len(keys) for keys in touched.values())
     return CutoverResult(predicted, budget_s, ended - started, keys, tuple(clock.events), moved)
+
+
+def _require_ours(acts: Acts) -> None:
+    """Raise LeaseHeld when the run is somebody else's; a silent journal keeps nobody from putting back."""
+    try:
+        acts.still_ours()
+    except LeaseHeld:
+        raise
+    except JournalError as error:
+        sys.stderr.write(f"cutover: {error}; putting the state before back all the same\n")
 
 
 def _put_back(undo: Sequence[Callable[[], object]], error: BaseException) -> None:

@@ -14,7 +14,7 @@ import pytest
 from estate_transfer import Estate, an_estate
 from fix_sandbox import wait_for
 
-from runbook_lib.errors import CutoverAborted, DatabaseError, RollbackFailed
+from runbook_lib.errors import CutoverAborted, DatabaseError, JournalError, LeaseHeld, RollbackFailed
 from runbook_lib.transfer.capture import enable_capture, pending
 from runbook_lib.transfer.cutover import Acts, CutoverResult, Prediction, catch_up, cutover, predict
 from runbook_lib.transfer.flow import Link
@@ -224,6 +224,43 @@ def test_a_failure_before_the_lift_restores_the_state_before(
     with pytest.raises(error, match=text):
         cutover(estate.forward, estate.back, given, Prediction(0, 1.0, 0, 0, 0, 0), budget_s=budget_s)
     before(estate, application)
+
+
+def test_an_operator_who_lost_the_lease_touches_nothing_any_more(estate: Estate, application: Application) -> None:
+    def lost() -> None:
+        raise LeaseHeld("run r", "somebody else acts on it")
+
+    given = acts(application, TARGETS, SOURCE, estate.forward, still_ours=lost)
+    with pytest.raises(LeaseHeld):
+        cutover(estate.forward, estate.back, given, Prediction(0, 1.0, 0, 0, 0, 0), budget_s=10.0)
+    assert application.route == SOURCE, "nothing was switched"
+    assert estate.source.fenced(estate.captured), "and nothing put back: that may be the other's fence by now"
+
+
+def test_a_journal_that_does_not_answer_keeps_nobody_from_putting_back(
+    estate: Estate, application: Application
+) -> None:
+    def silent() -> None:
+        raise JournalError("journal", "does not answer")
+
+    given = acts(application, TARGETS, SOURCE, estate.forward, still_ours=silent)
+    with pytest.raises(CutoverAborted, match="does not answer; the state before the cutover is restored"):
+        cutover(estate.forward, estate.back, given, Prediction(0, 1.0, 0, 0, 0, 0), budget_s=10.0)
+    before(estate, application)
+
+
+def test_a_cutover_does_not_begin_with_a_capture_that_somebody_disabled(
+    estate: Estate, application: Application, postgresql_server: Any
+) -> None:
+    [(trigger,)] = estate.source.rows(
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass "
+        " AND tgname LIKE 'runbook%' AND tgname <> 'runbook_fence' AND NOT tgisinternal ORDER BY 1 LIMIT 1"
+    )
+    estate.source.execute(f'ALTER TABLE users DISABLE TRIGGER "{trigger}"')
+    given = acts(application, TARGETS, SOURCE, estate.forward)
+    with pytest.raises(CutoverAborted, match="a trigger is missing or disabled"):
+        cutover(estate.forward, estate.back, given, Prediction(0, 1.0, 0, 0, 0, 0), budget_s=10.0)
+    assert estate.source.fenced(estate.captured) == frozenset()
 
 
 def before(estate: Estate, application: Application) -> None:

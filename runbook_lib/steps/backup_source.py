@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import nothing, verdict
+from runbook_lib.steps.common import verdict
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class BackupSource:
         return verdict(size > 0, f"{directory.name}: {size / 1e6:.1f} MB on disk", size_bytes=size)
 
     def rollback(self, run: Run) -> StepResult:
-        return nothing("the backup is kept: a rollback may need it")
+        return StepResult("the backup is kept: a rollback may need it")
 
     def undone(self, run: Run) -> Verdict:
         return verdict(True, "a backup changes nothing that would have to be undone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from runbook_lib.databases.port import Database
@@ -10,7 +11,7 @@ from runbook_lib.environment import Environment
 from runbook_lib.journal import Sample
 from runbook_lib.plan.model import Service
 from runbook_lib.run import Run
-from runbook_lib.step import Outcome, StepResult, Verdict
+from runbook_lib.step import Outcome, Verdict
 from runbook_lib.traffic.port import RouteState
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
@@ -51,9 +52,13 @@ def links_of(environment: Environment, direction: str = FORWARD) -> list[Link]:
 BEHIND_S = 30.0  # a sync that runs is never so far behind for long; one that has died or is stuck soon is
 
 
-def behind(run: Run) -> str:
-    """Why a comparison would prove nothing now: the oldest change has waited too long; empty when none has."""
-    oldest_s = max(pending(links(run, direction)).oldest_s for direction in (FORWARD, BACK))
+def behind(facing: Sequence[Link]) -> str:
+    """Why a comparison of these links would prove nothing now: the oldest change has waited too long; empty: none has.
+
+    Args:
+        facing: From `facing_links`: each with its opposite, for either side may be the one that is written to.
+    """
+    oldest_s = pending([one for link in facing for one in (link, link.opposite) if one]).oldest_s
     return f"the sync is {oldest_s:.0f} s behind: see whether it runs" if oldest_s > BEHIND_S else ""
 
 
@@ -93,8 +98,3 @@ def shares(state: RouteState) -> dict[str, int]:
 def verdict(ok: bool, text: str, **data: object) -> Verdict:
     """Pass or fail, in one line; `data` is JSON for the journal."""
     return Verdict(Outcome.PASS if ok else Outcome.FAIL, text, data)
-
-
-def nothing(text: str) -> StepResult:
-    """The result of an undo that has nothing to undo."""
-    return StepResult(text)

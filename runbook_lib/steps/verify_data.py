@@ -9,6 +9,7 @@ from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
 from runbook_lib.step import Outcome, StepResult, Verdict
 from runbook_lib.steps.common import behind, facing_links
+from runbook_lib.transfer.flow import Link
 from runbook_lib.validation import Report, validate
 
 
@@ -32,11 +33,12 @@ class VerifyData:
         return []
 
     def apply(self, run: Run) -> StepResult:
-        report = self._compare(run)
+        every = facing_links(run)
+        report = self._compare(run, every)
         under_way, outcome, text = len(report.in_flight), report.outcome, report.text
         if report.passed and under_way > run.options.small_enough_keys:
             outcome, text = Outcome.FAIL, f"{under_way} differences are still under way: is the sync running?"
-        if report.passed and (late := behind(run)):
+        if report.passed and (late := behind(every)):
             outcome, text = Outcome.COULD_NOT_RUN, late
         return StepResult(text, {"report": report.as_dict(), "outcome": str(outcome), "in_flight": under_way})
 
@@ -50,9 +52,9 @@ class VerifyData:
     def undone(self, run: Run) -> Verdict:
         return Verdict(Outcome.PASS, "nothing to undo")
 
-    def _compare(self, run: Run) -> Report:
+    def _compare(self, run: Run, every: Sequence[Link]) -> Report:
         return validate(
-            facing_links(run),
+            every,
             tolerances=run.plan.tolerances,
             jobs=run.options.jobs,
             settle_s=run.options.settle_s,

@@ -6,6 +6,7 @@ import threading
 from dataclasses import asdict
 
 from runbook_lib.errors import RunbookError
+from runbook_lib.journal import Sample
 from runbook_lib.monitor import EDGE, Baseline, Rules, WatchResult, watch
 from runbook_lib.performance.workload import load_workload
 from runbook_lib.probes import Probe
@@ -66,10 +67,11 @@ def _probes(run: Run) -> dict[str, Probe]:
 
 def _data(run: Run) -> Verdict:
     """Counts and a sample through the mappings, while both sides are written to: what is in flight is no failure."""
-    if late := behind(run):
+    every = facing_links(run)
+    if late := behind(every):
         return Verdict(Outcome.FAIL, late)
     report = validate(
-        facing_links(run),
+        every,
         checks=("row_counts", "data_sample"),
         tolerances=run.plan.tolerances,
         settle_s=run.options.settle_s,
@@ -113,10 +115,10 @@ def _observe(run: Run, router: Router, interval_s: float) -> None:
 
 
 def _keep(run: Run, before: TrafficSample, now: TrafficSample) -> None:
-    for quantile, value in (("p50", now.p50_ms), ("p99", now.p99_ms)):
-        if value is not None:
-            run.sample("edge_ms", value, quantile=quantile)
+    quantiles = {"p50": now.p50_ms, "p99": now.p99_ms}
+    points = [Sample("edge_ms", ms, labels={"quantile": name}) for name, ms in quantiles.items() if ms is not None]
     requests = now.requests - before.requests
     if requests > 0:
-        run.sample("edge_requests", requests / max(now.at - before.at, 1e-3))
-        run.sample("edge_error_rate", max(0, now.errors - before.errors) / requests)
+        points.append(Sample("edge_requests", requests / max(now.at - before.at, 1e-3)))
+        points.append(Sample("edge_error_rate", max(0, now.errors - before.errors) / requests))
+    run.journal.sample_many(run.run_id, points)

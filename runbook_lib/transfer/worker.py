@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from runbook_lib.errors import DatabaseError, JournalError, StepFailed, TransferError
-from runbook_lib.journal import Journal
+from runbook_lib.journal import Journal, Sample
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.sync import drain_once, must_wait
@@ -174,10 +174,9 @@ def _lock(link: Link) -> str:
 
 def _tell(links: Sequence[Link], journal: Journal, run_id: str, direction: str, applied: int) -> None:
     lag = pending(links)
+    seen = {"lag_keys": lag.keys, "lag_s": lag.oldest_s, "applied_keys": applied}
     labels = {"direction": direction}
-    journal.sample(run_id, "lag_keys", lag.keys, **labels)
-    journal.sample(run_id, "lag_s", lag.oldest_s, **labels)
-    journal.sample(run_id, "applied_keys", applied, **labels)
+    journal.sample_many(run_id, [Sample(series, value, labels=labels) for series, value in seen.items()])
 
 
 def _asked_to_stop(journal: Journal, run_id: str, direction: str, since: int) -> bool:

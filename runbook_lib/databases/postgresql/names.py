@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-_PART = re.compile(r'"((?:[^"]|"")+)"(?:\.|$)|([^."]+)(?:\.|$)')
-
-
-def ident(name: str) -> str:
-    """Quote one identifier, whatever it holds (dots too)."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def split(name: str) -> tuple[str, ...]:
-    """The parts of `table`, `schema.table` or `"odd.schema".table`; a text that is no such list is one part."""
-    parts, position = [], 0
-    while position < len(name):
-        match = _PART.match(name, position)
-        if match is None:
-            return (name,)
-        parts.append(match[1].replace('""', '"') if match[1] is not None else match[2])
-        position = match.end()
-    return tuple(parts) if parts and not name.endswith(".") else (name,)
-
-
-def quote(name: str) -> str:
-    """Quote one identifier, or each part of `schema.table`; parts that hold a dot come in double quotes."""
-    return ".".join(ident(part) for part in split(name))
+from runbook_lib.databases.shared import ident as ident
+from runbook_lib.databases.shared import quote as quote
+from runbook_lib.databases.shared import split as split
 
 
 def readable(*parts: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
+from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import ConfigurationError, DatabaseError
 
 MINIMUM_VERSION = (3, 35)  # RETURNING, upsert, generated columns, DROP COLUMN
@@ -96,7 +96,7 @@ def explain_open(name: str, path: Path, error: sqlite3.Error) -> DatabaseError:
 def explain(name: str, error: BaseException, doing: str = "", *, wait_s: float = 0.0) -> DatabaseError:
     """One clear line about a driver's error."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    text, during = one_line(str(cause)), f" while {doing}" if doing else ""
+    text, during = one_line(str(cause), 300), f" while {doing}" if doing else ""
     if "locked" in text or "busy" in text:
         return DatabaseError(
             f"database {name}",
@@ -109,9 +109,3 @@ def explain(name: str, error: BaseException, doing: str = "", *, wait_s: float =
     if "full" in text:
         return DatabaseError(f"database {name}", f"the disk is full{during}", state="rolled back", action="free room")
     return DatabaseError(f"database {name}", f"{text}{during}", state="rolled back" if doing else "")
-
-
-def one_line(text: str, limit: int = 300) -> str:
-    """A message without line breaks, cut."""
-    flat = re.sub(r"\s+", " ", text).strip()
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Any
 
+from runbook_lib.databases import shared
+from runbook_lib.databases.shared import ident as ident
+from runbook_lib.databases.shared import quote as quote
+from runbook_lib.databases.shared import split as split
+
 OWN = "runbook_"  # everything of ours begins like this: SQLite has no schema to keep it in
-
-_PART = re.compile(r'"((?:[^"]|"")+)"(?:\.|$)|([^."]+)(?:\.|$)')
-
-
-def ident(name: str) -> str:
-    """Quote one identifier, whatever it holds (dots too)."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def split(name: str) -> tuple[str, ...]:
-    """The parts of `table`, `main.table` or `"odd.name"`; a text that is no such list is one part."""
-    parts, position = [], 0
-    while position < len(name):
-        match = _PART.match(name, position)
-        if match is None:
-            return (name,)
-        parts.append(match[1].replace('""', '"') if match[1] is not None else match[2])
-        position = match.end()
-    return tuple(parts) if parts and not name.endswith(".") else (name,)
-
-
-def quote(name: str) -> str:
-    """Quote one identifier, or each part of `main.table`; parts that hold a dot come in double quotes."""
-    return ".".join(ident(part) for part in split(name))
 
 
 def bare(name: str) -> str:
@@ -54,6 +33,4 @@ def literal(value: Any) -> str:
 
 def own_name(kind: str, *parts: str) -> str:
     """A name for one of our objects: readable, different for different parts."""
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
-    words = re.sub(r"[^A-Za-z0-9_]+", "_", "_".join((kind, *parts)))
-    return f"{OWN}{words[:54]}_{digest}"
+    return OWN + shared.own_name(kind, *parts)

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from runbook_lib.databases.shared import one_line
 from runbook_lib.databases.sqlite import ddl, names
-from runbook_lib.databases.sqlite.connection import one_line
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,23 +12,11 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases.port import (
-    Applied,
-    BackupInfo,
     Capabilities,
-    Changes,
-    KeyRange,
-    Pending,
-    Problem,
-    RangeSum,
-    Selection,
-    Sequence_,
-    ServerFacts,
-    Table,
 )
 from runbook_lib.databases.postgresql import (
     apply,
     capture,
-    catalog,
     checksums,
     connection,
     copy,
@@ -37,12 +24,13 @@ from runbook_lib.databases.postgresql import (
     fence,
     housekeeping,
     names,
-    ranges,
     retry,
     schema,
-    sequences,
 )
 from runbook_lib.databases.postgresql import backup as dumps
+from runbook_lib.databases.postgresql import catalog as catalog_
+from runbook_lib.databases.postgresql import ranges as ranges_
+from runbook_lib.databases.postgresql import sequences as sequences_
 from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError
 
@@ -146,135 +134,56 @@ class PostgreSQL:
     def own_table(self, name: str) -> str:
         return f"{names.ident(housekeeping.own_schema(self))}.{names.ident(name)}"
 
-    def facts(self) -> ServerFacts:
-        return housekeeping.facts(self)
-
-    def privileges_missing(self, role: str) -> list[Problem]:
-        return housekeeping.privileges_missing(self, role)
+    facts = housekeeping.facts
+    privileges_missing = housekeeping.privileges_missing
 
     # -- catalog ---
-    def catalog(self, tables: Sequence[str] | None = None) -> dict[str, Table]:
-        return catalog.catalog(self, tables)
-
-    def expression_types(self, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
-        return catalog.expression_types(self, relation, expressions)
-
-    def sequences(self, tables: Sequence[str]) -> list[Sequence_]:
-        return sequences.sequences(self, tables)
-
-    def set_sequence(self, sequence: Sequence_, last: int) -> None:
-        sequences.set_sequence(self, sequence, last)
-
-    def fingerprint(self, tables: Sequence[str]) -> str:
-        return catalog.fingerprint(self, tables)
+    catalog = catalog_.catalog
+    expression_types = catalog_.expression_types
+    sequences = sequences_.sequences
+    set_sequence = sequences_.set_sequence
+    fingerprint = catalog_.fingerprint
 
     # -- schema ---
-    def dump_schema(self, tables: Sequence[str]) -> tuple[str, str]:
-        return schema.dump_schema(self, tables)
+    dump_schema = schema.dump_schema
 
     def split_references(self, after: str) -> tuple[str, str]:
         """See Database.split_references."""
         return schema.split_references(after)
 
-    def drop_tables(self, tables: Sequence[str]) -> None:
-        """See Database.drop_tables."""
-        dropping.drop_tables(self, tables)
-
-    def run_script(self, script: str) -> None:
-        schema.run_script(self, script)
+    drop_tables = dropping.drop_tables
+    run_script = schema.run_script
 
     # -- copy ---
-    def ranges(self, selection: Selection, rows_per_range: int) -> list[KeyRange]:
-        return ranges.ranges(self, selection, rows_per_range)
-
-    def binary_safe(self, types: Sequence[str]) -> bool:
-        return copy.binary_safe(self, types)
-
-    def copy_out(self, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
-        return copy.copy_out(self, selection, key_range, binary=binary)
-
-    def copy_in(
-        self,
-        table: str,
-        columns: Sequence[str],
-        blocks: Iterator[bytes],
-        *,
-        binary: bool,
-        progress: Sequence[tuple[str, Mapping[str, Any]]] = (),
-    ) -> int:
-        return copy.copy_in(self, table, columns, blocks, binary=binary, progress=progress)
+    ranges = ranges_.ranges
+    binary_safe = copy.binary_safe
+    copy_out = copy.copy_out
+    copy_in = copy.copy_in
 
     # -- capture and apply ---
-    def install_capture(self, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
-        capture.install_capture(self, channel, tables)
-
-    def capture_installed(self, channel: str) -> frozenset[str]:
-        return capture.capture_installed(self, channel)
-
-    def remove_capture(self, channel: str) -> None:
-        capture.remove_capture(self, channel)
-
-    def pending(self, channel: str) -> dict[str, Pending]:
-        return capture.pending(self, channel)
-
-    def read_changes(self, channel: str, table: str, limit: int) -> Changes:
-        return capture.read_changes(self, channel, table, limit)
-
-    def forget_changes(self, channel: str, changes: Changes) -> None:
-        capture.forget_changes(self, channel, changes)
-
-    def read_rows(self, selection: Selection, keys: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        return apply.read_rows(self, selection, keys)
-
-    def apply_rows(
-        self,
-        table: str,
-        key: Sequence[str],
-        columns: Sequence[str],
-        keys: Sequence[tuple[Any, ...]],
-        rows: Sequence[tuple[Any, ...]],
-    ) -> Applied:
-        return apply.apply_rows(self, table, key, columns, keys, rows)
+    install_capture = capture.install_capture
+    capture_installed = capture.capture_installed
+    remove_capture = capture.remove_capture
+    pending = capture.pending
+    read_changes = capture.read_changes
+    forget_changes = capture.forget_changes
+    read_rows = apply.read_rows
+    apply_rows = apply.apply_rows
 
     # -- fence ---
-    def prepare_fence(self, tables: Sequence[str]) -> None:
-        fence.prepare_fence(self, tables)
-
-    def raise_fence(self, tables: Sequence[str], *, timeout_s: float) -> float:
-        return fence.raise_fence(self, tables, timeout_s=timeout_s)
-
-    def lower_fence(self, tables: Sequence[str]) -> None:
-        fence.lower_fence(self, tables)
-
-    def fenced(self, tables: Sequence[str]) -> frozenset[str]:
-        return fence.fenced(self, tables)
-
-    def remove_fence(self) -> None:
-        fence.remove_fence(self)
+    prepare_fence = fence.prepare_fence
+    raise_fence = fence.raise_fence
+    lower_fence = fence.lower_fence
+    fenced = fence.fenced
+    remove_fence = fence.remove_fence
 
     # -- validation ---
-    def count(self, selection: Selection) -> int:
-        return checksums.count(self, selection)
-
-    def range_sums(
-        self, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
-    ) -> list[RangeSum]:
-        return checksums.range_sums(self, selection, types, ranges, canonical=canonical)
-
-    def row_sums(
-        self, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
-    ) -> dict[tuple[Any, ...], str]:
-        return checksums.row_sums(self, selection, types, key_range, canonical=canonical)
+    count = checksums.count
+    range_sums = checksums.range_sums
+    row_sums = checksums.row_sums
 
     # -- housekeeping ---
-    def analyze(self, tables: Sequence[str]) -> None:
-        housekeeping.analyze(self, tables)
-
-    def backup(self, directory: Path, *, jobs: int = 2, on_progress: Callable[[int], None] | None = None) -> BackupInfo:
-        return dumps.backup(self, directory, jobs=jobs, on_progress=on_progress)
-
-    def restore(self, backup: BackupInfo, database: str) -> None:
-        dumps.restore(self, backup, database)
-
-    def advisory_lock(self, name: str) -> AbstractContextManager[bool]:
-        return housekeeping.advisory_lock(self, name)
+    analyze = housekeeping.analyze
+    backup = dumps.backup
+    restore = dumps.restore
+    advisory_lock = housekeeping.advisory_lock

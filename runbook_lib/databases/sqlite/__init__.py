@@ -5,7 +5,7 @@ from __future__ import annotations
 import decimal
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,32 +14,22 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases.port import (
-    Applied,
     BackupInfo,
     Capabilities,
-    Changes,
-    KeyRange,
-    Pending,
-    Problem,
-    RangeSum,
-    Selection,
-    Sequence_,
-    ServerFacts,
-    Table,
 )
 from runbook_lib.databases.sqlite import (
     apply,
     capture,
-    catalog,
     checksums,
     connection,
     copy,
     fence,
     housekeeping,
     names,
-    ranges,
     schema,
 )
+from runbook_lib.databases.sqlite import catalog as catalog_
+from runbook_lib.databases.sqlite import ranges as ranges_
 from runbook_lib.errors import DatabaseError
 
 __all__ = ["SQLite", "open_database"]
@@ -180,31 +170,18 @@ class SQLite:
         """One clear line about a driver's error."""
         return connection.explain(self.name, error, doing)
 
-    def facts(self) -> ServerFacts:
-        return housekeeping.facts(self)
-
-    def privileges_missing(self, role: str) -> list[Problem]:
-        return housekeeping.privileges_missing(self, role)
+    facts = housekeeping.facts
+    privileges_missing = housekeeping.privileges_missing
 
     # -- catalog ---
-    def catalog(self, tables: Sequence[str] | None = None) -> dict[str, Table]:
-        return catalog.catalog(self, tables)
-
-    def expression_types(self, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
-        return catalog.expression_types(self, relation, expressions)
-
-    def sequences(self, tables: Sequence[str]) -> list[Sequence_]:
-        return catalog.sequences(self, tables)
-
-    def set_sequence(self, sequence: Sequence_, last: int) -> None:
-        catalog.set_sequence(self, sequence, last)
-
-    def fingerprint(self, tables: Sequence[str]) -> str:
-        return catalog.fingerprint(self, tables)
+    catalog = catalog_.catalog
+    expression_types = catalog_.expression_types
+    sequences = catalog_.sequences
+    set_sequence = catalog_.set_sequence
+    fingerprint = catalog_.fingerprint
 
     # -- schema ---
-    def dump_schema(self, tables: Sequence[str]) -> tuple[str, str]:
-        return schema.dump_schema(self, tables)
+    dump_schema = schema.dump_schema
 
     def split_references(self, after: str) -> tuple[str, str]:
         """All of it, and nothing: SQLite's foreign keys are part of CREATE TABLE, and not checked for our sessions."""
@@ -224,88 +201,34 @@ class SQLite:
         """Always: the binary form carries stored values as they are, whatever their columns declare."""
         return True
 
-    def ranges(self, selection: Selection, rows_per_range: int) -> list[KeyRange]:
-        return ranges.ranges(self, selection, rows_per_range)
-
-    def copy_out(self, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
-        return copy.copy_out(self, selection, key_range, binary=binary)
-
-    def copy_in(
-        self,
-        table: str,
-        columns: Sequence[str],
-        blocks: Iterator[bytes],
-        *,
-        binary: bool,
-        progress: Sequence[tuple[str, Mapping[str, Any]]] = (),
-    ) -> int:
-        return copy.copy_in(self, table, columns, blocks, binary=binary, progress=progress)
+    ranges = ranges_.ranges
+    copy_out = copy.copy_out
+    copy_in = copy.copy_in
 
     # -- capture and apply ---
-    def install_capture(self, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
-        capture.install_capture(self, channel, tables)
-
-    def capture_installed(self, channel: str) -> frozenset[str]:
-        return capture.capture_installed(self, channel)
-
-    def remove_capture(self, channel: str) -> None:
-        capture.remove_capture(self, channel)
-
-    def pending(self, channel: str) -> dict[str, Pending]:
-        return capture.pending(self, channel)
-
-    def read_changes(self, channel: str, table: str, limit: int) -> Changes:
-        return capture.read_changes(self, channel, table, limit)
-
-    def forget_changes(self, channel: str, changes: Changes) -> None:
-        capture.forget_changes(self, channel, changes)
-
-    def read_rows(self, selection: Selection, keys: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        return apply.read_rows(self, selection, keys)
-
-    def apply_rows(
-        self,
-        table: str,
-        key: Sequence[str],
-        columns: Sequence[str],
-        keys: Sequence[tuple[Any, ...]],
-        rows: Sequence[tuple[Any, ...]],
-    ) -> Applied:
-        return apply.apply_rows(self, table, key, columns, keys, rows)
+    install_capture = capture.install_capture
+    capture_installed = capture.capture_installed
+    remove_capture = capture.remove_capture
+    pending = capture.pending
+    read_changes = capture.read_changes
+    forget_changes = capture.forget_changes
+    read_rows = apply.read_rows
+    apply_rows = apply.apply_rows
 
     # -- fence ---
-    def prepare_fence(self, tables: Sequence[str]) -> None:
-        fence.prepare_fence(self, tables)
-
-    def raise_fence(self, tables: Sequence[str], *, timeout_s: float) -> float:
-        return fence.raise_fence(self, tables, timeout_s=timeout_s)
-
-    def lower_fence(self, tables: Sequence[str]) -> None:
-        fence.lower_fence(self, tables)
-
-    def fenced(self, tables: Sequence[str]) -> frozenset[str]:
-        return fence.fenced(self, tables)
-
-    def remove_fence(self) -> None:
-        fence.remove_fence(self)
+    prepare_fence = fence.prepare_fence
+    raise_fence = fence.raise_fence
+    lower_fence = fence.lower_fence
+    fenced = fence.fenced
+    remove_fence = fence.remove_fence
 
     # -- validation ---
-    def count(self, selection: Selection) -> int:
-        return checksums.count(self, selection)
-
-    def range_sums(
-        self, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
-    ) -> list[RangeSum]:
-        return checksums.range_sums(self, selection, types, ranges, canonical=canonical)
-
-    def row_sums(
-        self, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
-    ) -> dict[tuple[Any, ...], str]:
-        return checksums.row_sums(self, selection, types, key_range, canonical=canonical)
+    count = checksums.count
+    range_sums = checksums.range_sums
+    row_sums = checksums.row_sums
 
     # -- housekeeping ---
-    def analyze(self, tables: Sequence[str]) -> None:
-        housekeeping.analyze(self, tables)
+    analyze = housekeeping.analyze
 
     def backup(
         self,
@@ -317,11 +240,8 @@ class SQLite:
         """See Database.backup; SQLite copies its pages in one pass, whatever `jobs` says."""
         return housekeeping.backup(self, directory, on_progress=on_progress)
 
-    def restore(self, backup: BackupInfo, database: str) -> None:
-        housekeeping.restore(self, backup, database)
-
-    def advisory_lock(self, name: str) -> AbstractContextManager[bool]:
-        return housekeeping.advisory_lock(self, name)
+    restore = housekeeping.restore
+    advisory_lock = housekeeping.advisory_lock
 
 
 def _register(driver: sqlite3.Connection) -> None:

@@ -1,0 +1,12 @@
+"""The command line. Exit status: 0 done, 1 a check or gate failed, 2 could not run.
+
+One module for each family of commands; importing it adds them to the group. What a command needs is imported when
+it runs.
+"""
+
+from __future__ import annotations
+
+from runbook_lib.cli import demo, evidence, run
+from runbook_lib.cli.base import main
+
+__all__ = ["demo", "evidence", "main", "run"]

@@ -1,0 +1,126 @@
+"""What every command shares: the group, how mistakes are said, common options, the environment and its journal.
+
+What somebody can put right is one line on the standard error, never a traceback; RUNBOOK_TRACEBACK=1 shows one all the
+same, for a report to us.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from runbook_lib.errors import ConfigurationError, RunbookError
+
+if TYPE_CHECKING:
+    from runbook_lib.environment import Environment
+    from runbook_lib.journal import Journal
+
+COULD_NOT_RUN = 2
+INTERRUPTED = "interrupted; run the same command again"
+_ACTIONS = {errno.ENOSPC: "make room on that disk", errno.ENOENT: "see that the folder exists"}
+
+
+class Commands(click.Group):
+    """Says every mistake in one line, click's own too, with the exit status that belongs to it."""
+
+    def main(self, *args: Any, **more: Any) -> NoReturn:
+        """Run the command line and exit; the arguments are click's."""
+        try:
+            more["standalone_mode"] = False
+            with _sigterm_as_interrupt():
+                status = super().main(*args, **more)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            sys.exit(COULD_NOT_RUN)
+        except RunbookError as error:
+            _say(str(error), error)
+            sys.exit(error.exit_status)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "runbook"
+            text = error.format_message().rstrip(".")
+            _say(f"{text}{'' if text.endswith('?') else '.'} Next: {command} --help", error)
+        except click.ClickException as error:
+            _say(error.format_message(), error)
+        except (KeyboardInterrupt, click.Abort) as error:
+            _say(INTERRUPTED, error)
+        except OSError as error:  # a folder that may not be written, a full disk: the operator's to mend
+            action = _ACTIONS.get(error.errno or 0, "give this user the right to it, or name another one")
+            _say(f"{error.filename or 'the system'}: {error.strerror or error}. Next: {action}", error)
+        else:
+            sys.exit(status if isinstance(status, int) else 0)
+        sys.exit(COULD_NOT_RUN)
+
+
+def _say(text: str, error: BaseException) -> None:
+    if os.environ.get("RUNBOOK_TRACEBACK"):
+        raise error
+    click.echo(f"runbook: {' '.join(text.split())}", err=True)
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """CI ends a job with SIGTERM: everything is stopped in order, as at Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="runbook-lib")
+def main() -> None:
+    """Migration runbooks that are notebooks."""
+
+
+PATH: Any = click.Path(path_type=Path)
+FILE = click.option("-f", "--file", "file", required=True, type=PATH, help="Parameter file of the environment.")
+DEMO = click.option(
+    "-f",
+    "--file",
+    "file",
+    default="parameters/demo.yaml",
+    type=PATH,
+    show_default=True,
+    help="Parameter file of the environment.",
+)
+
+
+def environment_of(file: Path) -> Environment:
+    """The environment of a parameter file: its name is the file's, its root two folders up; its options are known."""
+    from runbook_lib.environment import load_environment_file
+    from runbook_lib.options import read_options
+
+    environment = load_environment_file(file)
+    read_options(environment.options)
+    return environment
+
+
+@contextmanager
+def journal_of(file: Path) -> Iterator[Journal]:
+    """The environment's journal; looking at it does not make one."""
+    from runbook_lib.journal import Journal
+
+    environment = environment_of(file)
+    url = environment.journal_url
+    path = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:") and not path.exists():
+        raise ConfigurationError(f"journal {path}", "there is none yet", action=f"runbook run -f {file}")
+    try:
+        secrets = environment.secrets()
+    except RunbookError:  # who approves need not be able to read them
+        secrets = ()
+    with closing(Journal(url, secrets=secrets)) as journal:
+        yield journal

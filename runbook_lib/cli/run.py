@@ -1,0 +1,127 @@
+"""Plans: look for pitfalls, run, roll back, ask, approve."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runbook_lib.cli.base import DEMO, FILE, environment_of, journal_of, main
+
+if TYPE_CHECKING:
+    from runbook_lib.environment import Environment
+
+
+@main.command()
+@FILE
+def lint(file: Path) -> None:
+    """Look for the five pitfalls in the plan; nothing is connected."""
+    from runbook_lib.plan.lint import lint as look
+
+    problems = look(environment_of(file).plan)
+    for problem in problems:
+        click.echo(f"{problem.subject}: {problem.text}" + (f". Next: {problem.action}" if problem.action else ""))
+    click.echo(f"{len(problems)} found" if problems else "none of the five pitfalls was found")
+    sys.exit(1 if any(problem.blocking for problem in problems) else 0)
+
+
+@main.command()
+@FILE
+@click.option("--phase", default="", help="Only this phase.")
+@click.option("--from", "first", default="", help="First phase.")
+@click.option("--to", "last", default="", help="Last phase.")
+@click.option("--run-id", default="", help="The run to go on with; the default is the environment's unfinished one.")
+def run(file: Path, phase: str, first: str, last: str, run_id: str) -> None:
+    """Run the plan's notebooks with papermill and seal their evidence."""
+    from runbook_lib.runner import phases_between
+
+    phases = phases_between(phase, first, last)
+    environment = environment_of(file)
+    _require_databases(environment)
+    _carry_out(environment, phases, run_id)
+
+
+@main.command()
+@FILE
+@click.option("--run-id", default="", help="The run to undo; the default is the environment's latest.")
+def rollback(file: Path, run_id: str) -> None:
+    """Go back: undo the run in reverse order, without losing a write."""
+    _carry_out(environment_of(file), ("rollback",), run_id)
+
+
+@main.command()
+@click.argument("run_id", required=False, default="")
+@DEMO
+def status(run_id: str, file: Path) -> None:
+    """Say where a run is: its phases, its steps, what it waits for."""
+    from runbook_lib.terminal import status_lines
+
+    with journal_of(file) as journal:
+        for line in status_lines(journal, run_id):
+            click.echo(line)
+
+
+@main.command()
+@click.argument("run_id")
+@click.argument("what")
+@click.option("--comment", required=True, help="Why; it becomes part of the evidence.")
+@DEMO
+def approve(run_id: str, what: str, comment: str, file: Path) -> None:
+    """Give an approval or a sign-off that a run asks for."""
+    from runbook_lib.gates import approve as give
+    from runbook_lib.run import acting_person
+
+    with journal_of(file) as journal:
+        journal.run(run_id)
+        entry = give(journal, run_id, what, comment=comment, actor=acting_person())
+    click.echo(f"{entry.kind} of {what!r} recorded as {entry.actor}")
+
+
+@main.command(hidden=True)  # the notebooks start it; a person has no reason to
+@FILE
+@click.option("--run-id", required=True)
+@click.option("--plan", default="")
+@click.option("--inventory", default="")
+@click.option("--direction", type=click.Choice(["forward", "back"]), default="forward", show_default=True)
+@click.option("--since", default=-1, help="The journal's last entry when this was asked for.")
+def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str, since: int) -> None:
+    """Keep the other side current until told to stop. The notebooks start this by themselves."""
+    from runbook_lib.environment import load_environment
+    from runbook_lib.journal import Journal
+    from runbook_lib.steps.common import links_of
+    from runbook_lib.transfer.worker import sync_forever
+
+    environment = load_environment(file.stem, plan, inventory, file.resolve().parent.parent)
+    journal = Journal(environment.journal_url, secrets=environment.secrets())
+    links = links_of(environment, direction)
+    applied = sync_forever(links, journal, run_id, direction, batch_keys=2_000, since=since)
+    click.echo(f"{applied} keys applied")
+
+
+def _carry_out(environment: Environment, phases: tuple[str, ...], run_id: str) -> None:
+    from runbook_lib.runner import Runner
+
+    runner = Runner(environment, click.echo, run_id=run_id)
+    try:
+        finished = runner.carry_out(phases)
+        click.echo(f"evidence: {runner.finish()}")
+    finally:
+        runner.close()
+    sys.exit(finished.exit_status)
+
+
+def _require_databases(environment: Environment) -> None:
+    """Ask each database of the plan one thing before a run is opened.
+
+    Raises:
+        DatabaseError: the first that does not answer, or that does not let us in.
+    """
+    plan = environment.plan
+    for name in dict.fromkeys([plan.source, *(service.database for service in plan.services)]):
+        database = environment.database(name)
+        try:
+            database.rows("SELECT 1")
+        finally:
+            database.close()

@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 UV     := 0.13.9
 
-.PHONY: demo test lint lab lock clean
+.PHONY: demo test lint lab bench lock clean
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python: found %d.%d; expected 3.11 or newer; nothing was installed. Next: make PYTHON=/path/to/python3.11" % sys.version_info[:2])'
@@ -29,6 +29,9 @@ lint: $(READY)
 
 lab: $(READY)             ## the same estate, with JupyterLab in front of it
 	@$(BIN)/runbook lab $(ARGS)
+
+bench: $(READY)           ## each promise of speed, measured beside its peer; minutes
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: $(READY)            ## pin every package by hash, without naming an index
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra demo --extra dev pyproject.toml --output-file requirements.lock

@@ -80,10 +80,22 @@ class Cluster:
         directory: Parent of its data and log; made if missing.
         port: TCP port on 127.0.0.1.
         password: Of the superuser `postgres`.
+        binaries: The directory of `initdb` and `postgres`; None: `find_binaries()`.
+        settings: Of the server.
     """
 
-    def __init__(self, name: str, directory: Path, port: int, password: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        port: int,
+        password: str,
+        *,
+        binaries: Path | None = None,
+        settings: Mapping[str, str] = SETTINGS,
+    ) -> None:
         self.name, self.directory, self.port = name, directory, port
+        self._binaries, self._settings = binaries, settings
         self.data, self.log = directory / "data", directory / "server.log"
         self._password, self._user = password, server_user()
         self._child: Child | None = None
@@ -99,12 +111,12 @@ class Cluster:
         Raises:
             ConfigurationError: initdb failed, or the server did not get ready within 30 seconds.
         """
-        binaries = self._reachable(find_binaries())
+        binaries = self._reachable(self._binaries or find_binaries())
         self._own(self.directory)
         if not (self.data / "PG_VERSION").exists():
             self._initdb(binaries)
         (self.data / "postmaster.pid").unlink(missing_ok=True)  # stale: the estate's lock is ours
-        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        settings = [f"--{name}={value}" for name, value in self._settings.items()]
         self._child = spawn(
             f"PostgreSQL {self.name}",
             [str(binaries / "postgres"), "-D", str(self.data), f"--port={self.port}", *settings],

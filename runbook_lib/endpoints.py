@@ -1,0 +1,82 @@
+"""A database named on the command line: a URL, a SQLite file, or a name in the inventory of a parameter file."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import cast
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from runbook_lib.databases.port import Database
+from runbook_lib.environment import Environment
+from runbook_lib.errors import ConfigurationError
+from runbook_lib.references import Reference, is_reference
+
+DIALECTS = {
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "sqlite": "sqlite",
+}
+FORMS = "postgresql://user@host:port/database, mysql://…, sqlite:///path, or a name in the inventory of -f FILE"
+
+
+def open_endpoint(text: str, role: str, environment: Environment | None = None) -> Database:
+    """The database that the text names; nothing is connected yet.
+
+    The password is not part of the text: it is looked up where `RUNBOOK_SOURCE_PASSWORD` or
+    `RUNBOOK_TARGET_PASSWORD` says (a reference such as `file:PATH`, or the password itself), else by libpq
+    (`~/.pgpass`). One in the URL is taken too, and never shown; other users of the machine can see it in `ps`.
+
+    Args:
+        text: See `FORMS`.
+        role: "source" or "target": names the database in messages.
+        environment: Where names are looked up.
+    Raises:
+        ConfigurationError: it is none of the forms, or the name is unknown.
+    """
+    if environment is not None and text in environment.inventory.databases:
+        return environment.database(text)
+    if "://" not in text:
+        if environment is None or Path(text).exists() or Path(text).suffix in (".sqlite", ".sqlite3", ".db"):
+            return _file(text, role)
+        return environment.database(text)  # says which names there are
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # the text may hold a password: it is not repeated
+        raise ConfigurationError(f"the {role}", "its URL cannot be read", expected=FORMS) from None
+    dialect = DIALECTS.get(url.drivername.partition("+")[0])
+    if dialect is None:
+        raise ConfigurationError(f"the {role}", f"no adapter for `{url.drivername}`", expected=FORMS)
+    if dialect == "sqlite":
+        return _file(url.database or "", role)
+    password = _password(role) or url.password
+    plain = url.set(drivername=dialect, password=None).render_as_string(hide_password=False)
+    return _open(dialect, role, plain, password)
+
+
+def _file(path: str, role: str) -> Database:
+    place = Path(path).expanduser()
+    if role == "source" and not place.is_file():
+        raise ConfigurationError(f"the {role}", f"no file {path or '(empty)'}", expected=FORMS)
+    if not place.resolve().parent.is_dir():
+        raise ConfigurationError(f"the {role}", f"no folder {place.parent}", expected=FORMS)
+    return _open("sqlite", role, f"sqlite:///{place.resolve()}", None)
+
+
+def _password(role: str) -> str | None:
+    name = f"RUNBOOK_{role.upper()}_PASSWORD"
+    given = os.environ.get(name)
+    if not given or not is_reference(given):
+        return given
+    kind, _, place = given.partition(":")
+    return Reference(kind, place, name).resolve(Path.cwd())
+
+
+def _open(dialect: str, role: str, url: str, password: str | None) -> Database:
+    module = importlib.import_module(f"runbook_lib.databases.{dialect}")
+    return cast(Database, module.open_database(role, url, password, {}))

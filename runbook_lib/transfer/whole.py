@@ -1,0 +1,36 @@
+"""The plan of a copy without a plan: every table of the source, as it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from runbook_lib.databases.port import Database
+from runbook_lib.errors import ConfigurationError
+from runbook_lib.plan.model import Plan, Service, TableMapping
+
+
+def whole_plan(source: Database, target: Database, tables: Sequence[str] = ()) -> Plan:
+    """One service with all the source's tables in short form; `digest` tells one pair and choice from another.
+
+    Args:
+        tables: Only these, by name; empty: all.
+    Raises:
+        ConfigurationError: the source has no tables, or none of this name.
+    """
+    known = source.catalog()
+    for name in tables:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            action = f"did you mean `{near[0]}`?" if near else "see its tables"
+            raise ConfigurationError(f"table {name}", f"not in {source.masked_url}", action=action)
+    chosen = [name for name in known if not tables or name in tables]
+    if not chosen:
+        raise ConfigurationError("the source", f"{source.masked_url} has no tables", action="see the database's name")
+    text = "\n".join([source.masked_url, target.masked_url, *chosen])
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    mappings = tuple(TableMapping(target=name, source=name) for name in chosen)
+    service = Service(f"copy_{digest[:8]}", "target", tables=mappings)
+    title = f"{source.masked_url} to {target.masked_url}"
+    return Plan(title, "move", "source", (service,), phases=(), digest=digest)

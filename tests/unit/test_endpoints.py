@@ -1,0 +1,42 @@
+"""Databases named on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runbook_lib.endpoints import open_endpoint
+from runbook_lib.errors import ConfigurationError
+
+
+def test_a_url_gives_the_engine_and_never_shows_its_password(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("RUNBOOK_SOURCE_PASSWORD", raising=False)
+    for text, dialect in (("postgres://a:hidden@h/d", "postgresql"), ("mariadb://a:hidden@h/d", "mysql")):
+        found = open_endpoint(text, "source")
+        assert found.dialect == dialect
+        assert "hidden" not in repr(found) + found.masked_url
+
+
+def test_a_password_by_reference_is_looked_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    secret = tmp_path / "secret"
+    secret.write_text("from a file\n")
+    secret.chmod(0o600)
+    monkeypatch.setenv("RUNBOOK_TARGET_PASSWORD", f"file:{secret}")
+    assert open_endpoint("postgresql://a@h/d", "target").login.password == "from a file"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("oracle://a:hidden@h/d", "no adapter for `oracle`"),
+        ("postgresql://a:hidden@h:port/d", "its URL cannot be read"),
+        ("nothing.sqlite", "no file nothing.sqlite"),
+        ("", "no file (empty)"),
+    ],
+)
+def test_what_is_no_database_is_refused_in_one_line_without_secrets(text: str, says: str):
+    with pytest.raises(ConfigurationError, match=r"the source") as caught:
+        open_endpoint(text, "source")
+    assert says in str(caught.value)
+    assert "hidden" not in str(caught.value)

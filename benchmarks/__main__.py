@@ -34,17 +34,8 @@ def line(row: dict[str, Any]) -> str:
     ours, theirs = (f"{row[name]:,.2f} {row['unit']}" for name in ("ours", "theirs"))
     wanted = f"{'≥' if row['at_least'] else '≤'} {row['limit']:g}"
     met = "met" if row["met"] else "**not met**"
-    cells = [
-        row["work"],
-        row["peer"],
-        ours,
-        theirs,
-        f"{row['ratio']:.2f}",
-        wanted,
-        met,
-        row["at"],
-        f"`{row['command']}`",
-    ]
+    ratio, command = f"{row['ratio']:.2f}", f"`{row['command']}`"
+    cells = [row["work"], row["peer"], ours, theirs, ratio, wanted, met, row["at"], command]
     return f"| {' | '.join(cells)} |"
 
 

@@ -25,8 +25,8 @@ LAYERS = {
         "plan", "environment", "inventory", "references", "journal", "databases.port", "databases.values",
         "databases.shapes",
         "files.copytext",  # an encoding; imports nothing
-        "endpoints", "traffic.port", "services.port", "step", "tables", "web", "quiet", "options", "records", "progress",
-        "phases",
+        "endpoints", "traffic.port", "services.port", "step", "tables", "web", "quiet", "options", "records",
+        "progress", "phases",
     ),
     2: (
         "databases.postgresql", "databases.mysql", "databases.sqlite", "databases.shared", "traffic.envoy",

@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from runbook_lib.databases.shapes import Column as Column
 from runbook_lib.databases.shapes import Constraint as Constraint
 from runbook_lib.databases.shapes import Index as Index
 from runbook_lib.databases.shapes import Table as Table
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,14 @@ class Database(Protocol):
 
     def execute(self, *statements: str) -> None:
         """Run statements in one transaction with the lock timeout, retried with jitter when a lock is not granted."""
+        ...
+
+    def transaction(self, work: Callable[[Connection], Result], *, autocommit: bool = False) -> Result:
+        """Do work on a connection in one transaction, with the lock timeout, again when a lock is not granted.
+
+        `work` runs once an attempt. MySQL commits each DDL statement by itself. `autocommit`: each statement is a
+        transaction of its own, and there is no further attempt.
+        """
         ...
 
     def quote(self, identifier: str) -> str:
@@ -369,6 +379,10 @@ class Database(Protocol):
 
     def restore(self, backup: BackupInfo, database: str) -> None:
         """Restore a backup into a new scratch database of this server."""
+        ...
+
+    def scratch(self, backup: BackupInfo) -> AbstractContextManager[Database]:
+        """A backup restored into a new scratch database and opened; dropped at the end, whatever happens."""
         ...
 
     def advisory_lock(self, name: str) -> AbstractContextManager[bool]:

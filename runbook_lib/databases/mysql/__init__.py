@@ -23,6 +23,7 @@ from runbook_lib.databases.mysql import (
     fence,
     housekeeping,
     names,
+    retry,
     schema,
 )
 from runbook_lib.databases.mysql import backup as dumps
@@ -118,6 +119,8 @@ class MySQL:
     def execute(self, *statements: str) -> None:
         housekeeping.execute(self, statements)
 
+    transaction = retry.on_connection
+
     def quote(self, identifier: str) -> str:
         return names.quote(identifier)
 
@@ -209,4 +212,5 @@ class MySQL:
         return dumps.backup(self, directory, on_progress=on_progress)
 
     restore = dumps.restore
+    scratch = dumps.scratch
     advisory_lock = housekeeping.advisory_lock

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -96,6 +98,23 @@ def restore(db: MySQL, backup: BackupInfo, database: str) -> None:
         except DatabaseError as second:
             error.add_note(str(second))
         raise
+
+
+@contextmanager
+def scratch(db: MySQL, backup: BackupInfo) -> Iterator[MySQL]:
+    """The backup restored into a scratch database of the same server, opened; dropped at the end.
+
+    Its name begins with the database's own: a grant on a pattern of names covers both.
+    """
+    name = f"{db.login.database[:40]}_proof_{secrets.token_hex(6)}"
+    restore(db, backup, name)
+    login = replace(db.login, database=name, masked_url=f"scratch database {name}")
+    opened = type(db)(f"{db.name} (restored)", login, {"pool_size": 1})
+    try:
+        yield opened
+    finally:
+        opened.close()
+        _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)}")
 
 
 def _program(*candidates: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pymysql
+import sqlalchemy
+from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases.mysql import connection
 from runbook_lib.databases.mysql.wire import Connection
@@ -58,13 +61,46 @@ def in_transaction(db: MySQL, work: Callable[[Connection], Result], *, doing: st
     """
 
     def attempt(_: int) -> Result:
-        with db.raw() as driver:
-            set_timeouts(driver, db.lock_timeout_s)
-            try:
-                return work(driver)
-            finally:
-                if driver.open:
-                    set_timeouts(driver, 30)
+        with db.raw() as driver, _short_waits(db, driver):
+            return work(driver)
+
+    return _attempts(db, attempt, doing)
+
+
+def on_connection(
+    db: MySQL,
+    work: Callable[[sqlalchemy.Connection], Result],
+    *,
+    autocommit: bool = False,  # noqa: ARG001  DDL commits by itself anyway
+) -> Result:
+    """The same with an SQLAlchemy connection."""
+
+    def attempt(_: int) -> Result:
+        try:
+            with db.engine.begin() as connected, _short_waits(db, _driver(connected)):
+                return work(connected)
+        except DBAPIError as error:
+            raise (error.orig or error) from error
+
+    return _attempts(db, attempt, "")
+
+
+def _driver(connected: sqlalchemy.Connection) -> Connection:
+    driver: Any = connected.connection.driver_connection
+    return driver  # type: ignore[no-any-return]  # the pool holds nothing else
+
+
+@contextmanager
+def _short_waits(db: MySQL, driver: Connection) -> Iterator[None]:
+    set_timeouts(driver, db.lock_timeout_s)
+    try:
+        yield
+    finally:
+        if driver.open:
+            set_timeouts(driver, 30)
+
+
+def _attempts(db: MySQL, attempt: Callable[[int], Result], doing: str) -> Result:
 
     def refused(error: Exception, attempts: int) -> DatabaseError:
         what = "deadlock" if connection.code(error) == DEADLOCK else "lock not granted"

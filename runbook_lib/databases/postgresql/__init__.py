@@ -117,6 +117,8 @@ class PostgreSQL:
 
         retry.in_transaction(self, run)
 
+    transaction = retry.on_connection
+
     def quote(self, identifier: str) -> str:
         return names.quote(identifier)
 
@@ -186,4 +188,5 @@ class PostgreSQL:
     analyze = housekeeping.analyze
     backup = dumps.backup
     restore = dumps.restore
+    scratch = dumps.scratch
     advisory_lock = housekeeping.advisory_lock

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,7 @@ import psycopg
 
 from runbook_lib.databases.port import BackupInfo
 from runbook_lib.databases.postgresql import connection, names, programs
+from runbook_lib.databases.shared import own_name
 from runbook_lib.errors import ConfigurationError, DatabaseError
 
 if TYPE_CHECKING:
@@ -96,6 +100,20 @@ def restore(db: PostgreSQL, backup: BackupInfo, database: str) -> None:
     except BaseException as error:
         _drop(db, database, error)
         raise
+
+
+@contextmanager
+def scratch(db: PostgreSQL, backup: BackupInfo) -> Iterator[PostgreSQL]:
+    """The backup restored into a scratch database of the same server, opened; dropped at the end."""
+    name = own_name("runbook", str(backup.path), secrets.token_hex(8))
+    restore(db, backup, name)
+    login = replace(db.login, parameters={**db.login.parameters, "dbname": name}, masked_url=f"scratch database {name}")
+    opened = type(db)(f"{db.name} (restored)", login, {"pool_size": 1})
+    try:
+        yield opened
+    finally:
+        opened.close()
+        _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)} WITH (FORCE)", f"dropping database {name}")
 
 
 def _create(db: PostgreSQL, database: str) -> None:

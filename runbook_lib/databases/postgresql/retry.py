@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg import errors as pg
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases.postgresql import connection
 from runbook_lib.databases.shared import one_line, patiently
@@ -35,19 +38,69 @@ def in_transaction(db: PostgreSQL, work: Callable[[psycopg.Connection], Result],
     Raises:
         DatabaseError: a statement failed, or locks were not granted within `db.lock_wait_s` seconds; nothing is left.
     """
+
+    def in_it(driver: psycopg.Connection) -> Result:
+        driver.execute(f"SET LOCAL lock_timeout = {int(db.lock_timeout_s * 1000)}")
+        return work(driver)
+
+    return _attempts(db, db.raw, lambda driver: driver, in_it, doing)
+
+
+def on_connection(db: PostgreSQL, work: Callable[[Connection], Result], *, autocommit: bool = False) -> Result:
+    """The same with an SQLAlchemy connection; autocommit: one attempt, each statement in its own transaction."""
+
+    def in_it(connection: Connection) -> Result:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(db.lock_timeout_s * 1000)}")
+        return work(connection)
+
+    if not autocommit:
+        return _attempts(db, db.engine.begin, _driver, in_it, "")
+    try:
+        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"SET lock_timeout = {int(db.lock_timeout_s * 1000)}")
+            try:
+                return work(connection)
+            finally:
+                connection.exec_driver_sql("RESET lock_timeout")
+    except DBAPIError as error:
+        raise connection_error(db, error) from error
+
+
+def connection_error(db: PostgreSQL, error: DBAPIError) -> Exception:
+    """A wrapped driver's error in one line."""
+    return connection.explain(db.name, error.orig) if isinstance(error.orig, psycopg.Error) else error
+
+
+def _driver(connected: Connection) -> psycopg.Connection:
+    driver: Any = connected.connection.driver_connection
+    return driver  # type: ignore[no-any-return]  # the pool holds nothing else
+
+
+Opened = TypeVar("Opened")
+
+
+def _attempts(
+    db: PostgreSQL,
+    opened: Callable[[], AbstractContextManager[Opened]],
+    driver_of: Callable[[Opened], psycopg.Connection],
+    work: Callable[[Opened], Result],
+    doing: str,
+) -> Result:
     blockers = ""
 
     def attempt(number: int) -> Result:
         nonlocal blockers
-        # Looks for who blocks only from the second attempt on, so that the ordinary case costs nothing.
-        with db.raw() as driver:
-            watch = _Watch(db, driver.info.backend_pid if number > 1 else 0)
-            try:
-                with watch:
-                    driver.execute(f"SET LOCAL lock_timeout = {int(db.lock_timeout_s * 1000)}")
-                    return work(driver)
-            finally:
-                blockers = watch.seen or blockers
+        try:
+            # Looks for who blocks only from the second attempt on, so that the ordinary case costs nothing.
+            with opened() as session:
+                watch = _Watch(db, driver_of(session).info.backend_pid if number > 1 else 0)
+                try:
+                    with watch:
+                        return work(session)
+                finally:
+                    blockers = watch.seen or blockers
+        except DBAPIError as error:
+            raise (error.orig or error) from error
 
     try:
         return patiently(

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from runbook_lib.databases.port import (
     BackupInfo,
     Capabilities,
+    Result,
 )
 from runbook_lib.databases.sqlite import (
     apply,
@@ -156,6 +157,18 @@ class SQLite:
                 driver.execute(statement)
         self.memo.clear()  # DDL changes what it holds
 
+    def transaction(
+        self,
+        work: Callable[[Connection], Result],
+        *,
+        autocommit: bool = False,  # noqa: ARG002  there is nothing that SQLite refuses in a transaction
+    ) -> Result:
+        """See Database.transaction."""
+        with self.writing_session("") as connected:
+            done = work(connected)
+        self.memo.clear()
+        return done
+
     def quote(self, identifier: str) -> str:
         return names.quote(identifier)
 
@@ -241,6 +254,7 @@ class SQLite:
         return housekeeping.backup(self, directory, on_progress=on_progress)
 
     restore = housekeeping.restore
+    scratch = housekeeping.scratch
     advisory_lock = housekeeping.advisory_lock
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import sqlite3
 import time
@@ -151,6 +152,20 @@ def restore(db: SQLite, backup: BackupInfo, database: str) -> None:
         partial.rename(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch(db: SQLite, backup: BackupInfo) -> Iterator[SQLite]:
+    """The backup restored into a file beside this one, opened; removed at the end."""
+    target = db.path.with_name(f"{db.path.stem}.proof-{secrets.token_hex(6)}{db.path.suffix}")
+    restore(db, backup, target.name)
+    opened = type(db)(f"{db.name} (restored)", target, {})
+    try:
+        yield opened
+    finally:
+        opened.close()
+        for file in target.parent.glob(f"{target.name}*"):  # what WAL leaves beside it, too
+            file.unlink()
 
 
 @contextmanager

@@ -1,0 +1,63 @@
+"""The shape of a schema in words: what was recorded after a revision, what it is now, and the difference by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from runbook_lib.databases.port import Column, Database, Table
+
+Shape = Mapping[str, Sequence[str]]
+
+
+def shape_of(database: Database, without: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Each table's columns, indexes, constraints and triggers, one line each, in no order that a revision changes.
+
+    A column that went and came back stands last in its table: that is no difference. Views and functions are not
+    in it.
+
+    Args:
+        without: Tables left out, whatever their schema.
+    """
+    found = database.catalog()
+    return {name: _lines(found[name]) for name in sorted(found) if name.rpartition(".")[2] not in without}
+
+
+def digest_of(shape: Shape) -> str:
+    """SHA-256 of a shape."""
+    return hashlib.sha256(json.dumps(dict(shape), sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def differences(before: Shape, after: Shape) -> list[tuple[str, str, str]]:
+    """(table, "+" or "-", line) for everything that came or went; a changed line is one that went and one that came."""
+    found = []
+    for table in sorted({*before, *after}):
+        old, new = set(before.get(table, ())), set(after.get(table, ()))
+        if table not in before or table not in after:
+            found.append((table, "-" if table in before else "+", "the table"))
+        found += [(table, "-", line) for line in sorted(old - new)] + [(table, "+", line) for line in sorted(new - old)]
+    return found
+
+
+def in_words(found: Sequence[tuple[str, str, str]], most: int = 4) -> str:
+    """Differences in one line."""
+    words = [f"{table}: {'+' if sign == '+' else '−'} {line}" for table, sign, line in found]
+    return "; ".join(words[:most]) + (f"; {len(words) - most} more" if len(words) > most else "")
+
+
+def _lines(table: Table) -> tuple[str, ...]:
+    lines = [f"column {_column(column)}" for column in table.columns]
+    lines += [f"index {i.definition or ', '.join(i.columns)}{'' if i.valid else ' (invalid)'}" for i in table.indexes]
+    lines += [f"{c.kind} {c.definition}{'' if c.validated else ' (not validated)'}" for c in table.constraints]
+    return tuple(sorted(lines + [f"trigger {trigger}" for trigger in table.triggers]))
+
+
+def _column(column: Column) -> str:
+    words = [column.name, column.type, "" if column.nullable else "not null"]
+    words += [
+        f"default {column.default}" if column.default is not None else "",
+        "generated" if column.generated else "",
+    ]
+    words += [column.identity and f"identity {column.identity}", column.collation and f"collate {column.collation}"]
+    return " ".join(word for word in words if word)

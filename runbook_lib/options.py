@@ -30,6 +30,7 @@ class Options:
         floor_ms: A response time below this is never slow, whatever the baseline (milliseconds).
         small_enough_keys: Pending keys that a cutover may begin with, and that a comparison may leave open (count).
         switch_s: How long the router takes to switch, for the prediction of the write pause (seconds).
+        keep_backups: Backups of a database that stay; the last one that was proven always does (count).
         lease_ttl_s: A run whose operator is silent for so long may be taken over (seconds).
     """
 
@@ -48,10 +49,11 @@ class Options:
     floor_ms: float = 25.0
     small_enough_keys: int = 100
     switch_s: float = 0.1
+    keep_backups: int = 3
     lease_ttl_s: float = 30.0
 
 
-_AT_LEAST_ONE = ("chunk_rows", "jobs", "batch_keys", "sample_rows", "lease_ttl_s")
+_AT_LEAST_ONE = ("chunk_rows", "jobs", "batch_keys", "sample_rows", "keep_backups", "lease_ttl_s")
 
 
 def read_options(values: Mapping[str, Any]) -> Options:

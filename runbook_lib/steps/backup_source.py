@@ -1,44 +1,67 @@
-"""Back up the source before anything is changed."""
+"""Back up the source before anything is changed, and prove the backup by restoring it."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from runbook_lib.databases.port import Problem
+from runbook_lib.backups import estimate, take
+from runbook_lib.databases.port import Database, Problem
 from runbook_lib.run import Run
-from runbook_lib.step import StepResult, Verdict
+from runbook_lib.step import Outcome, StepResult, Verdict
 from runbook_lib.steps.common import verdict
 
 
 @dataclass(frozen=True)
 class BackupSource:
-    """A complete logical backup of the source, with its digest; kept on rollback."""
+    """A complete logical backup with its digest, restored into a scratch database and compared; kept on rollback.
+
+    Attributes:
+        database: Another one than the plan's source, by its name in the inventory.
+    """
 
     name: str = "backup_source"
+    database: str = ""
     reversible: bool = True
     requires: Sequence[str] = ()
 
     def check(self, run: Run) -> list[Problem]:
-        return []
+        expected = estimate(self._database(run), self._directory(run))
+        if expected.fits:
+            run.progress(0, expected.size_bytes, unit="bytes", reason=f"backup: {expected}")
+            return []
+        text = f"{expected.free_bytes / 1e6:,.1f} MB free; a backup takes {expected}"
+        return [Problem(f"disk of {self._directory(run).parent}", text, "make room, or put the backups elsewhere")]
 
     def apply(self, run: Run) -> StepResult:
-        directory = run.backup_dir / run.source.name
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        if directory.exists():  # of an attempt that was killed before its result was recorded
-            shutil.rmtree(directory)
-        info = run.source.backup(directory, jobs=run.options.jobs)
-        text = f"{run.source.name}: {info.size_bytes / 1e6:.1f} MB in {info.elapsed_s:.1f} s, {info.tables} tables"
-        return StepResult(text, {**asdict(info), "path": str(info.path)})
+        database, options = self._database(run), run.options
+        backup = take(
+            database,
+            self._directory(run),
+            jobs=options.jobs,
+            keep=options.keep_backups,
+            progress=lambda size: run.progress(size, None, unit="bytes", reason="writing the backup"),
+        )
+        facts = {**asdict(backup.info), "path": str(backup.info.path), **asdict(backup.proof)}
+        return StepResult(str(backup), {**facts, "removed": backup.removed})
 
     def verify(self, run: Run) -> Verdict:
-        directory = run.backup_dir / run.source.name
+        recorded, directory = run.applied(self.name).data, self._directory(run)
         size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()) if directory.exists() else 0
-        return verdict(size > 0, f"{directory.name}: {size / 1e6:.1f} MB on disk", size_bytes=size)
+        if recorded["problems"]:
+            return Verdict(Outcome.FAIL, f"the backup proves nothing: {'; '.join(recorded['problems'])}")
+        text = f"{directory.name}: {size / 1e6:.1f} MB on disk, restored and equal in {recorded['tables']} tables"
+        return verdict(size == recorded["size_bytes"], text, size_bytes=size)
 
     def rollback(self, run: Run) -> StepResult:
         return StepResult("the backup is kept: a rollback may need it")
 
     def undone(self, run: Run) -> Verdict:
         return verdict(True, "a backup changes nothing that would have to be undone")
+
+    def _database(self, run: Run) -> Database:
+        return run.databases[self.database or run.plan.source]
+
+    def _directory(self, run: Run) -> Path:
+        return run.backup_dir / (self.database or run.plan.source)

@@ -35,7 +35,7 @@ LAYERS = {
     ),
     3: (
         "schema", "files", "transfer", "validation", "performance", "monitor", "triggers", "probes", "services.smoke",
-        "evidence", "notify",
+        "evidence", "notify", "backups",
     ),
     4: ("steps",),
     5: ("notebooks", "runner", "terminal", "charts", "widgets", "cli", "sandbox"),

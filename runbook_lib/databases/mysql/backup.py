@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import secrets
 import shutil
 import subprocess
 import tempfile
@@ -104,9 +103,12 @@ def restore(db: MySQL, backup: BackupInfo, database: str) -> None:
 def scratch(db: MySQL, backup: BackupInfo) -> Iterator[MySQL]:
     """The backup restored into a scratch database of the same server, opened; dropped at the end.
 
-    Its name begins with the database's own: a grant on a pattern of names covers both.
+    Its name begins with the database's own, so that a grant on a pattern of names covers both, and ends with a digest
+    of the backup's path: what an attempt that was killed left is found again, and dropped first.
     """
-    name = f"{db.login.database[:40]}_proof_{secrets.token_hex(6)}"
+    place = hashlib.sha256(str(backup.path.absolute()).encode()).hexdigest()[:12]
+    name = f"{db.login.database[:40]}_proof_{place}"
+    _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)}")
     restore(db, backup, name)
     login = replace(db.login, database=name, masked_url=f"scratch database {name}")
     opened = type(db)(f"{db.name} (restored)", login, {"pool_size": 1})

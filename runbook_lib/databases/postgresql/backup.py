@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -104,8 +103,12 @@ def restore(db: PostgreSQL, backup: BackupInfo, database: str) -> None:
 
 @contextmanager
 def scratch(db: PostgreSQL, backup: BackupInfo) -> Iterator[PostgreSQL]:
-    """The backup restored into a scratch database of the same server, opened; dropped at the end."""
-    name = own_name("runbook", str(backup.path), secrets.token_hex(8))
+    """The backup restored into a scratch database of the same server, opened; dropped at the end.
+
+    Its name is the backup's path: what an attempt that was killed left is found again, and dropped first.
+    """
+    name = own_name("runbook", str(backup.path.absolute()))
+    _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)} WITH (FORCE)", f"dropping database {name}")
     restore(db, backup, name)
     login = replace(db.login, parameters={**db.login.parameters, "dbname": name}, masked_url=f"scratch database {name}")
     opened = type(db)(f"{db.name} (restored)", login, {"pool_size": 1})

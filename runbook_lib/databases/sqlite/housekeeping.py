@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import secrets
 import shutil
 import sqlite3
 import time
@@ -156,8 +155,13 @@ def restore(db: SQLite, backup: BackupInfo, database: str) -> None:
 
 @contextmanager
 def scratch(db: SQLite, backup: BackupInfo) -> Iterator[SQLite]:
-    """The backup restored into a file beside this one, opened; removed at the end."""
-    target = db.path.with_name(f"{db.path.stem}.proof-{secrets.token_hex(6)}{db.path.suffix}")
+    """The backup restored into a file beside this one, opened; removed at the end.
+
+    Its name is a digest of the backup's path: what an attempt that was killed left is found again, and replaced.
+    """
+    place = hashlib.sha256(str(backup.path.absolute()).encode()).hexdigest()[:12]
+    target = db.path.with_name(f"{db.path.stem}.proof-{place}{db.path.suffix}")
+    target.unlink(missing_ok=True)
     restore(db, backup, target.name)
     opened = type(db)(f"{db.name} (restored)", target, {})
     try:

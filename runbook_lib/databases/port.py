@@ -17,7 +17,11 @@ from sqlalchemy import Connection, Engine
 
 from runbook_lib.databases.shapes import Column as Column
 from runbook_lib.databases.shapes import Constraint as Constraint
+from runbook_lib.databases.shapes import Hazard as Hazard
 from runbook_lib.databases.shapes import Index as Index
+from runbook_lib.databases.shapes import IndexUse as IndexUse
+from runbook_lib.databases.shapes import Sequence_ as Sequence_
+from runbook_lib.databases.shapes import ServerFacts as ServerFacts
 from runbook_lib.databases.shapes import Table as Table
 
 Result = TypeVar("Result")
@@ -34,33 +38,6 @@ class Capabilities:
     deferred_validation: bool  # constraints NOT VALID, then VALIDATE
     snapshot_sharing: bool
     floats_nan: bool
-
-
-@dataclass(frozen=True)
-class ServerFacts:
-    """Who answers: for the pre-flight and the evidence. Sizes in bytes."""
-
-    dialect: str
-    version: tuple[int, ...]
-    version_text: str
-    encoding: str
-    collation: str
-    size_bytes: int
-    max_connections: int
-    read_only: bool
-    data_directory_free_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Sequence_:
-    """A sequence that feeds a column: `last` is None when it was never called."""
-
-    name: str
-    table: str
-    column: str
-    last: int | None
-    increment: int = 1
-    start: int = 1
 
 
 @dataclass(frozen=True)
@@ -252,7 +229,29 @@ class Database(Protocol):
         """Run an SQL script in one transaction where the engine allows it."""
         ...
 
+    def hazards(self, statements: Sequence[str], *, alone: bool) -> list[Hazard]:
+        """What these statements would hold up or break, as the engine or its linter says; nothing is run on the tables.
+
+        `alone`: each statement is its own transaction.
+        """
+        ...
+
+    def run_online(self, statement: str, *, again: bool = False) -> None:
+        """Carry out one statement without holding writers up for longer than the lock timeout, or not at all.
+
+        `again`: an attempt before was cut off after it had changed the schema: only what is left of it is done.
+        """
+        ...
+
+    def index_use(self) -> IndexUse:
+        """How often each index was read, and since when that is counted."""
+        ...
+
     # -- copy ---
+    def condition(self, selection: Selection, key_range: KeyRange) -> str:
+        """The rows of one range as an SQL condition over the selection's relation."""
+        ...
+
     def binary_safe(self, types: Sequence[str]) -> bool:
         """Whether these types survive the binary bulk format between two databases (no OIDs inside)."""
         ...

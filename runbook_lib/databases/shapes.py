@@ -1,7 +1,8 @@
-"""What a catalog says of a table: columns, indexes, constraints. Every engine's adapter describes its tables so."""
+"""What a catalog says: of a server, of tables with columns, indexes, constraints; and of what a change would do."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -62,3 +63,55 @@ class Table:
 
     def column(self, name: str) -> Column:
         return {column.name: column for column in self.columns}[name]
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """Who answers: for the pre-flight and the evidence. Sizes in bytes."""
+
+    dialect: str
+    version: tuple[int, ...]
+    version_text: str
+    encoding: str
+    collation: str
+    size_bytes: int
+    max_connections: int
+    read_only: bool
+    data_directory_free_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Sequence_:
+    """A sequence that feeds a column: `last` is None when it was never called."""
+
+    name: str
+    table: str
+    column: str
+    last: int | None
+    increment: int = 1
+    start: int = 1
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """What a statement (its number, from 1) would hold up or break: the linter's rule, why, and what to do instead."""
+
+    rule: str
+    statement: int
+    text: str
+    action: str = ""
+
+
+@dataclass(frozen=True)
+class IndexUse:
+    """How often indexes were read since statistics were last reset.
+
+    Attributes:
+        reads: (table, index) to the count; an index without a count is not in it.
+        since_s: For how long it was counted (seconds); None: nobody knows.
+        missing: Why there are no counts; "" when there are.
+    """
+
+    reads: Mapping[tuple[str, str], int]
+    since_s: float | None = None
+    missing: str = ""

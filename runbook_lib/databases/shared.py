@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from runbook_lib.databases.port import Column, KeyRange, Selection, Table
+from runbook_lib.databases.port import Column, Hazard, KeyRange, Selection, Table
 from runbook_lib.errors import DatabaseError, KeyNotAdvancing
 
 Result = TypeVar("Result")
@@ -21,6 +21,30 @@ def one_line(text: str, limit: int = 200) -> str:
     """Text on one line, shortened to `limit` characters."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+_COMMENTS = re.compile(r"\s*(?:--[^\n]*(?:\n|$)|/\*.*?\*/)", re.DOTALL)
+
+
+def without_comments(statement: str) -> str:
+    """A statement without the comments before it."""
+    while found := _COMMENTS.match(statement):
+        statement = statement[found.end() :]
+    return statement.strip()
+
+
+def hazards_of_words(statements: Sequence[str], rules: Mapping[str, tuple[str, str, str]]) -> list[Hazard]:
+    """Hazards that a statement's own words show.
+
+    Args:
+        rules: The rule's name to (pattern at the statement's beginning, what it does, what to do instead).
+    """
+    return [
+        Hazard(rule, number, text, action)
+        for number, statement in enumerate(statements, 1)
+        for rule, (pattern, text, action) in rules.items()
+        if re.match(pattern, without_comments(statement), re.IGNORECASE | re.DOTALL)
+    ]
 
 
 def own_name(kind: str, *parts: str) -> str:

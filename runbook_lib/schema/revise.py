@@ -14,7 +14,6 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -179,7 +178,7 @@ class _Statements:
         if writes_rows(statement):
             self.rows += self.database.transaction(self._with_mark(number, statement))
         elif state is not None and state != digest_of(memory.shape(self.database)):
-            self.require_valid()
+            self.database.run_online(statement, again=True)
             self.marks.set(number, memory.DONE)  # an attempt that was killed has done it: the shape is another one
             return
         else:
@@ -193,22 +192,13 @@ class _Statements:
         self.marks.set(number, before)
         crash_at(f"schema:intent:{number}")
         try:
-            self.database.transaction(_run(statement), autocommit=True)
+            self.database.run_online(statement)
         except DatabaseError:
             if digest_of(memory.shape(self.database)) == before:
                 self.marks.forget(number)  # it did nothing: what a person changes now is not its doing
             raise
         crash_at(f"schema:between:{number}")
-        self.require_valid()
         self.marks.set(number, memory.DONE)
-
-    def require_valid(self) -> None:
-        """An index that was built beside its writers and failed is there, and is used by nobody."""
-        shape = memory.shape(self.database)
-        invalid = [f"{table}: {line}" for table, lines in shape.items() for line in lines if line.endswith("(invalid)")]
-        if invalid:
-            action = "drop it (DROP INDEX CONCURRENTLY), then run again"
-            raise DatabaseError(f"database {self.database.name}", f"invalid {invalid[0]}", action=action)
 
     def _with_mark(self, number: int, statement: str) -> Callable[[Connection], int]:
         def work(connection: Connection) -> int:
@@ -222,10 +212,6 @@ class _Statements:
         _stamp(connection, self.rendered, self.database)
         for direction in (UP, DOWN):
             connection.execute(text(memory.Marks(self.database, self.revision.id, direction).clearing))
-
-
-def _run(statement: str) -> Callable[[Connection], Any]:
-    return lambda connection: connection.exec_driver_sql(statement, execution_options=_BARE) and None
 
 
 def take_back(database: Database, revisions: Revisions, revision: Revision, direction: str) -> Revised:

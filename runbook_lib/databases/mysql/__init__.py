@@ -23,11 +23,13 @@ from runbook_lib.databases.mysql import (
     fence,
     housekeeping,
     names,
+    online,
     retry,
     schema,
 )
 from runbook_lib.databases.mysql import backup as dumps
 from runbook_lib.databases.mysql import catalog as catalog_
+from runbook_lib.databases.mysql import hazards as hazards_
 from runbook_lib.databases.mysql import ranges as ranges_
 from runbook_lib.databases.mysql import sequences as sequences_
 from runbook_lib.databases.mysql.wire import Connection
@@ -168,7 +170,12 @@ class MySQL:
     drop_tables = schema.drop_tables
     run_script = schema.run_script
 
+    hazards = hazards_.hazards
+    run_online = online.run_online
+    index_use = housekeeping.index_use
+
     # -- copy ---
+    condition = ranges_.condition
     ranges = ranges_.ranges
 
     def binary_safe(self, types: Sequence[str]) -> bool:  # noqa: ARG002  no binary format at all

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pymysql
 
 from runbook_lib.databases.mysql import connection, names, retry
-from runbook_lib.databases.port import Problem, ServerFacts
+from runbook_lib.databases.port import IndexUse, Problem, ServerFacts
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -177,3 +177,26 @@ def advisory_lock(db: MySQL, name: str) -> Iterator[bool]:
 def execute(db: MySQL, statements: Sequence[str]) -> None:
     """Run statements with the lock timeout, again when a lock is refused."""
     retry.in_transaction(db, lambda driver: retry.run(driver, *statements))
+
+
+_COUNTED = """
+SELECT object_name, index_name, count_read FROM performance_schema.table_io_waits_summary_by_index_usage
+WHERE object_schema = database() AND index_name IS NOT NULL
+"""
+# MariaDB's userstat lists only indexes that were read; every other one was read no time.
+_USERSTAT = """
+SELECT s.table_name, s.index_name, coalesce(max(u.rows_read), 0) FROM information_schema.statistics AS s
+LEFT JOIN information_schema.index_statistics AS u
+  ON u.table_schema = s.table_schema AND u.table_name = s.table_name AND u.index_name = s.index_name
+WHERE s.table_schema = database() GROUP BY s.table_name, s.index_name
+"""
+
+
+def index_use(db: MySQL) -> IndexUse:
+    """Reads of each index since the server's start, where it counts them."""
+    settings = {str(name): str(value) for name, value in db.rows("SHOW GLOBAL VARIABLES")}
+    since_s = float(db.rows("SHOW GLOBAL STATUS LIKE 'Uptime'")[0][1])
+    for name, sql in (("performance_schema", _COUNTED), ("userstat", _USERSTAT)):
+        if settings.get(name) == "ON":
+            return IndexUse({(str(t), str(i)): int(n) for t, i, n in db.rows(sql)}, since_s)
+    return IndexUse({}, missing="the server counts no reads (performance_schema is off)")

@@ -24,11 +24,13 @@ from runbook_lib.databases.postgresql import (
     fence,
     housekeeping,
     names,
+    online,
     retry,
     schema,
 )
 from runbook_lib.databases.postgresql import backup as dumps
 from runbook_lib.databases.postgresql import catalog as catalog_
+from runbook_lib.databases.postgresql import hazards as hazards_
 from runbook_lib.databases.postgresql import ranges as ranges_
 from runbook_lib.databases.postgresql import sequences as sequences_
 from runbook_lib.databases.shared import one_line
@@ -156,7 +158,12 @@ class PostgreSQL:
     drop_tables = dropping.drop_tables
     run_script = schema.run_script
 
+    hazards = hazards_.hazards
+    run_online = online.run_online
+    index_use = housekeeping.index_use
+
     # -- copy ---
+    condition = ranges_.condition
     ranges = ranges_.ranges
     binary_safe = copy.binary_safe
     copy_out = copy.copy_out

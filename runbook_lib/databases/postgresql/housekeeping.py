@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from runbook_lib.databases.port import Problem, ServerFacts
+from runbook_lib.databases.port import IndexUse, Problem, ServerFacts
 from runbook_lib.databases.postgresql import connection, names
 
 if TYPE_CHECKING:
@@ -163,3 +163,23 @@ def advisory_lock(db: PostgreSQL, name: str) -> Iterator[bool]:
         yield bool(found and found[0])
     finally:
         driver.close()
+
+
+_INDEX_USE = """
+SELECT s.schemaname, s.relname, s.indexrelname, s.idx_scan, pg_catalog.pg_table_is_visible(s.relid)
+FROM pg_catalog.pg_stat_user_indexes AS s
+"""
+# Without a reset the counts are older than the server's start: that much is certain.
+_SINCE = """
+SELECT extract(epoch FROM clock_timestamp() - coalesce(stats_reset, pg_catalog.pg_postmaster_start_time()))::float8
+FROM pg_catalog.pg_stat_database WHERE datname = current_database()
+"""
+
+
+def index_use(db: PostgreSQL) -> IndexUse:
+    """Scans of each index, and for how long they were counted at least."""
+    reads = {
+        (names.readable(*((table,) if visible else (schema, table))), str(index)): int(scans)
+        for schema, table, index, scans, visible in db.rows(_INDEX_USE)
+    }
+    return IndexUse(reads, float(db.rows(_SINCE)[0][0]))

@@ -93,7 +93,7 @@ def _attempts(
         try:
             # Looks for who blocks only from the second attempt on, so that the ordinary case costs nothing.
             with opened() as session:
-                watch = _Watch(db, driver_of(session).info.backend_pid if number > 1 else 0)
+                watch = Watch(db, driver_of(session).info.backend_pid if number > 1 else 0)
                 try:
                     with watch:
                         return work(session)
@@ -107,13 +107,14 @@ def _attempts(
             attempt,
             TRANSIENT,
             within_s=db.lock_wait_s,
-            refused=lambda error, attempts: _refused(db, error, attempts, blockers, doing),
+            refused=lambda error, attempts: refused(db, error, attempts, blockers, doing),
         )
     except psycopg.Error as error:
         raise connection.explain(db.name, error, doing) from error
 
 
-def _refused(db: PostgreSQL, error: Exception, attempts: int, blockers: str, doing: str) -> DatabaseError:
+def refused(db: PostgreSQL, error: Exception, attempts: int, blockers: str, doing: str) -> DatabaseError:
+    """The error for locks that were never granted, with who was in the way."""
     what = "deadlock" if isinstance(error, pg.DeadlockDetected) else "lock not granted"
     return DatabaseError(
         f"database {db.name}",
@@ -124,7 +125,7 @@ def _refused(db: PostgreSQL, error: Exception, attempts: int, blockers: str, doi
     )
 
 
-class _Watch:
+class Watch:
     """Sees who blocks a waiting connection: after the time-out the server no longer says.
 
     Looks only from the second attempt on (pid 0: not at all), so that the ordinary case costs nothing.
@@ -135,7 +136,7 @@ class _Watch:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True) if pid else None
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> Watch:
         if self._thread:
             self._thread.start()
         return self

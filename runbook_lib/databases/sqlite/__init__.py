@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from runbook_lib.databases.port import (
     BackupInfo,
     Capabilities,
+    IndexUse,
     Result,
 )
 from runbook_lib.databases.sqlite import (
@@ -30,6 +31,7 @@ from runbook_lib.databases.sqlite import (
     schema,
 )
 from runbook_lib.databases.sqlite import catalog as catalog_
+from runbook_lib.databases.sqlite import hazards as hazards_
 from runbook_lib.databases.sqlite import ranges as ranges_
 from runbook_lib.errors import DatabaseError
 
@@ -209,7 +211,20 @@ class SQLite:
         schema.run_script(self, script)
         self.memo.clear()
 
+    hazards = hazards_.hazards
+
+    def run_online(self, statement: str, *, again: bool = False) -> None:
+        """See Database.run_online: one writer at a time, whatever is written, and all of a statement or nothing."""
+        if not again:
+            self.execute(statement)
+
+    def index_use(self) -> IndexUse:
+        """SQLite counts nothing."""
+        return IndexUse({}, missing="SQLite does not count how often an index is read")
+
     # -- copy ---
+    condition = ranges_.condition_text
+
     def binary_safe(self, types: Sequence[str]) -> bool:  # noqa: ARG002  the port's signature
         """Always: the binary form carries stored values as they are, whatever their columns declare."""
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,23 @@ if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
 
 DENSE = 0.5  # rows per possible key: above it, even steps of the key hold at most twice the wanted rows
+
+
+def condition_text(db: SQLite, selection: Selection, key_range: KeyRange) -> str:
+    """The rows of one range as one SQL text, its bounds written out."""
+    bounds, values = condition(db, replace(selection, where=""), key_range)
+    for value in values:
+        bounds = bounds.replace("?", _literal(value), 1)
+    return f"({selection.where}) AND {bounds}" if selection.where else bounds
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bytes):
+        return f"x'{value.hex()}'"
+    # A NUL ends a text literal; `?` would be taken for the next bound: both are written as bytes.
+    if isinstance(value, str):
+        return f"CAST(x'{value.encode().hex()}' AS TEXT)"
+    return repr(value)
 
 
 def condition(db: SQLite, selection: Selection, key_range: KeyRange) -> tuple[str, list[Any]]:

@@ -1,0 +1,106 @@
+"""What the server itself says of statements before they run: they are tried on empty clones of their tables.
+
+Whether a change can be made in place depends on the table's definition, not on its rows, and the answer differs from
+version to version: nobody knows it better than the server. A clone (`CREATE TABLE … LIKE`) locks nothing of its model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pymysql
+
+from runbook_lib.databases.mysql import connection, names, online, retry
+from runbook_lib.databases.shapes import Hazard
+from runbook_lib.databases.shared import hazards_of_words, one_line, own_name, without_comments
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.mysql import MySQL
+
+_IN_PLACE = "split it (expand and contract), or write ALGORITHM=COPY where the table is small"
+_WORDS = {
+    "ban-drop-column": (
+        r"ALTER\s+TABLE\b.*\bDROP\s+(?:COLUMN\s+)?(?!(?:INDEX|KEY|PRIMARY|FOREIGN|CONSTRAINT|CHECK|PARTITION|SYSTEM)\b)",
+        "dropping a column may break existing clients",
+        "",
+    ),
+    "ban-drop-table": (r"DROP\s+TABLE\b", "dropping a table may break existing clients", ""),
+    "renaming-column": (
+        r"ALTER\s+TABLE\b.*\b(?:RENAME\s+COLUMN\b|CHANGE\s+(?:COLUMN\s+)?(?:IF\s+EXISTS\s+)?(`?\w+`?)\s+(?!\1\s))",
+        "renaming a column may break existing clients",
+        "add the new one, and drop the old one later (expand and contract)",
+    ),
+    "renaming-table": (
+        r"RENAME\s+TABLE\b|ALTER\s+TABLE\s+\S+\s+RENAME\s+(?!COLUMN\b|INDEX\b|KEY\b)",
+        "renaming a table may break existing clients",
+        "",
+    ),
+    "lock-table": (r"LOCK\s+TABLES?\b", "holds its lock until it is given back", "keep that time short"),
+}
+_SYNTAX = 1064
+
+
+def hazards(db: MySQL, statements: Sequence[str], *, alone: bool) -> list[Hazard]:  # noqa: ARG001  DDL always is
+    """What may hold others up or break them, statement by statement; nothing of the schema is touched."""
+    clones: dict[str, str] = {}
+    found: list[Hazard] = []
+    try:
+        for number, statement in enumerate(statements, 1):
+            found += _tried(db, number, statement, clones)
+    finally:
+        if clones:
+            db.execute(f"DROP TABLE IF EXISTS {names.listed([*clones.values()])}")
+    return sorted({*found, *hazards_of_words(statements, _WORDS)}, key=lambda hazard: (hazard.statement, hazard.rule))
+
+
+def _tried(db: MySQL, number: int, statement: str, clones: dict[str, str]) -> list[Hazard]:
+    """One statement on the clone of its table, so that those after it find what it made."""
+    bare = without_comments(statement).rstrip().rstrip(";")
+    change, index = online.ALTER.match(bare), online.INDEX.match(bare)
+    kind, group = (change, 1) if change else (index, 2)
+    if not kind or online.ALONE.search(bare):
+        return []
+    table = kind[group]
+    if table not in clones:
+        clone = names.ident(own_name("runbook_try", table))
+        if not _cloned(db, table, clone):
+            return []  # made by a statement before: nobody else uses it yet
+        clones[table] = clone
+    bare = bare[: kind.start(group)] + clones[table] + bare[kind.end(group) :]
+    foreign = online.FOREIGN.search(bare)
+    if foreign:  # names of keys are the schema's: on the clone it is another one
+        bare = bare.replace(foreign[1], names.ident(own_name("runbook_try", foreign[1])), 1)
+    error: pymysql.MySQLError | None = None
+    for way in (*online.worded(bare), bare):
+        before, error = error, _run(db, way, unchecked=bool(foreign))
+        if error is None:
+            return [_copies(number, before, statement)] if way == bare and before else []
+        if connection.code(error) == _SYNTAX:
+            return [Hazard("syntax-error", number, one_line(str(error.args[-1])), "mend the statement")]
+    return []  # the real one will say the same: it is no matter of locks
+
+
+def _copies(number: int, error: pymysql.MySQLError, statement: str) -> Hazard:
+    said = " (it says so itself)" if online.said(statement) else ""
+    return Hazard("table-copy", number, f"copies or locks the whole table{said}: {error.args[-1]}", _IN_PLACE)
+
+
+def _cloned(db: MySQL, table: str, clone: str) -> bool:
+    """Make the empty clone; False: there is no such table."""
+    error = _run(db, f"DROP TABLE IF EXISTS {clone}") or _run(db, f"CREATE TABLE {clone} LIKE {table}")
+    return error is None
+
+
+def _run(db: MySQL, statement: str, *, unchecked: bool = False) -> pymysql.MySQLError | None:
+    with db.raw() as driver:
+        try:
+            if unchecked:
+                retry.run(driver, "SET SESSION foreign_key_checks = 0")
+            retry.run(driver, statement)
+        except pymysql.MySQLError as error:
+            return error
+        finally:
+            if unchecked and driver.open:
+                retry.run(driver, "SET SESSION foreign_key_checks = 1")
+    return None

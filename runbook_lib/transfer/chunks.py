@@ -7,14 +7,18 @@ was written to the source meanwhile. The last range has no upper bound, so that 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from runbook_lib.databases.port import Database, KeyRange
+from runbook_lib.errors import TransferError
 from runbook_lib.transfer.flow import Flow, Link
+
+_splitting = threading.Lock()  # one process copies a link, several of its threads may split ranges of a table
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,32 @@ def mark_done(link: Link, chunk: Chunk) -> tuple[str, Mapping[str, Any]]:
     return sql, {"channel": link.channel, "table_name": chunk.flow.table, "ordinal": chunk.key_range.ordinal}
 
 
+def split(link: Link, chunk: Chunk, border: tuple[Any, ...], below: int) -> tuple[Chunk, Chunk]:
+    """Record a range as two: up to and with the border, and behind it.
+
+    Both get numbers that never were: whoever still copies the whole range finds no mark to make.
+
+    Args:
+        below: Rows up to the border (count, about).
+    """
+    one, table = chunk.key_range, _table(link.writer)
+    place = {"c": link.channel, "t": chunk.flow.table}
+    of_table = f"FROM {table} WHERE channel = :c AND table_name = :t"
+    with _splitting, link.writer.engine.begin() as connection:
+        # The write comes first: SQLite lets no transaction write that has read what others changed since.
+        gone = connection.execute(
+            text(f"DELETE {of_table} AND ordinal = :o AND rows_done IS NULL"), {**place, "o": one.ordinal}
+        )
+        if gone.rowcount == 0:
+            raise TransferError(chunk.flow.table, "this range was done by somebody else", state="rolled back")
+        others = connection.execute(text(f"SELECT MAX(ordinal) {of_table}"), place).scalar_one()
+        last = max(one.ordinal, -1 if others is None else others)
+        left = KeyRange(last + 1, one.after, border, below)
+        right = KeyRange(last + 2, border, one.upto, max(0, one.rows_estimate - below))
+        _insert(connection, link, chunk.flow, [left, right])
+    return Chunk(chunk.flow, left), Chunk(chunk.flow, right)
+
+
 def forget(link: Link) -> None:
     """Forget the ranges of this link: the next copy starts from nothing."""
     if _exists(link.writer):
@@ -91,10 +121,14 @@ def stored(link: Link, flow: Flow) -> list[Chunk]:
 
 def _cut(link: Link, flow: Flow, rows_per_chunk: int) -> list[Chunk]:
     ranges = link.reader.ranges(flow.reading, rows_per_chunk)
-    rows = [{"c": link.channel, "t": flow.table, "o": r.ordinal, "b": _encode(r), "e": r.rows_estimate} for r in ranges]
     with link.writer.engine.begin() as connection:
-        connection.execute(text(f"INSERT INTO {_table(link.writer)} VALUES (:c, :t, :o, :b, :e, NULL)"), rows)
+        _insert(connection, link, flow, ranges)
     return [Chunk(flow, key_range) for key_range in ranges]
+
+
+def _insert(connection: Connection, link: Link, flow: Flow, ranges: Sequence[KeyRange]) -> None:
+    rows = [{"c": link.channel, "t": flow.table, "o": r.ordinal, "b": _encode(r), "e": r.rows_estimate} for r in ranges]
+    connection.execute(text(f"INSERT INTO {_table(link.writer)} VALUES (:c, :t, :o, :b, :e, NULL)"), rows)
 
 
 def _encode(key_range: KeyRange) -> str:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runbook_lib.databases.port import Selection
-from runbook_lib.errors import TransferError
+from runbook_lib.errors import RowRejected, TransferError
 from runbook_lib.executor import run_all
+from runbook_lib.transfer.apart import copy_apart
 from runbook_lib.transfer.chunks import Chunk, mark_done, planned, stored
 from runbook_lib.transfer.flow import Flow, Link
+from runbook_lib.transfer.quarantine import counts
 
 Progress = Callable[[int, int], None]  # rows done, rows in all (an estimate)
 
 
 @dataclass(frozen=True)
 class CopyResult:
-    """What one link's copy did; rows are counts, `rows` includes those of earlier attempts."""
+    """What one link's copy did; rows are counts, `rows` includes those of earlier attempts.
+
+    `quarantined`: rows by table that the target refused and that are set aside, those of earlier attempts too.
+    """
 
     channel: str
     rows: int
     rows_now: int
     elapsed_s: float
     tables: dict[str, int] = field(default_factory=dict)
+    quarantined: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -51,7 +57,7 @@ def copy_link(
         on_progress: Told rows done and rows in all.
     Raises:
         TransferError: the target already has rows that this copy did not write, or is being copied into.
-        RowRejected: the target refused a row.
+        RowRejected: the target refused a row, and the link has no quarantine for it, or a full one.
     """
     with link.writer.advisory_lock(f"runbook copy {link.channel}") as granted:
         if not granted:
@@ -80,12 +86,20 @@ def _copy(
         done += rows
         tables[chunk.flow.table] += rows
         on_progress(done, max(total, done))
-    return CopyResult(link.channel, done, done - before, time.monotonic() - started, tables)
+    aside = counts(link.quarantine, link.channel, list(tables))
+    return CopyResult(link.channel, done, done - before, time.monotonic() - started, tables, aside)
 
 
 def _copy_chunk(link: Link, chunk: Chunk, pause: Callable[[], str]) -> int:
     while pause():
         time.sleep(0.2)  # a throttle: nothing to wait for but the load going down
+    try:
+        return _write(link, chunk)
+    except RowRejected as error:
+        return copy_apart(link, chunk, error, lambda piece: _write(link, piece))
+
+
+def _write(link: Link, chunk: Chunk) -> int:
     flow = chunk.flow
     binary = _binary(link, flow)
     blocks = link.reader.copy_out(flow.reading, chunk.key_range, binary=binary)
@@ -102,6 +116,8 @@ def _refuse_foreign_rows(link: Link) -> None:
     for flow in link.flows:
         if stored(link, flow):
             continue
+        if link.quarantine:
+            link.quarantine.forget(link.channel, flow.table)  # of a copy that was undone
         here = Selection(link.writer.quote(flow.table), (), ("1",))
         if link.writer.rows(f"SELECT 1 FROM {here.relation} LIMIT 1"):
             raise TransferError(

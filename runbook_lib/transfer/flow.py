@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from runbook_lib.databases.port import Database, Selection, Table
 from runbook_lib.errors import PlanError
 from runbook_lib.plan.model import Plan, Service, TableMapping
+from runbook_lib.transfer.quarantine import Quarantine
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Link:
     """All flows between one reader and one writer; `channel` names its capture logs and its progress.
 
     `opposite` is the link back, for a comparison while that one is being synced: its log explains differences too.
+    `quarantine` takes the rows that the writer refuses; None: the first of them is an error.
     """
 
     channel: str
@@ -79,6 +81,7 @@ class Link:
     flows: tuple[Flow, ...]
     forward: bool = True
     opposite: Link | None = None
+    quarantine: Quarantine | None = None
 
     @property
     def captured(self) -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,9 @@ the log rows. A kill between any two of these repeats harmless work. The way bac
 
 A unique value that moved between a row of the batch and a row outside it is refused by the target: the row outside is
 read again and applied in the same transaction (trap 6), and the batch takes in more of the log when that is not enough.
+
+What the target refuses even then stops the sync; with a quarantine it is set aside, row by row. A change of a row that
+is set aside tries all of its table again: one may have held the unique value that another needs.
 """
 
 from __future__ import annotations
@@ -17,8 +20,10 @@ from typing import Any
 
 from runbook_lib.databases.port import Changes
 from runbook_lib.errors import RowRejected
+from runbook_lib.transfer.apart import refused_row
 from runbook_lib.transfer.chunks import unfinished
 from runbook_lib.transfer.flow import Feed, Flow, Link
+from runbook_lib.transfer.quarantine import as_text
 
 Key = tuple[Any, ...]
 
@@ -57,7 +62,7 @@ def drain_once(link: Link, *, batch_keys: int = 2_000, waiting: Collection[str] 
         batch_keys: Log rows taken at a time (count).
         waiting: Written tables whose bulk copy has not ended: their changes stay in the log (trap 8).
     Raises:
-        RowRejected: the target refused a row; its log rows stay.
+        RowRejected: the target refused a row, and there is no quarantine, or a full one; its log rows stay.
     """
     done = Round()
     for table in link.captured:
@@ -72,10 +77,11 @@ def _drain_table(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], batch
     for attempt in range(_WIDENED):
         with contextlib.suppress(RowRejected):
             return _apply_batch(link, table, fed, batch_keys << attempt)
-    return _apply_batch(link, table, fed, batch_keys << _WIDENED)
+    return _apply_batch(link, table, fed, batch_keys << _WIDENED, apart=link.quarantine is not None)
 
 
-def _apply_batch(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], limit: int) -> Round:
+def _apply_batch(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], limit: int, *, apart: bool = False) -> Round:
+    make_equal = apply_apart if apart else _make_equal
     started = time.monotonic()
     changes = link.reader.read_changes(link.channel, table, limit)
     if not changes.seqs:
@@ -83,8 +89,9 @@ def _apply_batch(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], limit
     done = Round(keys=len(changes.seqs))
     for flow, feed in fed:
         if changes.truncated:
-            done += _compare_all(link, flow)
-        done += _make_equal(link, flow, _keys_of(changes, link.captured[table], feed))
+            done += _compare_all(link, flow, make_equal)
+        keys = _keys_of(changes, link.captured[table], feed)
+        done += make_equal(link, flow, _with_held(link, flow, keys))
     link.reader.forget_changes(link.channel, changes)
     return replace(done, elapsed_s=time.monotonic() - started)
 
@@ -143,11 +150,42 @@ def _make_equal(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
                 raise
             together += outside
             continue
+        if link.quarantine:
+            link.quarantine.lift(link.channel, flow.table, together)
         return Round(0, applied.upserted, applied.deleted, 0.0, {flow.table: frozenset(together)})
     return Round()
 
 
-def _compare_all(link: Link, flow: Flow, *, rows_per_range: int = 10_000) -> Round:
+def apply_apart(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
+    """Make the rows of these keys equal in ever smaller batches; what is refused alone is set aside.
+
+    Raises:
+        RowRejected: the quarantine is full, or there is none.
+    """
+    try:
+        return _make_equal(link, flow, keys)
+    except RowRejected as error:
+        if len(keys) == 1:
+            if link.quarantine is None:
+                raise
+            link.quarantine.put(refused_row(link, flow, keys[0], error))
+            return Round(touched={flow.table: frozenset(keys)})
+    middle = len(keys) // 2
+    return apply_apart(link, flow, keys[:middle]) + apply_apart(link, flow, keys[middle:])
+
+
+def _with_held(link: Link, flow: Flow, keys: Sequence[Key]) -> Sequence[Key]:
+    """With one of the rows that are set aside, all of its table."""
+    held = link.quarantine.held(link.channel, flow.table) if link.quarantine else {}
+    changed = {as_text(key) for key in keys}
+    if not changed & held.keys():
+        return keys
+    return [*keys, *(row.key for text, row in held.items() if text not in changed)]
+
+
+def _compare_all(
+    link: Link, flow: Flow, make_equal: Callable[[Link, Flow, Sequence[Key]], Round], *, rows_per_range: int = 10_000
+) -> Round:
     """Make every row at the target equal: what a TRUNCATE at the reader leaves to do.
 
     Rows that the reader has, and the target not, are none of its doing: they have a row of the log of their own.
@@ -157,5 +195,5 @@ def _compare_all(link: Link, flow: Flow, *, rows_per_range: int = 10_000) -> Rou
     for key_range in link.writer.ranges(here, rows_per_range):
         present = link.writer.row_sums(here, flow.types, key_range, canonical=True)
         wanted = link.reader.row_sums(there, flow.types, key_range, canonical=True)
-        done += _make_equal(link, flow, [key for key, digest in present.items() if wanted.get(key) != digest])
+        done += make_equal(link, flow, [key for key, digest in present.items() if wanted.get(key) != digest])
     return done

@@ -1,0 +1,143 @@
+"""Rows that the target refuses: named, or set aside in a file, and everything around them copied and synced exactly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from estate_engines import differences, link
+from estate_sqlite import new_database as new_file
+
+from runbook_lib.errors import RowRejected
+from runbook_lib.transfer.capture import enable_capture
+from runbook_lib.transfer.chunks import planned, stored, unfinished
+from runbook_lib.transfer.copy import copy_link
+from runbook_lib.transfer.quarantine import Quarantine, read
+from runbook_lib.transfer.sync import drain
+
+PAIRS = [
+    ("postgresql", "postgresql"),
+    ("postgresql", "mysql"),
+    ("mysql", "postgresql"),
+    ("mysql", "sqlite"),
+    ("sqlite", "postgresql"),
+]
+SOURCE = "CREATE TABLE people (code varchar(30) NOT NULL PRIMARY KEY, n integer, email varchar(40))"
+TARGET = (
+    "CREATE TABLE people (code varchar(30) NOT NULL PRIMARY KEY, n integer, email varchar(40),"
+    " CONSTRAINT young CHECK (n < 1000), CONSTRAINT one UNIQUE (email))"
+)
+
+
+@pytest.fixture(params=PAIRS, ids="-".join)
+def pair(request, new_on, tmp_path):
+    """300 rows at the source, of which the target refuses those with n of 1000 and more."""
+    source, target = (
+        new_file(tmp_path, name, wal=True) if engine == "sqlite" else new_on(engine, name)
+        for engine, name in zip(request.param, ("source", "target"), strict=True)
+    )
+    source.run_script(SOURCE)
+    target.run_script(TARGET)
+    rows = ", ".join(f"('{chr(65 + i % 26)}{chr(97 + i % 25)}{i}', {i}, 'p{i}')" for i in range(300))
+    source.execute(f"INSERT INTO people VALUES {rows}")
+    yield source, target
+    for each in (source, target):
+        each.close()
+
+
+@pytest.fixture
+def linked(pair, tmp_path):
+    made = link(*pair, ("people",))
+    return replace(made, quarantine=Quarantine(tmp_path / "quarantine"))
+
+
+def spoil(source, *numbers):
+    source.execute(f"UPDATE people SET n = 5000 + n WHERE n IN ({', '.join(map(str, numbers))})")
+    return {code for (code,) in source.rows("SELECT code FROM people WHERE n >= 1000")}
+
+
+def missing(made):
+    return {key[0] for key, _ in differences(made).get("people", ())}
+
+
+def held(made):
+    return {key[0]: row for key, row in made.quarantine.held(made.channel, "people").items()}
+
+
+def test_the_refused_row_is_named_and_what_is_around_it_stays(linked):
+    [bad] = spoil(linked.reader, 137)
+    with pytest.raises(RowRejected) as caught:
+        copy_link(replace(linked, quarantine=None), chunk_rows=100, jobs=1)
+    told = str(caught.value)
+    assert all(word in told for word in (f"people, key (code = {bad})", "5137", "young", "on_bad_row")), told
+    linked.reader.execute("UPDATE people SET n = 1 WHERE n >= 1000")
+    result = copy_link(linked, chunk_rows=100)
+    assert (result.rows, differences(linked)) == (300, {})
+    assert not result.quarantined
+
+
+def test_refused_rows_are_set_aside_and_the_others_are_there_once(linked):
+    bad = spoil(linked.reader, 0, 1, 2, 99, 137, 299)
+    result = copy_link(linked, chunk_rows=100)
+    assert (result.rows, result.quarantined) == (294, {"people": 6})
+    assert missing(linked) == bad == set(held(linked))
+    assert linked.writer.rows("SELECT count(*) FROM people") == [(294,)]
+    for code, row in held(linked).items():
+        assert dict(zip(row.columns, map(str, row.values), strict=True))["code"] == code
+        assert str(row.values[1]).startswith("5") and "young" in row.reason
+    assert not unfinished(linked) and copy_link(linked).rows_now == 0
+    assert linked.quarantine.file(linked.channel, "people").stat().st_mode & 0o077 == 0
+
+
+def test_a_full_quarantine_stops_and_the_copy_goes_on_with_a_larger_one(linked):
+    spoil(linked.reader, 5, 50, 150, 250)
+    with pytest.raises(RowRejected, match=r"2 rows are in quarantine already.*at most 2 \(quarantine_limit\)"):
+        copy_link(replace(linked, quarantine=replace(linked.quarantine, limit=2)), chunk_rows=100, jobs=1)
+    assert copy_link(linked).quarantined == {"people": 4}
+    assert linked.writer.rows("SELECT count(*) FROM people") == [(296,)]
+
+
+def test_a_kill_between_the_line_and_the_mark_leaves_one_row_set_aside(linked, monkeypatch):
+    [bad] = spoil(linked.reader, 137)
+
+    def killed(link, chunk):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("runbook_lib.transfer.apart.mark_done", killed)
+    with pytest.raises(KeyboardInterrupt):
+        copy_link(linked, chunk_rows=100, jobs=1)
+    monkeypatch.undo()
+    file = linked.quarantine.file(linked.channel, "people")
+    file.write_text(file.read_text() + '{"channel": "there", "ta')  # and a line that was cut
+    assert copy_link(linked).quarantined == {"people": 1}
+    assert len(file.read_text().splitlines()) == 3 and [key[0] for key in read(file)] == [bad]
+    assert missing(linked) == {bad} and linked.writer.rows("SELECT count(*) FROM people") == [(299,)]
+
+
+def test_a_range_that_was_split_is_no_longer_anybodys(linked):
+    spoil(linked.reader, 137)
+    [whole] = planned(linked, 1_000)
+    copy_link(linked)
+    parts = stored(linked, linked.flows[0])
+    assert len(parts) > 3 and whole.key_range.ordinal not in {part.key_range.ordinal for part in parts}
+    assert sum(part.rows_done for part in parts) == 299
+
+
+def test_a_change_that_is_refused_does_not_stop_the_sync_and_a_later_one_lifts_it(linked):
+    source = linked.reader
+    enable_capture(linked)
+    copy_link(linked)
+    one, two = (source.rows(f"SELECT code FROM people WHERE n = {n}")[0][0] for n in (7, 8))
+    source.execute(
+        f"UPDATE people SET n = 7000 WHERE code = '{one}'",
+        f"DELETE FROM people WHERE code = '{two}'",
+        "INSERT INTO people VALUES ('new', 3, 'new')",
+    )
+    drain([linked])
+    assert missing(linked) == {one} == set(held(linked)) and source.pending(linked.channel)["people"].keys == 0
+    source.execute(f"UPDATE people SET n = 70 WHERE code = '{one}'")
+    drain([linked])
+    assert differences(linked) == {} and held(linked) == {}
+    with pytest.raises(RowRejected):
+        source.execute("UPDATE people SET n = 9000 WHERE code = 'new'")
+        drain([replace(linked, quarantine=None)])

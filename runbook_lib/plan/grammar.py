@@ -20,6 +20,7 @@ TOP = (
     "success_criteria",
     "notify",
     "types",
+    "lint",
 )
 TOP_ALIASES = {"migration_strategy": "strategy"}
 

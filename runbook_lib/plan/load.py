@@ -15,7 +15,14 @@ from runbook_lib.plan.crosscheck import check_plan
 from runbook_lib.plan.model import PerformanceGoal, Plan, Service
 from runbook_lib.plan.nodes import Value, nearest, read_file
 from runbook_lib.plan.phases import read_phases
-from runbook_lib.plan.sections import CHECKLIST, read_checklist, read_performance, read_tolerances, read_triggers
+from runbook_lib.plan.sections import (
+    CHECKLIST,
+    read_checklist,
+    read_lint,
+    read_performance,
+    read_tolerances,
+    read_triggers,
+)
 from runbook_lib.plan.services import read_services
 
 # How and where something is written does not change what is approved.
@@ -50,6 +57,7 @@ def load_plan(path: Path | str) -> Plan:
         success_criteria=_texts(fields, "success_criteria"),
         notify=_texts(fields, "notify"),
         types=_types(fields),
+        lint=read_lint(fields["lint"]) if "lint" in fields else {},
         lines={name: value.line for name, value in fields.items()},
         path=document.file,
     )
@@ -61,6 +69,8 @@ def load_plan(path: Path | str) -> Plan:
 def digest_of(plan: Plan) -> str:
     """SHA-256 over the canonical JSON of what the plan says; comments, key order and spelling do not count."""
     content = _content(asdict(plan))
+    if not plan.lint:
+        del content["lint"]  # a plan from before there was one keeps its digest
     for key in ("services", "checklist"):
         content[key] = sorted(content[key], key=lambda item: str(item["name"]))
     for trigger in content["triggers"]:

@@ -137,6 +137,15 @@ class PerformanceGoal:
 
 
 @dataclass(frozen=True)
+class LintRule:
+    """What the plan says of one kind of hazard in a schema revision, and why."""
+
+    policy: str  # refuse | approve | warn | off
+    because: str
+    line: int = 0
+
+
+@dataclass(frozen=True)
 class Plan:
     """One migration. `digest` is the SHA-256 of its canonical form: approvals and passes are bound to it."""
 
@@ -152,6 +161,7 @@ class Plan:
     success_criteria: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()
     types: Mapping[str, Any] = field(default_factory=dict)
+    lint: Mapping[str, LintRule] = field(default_factory=dict)  # by rule; what is not in it: plan.hazards
     lines: Mapping[str, int] = field(default_factory=dict)  # top-level key to its line, for messages
     path: str = ""
     digest: str = ""

@@ -6,7 +6,8 @@ import re
 from dataclasses import replace
 
 from runbook_lib.plan import grammar
-from runbook_lib.plan.model import ChecklistItem, PerformanceGoal, Tolerance, Trigger
+from runbook_lib.plan.hazards import ANSWERS, RULES
+from runbook_lib.plan.model import ChecklistItem, LintRule, PerformanceGoal, Tolerance, Trigger
 from runbook_lib.plan.nodes import Entry, Value, nearest
 from runbook_lib.plan.quantities import read_share
 
@@ -51,6 +52,23 @@ def read_performance(value: Value) -> PerformanceGoal:
     fields = value.fields("performance", ("tolerance", "workload"))
     tolerance = read_share(fields["tolerance"], "tolerance") if "tolerance" in fields else PerformanceGoal.tolerance
     return PerformanceGoal(tolerance, fields["workload"].text("workload") if "workload" in fields else "")
+
+
+def read_lint(value: Value) -> dict[str, LintRule]:
+    """What becomes of hazards in schema revisions, where it is not the default: rule to policy and reason."""
+    rules: dict[str, LintRule] = {}
+    for entry in value.entries("lint"):
+        if entry.name not in RULES:
+            raise entry.at.error(f"unknown rule `{entry.name}`", action=nearest(entry.name, RULES))
+        texts = {n: field.text(n) for n, field in entry.value.fields(entry.name, ("policy", "because")).items()}
+        for required in ("policy", "because"):
+            if required not in texts:
+                raise entry.at.error(f"rule {entry.name} without `{required}`", action=f"add `{required}:`")
+        if texts["policy"] not in ANSWERS:
+            expected, action = "one of " + ", ".join(ANSWERS), nearest(texts["policy"], ANSWERS)
+            raise entry.value.error(f"unknown policy `{texts['policy']}`", expected=expected, action=action)
+        rules[entry.name] = LintRule(**texts, line=entry.at.line)
+    return rules
 
 
 def read_triggers(value: Value) -> tuple[Trigger, ...]:

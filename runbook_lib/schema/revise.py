@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from runbook_lib.databases.port import Database
-from runbook_lib.databases.shared import one_line
-from runbook_lib.errors import DatabaseError, StepFailed
-from runbook_lib.schema import memory
+from runbook_lib.databases.shared import one_line, without_comments
+from runbook_lib.errors import DatabaseError, StepFailed, TransferError
+from runbook_lib.schema import batches, memory
 from runbook_lib.schema.revisions import DOWN, UP, VERSION_TABLE, Rendered, Revision, Revisions, current_version
 from runbook_lib.schema.shape import digest_of, in_words
 
@@ -40,7 +40,7 @@ class Revised:
 
 def writes_rows(statement: str) -> bool:
     """Whether a statement changes rows, not the schema."""
-    return _ROWS.match(statement) is not None
+    return _ROWS.match(without_comments(statement)) is not None
 
 
 def by_statement(database: Database, revision: Revision) -> bool:
@@ -48,10 +48,19 @@ def by_statement(database: Database, revision: Revision) -> bool:
     return not (database.capabilities.transactional_ddl and revision.transactional)
 
 
-def revise(database: Database, revisions: Revisions, revision: Revision, direction: str) -> Revised:
+def revise(
+    database: Database,
+    revisions: Revisions,
+    revision: Revision,
+    direction: str,
+    pace: batches.Pace = batches.UNHURRIED,
+) -> Revised:
     """Carry a revision out, or what an interrupted attempt left of it. Idempotent.
 
+    Args:
+        pace: How hard its statements in batches may work.
     Raises:
+        TransferError: a statement in batches cannot be cut, or stands in a revision that is one transaction.
         DatabaseError: a statement failed, a lock was never granted, somebody else migrates this schema.
         StepFailed: its verification found something, or the database has another version than it starts from.
     """
@@ -70,8 +79,9 @@ def revise(database: Database, revisions: Revisions, revision: Revision, directi
             )
         memory.prepare(database)
         if not by_statement(database, revision):
+            _refuse_batches(revision, rendered)
             return _in_one(database, revisions, revision, direction, rendered)
-        done = _Statements(database, revision, direction, rendered).carry_out()
+        done = _Statements(database, revision, direction, rendered, pace).carry_out()
     if direction == UP and (problems := revisions.problems(revision, database)):
         state = f"it is applied: the database is at {revision.id}"
         raise StepFailed(
@@ -96,6 +106,16 @@ def alone(database: Database) -> Iterator[None]:
                 action="wait until it has ended, then run again",
             )
         yield
+
+
+def _refuse_batches(revision: Revision, rendered: Rendered) -> None:
+    if any(batches.batches_of(statement) for statement in rendered.statements):
+        raise TransferError(
+            f"revision {revision.id}",
+            "has a statement in batches, and is one transaction",
+            state="nothing was run",
+            action="write `-- transaction: no` into its head",
+        )
 
 
 def _in_one(
@@ -149,8 +169,16 @@ def _failed(
 class _Statements:
     """A revision statement by statement, each recorded in the database before and after."""
 
-    def __init__(self, database: Database, revision: Revision, direction: str, rendered: Rendered) -> None:
+    def __init__(
+        self,
+        database: Database,
+        revision: Revision,
+        direction: str,
+        rendered: Rendered,
+        pace: batches.Pace = batches.UNHURRIED,
+    ) -> None:
         self.database, self.revision, self.direction, self.rendered = database, revision, direction, rendered
+        self.pace = pace
         self.marks = memory.Marks(database, revision.id, direction)
         self.rows = self.run_now = 0
 
@@ -175,7 +203,12 @@ class _Statements:
         statement, state = self.rendered.statements[number - 1], self.marks.read().get(number)
         if state == memory.DONE:
             return
-        if writes_rows(statement):
+        if batches.batches_of(statement):
+            channel = self.channel(number)
+            self.rows += batches.carry_out(self.database, statement, channel, self.pace).rows
+            self.marks.set(number, memory.DONE)
+            batches.forget(self.database, channel)
+        elif writes_rows(statement):
             self.rows += self.database.transaction(self._with_mark(number, statement))
         elif state is not None and state != digest_of(memory.shape(self.database)):
             self.database.run_online(statement, again=True)
@@ -185,6 +218,14 @@ class _Statements:
             self.change(number, statement)
         self.run_now += 1
         crash_at(f"schema:done:{number}")
+
+    def channel(self, number: int) -> str:
+        """Under which name the marks of a statement's batches are kept."""
+        return f"{self.revision.id} {self.direction} {number}"
+
+    def begun(self, number: int) -> bool:
+        """Whether some of a statement's rows are in."""
+        return self.marks.read().get(number) == memory.DONE or batches.begun(self.database, self.channel(number))
 
     def change(self, number: int, statement: str) -> None:
         """One statement that changes the schema, with its intent before and its mark behind it."""
@@ -233,20 +274,22 @@ def _half_way(database: Database, revisions: Revisions, revision: Revision, dire
     """Undo what is in of a revision without transaction.
 
     Its way back is written for the whole of it. Statements about rows are left out when none of its own has run, and
-    all are run when all have; in between nothing is. A statement about the schema may fail, for what it takes away
-    may never have been made: that the shape is what it was before is the proof.
+    all are run when all have; in between nothing is, unless it has none: what was filled goes with its column then.
+    A statement about the schema may fail, for what it takes away may never have been made: that the shape is what it
+    was before is the proof.
     """
     forth = _Statements(database, revision, direction, revisions.render(revision, direction, database.dialect))
     moving = [n for n, statement in enumerate(forth.rendered.statements, 1) if writes_rows(statement)]
     moved = [number for number in moving if forth.marks.read().get(number) == memory.DONE]
-    if moved and moved != moving:
-        raise _stuck(database, revision, direction, f"{len(moved)} of {len(moving)} of its moves of rows are in")
+    begun = [number for number in moving if forth.begun(number)]
     back = _Statements(
         database,
         revision,
         OPPOSITE[direction],
         revisions.render(revision, OPPOSITE[direction], database.dialect),
     )
+    if begun and moved != moving and any(writes_rows(statement) for statement in back.rendered.statements):
+        raise _stuck(database, revision, direction, f"{len(moved)} of {len(moving)} of its moves of rows are in")
     for number, statement in enumerate(back.rendered.statements, 1):
         if writes_rows(statement) and not moved:
             continue
@@ -258,6 +301,8 @@ def _half_way(database: Database, revisions: Revisions, revision: Revision, dire
     found = memory.drift(database, revision.before(direction))
     if found:
         raise _stuck(database, revision, direction, f"it differs from what it was: {in_words(found)}")
+    for number in moving:
+        batches.forget(database, forth.channel(number))
     forth.marks.clear()
     back.marks.clear()
     return Revised(back.run_now, back.rows)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.plan import grammar
+from runbook_lib.plan.hazards import RULES
 from runbook_lib.plan.lint import PITFALLS
 from runbook_lib.plan.load import load_plan
 from runbook_lib.plan.sections import CHECKLIST
@@ -29,6 +30,12 @@ def test_every_key_and_word_of_the_grammar_is_explained() -> None:
     words = {*grammar.TOP, *grammar.SERVICE, *grammar.TABLE, *grammar.TOLERANCE, *grammar.TRIGGERS, *grammar.CHECKS}
     words |= phases | own | set(grammar.PHASE_COMMON) | set(grammar.STRATEGIES) | {item.name for item in CHECKLIST}
     assert sorted(word for word in words if not re.search(rf"\b{word}\b", TEXT)) == []
+
+
+def test_every_hazard_is_explained_with_its_default_and_why() -> None:
+    changes = (Path(__file__).parents[2] / "docs" / "schema-changes.md").read_text(encoding="utf-8")
+    rows = [f"| `{rule}` | {answer} | {because} |" for rule, (answer, because) in RULES.items()]
+    assert [row for row in rows if row not in changes] == []
 
 
 def test_every_pitfall_is_explained() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runbook_lib.databases.postgresql import online
 from runbook_lib.databases.shapes import Hazard
 from runbook_lib.databases.shared import hazards_of_words, one_line
 from runbook_lib.errors import ConfigurationError
@@ -25,6 +26,13 @@ _WORDS = {
         "writes the whole table anew under a lock that readers wait for too",
         "use pg_repack, or a window",
     ),
+}
+_REFUSED_INSIDE = {  # squawk takes a script of one statement for none
+    "ban-concurrent-index-creation-in-transaction": (
+        online.ALONE.pattern,
+        "PostgreSQL refuses it inside a transaction",
+        "write `-- transaction: no` into the revision's head",
+    )
 }
 
 
@@ -59,7 +67,9 @@ def hazards(db: PostgreSQL, statements: Sequence[str], *, alone: bool) -> list[H
         )
         for one in told
     ]
-    return sorted({*found, *hazards_of_words(statements, _WORDS)}, key=lambda hazard: (hazard.statement, hazard.rule))
+    words = _WORDS if alone else {**_WORDS, **_REFUSED_INSIDE}
+    by_rule = {(one.statement, one.rule): one for one in (*hazards_of_words(statements, words), *found)}
+    return [by_rule[key] for key in sorted(by_rule)]
 
 
 def _program() -> str:

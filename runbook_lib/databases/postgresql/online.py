@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
 _NAME = r'((?:"(?:[^"]|"")+"|[\w$]+)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[\w$]+))?)'
-_ALONE = re.compile(
+ALONE = re.compile(
     r"(?:CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX|REFRESH\s+MATERIALIZED\s+VIEW)\s+CONCURRENTLY\b|REINDEX\b|VACUUM\b"
-    r"|ALTER\s+TABLE\b.*\bDETACH\s+PARTITION\b.*\bCONCURRENTLY\b|ALTER\s+TYPE\b.*\bADD\s+VALUE\b",
+    r"|ALTER\s+TABLE\b.*\bDETACH\s+PARTITION\b.*\bCONCURRENTLY\b",
     re.IGNORECASE | re.DOTALL,
 )
 _CREATE = re.compile(
@@ -66,7 +66,7 @@ def run_online(db: PostgreSQL, statement: str, *, again: bool = False) -> None:
         _build(db, statement, found[2], found[3], done=again or bool(found[1]))
     elif again:
         return
-    elif _ALONE.match(bare):
+    elif ALONE.match(bare):
         _alone(db, statement)
     else:
         retry.in_transaction(db, lambda driver: driver.execute(statement.encode()), doing=one_line(bare, 60))

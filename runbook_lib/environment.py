@@ -76,6 +76,11 @@ class Environment:
         return self.inventory.digest
 
     @property
+    def quarantine(self) -> Path:
+        """Folder of the rows that a target refused; it holds data, and is no part of the evidence."""
+        return self.root / ".runbook" / "quarantine" / self.name
+
+    @property
     def evidence_root(self) -> Path:
         """The folder that has one folder for each environment."""
         return self.root / self.inventory.evidence

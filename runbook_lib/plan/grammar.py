@@ -21,7 +21,12 @@ TOP = (
     "notify",
     "types",
     "lint",
+    "on_bad_row",
+    "quarantine_limit",
 )
+ON_BAD_ROW = ("stop", "quarantine")
+POLICIES = {"zero_dates": ("error", "null"), "nul": ("error", "strip"), "nan": ("error", "text"),
+            "unmapped": ("error", "text")}  # fmt: skip
 TOP_ALIASES = {"migration_strategy": "strategy"}
 
 SERVICE = ("database", "apis", "tables")

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def load_plan(path: Path | str) -> Plan:
         notify=_texts(fields, "notify"),
         types=_types(fields),
         lint=read_lint(fields["lint"]) if "lint" in fields else {},
+        on_bad_row=_on_bad_row(fields),
+        quarantine_limit=_limit(fields),
         lines={name: value.line for name, value in fields.items()},
         path=document.file,
     )
@@ -125,7 +128,44 @@ def _texts(fields: dict[str, Value], name: str) -> tuple[str, ...]:
 def _types(fields: dict[str, Value]) -> dict[str, str]:
     if "types" not in fields:
         return {}
-    return {entry.name: entry.value.text(f"type of {entry.name}") for entry in fields["types"].entries("types")}
+    found = {entry.name: entry.value for entry in fields["types"].entries("types")}
+    for name in grammar.POLICIES.keys() & found.keys():
+        _check_policy(name, found[name])
+    return {name: value.text(f"type of {name}") for name, value in found.items()}
+
+
+def _check_policy(name: str, value: Value) -> None:
+    text, known = value.text(name), grammar.POLICIES[name]
+    if text in known or (name == "zero_dates" and _is_date(text)):
+        return
+    expected = "one of " + ", ".join(known) + (", or a date as 1970-01-01" if name == "zero_dates" else "")
+    raise value.error(f"{name} is `{text}`", expected=expected, action=nearest(text, known))
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _on_bad_row(fields: dict[str, Value]) -> str:
+    if "on_bad_row" not in fields:
+        return Plan.on_bad_row
+    text = fields["on_bad_row"].text("on_bad_row")
+    if text not in grammar.ON_BAD_ROW:
+        expected, action = "one of " + ", ".join(grammar.ON_BAD_ROW), nearest(text, grammar.ON_BAD_ROW)
+        raise fields["on_bad_row"].error(f"on_bad_row is `{text}`", expected=expected, action=action)
+    return text
+
+
+def _limit(fields: dict[str, Value]) -> int:
+    if "quarantine_limit" not in fields:
+        return Plan.quarantine_limit
+    text = fields["quarantine_limit"].text("quarantine_limit").replace("_", "")
+    if not text.isdigit() or not int(text):
+        raise fields["quarantine_limit"].error(f"quarantine_limit is `{text}`", expected="rows (count, at least 1)")
+    return int(text)
 
 
 def _require_content(document: Value, plan: Plan) -> None:

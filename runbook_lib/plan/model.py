@@ -162,6 +162,8 @@ class Plan:
     notify: tuple[str, ...] = ()
     types: Mapping[str, Any] = field(default_factory=dict)
     lint: Mapping[str, LintRule] = field(default_factory=dict)  # by rule; what is not in it: plan.hazards
+    on_bad_row: str = "stop"  # stop | quarantine
+    quarantine_limit: int = 1_000  # rows of one service
     lines: Mapping[str, int] = field(default_factory=dict)  # top-level key to its line, for messages
     path: str = ""
     digest: str = ""

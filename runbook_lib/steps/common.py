@@ -27,7 +27,7 @@ def targets(run: Run) -> dict[str, Database]:
 def links(run: Run, direction: str = FORWARD) -> list[Link]:
     """The run's links in one direction."""
     make = forward_links if direction == FORWARD else reverse_links
-    return make(run.plan, run.source, targets(run))
+    return make(run.plan, run.source, targets(run), run.environment.quarantine)
 
 
 def backend(service: Service, where: str) -> str:
@@ -46,7 +46,8 @@ def links_of(environment: Environment, direction: str = FORWARD) -> list[Link]:
     plan = environment.plan
     make = forward_links if direction == FORWARD else reverse_links
     names = dict.fromkeys(service.database for service in plan.services)
-    return make(plan, environment.database(plan.source), {name: environment.database(name) for name in names})
+    databases = {name: environment.database(name) for name in names}
+    return make(plan, environment.database(plan.source), databases, environment.quarantine)
 
 
 BEHIND_S = 30.0  # a sync that runs is never so far behind for long; one that has died or is stuck soon is

@@ -43,7 +43,10 @@ class CopyHistory:
         rows, elapsed = sum(r.rows for r in results), sum(r.elapsed_s for r in results)
         tables = {f"{r.channel}.{table}": n for r in results for table, n in r.tables.items()}
         text = f"{rows:,} rows in {elapsed:.1f} s ({rows / max(elapsed, 1e-9):,.0f} rows/s)"
-        return StepResult(text, {"rows_copied": rows, "elapsed_s": elapsed, "tables": tables})
+        aside = {f"{r.channel}.{table}": n for r in results for table, n in r.quarantined.items()}
+        if aside:
+            text += f"; {sum(aside.values()):,} refused by the target, in {run.environment.quarantine}"
+        return StepResult(text, {"rows_copied": rows, "elapsed_s": elapsed, "tables": tables, "quarantined": aside})
 
     def verify(self, run: Run) -> Verdict:
         left = [f"{link.channel}.{table}" for link in links(run) for table in unfinished(link)]
@@ -57,6 +60,9 @@ class CopyHistory:
             link.writer.lower_fence(tables_here)  # it turns TRUNCATE away too; its own undo comes next
             link.writer.execute(f"TRUNCATE {', '.join(map(link.writer.quote, tables_here))}")
             forget(link)
+            for table in tables_here:
+                if link.quarantine:
+                    link.quarantine.forget(link.channel, table)
             tables += len(link.flows)
         return StepResult(f"{tables} tables emptied at the targets")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from runbook_lib.databases.port import Database, Selection, Table
 from runbook_lib.errors import PlanError
@@ -93,14 +94,28 @@ class Link:
         return {table: tuple(columns) for table, columns in logged.items()}
 
 
-def forward_links(plan: Plan, source: Database, targets: Mapping[str, Database]) -> list[Link]:
-    """One link from the source to each service's database, in the plan's order."""
-    return [_forward(service, source, targets[service.database]) for service in plan.services]
+def forward_links(
+    plan: Plan, source: Database, targets: Mapping[str, Database], quarantine: Path | None = None
+) -> list[Link]:
+    """One link from the source to each service's database, in the plan's order.
+
+    Args:
+        quarantine: Folder for the rows that a target refuses, if the plan says so.
+    """
+    aside = _quarantine(plan, quarantine)
+    return [replace(_forward(s, source, targets[s.database]), quarantine=aside) for s in plan.services]
 
 
-def reverse_links(plan: Plan, source: Database, targets: Mapping[str, Database]) -> list[Link]:
+def reverse_links(
+    plan: Plan, source: Database, targets: Mapping[str, Database], quarantine: Path | None = None
+) -> list[Link]:
     """One link from each service's database back to the source: what keeps the way back open."""
-    return [_reverse(service, source, targets[service.database]) for service in plan.services]
+    aside = _quarantine(plan, quarantine)
+    return [replace(_reverse(s, source, targets[s.database]), quarantine=aside) for s in plan.services]
+
+
+def _quarantine(plan: Plan, folder: Path | None) -> Quarantine | None:
+    return Quarantine(folder, plan.quarantine_limit) if folder and plan.on_bad_row == "quarantine" else None
 
 
 def _forward(service: Service, source: Database, target: Database) -> Link:

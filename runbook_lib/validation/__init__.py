@@ -17,6 +17,7 @@ from runbook_lib.validation.context import Context, Progress, could_not_run
 from runbook_lib.validation.data_sample import data_sample
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.indexes import indexes
+from runbook_lib.validation.quarantined import with_quarantine
 from runbook_lib.validation.repair import Repaired, repair
 from runbook_lib.validation.report import Fingerprint, Report, combined
 from runbook_lib.validation.row_counts import row_counts
@@ -112,7 +113,7 @@ def validate(
 def _run(name: str, check: Callable[[Link, Context], CheckResult], link: Link, context: Context) -> CheckResult:
     started = time.perf_counter()
     try:
-        return replace(check(link, context), elapsed_s=time.perf_counter() - started)
+        return replace(with_quarantine(link, check(link, context)), elapsed_s=time.perf_counter() - started)
     except Exception as error:
         return could_not_run(name, link, error)
 

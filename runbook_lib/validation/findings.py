@@ -20,6 +20,7 @@ class Kind(StrEnum):
     DIFFERENT = "different"
     DUPLICATE_ROWS = "duplicate_rows"
     IN_FLIGHT = "in_flight"
+    QUARANTINED = "quarantined"  # missing or older at the target, which refused the row
     ROW_COUNT = "row_count"
     MISSING_TABLE = "missing_table"
     EXTRA_TABLE = "extra_table"

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 from estate_engines import differences, link
 from estate_sqlite import new_database as new_file
 
+from runbook_lib.cli import main
 from runbook_lib.errors import RowRejected
+from runbook_lib.plan.model import Tolerance
 from runbook_lib.transfer.capture import enable_capture
 from runbook_lib.transfer.chunks import planned, stored, unfinished
 from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.quarantine import Quarantine, read
+from runbook_lib.transfer.replay import replay
 from runbook_lib.transfer.sync import drain
+from runbook_lib.validation import DATA, validate
 
 PAIRS = [
     ("postgresql", "postgresql"),
@@ -22,6 +27,7 @@ PAIRS = [
     ("mysql", "sqlite"),
     ("sqlite", "postgresql"),
 ]
+ONE = pytest.mark.parametrize("pair", PAIRS[:1], ids=["postgresql"], indirect=True)  # what no engine has a part in
 SOURCE = "CREATE TABLE people (code varchar(30) NOT NULL PRIMARY KEY, n integer, email varchar(40))"
 TARGET = (
     "CREATE TABLE people (code varchar(30) NOT NULL PRIMARY KEY, n integer, email varchar(40),"
@@ -89,6 +95,7 @@ def test_refused_rows_are_set_aside_and_the_others_are_there_once(linked):
     assert linked.quarantine.file(linked.channel, "people").stat().st_mode & 0o077 == 0
 
 
+@ONE
 def test_a_full_quarantine_stops_and_the_copy_goes_on_with_a_larger_one(linked):
     spoil(linked.reader, 5, 50, 150, 250)
     with pytest.raises(RowRejected, match=r"2 rows are in quarantine already.*at most 2 \(quarantine_limit\)"):
@@ -97,6 +104,7 @@ def test_a_full_quarantine_stops_and_the_copy_goes_on_with_a_larger_one(linked):
     assert linked.writer.rows("SELECT count(*) FROM people") == [(296,)]
 
 
+@ONE
 def test_a_kill_between_the_line_and_the_mark_leaves_one_row_set_aside(linked, monkeypatch):
     [bad] = spoil(linked.reader, 137)
 
@@ -114,6 +122,7 @@ def test_a_kill_between_the_line_and_the_mark_leaves_one_row_set_aside(linked, m
     assert missing(linked) == {bad} and linked.writer.rows("SELECT count(*) FROM people") == [(299,)]
 
 
+@ONE
 def test_a_range_that_was_split_is_no_longer_anybodys(linked):
     spoil(linked.reader, 137)
     [whole] = planned(linked, 1_000)
@@ -141,3 +150,82 @@ def test_a_change_that_is_refused_does_not_stop_the_sync_and_a_later_one_lifts_i
     with pytest.raises(RowRejected):
         source.execute("UPDATE people SET n = 9000 WHERE code = 'new'")
         drain([replace(linked, quarantine=None)])
+
+
+@ONE
+def test_a_comparison_names_them_and_fails_unless_just_they_are_tolerated(linked):
+    [bad] = spoil(linked.reader, 137)
+    copy_link(linked)
+    declared = [Tolerance(check, "known", kind="quarantined") for check in ("row_counts", "data_sample", "checksums")]
+    report = validate([linked], checks=DATA, under_writes=False)
+    assert {str(found.kind) for found in report.mismatches} == {"quarantined"} and report.failed == DATA
+    [found] = report.result("checksums").mismatches
+    assert found.key == (bad,) and "missing on target, in quarantine" in found.text and "young" in found.text
+    assert validate([linked], checks=DATA, under_writes=False, tolerances=declared).passed
+    linked.writer.execute("DELETE FROM people WHERE n = 5")
+    report = validate([linked], checks=DATA, under_writes=False, tolerances=declared)
+    assert {str(found.kind) for found in report.mismatches} == {"row_count", "missing_on_target"}
+
+
+@ONE
+def test_a_replay_takes_in_what_fits_by_now(linked):
+    one, _ = spoil(linked.reader, 137, 138)
+    copy_link(linked)
+    file = linked.quarantine.file(linked.channel, "people")
+    link_of = {("there", "people"): linked}
+    assert replay(file, lambda *place: link_of[place]).text.endswith("2 rows tried, 0 fit now, 2 are refused")
+    linked.reader.execute(f"UPDATE people SET n = 3 WHERE code = '{one}'")
+    assert len(replay(file, lambda *place: link_of[place]).left) == 1
+    linked.reader.execute("DELETE FROM people WHERE n >= 1000")
+    assert replay(file, lambda *place: link_of[place]).text.endswith("1 rows tried, 1 fit now, 0 are refused")
+    assert differences(linked) == {} and replay(file, lambda *place: link_of[place]).tried == 0
+
+
+def test_a_row_that_cannot_even_be_read_is_set_aside_by_its_key(new_on, tmp_path):
+    source, target = new_file(tmp_path, "source"), new_on("postgresql", "target")
+    source.run_script("CREATE TABLE t (id INTEGER PRIMARY KEY, day DATE)")
+    target.run_script("CREATE TABLE t (id bigint PRIMARY KEY, day date)")
+    source.execute(*(f"INSERT INTO t VALUES ({i}, '2020-01-{i:02}')" for i in (1, 2, 3, 4, 31, 32)))
+    made = replace(link(source, target, ("t",)), quarantine=Quarantine(tmp_path))
+    enable_capture(made)
+    assert copy_link(made).quarantined == {"t": 1}
+    [row] = made.quarantine.held("there", "t").values()
+    assert (row.key, row.values) == ((32,), ()) and "no such day" in row.reason
+    source.execute("UPDATE t SET day = 'never' WHERE id = 2", "UPDATE t SET day = '2021-01-01' WHERE id = 3")
+    drain([made])
+    assert sorted(made.quarantine.held("there", "t")) == [("2",), ("32",)]
+    assert target.rows("SELECT day::text FROM t WHERE id = 3") == [("2021-01-01",)]
+    source.close()
+
+
+def test_a_table_without_a_key_stops(new_on, tmp_path):
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.execute("CREATE TABLE t (n integer)", "INSERT INTO t VALUES (1), (5000)")
+    target.execute("CREATE TABLE t (n integer CHECK (n < 1000))")
+    with pytest.raises(RowRejected, match="has no key"):
+        copy_link(replace(link(source, target, ("t",)), quarantine=Quarantine(tmp_path)))
+
+
+def test_the_command_replays_a_file(tmp_path):
+    """Without a plan: two files of SQLite."""
+    source, target = new_file(tmp_path, "source"), new_file(tmp_path, "target")
+    source.run_script("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)")
+    target.run_script("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER CHECK (n < 1000))")
+    source.execute("INSERT INTO t VALUES (1, 5), (2, 5000)")
+    made = replace(link(source, target, ("t",)), quarantine=Quarantine(tmp_path / "quarantine"))
+    copy_link(made)
+
+    def command(*arguments):
+        places = ["--source", str(source.path), "--target", str(target.path)]
+        return CliRunner().invoke(main, ["replay", *map(str, arguments), *places], prog_name="runbook")
+
+    file = made.quarantine.file("there", "t")
+    ran = command(file)
+    assert ran.exit_code == 1 and "1 rows tried, 0 fit now" in ran.stdout and "t (2): " in ran.stdout
+    source.execute("UPDATE t SET n = 6 WHERE id = 2")
+    ran = command(file)
+    assert ran.exit_code == 0 and "1 fit now" in ran.stdout and target.rows("SELECT n FROM t WHERE id = 2") == [(6,)]
+    assert command(tmp_path / "none.jsonl").exit_code == 2
+    assert CliRunner().invoke(main, ["replay", str(file)], prog_name="runbook").exit_code == 2
+    for each in (source, target):
+        each.close()

@@ -317,6 +317,11 @@ MISTAKES = [
     ("notify: [team]", "lint: {table-copy: warn}", "plan.yaml:31: table-copy is", ""),
     ("notify: [team]", "notify: [team", "plan.yaml:32: not YAML", ""),
     ("notify: [team]", "notify: team", "plan.yaml:31: notify is `team`", "a list"),
+    ("notify: [team]", "on_bad_row: quarantin", "plan.yaml:31: on_bad_row is `quarantin`", "write `quarantine`"),
+    ("notify: [team]", "quarantine_limit: 0", "plan.yaml:31: quarantine_limit is `0`", "at least 1"),
+    ("notify: [team]", "types: {zero_dates: nul}", "plan.yaml:31: zero_dates is `nul`", "a date as 1970-01-01"),
+    ("notify: [team]", "types: {zero_dates: 1970-1-1}", "plan.yaml:31: zero_dates is `1970-1-1`", "error, null"),
+    ("notify: [team]", "types: {nul: stripp}", "plan.yaml:31: nul is `stripp`", "write `strip`"),
     ("notify: [team]", "notify: &a [*a]", "plan.yaml:31: a value contains itself", ""),
 ]
 
@@ -329,6 +334,12 @@ def test_a_mistake_is_one_line_with_file_line_and_advice(
     message = refusal(tmp_path, PLAN.replace(was, becomes, 1))
     assert message.startswith(starts)
     assert says in message
+
+
+def test_what_becomes_of_bad_rows_and_values_is_the_plans(tmp_path: Path) -> None:
+    plan = load(tmp_path, PLAN + "on_bad_row: quarantine\nquarantine_limit: 1_500\ntypes: {zero_dates: 1970-01-01}\n")
+    assert (plan.on_bad_row, plan.quarantine_limit, plan.types) == ("quarantine", 1500, {"zero_dates": "1970-01-01"})
+    assert (load(tmp_path, PLAN).on_bad_row, load(tmp_path, PLAN).digest) != ("quarantine", plan.digest)
 
 
 def test_two_spellings_of_one_key_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # ruff: noqa: E501  a row of values is read along its line
-"""Tables of equivalent types on PostgreSQL and MySQL, with hostile values, and links between them made by hand."""
+"""Tables of equivalent types on every engine, with hostile values, and links between them made by hand."""
 
 from __future__ import annotations
 
@@ -30,24 +30,39 @@ CREATE TABLE `lines` (unit bigint NOT NULL, `no` smallint NOT NULL, what longtex
   FOREIGN KEY (unit) REFERENCES `Order x` (id));
 CREATE TABLE coded (code varchar(30) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY, n int NOT NULL DEFAULT 7);
 """,
+    "sqlite": """
+CREATE TABLE "Order x" (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, "select" varchar(40) UNIQUE, "Mixed Case" text, big decimal text(20,0),
+  n decimal(12,4), f float4, d double precision, b blob, flag boolean, day date, at timestamp(6),
+  seen timestamp with time zone(3), t time(2), doc json text, u uuid, c char(5),
+  twice decimal(14,4) GENERATED ALWAYS AS (n * 2) STORED);
+CREATE TABLE lines (unit bigint NOT NULL REFERENCES "Order x" (id), "no" smallint NOT NULL, what text,
+  PRIMARY KEY (unit, "no"));
+CREATE TABLE coded (code varchar(30) NOT NULL PRIMARY KEY, n integer NOT NULL DEFAULT 7);
+""",
 }
 _VALUES = (
     """(0, 'tab\t nl
- cr\r bs\\ "q" \\N \\.', '', 18446744073709551615, 99999999.9999, 3.4e38, 1.7976931348623157e308, {bytes}, {true}, '2020-02-29',
- '2020-01-01 00:00:00.12', '2020-06-01 01:02:03.5', '23:59:59.99', '{{"b": 1.50, "aa": [1, 2, {{"ü": null}}], "e": 1e3}}',
+ cr\r bs\\ "q" \\N \\.', '', {most}, 99999999.9999, {far}, 1.7976931348623157e308, {bytes}, {true}, '2020-02-29',
+ '2020-01-01 00:00:00.12', '2020-06-01 01:02:03.5{utc}', '23:59:59.99', '{{"b": 1.50, "aa": [1, 2, {{"ü": null}}], "e": 1e3}}',
  '4ea96eb9-0000-4000-8000-00c04fd430c8', 'ab')""",
-    """(-5, 'ü👩‍👩‍👧 é é', 'line' , 0, -0.5, 0.1, 0.1, {empty}, {false}, '1000-01-01', '9999-12-31 23:59:59.999999',
- '1970-01-02 00:00:00', '00:00:00', '[]', NULL, '')""",
+    """(-5, 'ü👩‍👩‍👧 é é', 'line' , 0, -0.5, {tenth}, 0.1, {empty}, {false}, '1000-01-01', '9999-12-31 23:59:59.999999',
+ '1970-01-02 00:00:00{utc}', '00:00:00', '[]', NULL, '')""",
     "(7, NULL, NULL, NULL, NULL, NULL, 5e-324, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
-    "(8, 'A', 'x', 1, 0, 16777216, 1e15, {empty}, {true}, '2020-01-01', '2020-01-01', '2020-01-01', '01:00:00', '{{}}',"
+    "(8, 'A', 'x', 1, 0, 16777216, 1e15, {empty}, {true}, '2020-01-01', '2020-01-01 00:00:00', '2020-01-01 00:00:00{utc}', '01:00:00', '{{}}',"
     " NULL, ' x')",
-    "(9, 'a', 'x', 1, 0, 1e-7, 123456.789, {empty}, {true}, '2020-01-01', '2020-01-01', '2020-01-01', '01:00:00', '\"s\"',"
+    "(9, 'a', 'x', 1, 0, {tiny}, 123456.789, {empty}, {true}, '2020-01-01', '2020-01-01 00:00:00', '2020-01-01 00:00:00{utc}', '01:00:00', '\"s\"',"
     " NULL, ' x')",
 )
+_SERVERS = {"most": "18446744073709551615", "far": "3.4e38", "tenth": "0.1", "tiny": "1e-7", "utc": "", "empty": "''"}
 _FORMS = {
-    "postgresql": {"bytes": "'\\x00ff5c270a'", "empty": "''", "true": "true", "false": "false"},
-    "mysql": {"bytes": "x'00ff5c270a'", "empty": "''", "true": "1", "false": "0"},
-}
+    "postgresql": {**_SERVERS, "bytes": "'\\x00ff5c270a'", "true": "true", "false": "false"},
+    "mysql": {**_SERVERS, "bytes": "x'00ff5c270a'", "true": "1", "false": "0"},
+    # SQLite's only float is a double: a single is the double with its value.
+    "sqlite": {"most": "'18446744073709551615'", "far": "3.3999999521443642e38", "tenth": "0.10000000149011612",
+               "tiny": "1.0000000116860974e-07", "utc": "+00", "bytes": "x'00ff5c270a'", "empty": "x''",
+               "true": "1", "false": "0"},
+}  # fmt: skip
 
 
 def make(database: Database) -> None:

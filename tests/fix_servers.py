@@ -6,12 +6,14 @@ skipped with the reason; in CI (environment variable CI) that ends the run at on
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,7 +25,7 @@ import pymysql
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from runbook_lib.databases import mysql
+from runbook_lib.databases import mysql, sqlite
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.postgresql import PostgreSQL, open_database
 from runbook_lib.errors import ConfigurationError
@@ -184,9 +186,29 @@ def _mysql_user() -> pwd.struct_passwd | None:
         return server_user()
 
 
+class SQLiteFiles:
+    """No server: a directory, with a file for each database."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="runbook-test-", dir=_memory()))
+
+    def open(self, name: str, **options: Any) -> sqlite.SQLite:
+        """A fresh file in WAL mode, where readers and the writer do not wait for each other."""
+        file = self.directory / f"{name}_{secrets.token_hex(4)}.db"
+        with contextlib.closing(sqlite3.connect(file)) as driver:
+            driver.execute("PRAGMA journal_mode = WAL")
+        return sqlite.open_database(name, f"sqlite:///{file}", None, options)
+
+    def drop(self, database: Database) -> None:
+        database.close()
+
+    def stop(self) -> None:
+        shutil.rmtree(self.directory)
+
+
 ENGINES = {"postgresql": PostgresServer}
 # Servers of tests that say themselves which engines they are for.
-SERVERS: dict[str, Any] = {**ENGINES, "mysql": MariaDBServer}
+SERVERS: dict[str, Any] = {**ENGINES, "mysql": MariaDBServer, "sqlite": SQLiteFiles}
 
 
 @pytest.fixture(scope="session")

@@ -155,14 +155,15 @@ def _time(value: Any, _: CanonicalType) -> str:
 
 
 def _local(value: Any, kind: CanonicalType) -> str:
-    return _trimmed(value) if isinstance(value, str) else f"{_date(value, kind)} {_time(value, kind)}"
+    if isinstance(value, str):  # of an instant's text the moment in UTC; PostgreSQL prints an era behind the zone
+        return _trimmed(re.sub(r"\+00( BC)?$", r"\1", value))
+    return f"{_date(value, kind)} {_time(value, kind)}"
 
 
 def _instant(value: Any, kind: CanonicalType) -> str:
     if isinstance(value, dt.datetime) and value.tzinfo is not None:
         value = value.astimezone(dt.UTC)
-    # PostgreSQL prints an era behind the zone: 0044-03-15 12:00:00+00 BC
-    return _local(re.sub(r"\+00( BC)?$", r"\1", value) if isinstance(value, str) else value, kind)
+    return _local(value, kind)
 
 
 def _trimmed(text: str) -> str:

@@ -1,9 +1,11 @@
-"""Transfer between PostgreSQL and MariaDB, in both directions: copy, sync, cutover and back, compared canonically."""
+"""Transfer between every two engines, in both directions: copy, sync, cutover and back, compared canonically."""
 
 from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
+from itertools import product
 
 import pytest
 from estate_engines import TABLES, differences, fill, link, make
@@ -14,7 +16,7 @@ from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.cutover import Acts, catch_up, cutover, predict
 from runbook_lib.transfer.sync import drain
 
-PAIRS = [("postgresql", "mysql"), ("mysql", "postgresql"), ("mysql", "mysql")]
+PAIRS = [pair for pair in product(("postgresql", "mysql", "sqlite"), repeat=2) if pair != ("postgresql", "postgresql")]
 
 
 @pytest.fixture(params=PAIRS, ids="-".join)
@@ -91,7 +93,7 @@ def test_a_cutover_with_writers_loses_nothing_and_neither_does_the_return(pair):
     source.prepare_fence(TABLES)
     target.prepare_fence(TABLES)
     target.raise_fence(TABLES, timeout_s=5)
-    acknowledged, refused = write_until_refused(source, 1)
+    acknowledged, refused = write_until_refused(source, 0.3)
     rate = catch_up([made], small_enough=200, within_s=20)
     predicted = predict([made], drain_rate=rate.rate, fence_s=0.5, verify_s=0.1, switch_s=0.1)
     acts = Acts(lambda touched: None, lambda: None, lambda: None)
@@ -120,7 +122,7 @@ def write_until_refused(database, seconds_before):
         while True:
             number += 1
             try:
-                with database.raw() as driver, driver.cursor() as cursor:
+                with database.raw() as driver, closing(driver.cursor()) as cursor:
                     cursor.execute(f"INSERT INTO {table} (id, n) VALUES ({number}, 1)")
             except Exception as error:
                 assert "fenced" in str(error)

@@ -89,7 +89,7 @@ def _column(row: tuple[Any, ...], documents: set[str], *, maria: bool) -> Column
         name,
         own,
         bool(nullable),
-        _default(default, extra, maria=maria),
+        str(computed) if computed else _default(default, extra, maria=maria),
         bool(computed) or "GENERATED" in extra.upper().replace("DEFAULT_GENERATED", ""),
         "auto_increment" if "auto_increment" in extra else "",
         "" if own == "json" else collation,

@@ -134,6 +134,17 @@ class Problem:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Rest:
+    """Objects of a schema that no table needs (views, routines): their kinds and names, and the script that makes them.
+
+    The script runs in one transaction where the engine allows it, after the tables are complete.
+    """
+
+    names: tuple[str, ...] = ()
+    script: str = ""
+
+
 class Database(Protocol):
     """One database of the inventory. Methods open and close their own short transactions unless they say otherwise."""
 
@@ -194,6 +205,10 @@ class Database(Protocol):
 
     def sequences(self, tables: Sequence[str]) -> list[Sequence_]: ...
 
+    def loose_sequences(self) -> list[Sequence_]:
+        """Sequences that feed no column: only a copy of a whole database brings them along."""
+        ...
+
     def set_sequence(self, sequence: Sequence_, last: int) -> None:
         """Make the next value the one after `last` in the sequence's direction; never moves it backwards."""
         ...
@@ -209,6 +224,14 @@ class Database(Protocol):
         Before: extensions, types, functions, tables, sequences, defaults. After: indexes, constraints, triggers;
         foreign keys to tables outside the list are left out (the caller names them from the catalog).
         """
+        ...
+
+    def dump_rest(self, tables: Sequence[str]) -> Rest:
+        """What the database has beside tables and what they need, for a copy of all of these tables."""
+        ...
+
+    def stages(self, after: str) -> list[list[str]]:
+        """Cut a script of `dump_schema` into stages: the scripts of one stage may run side by side."""
         ...
 
     def split_references(self, after: str) -> tuple[str, str]:
@@ -278,6 +301,22 @@ class Database(Protocol):
         Triggers and foreign keys of the target do not fire. Identity columns take the given values. `:rows` in a
         progress statement is bound to the rows written. A progress statement that changes no row is an error: the
         range was done by somebody else, and everything is rolled back.
+        """
+        ...
+
+    def copy_across(
+        self,
+        reader: Database,
+        selection: Selection,
+        key_range: KeyRange,
+        table: str,
+        columns: Sequence[str],
+        progress: tuple[str, Mapping[str, Any]],
+    ) -> int | None:
+        """Move one range from another database of this engine by the engine's own programs; the rows written.
+
+        The same promises as `copy_out` and `copy_in` together. None: not possible, or it did not succeed; then nothing
+        was written, and those two will say what is wrong.
         """
         ...
 

@@ -11,10 +11,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from runbook_lib.databases.port import Column, Hazard, KeyRange, Selection, Table
+from runbook_lib.databases.port import Column, Hazard, KeyRange, Selection, Sequence_, Table
 from runbook_lib.errors import DatabaseError, KeyNotAdvancing
 
 Result = TypeVar("Result")
+
+
+def no_shortcut(*_: Any, **__: Any) -> None:
+    """`Database.copy_across` of an engine without programs of its own for it."""
+
+
+def no_sequences(_: Any) -> list[Sequence_]:
+    """`Database.loose_sequences` of an engine whose counters all belong to columns."""
+    return []
 
 
 def one_line(text: str, limit: int = 200) -> str:

@@ -8,17 +8,21 @@ with all that hangs on them, derived tables are added, and the result is dumped 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 from sqlalchemy import text
 
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.errors import TransferError
+from runbook_lib.executor import run_all
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.schema import across
 from runbook_lib.transfer.flow import forward_expressions
 
-BEING_MADE = "-- being made"  # a kill in the middle leaves this mark, and the next attempt clears up
+# Kinds of what is kept at the target. A kill in the middle leaves BEING_MADE, and the next attempt clears up.
+BEING_MADE, MADE, OBJECTS, KEYS = "being made", "made", "objects", "keys"
 
 
 def create_tables(
@@ -35,10 +39,10 @@ def create_tables(
         PlanError: something cannot be translated, and the plan does not say what becomes of it.
     """
     wanted = tuple(mapping.target for mapping in service.tables)
-    later = _later(target, service.name)
-    if later and later["objects"].startswith(BEING_MADE):
-        _clear(service, target, later["objects"])
-    elif later and set(_present(service, target)) >= set(wanted):
+    made = _made(target, service.name)
+    if made == BEING_MADE:
+        _clear(service, target)
+    elif made and set(_present(service, target)) >= set(wanted):
         return ()
     if present := _present(service, target):
         raise TransferError(
@@ -48,26 +52,33 @@ def create_tables(
             state="nothing was created",
             action="drop them, or give the service an empty database",
         )
-    _keep_later(target, service.name, BEING_MADE)
+    _keep(target, service.name, BEING_MADE)
     before, objects, keys = (
         _shape(service, source, target)
         if source.dialect == target.dialect
         else across.scripts(service, source, target, types or {})
     )
-    _keep_later(target, service.name, f"{BEING_MADE}\n{objects}")
+    _keep(target, service.name, BEING_MADE, target.stages(objects))
     target.run_script(before)
-    _keep_later(target, service.name, objects, keys)
+    _keep(target, service.name, MADE, target.stages(objects), keys)
     return wanted
 
 
-def build_indexes(service: Service, target: Database) -> int:
+def build_indexes(service: Service, target: Database, jobs: int = 2) -> int:
     """Run what was kept for after the load, but for the foreign keys: indexes, constraints, triggers; the indexes.
 
-    Idempotent: a script that ran is emptied in the same transaction.
+    Idempotent: a script that ran is forgotten in the same transaction.
+
+    Args:
+        jobs: Tables worked on at a time (count).
     """
-    _run_later(service, target, "objects")
-    target.analyze([mapping.target for mapping in service.tables])
-    return sum(len(table.indexes) for table in target.catalog([m.target for m in service.tables]).values())
+    for _, stage in groupby(_parts(target, service.name, OBJECTS), key=lambda part: part.stage):
+        for _ in run_all(lambda part: _run(target, service.name, part), list(stage), jobs=jobs):
+            pass
+    tables = [mapping.target for mapping in service.tables]
+    for _ in run_all(lambda table: target.analyze([table]), tables, jobs=jobs):
+        pass
+    return sum(len(table.indexes) for table in target.catalog(tables).values())
 
 
 def add_foreign_keys(service: Service, target: Database) -> None:
@@ -76,29 +87,31 @@ def add_foreign_keys(service: Service, target: Database) -> None:
     Raises:
         DatabaseError: parents and children do not agree now; nothing was added.
     """
-    _run_later(service, target, "keys")
+    for part in _parts(target, service.name, KEYS):
+        _run(target, service.name, part)
 
 
 def drop_tables(service: Service, target: Database) -> tuple[str, ...]:
     """Drop what `create_tables` made, and nothing when it made nothing; the tables dropped."""
-    later = _later(target, service.name)
-    if later is None:
+    if not _made(target, service.name):
         return ()
-    present = _clear(service, target, later["objects"])
-    with target.engine.begin() as connection:
-        connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service.name})
+    present = _clear(service, target)
+    _forget(target, service.name)
     return tuple(present)
 
 
-def _clear(service: Service, target: Database, objects: str) -> list[str]:
+def _clear(service: Service, target: Database) -> list[str]:
     """Drop the service's tables and all that came with them; the tables dropped.
 
     What belongs to a table is read from the catalog, where a trigger's function belongs to it only once the trigger is
     there: what was kept for later is made first (in no time: the tables are emptied).
     """
     present = _present(service, target)
-    if present and "FUNCTION" in objects:
-        target.run_script(f"TRUNCATE {', '.join(target.quote(table) for table in present)};\n{objects}")
+    left = _parts(target, service.name, OBJECTS)
+    if present and any("FUNCTION" in part.script for part in left):
+        target.run_script(f"TRUNCATE {', '.join(target.quote(table) for table in present)};")
+        for part in left:
+            _run(target, service.name, part)
     target.drop_tables(present)
     return present
 
@@ -106,8 +119,10 @@ def _clear(service: Service, target: Database, objects: str) -> list[str]:
 def _shape(service: Service, source: Database, target: Database) -> tuple[str, str, str]:
     """The three scripts of the service's tables as the plan wants them (nothing of it stays at the target)."""
     plain = [mapping for mapping in service.tables if not mapping.derived]
-    origin = source.catalog([mapping.source for mapping in service.tables])
     before, after = source.dump_schema([mapping.source for mapping in plain])
+    if all(m == TableMapping(m.source, m.source, where=m.where, line=m.line) for m in service.tables):
+        return before, *source.split_references(after)  # as they are: no need to try them out
+    origin = source.catalog([mapping.source for mapping in service.tables])
     try:
         target.run_script(f"{before}\n{after}")  # one transaction: a trigger's function never stays without it
         for mapping in plain:
@@ -152,32 +167,54 @@ def _present(service: Service, target: Database) -> list[str]:
     return [name for name in names if name in catalog]
 
 
-def _run_later(service: Service, target: Database, part: str) -> None:
-    found = _later(target, service.name)
-    if found and found[part]:
-        mark = f"UPDATE {_table(target)} SET {target.quote(part)} = '' WHERE service = '{service.name}'"
-        target.run_script(f"{found[part]}\n;{mark};")
+@dataclass(frozen=True)
+class Part:
+    """A script kept for after the load; parts of one stage may run side by side."""
+
+    kind: str
+    stage: int = 0
+    ordinal: int = 0
+    script: str = ""
+
+
+def _run(target: Database, service: str, part: Part) -> None:
+    """Run a part and forget it, in one transaction where the engine has DDL in transactions."""
+    where = f"service = '{service}' AND kind = '{part.kind}' AND stage = {part.stage} AND ordinal = {part.ordinal}"
+    target.run_script(f"{part.script}\n;DELETE FROM {_table(target)} WHERE {where};")
 
 
 def _table(target: Database) -> str:
     return target.own_table("later")
 
 
-def _keep_later(target: Database, service: str, objects: str, keys: str = "") -> None:
-    row = {"s": service, "o": objects, "k": keys}
-    keys = target.quote("keys")  # a reserved word in MySQL
+def _keep(target: Database, service: str, mark: str, objects: Sequence[Sequence[str]] = (), keys: str = "") -> None:
+    """Keep the parts for later, and how far the tables are, in place of what was kept before."""
+    parts = [
+        Part(OBJECTS, stage, n, script) for stage, scripts in enumerate(objects) for n, script in enumerate(scripts)
+    ]
+    parts += [Part(KEYS, 0, 0, keys)] if keys.strip() else []
+    rows = [{"s": service, "k": p.kind, "g": p.stage, "o": p.ordinal, "t": p.script} for p in (*parts, Part(mark))]
     with target.engine.begin() as connection:
-        connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), row)
-        connection.execute(text(f"INSERT INTO {_table(target)} (service, objects, {keys}) VALUES (:s, :o, :k)"), row)
+        connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service})
+        connection.execute(text(f"INSERT INTO {_table(target)} VALUES (:s, :k, :g, :o, :t)"), rows)
 
 
-def _later(target: Database, service: str) -> dict[str, str] | None:
-    """The parts still to be run ("" when they ran), or None when the tables were never made here."""
+def _forget(target: Database, service: str) -> None:
+    with target.engine.begin() as connection:
+        connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service})
+
+
+def _made(target: Database, service: str) -> str:
+    """MADE, BEING_MADE (an attempt was killed), or "" when the tables were never made here."""
     target.execute(
-        f"CREATE TABLE IF NOT EXISTS {_table(target)}"
-        f" (service VARCHAR(100) PRIMARY KEY, objects TEXT NOT NULL, {target.quote('keys')} TEXT NOT NULL)"
+        f"CREATE TABLE IF NOT EXISTS {_table(target)} (service VARCHAR(100) NOT NULL, kind VARCHAR(20) NOT NULL,"
+        " stage INTEGER NOT NULL, ordinal INTEGER NOT NULL, script TEXT NOT NULL,"
+        " PRIMARY KEY (service, kind, stage, ordinal))"
     )
-    found = target.rows(
-        f"SELECT objects, {target.quote('keys')} FROM {_table(target)} WHERE service = :s", {"s": service}
-    )
-    return {"objects": found[0][0], "keys": found[0][1]} if found else None
+    kinds = target.rows(f"SELECT kind FROM {_table(target)} WHERE service = :s", {"s": service})
+    return next((kind for (kind,) in kinds if kind in (MADE, BEING_MADE)), "")
+
+
+def _parts(target: Database, service: str, kind: str) -> list[Part]:
+    sql = f"SELECT kind, stage, ordinal, script FROM {_table(target)} WHERE service = :s AND kind = :k ORDER BY 2, 3"
+    return [Part(*row) for row in target.rows(sql, {"s": service, "k": kind})]

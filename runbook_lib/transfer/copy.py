@@ -102,8 +102,18 @@ def _copy_chunk(link: Link, chunk: Chunk, pause: Callable[[], str]) -> int:
 def _write(link: Link, chunk: Chunk) -> int:
     flow = chunk.flow
     binary = _binary(link, flow)
+    if binary and (rows := _across(link, chunk)) is not None:
+        return rows
     blocks = link.reader.copy_out(flow.reading, chunk.key_range, binary=binary)
     return link.writer.copy_in(flow.table, flow.columns, blocks, binary=binary, progress=[mark_done(link, chunk)])
+
+
+def _across(link: Link, chunk: Chunk) -> int | None:
+    """The engine's own way from database to database, where there is one."""
+    flow = chunk.flow
+    return link.writer.copy_across(
+        link.reader, flow.reading, chunk.key_range, flow.table, flow.columns, mark_done(link, chunk)
+    )
 
 
 def _binary(link: Link, flow: Flow) -> bool:

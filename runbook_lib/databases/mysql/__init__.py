@@ -155,6 +155,7 @@ class MySQL:
     catalog = catalog_.catalog
     expression_types = catalog_.expression_types
     sequences = sequences_.sequences
+    loose_sequences = shared.no_sequences
     set_sequence = sequences_.set_sequence
 
     def fingerprint(self, tables: Sequence[str]) -> str:
@@ -162,11 +163,9 @@ class MySQL:
 
     # -- schema ---
     dump_schema = schema.dump_schema
-
-    def split_references(self, after: str) -> tuple[str, str]:
-        """See Database.split_references."""
-        return schema.split_references(after)
-
+    dump_rest = schema.dump_rest
+    stages = staticmethod(schema.stages)
+    split_references = staticmethod(schema.split_references)
     drop_tables = schema.drop_tables
     run_script = schema.run_script
 
@@ -183,6 +182,7 @@ class MySQL:
 
     copy_out = copy.copy_out
     copy_in = copy.copy_in
+    copy_across = shared.no_shortcut
 
     # -- capture and apply ---
     install_capture = capture.install_capture

@@ -7,13 +7,14 @@ ends a statement. MySQL commits each DDL statement by itself (trap 28).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pymysql
 
 from runbook_lib.databases.mysql import catalog, names, retry
 from runbook_lib.databases.mysql.wire import Connection
+from runbook_lib.databases.port import Rest
 from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError
 
@@ -85,6 +86,42 @@ def _triggers(db: MySQL, table: str) -> list[str]:
         bare = re.sub(r"^CREATE DEFINER=(`[^`]*`|\S+?)@(`[^`]*`|\S+) TRIGGER", "CREATE TRIGGER", create)
         scripts.append(f"DELIMITER ;;\n{bare};;\nDELIMITER ;")
     return scripts
+
+
+def dump_rest(db: MySQL, tables: Sequence[str]) -> Rest:  # noqa: ARG001  views and routines belong to the database
+    """Views and routines, without their owners (DEFINER); a view that reads another comes after it."""
+    routines = "SELECT routine_type, routine_name FROM information_schema.routines WHERE routine_schema = database()"
+    views = "SELECT 'VIEW', table_name FROM information_schema.views WHERE table_schema = database() ORDER BY 2"
+    made = [(str(kind), str(name)) for kind, name in [*db.rows(routines), *db.rows(views)]]
+    texts = {
+        name: _without_owner(str(db.rows(f"SHOW CREATE {kind} {names.ident(name)}")[0][1 if kind == "VIEW" else 2]))
+        for kind, name in made
+    }
+    kinds = {name: kind for kind, name in made}
+    ordered = _readers_last([name for kind, name in made if kind == "VIEW"], texts)
+    every = [*(name for name in kinds if kinds[name] != "VIEW"), *ordered]
+    script = "".join(f"DELIMITER ;;\n{texts[name]};;\nDELIMITER ;\n" for name in every)
+    return Rest(tuple(f"{kinds[name].lower()} {name}" for name in every), script)
+
+
+def _without_owner(create: str) -> str:
+    bare = re.sub(r" DEFINER=(`[^`]*`|\S+?)@(`[^`]*`|\S+)", "", create, count=1)
+    return re.sub(r"^CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER VIEW", "CREATE VIEW", bare)
+
+
+def _readers_last(views: list[str], texts: Mapping[str, str]) -> list[str]:
+    ordered: list[str] = []
+    while views:
+        free = [v for v in views if not any(f"`{o}`" in texts[v] for o in views if o != v)] or views
+        ordered += free
+        views = [view for view in views if view not in free]
+    return ordered
+
+
+def stages(after: str) -> list[list[str]]:
+    """One statement a table: they may run side by side."""
+    one = [f"{statement};" for statement in statements(after)]
+    return [one] if one else []
 
 
 def split_references(after: str) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from runbook_lib.databases.postgresql import (
     housekeeping,
     names,
     online,
+    pipe,
     retry,
     schema,
 )
@@ -145,16 +146,16 @@ class PostgreSQL:
     catalog = catalog_.catalog
     expression_types = catalog_.expression_types
     sequences = sequences_.sequences
+    loose_sequences = sequences_.loose_sequences
     set_sequence = sequences_.set_sequence
     fingerprint = catalog_.fingerprint
 
     # -- schema ---
     dump_schema = schema.dump_schema
 
-    def split_references(self, after: str) -> tuple[str, str]:
-        """See Database.split_references."""
-        return schema.split_references(after)
-
+    dump_rest = schema.dump_rest
+    stages = staticmethod(schema.stages)
+    split_references = staticmethod(schema.split_references)
     drop_tables = dropping.drop_tables
     run_script = schema.run_script
 
@@ -168,6 +169,7 @@ class PostgreSQL:
     binary_safe = copy.binary_safe
     copy_out = copy.copy_out
     copy_in = copy.copy_in
+    copy_across = pipe.copy_across
 
     # -- capture and apply ---
     install_capture = capture.install_capture

@@ -121,6 +121,15 @@ FROM used u JOIN pg_type t ON t.oid = u.oid WHERE t.typtype IN ('e', 'd', 'c')
 """
 
 # last_value and is_called are read from each sequence itself.
+ALL_SEQUENCES = """
+SELECT n.nspname, q.relname, pg_table_is_visible(q.oid), s.seqincrement, s.seqstart
+FROM pg_class q JOIN pg_sequence s ON s.seqrelid = q.oid JOIN pg_namespace n ON n.oid = q.relnamespace
+WHERE n.nspname NOT IN ('runbook', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
+  AND NOT EXISTS (
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = q.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+"""
+
 SEQUENCES = """
 SELECT DISTINCT ON (a.attrelid, a.attnum, s.seqrelid) a.attrelid, a.attname, n.nspname, q.relname,
        pg_table_is_visible(q.oid), s.seqincrement, s.seqstart

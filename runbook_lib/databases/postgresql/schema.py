@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 
+from runbook_lib.databases.port import Rest
 from runbook_lib.databases.postgresql import programs, retry, schema_sql
 from runbook_lib.databases.postgresql.catalog import find
 from runbook_lib.databases.shared import one_line
@@ -28,6 +30,14 @@ _LEFT_OUT = re.compile(
     r"^(ACL|DEFAULT ACL|DATABASE|ENCODING|STDSTRINGS|SEARCHPATH|PUBLICATION|SUBSCRIPTION|EVENT TRIGGER|SECURITY LABEL"
     r"|COMMENT - (EXTENSION|SCHEMA|DATABASE))\b"
 )
+
+
+_WORD = r'(?:"(?:[^"]|"")+"|[^\s".(]+)'
+_ON_TABLE = re.compile(
+    rf"^(?:ALTER TABLE (?:ONLY )?|CREATE (?:UNIQUE )?INDEX .*? ON (?:ONLY )?)({_WORD}(?:\.{_WORD})?)", re.MULTILINE
+)
+# An index of 2 M rows: 1.1 s with the default of 64 MB, 0.8 s with this.
+_ROOM = "SET LOCAL maintenance_work_mem = '256MB';\n"
 
 
 @dataclass(frozen=True)
@@ -52,32 +62,56 @@ def dump_schema(db: PostgreSQL, tables: Sequence[str]) -> tuple[str, str]:
     """
     if missing := sorted(set(tables) - set(oids := find(db, tables))):
         raise DatabaseError(f"database {db.name}", f"no table {', '.join(missing)}", state="nothing was dumped")
-    needed = {(kind, oid) for kind, oid in db.rows(schema_sql.NEEDED, {"oids": list(oids.values())})}
+    needed = _needed(db, list(oids.values()))
+    with _archive(db) as archive:
+        chosen = _chosen(_contents(db, archive), needed)
+        return _script(db, archive, chosen, "pre-data"), _script(db, archive, chosen, "post-data")
+
+
+def dump_rest(db: PostgreSQL, tables: Sequence[str]) -> Rest:
+    """What else the database has: views, materialized views, routines, types, sequences that no table needs.
+
+    To be run when the tables are complete: a view may need a primary key, a materialized view is filled at once.
+    """
+    oids = find(db, tables)
+    with _archive(db) as archive:
+        contents = _contents(db, archive)
+        ours = {entry.number for entry in _chosen(contents, _needed(db, list(oids.values())))}
+        left = _needed(db, list(find(db, list(db.catalog())).values()))  # of tables that stay behind
+        stay = ours | {entry.number for entry in contents if entry.object in left}
+        rest = _complete([entry for entry in contents if entry.number not in stay and not _LEFT_OUT.match(entry.text)])
+        if not rest:
+            return Rest()
+        script = _script(db, archive, rest, "pre-data") + _script(db, archive, rest, "post-data")
+    shown = (re.sub(r" \S+$", "", entry.text).lower() for entry in rest if not entry.text.startswith("COMMENT"))
+    return Rest(tuple(shown), script)
+
+
+def _needed(db: PostgreSQL, oids: Sequence[int]) -> set[tuple[int, int]]:
+    return {(kind, oid) for kind, oid in db.rows(schema_sql.NEEDED, {"oids": list(oids)})}
+
+
+@contextmanager
+def _archive(db: PostgreSQL) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="runbook-schema-") as directory:
-        archive, listing = Path(directory, "schema.dump"), Path(directory, "contents")
-        what = [
-            "--format=custom",
-            "--schema-only",
-            "--exclude-schema=runbook",
-            "--encoding=UTF8",
-            "--lock-wait-timeout=10s",
-        ]
-        programs.run(db, "pg_dump", [*what, *_BARE, f"--file={archive}"])
-        contents = _contents(programs.run(db, "pg_restore", ["--list", "--verbose", str(archive)]))
-        listing.write_text("\n".join(f"{entry.number};" for entry in _chosen(contents, needed)) + "\n")
-        before, after = (
-            programs.run(
-                db, "pg_restore", [f"--section={section}", f"--use-list={listing}", *_BARE, "--file=-", str(archive)]
-            )
-            for section in ("pre-data", "post-data")
-        )
-    return transactional(before), transactional(after)
+        archive = Path(directory, "schema.dump")
+        what = ["--format=custom", "--schema-only", "--exclude-schema=runbook", "--encoding=UTF8"]
+        programs.run(db, "pg_dump", [*what, "--lock-wait-timeout=10s", *_BARE, f"--file={archive}"])
+        yield archive
+
+
+def _script(db: PostgreSQL, archive: Path, chosen: Sequence[Entry], section: str) -> str:
+    listing = archive.with_name("contents")
+    listing.write_text("\n".join(f"{entry.number};" for entry in chosen) + "\n")
+    arguments = [f"--section={section}", f"--use-list={listing}", *_BARE, "--file=-", str(archive)]
+    return transactional(programs.run(db, "pg_restore", arguments))
 
 
 _BARE = ("--no-owner", "--no-privileges", "--no-tablespaces", "--no-publications", "--no-subscriptions")
 
 
-def _contents(listing: str) -> list[Entry]:
+def _contents(db: PostgreSQL, archive: Path) -> list[Entry]:
+    listing = programs.run(db, "pg_restore", ["--list", "--verbose", str(archive)])
     entries: list[Entry] = []
     for line in listing.splitlines():
         if found := _ENTRY.match(line):
@@ -96,6 +130,31 @@ def _chosen(contents: Sequence[Entry], needed: set[tuple[int, int]]) -> list[Ent
         if entry.object == (0, 0) and (about := entry.depends & known) and about <= taken:
             taken.add(entry.number)
     return [entry for entry in contents if entry.number in taken and not _LEFT_OUT.match(entry.text)]
+
+
+def _complete(entries: list[Entry]) -> list[Entry]:
+    """Without those that belong to what is not there: our own triggers, comments on tables."""
+    about = re.compile(r"^(TRIGGER|COMMENT|RULE|INDEX|CONSTRAINT|FK CONSTRAINT|DEFAULT|SEQUENCE OWNED BY)\b")
+    known = {entry.number for entry in entries}
+    return [e for e in entries if not about.match(e.text) or (e.depends and e.depends & known)]
+
+
+def stages(after: str) -> list[list[str]]:
+    """What comes after the load, cut so that scripts of one stage may run side by side.
+
+    First the indexes and keys, a script a table (two on one table would wait for each other); then the rest, in order.
+    """
+    head, *objects = re.split(r"(?m)^(?=--\n-- Name: )", after)
+    tables: dict[str, list[str]] = {}
+    rest = []
+    for text in objects:
+        found = _ON_TABLE.search(text)
+        if found and re.match(r"--\n-- Name: .*; Type: (INDEX|CONSTRAINT);", text):
+            tables.setdefault(found[1], []).append(text)
+        else:
+            rest.append(text)
+    first = [head + _ROOM + "".join(texts) for texts in tables.values()]
+    return [stage for stage in (first, [head + "".join(rest)] if rest else []) if stage]
 
 
 def split_references(after: str) -> tuple[str, str]:

@@ -34,6 +34,18 @@ def sequences(db: PostgreSQL, tables: Sequence[str]) -> list[Sequence_]:
     return sorted(found, key=lambda s: (s.table, s.column, s.name))
 
 
+def loose_sequences(db: PostgreSQL) -> list[Sequence_]:
+    """Sequences that feed no column: the application calls them itself."""
+    known = {sequence.name for sequence in sequences(db, list(db.catalog()))}
+    found = []
+    for schema, name, visible, increment, start in db.rows(sql.ALL_SEQUENCES):
+        readable = names.readable(name) if visible else names.readable(schema, name)
+        if readable not in known:
+            value, called = db.rows(f"SELECT last_value, is_called FROM {names.quote(readable)}")[0]
+            found.append(Sequence_(readable, "", "", _last(value, called, increment, start), increment, start))
+    return found
+
+
 def _last(value: int, called: bool, increment: int, start: int) -> int | None:
     if called:
         return value

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
+from runbook_lib.databases import shared
 from runbook_lib.databases.port import (
     BackupInfo,
     Capabilities,
@@ -192,11 +193,14 @@ class SQLite:
     catalog = catalog_.catalog
     expression_types = catalog_.expression_types
     sequences = catalog_.sequences
+    loose_sequences = shared.no_sequences
     set_sequence = catalog_.set_sequence
     fingerprint = catalog_.fingerprint
 
     # -- schema ---
     dump_schema = schema.dump_schema
+    dump_rest = schema.dump_rest
+    stages = staticmethod(schema.stages)
 
     def split_references(self, after: str) -> tuple[str, str]:
         """All of it, and nothing: SQLite's foreign keys are part of CREATE TABLE, and not checked for our sessions."""
@@ -232,6 +236,7 @@ class SQLite:
     ranges = ranges_.ranges
     copy_out = copy.copy_out
     copy_in = copy.copy_in
+    copy_across = shared.no_shortcut
 
     # -- capture and apply ---
     install_capture = capture.install_capture

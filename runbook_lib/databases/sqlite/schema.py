@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from runbook_lib.databases.port import Rest
 from runbook_lib.databases.shared import one_line
 from runbook_lib.databases.sqlite import ddl, names
 from runbook_lib.errors import DatabaseError
@@ -37,6 +38,20 @@ def dump_schema(db: SQLite, tables: Sequence[str]) -> tuple[str, str]:
             elif not item.startswith(names.OWN):
                 after.append(f"{sql};")
     return _script(before), _script(after)
+
+
+def dump_rest(db: SQLite, tables: Sequence[str]) -> Rest:  # noqa: ARG001  views belong to the database
+    """Views and their triggers, in the order in which they were made."""
+    rows = db.rows(
+        "SELECT m.type, m.name, m.sql FROM sqlite_master AS m WHERE m.type = 'view' OR (m.type = 'trigger' AND EXISTS"
+        " (SELECT 1 FROM sqlite_master AS v WHERE v.type = 'view' AND v.name = m.tbl_name)) ORDER BY m.rowid"
+    )
+    return Rest(tuple(f"{kind} {name}" for kind, name, _ in rows), _script([f"{sql};" for _, _, sql in rows]))
+
+
+def stages(after: str) -> list[list[str]]:
+    """All of it at once: SQLite has one writer."""
+    return [[after]] if after.strip() else []
 
 
 def _script(statements: Sequence[str]) -> str:

@@ -15,29 +15,19 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from runbook_lib.databases.shapes import BackupInfo as BackupInfo
+from runbook_lib.databases.shapes import Capabilities as Capabilities
 from runbook_lib.databases.shapes import Column as Column
 from runbook_lib.databases.shapes import Constraint as Constraint
 from runbook_lib.databases.shapes import Hazard as Hazard
 from runbook_lib.databases.shapes import Index as Index
 from runbook_lib.databases.shapes import IndexUse as IndexUse
+from runbook_lib.databases.shapes import Rest as Rest
 from runbook_lib.databases.shapes import Sequence_ as Sequence_
 from runbook_lib.databases.shapes import ServerFacts as ServerFacts
 from runbook_lib.databases.shapes import Table as Table
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """What an engine can do; a message names the version found and the version needed."""
-
-    transactional_ddl: bool
-    wal_capture: bool
-    binary_copy: bool
-    concurrent_index: bool
-    deferred_validation: bool  # constraints NOT VALID, then VALIDATE
-    snapshot_sharing: bool
-    floats_nan: bool
 
 
 @dataclass(frozen=True)
@@ -112,17 +102,6 @@ class RangeSum:
 
 
 @dataclass(frozen=True)
-class BackupInfo:
-    """A backup that was taken, and what proves it unchanged."""
-
-    path: Path
-    size_bytes: int
-    sha256: str
-    elapsed_s: float
-    tables: int
-
-
-@dataclass(frozen=True)
 class Problem:
     """Something a check found before anything was done. `blocking` problems stop the step."""
 
@@ -132,17 +111,6 @@ class Problem:
     blocking: bool = True
     count: int = 0
     detail: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Rest:
-    """Objects of a schema that no table needs (views, routines): their kinds and names, and the script that makes them.
-
-    The script runs in one transaction where the engine allows it, after the tables are complete.
-    """
-
-    names: tuple[str, ...] = ()
-    script: str = ""
 
 
 class Database(Protocol):

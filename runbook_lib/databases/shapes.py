@@ -1,9 +1,10 @@
-"""What a catalog says: of a server, of tables with columns, indexes, constraints; and of what a change would do."""
+"""How adapters describe things: servers, tables with columns, indexes, constraints; what a change would do."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,19 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do; a message names the version found and the version needed."""
+
+    transactional_ddl: bool
+    wal_capture: bool
+    binary_copy: bool
+    concurrent_index: bool
+    deferred_validation: bool  # constraints NOT VALID, then VALIDATE
+    snapshot_sharing: bool
+    floats_nan: bool
+
+
+@dataclass(frozen=True)
 class ServerFacts:
     """Who answers: for the pre-flight and the evidence. Sizes in bytes."""
 
@@ -115,3 +129,26 @@ class IndexUse:
     reads: Mapping[tuple[str, str], int]
     since_s: float | None = None
     missing: str = ""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Objects of a schema that no table needs (views, routines): their kinds and names, and the script that makes them.
+
+    The script runs in one transaction where the engine allows it, after the tables are complete.
+    """
+
+    names: tuple[str, ...] = ()
+    script: str = ""
+    undo: str = ""  # drops them where they are there
+
+
+@dataclass(frozen=True)
+class BackupInfo:
+    """A backup that was taken, and what proves it unchanged."""
+
+    path: Path
+    size_bytes: int
+    sha256: str
+    elapsed_s: float
+    tables: int

@@ -14,7 +14,7 @@ from itertools import groupby
 
 from sqlalchemy import text
 
-from runbook_lib.databases.port import Database, Table
+from runbook_lib.databases.port import Database, Rest, Table
 from runbook_lib.errors import TransferError
 from runbook_lib.executor import run_all
 from runbook_lib.plan.model import Service, TableMapping
@@ -22,11 +22,17 @@ from runbook_lib.schema import across
 from runbook_lib.transfer.flow import forward_expressions
 
 # Kinds of what is kept at the target. A kill in the middle leaves BEING_MADE, and the next attempt clears up.
-BEING_MADE, MADE, OBJECTS, KEYS = "being made", "made", "objects", "keys"
+BEING_MADE, MADE, OBJECTS, KEYS, REST = "being made", "made", "objects", "keys", "rest"
 
 
 def create_tables(
-    service: Service, source: Database, target: Database, types: Mapping[str, str] | None = None
+    service: Service,
+    source: Database,
+    target: Database,
+    types: Mapping[str, str] | None = None,
+    rest: Rest | None = None,
+    *,
+    keep: bool = False,
 ) -> tuple[str, ...]:
     """Create the service's tables at the target, without indexes and constraints; the tables created.
 
@@ -34,6 +40,8 @@ def create_tables(
 
     Args:
         types: The plan's `types:`, for a target of another engine.
+        rest: Objects beside the tables, made by `run_rest` when the tables are complete.
+        keep: Tables that are there stay as they are, if all of them are.
     Raises:
         TransferError: the target has a table of this name that was not made by this function.
         PlanError: something cannot be translated, and the plan does not say what becomes of it.
@@ -44,7 +52,11 @@ def create_tables(
         _clear(service, target)
     elif made and set(_present(service, target)) >= set(wanted):
         return ()
-    if present := _present(service, target):
+    present = _present(service, target)
+    if keep and set(present) >= set(wanted):
+        _keep(target, service.name, MADE)
+        return ()
+    if present:
         raise TransferError(
             f"{target.name}: {', '.join(present)}",
             "already there, and not made by this run",
@@ -60,7 +72,7 @@ def create_tables(
     )
     _keep(target, service.name, BEING_MADE, target.stages(objects))
     target.run_script(before)
-    _keep(target, service.name, MADE, target.stages(objects), keys)
+    _keep(target, service.name, MADE, target.stages(objects), keys, rest.script if rest else "")
     return wanted
 
 
@@ -89,6 +101,30 @@ def add_foreign_keys(service: Service, target: Database) -> None:
     """
     for part in _parts(target, service.name, KEYS):
         _run(target, service.name, part)
+
+
+def run_rest(service: Service, target: Database) -> bool:
+    """Make what stands beside the tables: views, routines; whether there was something to make. Idempotent."""
+    parts = _parts(target, service.name, REST)
+    for part in parts:
+        _run(target, service.name, part)
+    return bool(parts)
+
+
+def made_here(service: Service, target: Database) -> bool:
+    """Whether `create_tables` made this service's tables, or began to."""
+    return bool(_made(target, service.name))
+
+
+def left(service: Service, target: Database) -> int:
+    """Scripts that are still to be run (count)."""
+    return sum(len(_parts(target, service.name, kind)) for kind in (BEING_MADE, OBJECTS, KEYS, REST))
+
+
+def forget_service(service: Service, target: Database) -> None:
+    """Forget what was kept for this service; its tables stay."""
+    if _made(target, service.name):
+        _forget(target, service.name)
 
 
 def drop_tables(service: Service, target: Database) -> tuple[str, ...]:
@@ -187,12 +223,19 @@ def _table(target: Database) -> str:
     return target.own_table("later")
 
 
-def _keep(target: Database, service: str, mark: str, objects: Sequence[Sequence[str]] = (), keys: str = "") -> None:
+def _keep(
+    target: Database,
+    service: str,
+    mark: str,
+    objects: Sequence[Sequence[str]] = (),
+    keys: str = "",
+    rest: str = "",
+) -> None:
     """Keep the parts for later, and how far the tables are, in place of what was kept before."""
     parts = [
         Part(OBJECTS, stage, n, script) for stage, scripts in enumerate(objects) for n, script in enumerate(scripts)
     ]
-    parts += [Part(KEYS, 0, 0, keys)] if keys.strip() else []
+    parts += [Part(kind, 0, 0, script) for kind, script in ((KEYS, keys), (REST, rest)) if script.strip()]
     rows = [{"s": service, "k": p.kind, "g": p.stage, "o": p.ordinal, "t": p.script} for p in (*parts, Part(mark))]
     with target.engine.begin() as connection:
         connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service})

@@ -91,9 +91,20 @@ def split(link: Link, chunk: Chunk, border: tuple[Any, ...], below: int) -> tupl
 
 def forget(link: Link) -> None:
     """Forget the ranges of this link: the next copy starts from nothing."""
-    if _exists(link.writer):
-        with link.writer.engine.begin() as connection:
-            connection.execute(text(f"DELETE FROM {_table(link.writer)} WHERE channel = :c"), {"c": link.channel})
+    forget_channel(link.writer, link.channel)
+
+
+def forget_channel(writer: Database, channel: str) -> None:
+    """The same where the tables may not be there."""
+    if _exists(writer):
+        with writer.engine.begin() as connection:
+            connection.execute(text(f"DELETE FROM {_table(writer)} WHERE channel = :c"), {"c": channel})
+
+
+def begun(writer: Database, channel: str) -> bool:
+    """Whether ranges of this channel were cut."""
+    sql = f"SELECT 1 FROM {_table(writer)} WHERE channel = :c LIMIT 1"
+    return _exists(writer) and bool(writer.rows(sql, {"c": channel}))
 
 
 def _table(writer: Database) -> str:

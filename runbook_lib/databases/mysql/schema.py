@@ -101,7 +101,8 @@ def dump_rest(db: MySQL, tables: Sequence[str]) -> Rest:  # noqa: ARG001  views 
     ordered = _readers_last([name for kind, name in made if kind == "VIEW"], texts)
     every = [*(name for name in kinds if kinds[name] != "VIEW"), *ordered]
     script = "".join(f"DELIMITER ;;\n{texts[name]};;\nDELIMITER ;\n" for name in every)
-    return Rest(tuple(f"{kinds[name].lower()} {name}" for name in every), script)
+    undo = "".join(f"DROP {kinds[name]} IF EXISTS {names.ident(name)};\n" for name in reversed(every))
+    return Rest(tuple(f"{kinds[name].lower()} {name}" for name in every), script, undo)
 
 
 def _without_owner(create: str) -> str:

@@ -146,9 +146,20 @@ def own_schema(db: PostgreSQL) -> str:
 
 
 def analyze(db: PostgreSQL, tables: Sequence[str]) -> None:
-    """Gather statistics, one transaction a table."""
-    for table in tables:
-        db.execute(f"ANALYZE {names.quote(table)}")
+    """Gather statistics, and mark pages as visible to all, table by table.
+
+    After a load the second spares the first readers a visit to the heap: the proof of a foreign key over 2 M rows took
+    0.5 s instead of 1.9 s, for 0.3 s of VACUUM.
+    """
+    driver = connection.connect(db.name, db.login)
+    try:
+        driver.autocommit = True
+        for table in tables:
+            driver.execute(f"VACUUM (ANALYZE) {names.quote(table)}".encode())
+    except psycopg.Error as error:
+        raise connection.explain(db.name, error, "gathering statistics") from error
+    finally:
+        driver.close()
 
 
 @contextmanager

@@ -32,12 +32,12 @@ _LEFT_OUT = re.compile(
 )
 
 
+_KIND = re.compile(r"--\n-- Name: .*; Type: ([A-Z ]+);")
 _WORD = r'(?:"(?:[^"]|"")+"|[^\s".(]+)'
-_ON_TABLE = re.compile(
-    rf"^(?:ALTER TABLE (?:ONLY )?|CREATE (?:UNIQUE )?INDEX .*? ON (?:ONLY )?)({_WORD}(?:\.{_WORD})?)", re.MULTILINE
-)
+_ON_TABLE = re.compile(rf"^ALTER TABLE (?:ONLY )?({_WORD}(?:\.{_WORD})?)", re.MULTILINE)
 # An index of 2 M rows: 1.1 s with the default of 64 MB, 0.8 s with this.
 _ROOM = "SET LOCAL maintenance_work_mem = '256MB';\n"
+_ALONE = "SET LOCAL max_parallel_maintenance_workers = 0;\n"  # several tables at a time: workers cost a fifth more
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,16 @@ def dump_rest(db: PostgreSQL, tables: Sequence[str]) -> Rest:
         if not rest:
             return Rest()
         script = _script(db, archive, rest, "pre-data") + _script(db, archive, rest, "post-data")
+        cleaning = _script(db, archive, rest, "pre-data", "--clean", "--if-exists")
+    undo = [line for line in cleaning.splitlines() if re.match(r"DROP (?!SCHEMA|EXTENSION)", line)]
+    # A dump without rows does not fill them; one that reads another was made after it.
+    filled = (
+        "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm' AND c.relispopulated ORDER BY c.oid"
+    )
+    script += "".join(f"REFRESH MATERIALIZED VIEW {name};\n" for (name,) in db.rows(filled))
     shown = (re.sub(r" \S+$", "", entry.text).lower() for entry in rest if not entry.text.startswith("COMMENT"))
-    return Rest(tuple(shown), script)
+    return Rest(tuple(shown), script, "\n".join(undo))
 
 
 def _needed(db: PostgreSQL, oids: Sequence[int]) -> set[tuple[int, int]]:
@@ -100,10 +108,10 @@ def _archive(db: PostgreSQL) -> Iterator[Path]:
         yield archive
 
 
-def _script(db: PostgreSQL, archive: Path, chosen: Sequence[Entry], section: str) -> str:
+def _script(db: PostgreSQL, archive: Path, chosen: Sequence[Entry], section: str, *more: str) -> str:
     listing = archive.with_name("contents")
     listing.write_text("\n".join(f"{entry.number};" for entry in chosen) + "\n")
-    arguments = [f"--section={section}", f"--use-list={listing}", *_BARE, "--file=-", str(archive)]
+    arguments = [f"--section={section}", f"--use-list={listing}", *more, *_BARE, "--file=-", str(archive)]
     return transactional(programs.run(db, "pg_restore", arguments))
 
 
@@ -142,19 +150,22 @@ def _complete(entries: list[Entry]) -> list[Entry]:
 def stages(after: str) -> list[list[str]]:
     """What comes after the load, cut so that scripts of one stage may run side by side.
 
-    First the indexes and keys, a script a table (two on one table would wait for each other); then the rest, in order.
+    First the keys, a script a table (two on one table would wait for each other); then the plain indexes, each by
+    itself; then the rest, in its order.
     """
     head, *objects = re.split(r"(?m)^(?=--\n-- Name: )", after)
-    tables: dict[str, list[str]] = {}
-    rest = []
+    keys: dict[str, list[str]] = {}
+    indexes, rest = [], []
     for text in objects:
-        found = _ON_TABLE.search(text)
-        if found and re.match(r"--\n-- Name: .*; Type: (INDEX|CONSTRAINT);", text):
-            tables.setdefault(found[1], []).append(text)
+        kind = _KIND.match(text)
+        if kind and kind[1] == "CONSTRAINT" and (table := _ON_TABLE.search(text)):
+            keys.setdefault(table[1], []).append(text)
+        elif kind and kind[1] == "INDEX":
+            indexes.append(text)
         else:
             rest.append(text)
-    first = [head + _ROOM + "".join(texts) for texts in tables.values()]
-    return [stage for stage in (first, [head + "".join(rest)] if rest else []) if stage]
+    cut = [["".join(texts) for texts in keys.values()], indexes, ["".join(rest)] if rest else []]
+    return [[head + _ROOM + (_ALONE if len(stage) > 1 else "") + text for text in stage] for stage in cut if stage]
 
 
 def split_references(after: str) -> tuple[str, str]:
@@ -162,7 +173,7 @@ def split_references(after: str) -> tuple[str, str]:
     head, *objects = re.split(r"(?m)^(?=--\n-- Name: )", after)
     keys = [text for text in objects if re.match(r"--\n-- Name: .*; Type: FK CONSTRAINT;", text)]
     others = [text for text in objects if text not in keys]
-    return head + "".join(others), head + "".join(keys) if keys else ""
+    return head + "".join(others), head + _ROOM + "".join(keys) if keys else ""
 
 
 def transactional(script: str) -> str:

@@ -46,7 +46,10 @@ def dump_rest(db: SQLite, tables: Sequence[str]) -> Rest:  # noqa: ARG001  views
         "SELECT m.type, m.name, m.sql FROM sqlite_master AS m WHERE m.type = 'view' OR (m.type = 'trigger' AND EXISTS"
         " (SELECT 1 FROM sqlite_master AS v WHERE v.type = 'view' AND v.name = m.tbl_name)) ORDER BY m.rowid"
     )
-    return Rest(tuple(f"{kind} {name}" for kind, name, _ in rows), _script([f"{sql};" for _, _, sql in rows]))
+    undo = [f"DROP VIEW IF EXISTS {names.ident(name)};" for kind, name, _ in rows if kind == "view"]
+    return Rest(
+        tuple(f"{kind} {name}" for kind, name, _ in rows), _script([f"{s};" for _, _, s in rows]), _script(undo)
+    )
 
 
 def stages(after: str) -> list[list[str]]:

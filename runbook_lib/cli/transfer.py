@@ -1,0 +1,186 @@
+"""Two databases without a plan: `runbook copy`, `runbook cutover`, `runbook return`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runbook_lib.cli.base import PATH, Screen, environment_of, main
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.port import Database
+    from runbook_lib.journal import Journal
+    from runbook_lib.transfer.clone import Pair
+    from runbook_lib.transfer.cutover import CutoverResult
+    from runbook_lib.transfer.follow import Side
+
+_ENDPOINTS = (
+    click.argument("source"),
+    click.argument("target"),
+    click.option("-f", "--file", "file", type=PATH, help="Parameter file in whose inventory names are looked up."),
+)
+_JOBS, _ROWS = click.IntRange(1, 64), click.IntRange(1, 10_000_000)
+_JOURNAL = Path(".runbook/copies.sqlite")
+
+
+def endpoints(command: Any) -> Any:
+    """SOURCE, TARGET and -f: databases by URL, file, or name."""
+    for decorate in reversed(_ENDPOINTS):
+        command = decorate(command)
+    return command
+
+
+@main.command()
+@endpoints
+@click.option("--tables", default="", help="Only these, separated by commas; the default is all.")
+@click.option(
+    "--jobs", default=2, type=click.IntRange(1, 64), show_default=True, help="Ranges, tables, indexes at a time."
+)
+@click.option(
+    "--chunk-rows", default=250_000, type=click.IntRange(1, 10_000_000), show_default=True, help="Rows in a range."
+)
+@click.option("--follow", is_flag=True, help="Capture changes from the start, and go on syncing until Ctrl-C.")
+@click.option(
+    "--on-existing",
+    "existing",
+    type=click.Choice(["refuse", "keep", "empty", "drop"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of tables that the target has already.",
+)
+@click.option("--type", "types", multiple=True, metavar="NAME=TYPE", help="A decision for a target of another engine.")
+def copy(
+    source: str, target: str, file: Path | None, tables: str, follow: bool, types: tuple[str, ...], **how: Any
+) -> None:
+    """Copy a database: schema, rows, indexes, keys, sequences. Run again, it goes on where it was."""
+    from runbook_lib.transfer.clone import How, clone, pair_of
+
+    chosen = _names(tables)
+    with open_both(source, target, file) as (reader, writer):
+        pair = pair_of(reader, writer, chosen)
+        screen = Screen("copy")
+        done = clone(pair, How(tables=chosen, follow=follow, types=_types(types), **how), screen.tell, screen.progress)
+        screen.tell(f"{done.tables} tables, {done.rows:,} rows ({done.rows_now:,} now) in {done.elapsed_s:.1f} s")
+        if follow:
+            _follow(pair, chosen)
+
+
+def _follow(pair: Pair, tables: tuple[str, ...]) -> None:
+    from runbook_lib.run import acting_person
+    from runbook_lib.transfer.follow import follow, open_clone
+
+    with _journal() as journal:
+        follow(pair, journal, open_clone(journal, pair, tables, acting_person()), click.echo)
+
+
+@main.command()
+@endpoints
+@click.option("--max-write-pause", default="2s", show_default=True, help="Longer, and everything is put back.")
+@click.option("--switch", default="", help="Command that sends the applications to the target, run inside the pause.")
+@click.option("--switch-back", default="", help="Command that undoes --switch.")
+def cutover(source: str, target: str, file: Path | None, **how: str) -> None:
+    """Move the writers of a followed copy to the target, within the write pause or not at all."""
+    from runbook_lib.transfer.follow import Side
+
+    result = _move(source, target, file, Side.TARGET, how)
+    if result is None:
+        click.echo("the target has the writes already")
+        return
+    _tell_move(result)
+    click.echo(
+        "the target has the writes; the source is fenced. `runbook copy … --follow` keeps it current for a return"
+    )
+
+
+@main.command("return")
+@endpoints
+@click.option("--max-write-pause", default="2s", show_default=True, help="Longer, and everything is put back.")
+@click.option("--switch", default="", help="Command that sends the applications to the source, run inside the pause.")
+@click.option("--switch-back", default="", help="Command that undoes --switch.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be brought home, and which rows would not fit.")
+def return_(source: str, target: str, file: Path | None, dry_run: bool, **how: str) -> None:
+    """Move the writers back to the source, with every write that the target took."""
+    from runbook_lib.transfer.clone import pair_of
+    from runbook_lib.transfer.follow import Side, find_clone, would_return
+
+    if dry_run:
+        with open_both(source, target, file) as (reader, writer), _journal(must_exist=True) as journal:
+            pair, _ = find_clone(journal, pair_of(reader, writer))
+            click.echo(would_return(pair))
+        return
+    result = _move(source, target, file, Side.SOURCE, how)
+    if result is None:
+        click.echo("the source has the writes already")
+        return
+    _tell_move(result)
+    click.echo("the source has the writes again, with all that the target took; the target is fenced")
+
+
+def _move(source: str, target: str, file: Path | None, to: Side, how: dict[str, str]) -> CutoverResult | None:
+    from runbook_lib.plan.quantities import seconds
+    from runbook_lib.transfer.clone import pair_of
+    from runbook_lib.transfer.follow import Switch, find_clone, move
+
+    budget_s = seconds(how["max_write_pause"])
+    if not budget_s:
+        raise click.UsageError(f"--max-write-pause {how['max_write_pause']}: not a duration, such as 2s or 500ms")
+    switch = Switch(shlex.split(how["switch"]), shlex.split(how["switch_back"]))
+    with open_both(source, target, file) as (reader, writer), _journal(must_exist=True) as journal:
+        pair, run_id = find_clone(journal, pair_of(reader, writer))
+        return move(pair, journal, run_id, to, switch, budget_s=budget_s, tell=click.echo)
+
+
+def _tell_move(result: CutoverResult) -> None:
+    click.echo(
+        f"write pause {result.pause_s * 1000:.0f} ms (predicted {result.predicted.total_s * 1000:.0f}, allowed"
+        f" {result.budget_s * 1000:.0f}); {result.drained_keys} last keys, {result.sequences} sequences"
+    )
+
+
+@contextmanager
+def open_both(source: str, target: str, file: Path | None) -> Iterator[tuple[Database, Database]]:
+    """Both databases, asked one thing, so that one that does not answer is told before anything else."""
+    from runbook_lib.endpoints import open_endpoint
+
+    environment = environment_of(file) if file else None
+    with ExitStack() as opened:
+        both = []
+        for text, role in ((source, "source"), (target, "target")):
+            database = open_endpoint(text, role, environment)
+            opened.callback(database.close)
+            database.rows("SELECT 1")
+            both.append(database)
+        yield both[0], both[1]
+
+
+@contextmanager
+def _journal(*, must_exist: bool = False) -> Iterator[Journal]:
+    from runbook_lib.errors import ConfigurationError
+    from runbook_lib.journal import Journal
+
+    if must_exist and not _JOURNAL.exists():
+        raise ConfigurationError(
+            f"journal {_JOURNAL}",
+            "there is none in this folder",
+            action="runbook copy … --follow first, or change folder",
+        )
+    with closing(Journal(f"sqlite:///{_JOURNAL.resolve()}")) as journal:
+        yield journal
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _types(given: tuple[str, ...]) -> dict[str, str]:
+    from runbook_lib.errors import ConfigurationError
+
+    pairs = [text.partition("=") for text in given]
+    if wrong := [text for text, (_, sign, _) in zip(given, pairs, strict=True) if not sign]:
+        raise ConfigurationError(f"--type {wrong[0]}", "has no `=`", expected="NAME=TYPE, as in a plan's `types:`")
+    return {name.strip(): value.strip() for name, _, value in pairs}

@@ -1,0 +1,227 @@
+"""A whole database moved without a plan: schema, rows, indexes, keys, sequences; then kept current, if wanted.
+
+State is in the two databases alone: ranges done and scripts left at the target, capture at the source. Killed
+anywhere, the same call goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from runbook_lib.databases.port import Database, Rest
+from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
+from runbook_lib.plan.model import Plan, Service
+from runbook_lib.schema import target as made
+from runbook_lib.schema.across import decisions
+from runbook_lib.transfer.capture import capture_complete, enable_capture
+from runbook_lib.transfer.chunks import begun, forget_channel, unfinished
+from runbook_lib.transfer.copy import copy_link
+from runbook_lib.transfer.cutover import advance_sequences
+from runbook_lib.transfer.flow import Link, forward_links, reverse_links
+from runbook_lib.transfer.keys import add_keys
+from runbook_lib.transfer.whole import whole_plan
+from runbook_lib.transfer.worker import exclusive
+
+EXISTING = ("refuse", "keep", "empty", "drop")
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class How:
+    """How to copy.
+
+    Attributes:
+        tables: Only these; empty: all, with views, routines and loose sequences.
+        jobs: Ranges, tables or indexes at a time (count).
+        chunk_rows: Rows in a range (count).
+        follow: Capture changes at the source from before the first row, and fence the target.
+        existing: What becomes of tables that are there already: `refuse` them; `keep` them as they are (empty ones
+            only); `empty` them; `drop` them.
+        types: Decisions for a target of another engine, as in a plan's `types:`.
+    """
+
+    tables: tuple[str, ...] = ()
+    jobs: int = 2
+    chunk_rows: int = 250_000
+    follow: bool = False
+    existing: str = "refuse"
+    types: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both databases and the implicit plan between them; links are made anew at each use: they read the catalogs."""
+
+    source: Database
+    target: Database
+    plan: Plan
+
+    @property
+    def service(self) -> Service:
+        """The one service of the implicit plan."""
+        return self.plan.services[0]
+
+    @property
+    def forward(self) -> Link:
+        """From the source to the target."""
+        return forward_links(self.plan, self.source, {"target": self.target})[0]
+
+    @property
+    def back(self) -> Link:
+        """From the target to the source."""
+        return reverse_links(self.plan, self.source, {"target": self.target})[0]
+
+
+@dataclass(frozen=True)
+class Cloned:
+    """What was done; rows and tables are counts, `rows` includes earlier attempts."""
+
+    tables: int
+    rows: int
+    rows_now: int
+    elapsed_s: float
+
+
+def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> Pair:
+    """The pair, with every table of the source (or these) as it is."""
+    return Pair(source, target, whole_plan(source, target, tables))
+
+
+def clone(
+    pair: Pair, how: How, tell: Tell = lambda text: None, on_rows: Callable[[int, int], None] = lambda done, total: None
+) -> Cloned:
+    """Copy the source's tables with everything that belongs to them; with `follow`, ready to be synced.
+
+    Args:
+        tell: Told each stage in one line when it is done.
+        on_rows: Told rows done and rows in all (an estimate).
+    Raises:
+        TransferError: the target has tables of these names; nothing was done.
+        PlanError: something cannot be translated and is not decided; nothing was done.
+        RowRejected: the target refused a row.
+    """
+    started = time.monotonic()
+    service, source, target = pair.service, pair.source, pair.target
+    _require_rights(pair, how)
+    for decision in decisions(service, source, target, how.types):
+        tell(f"  {decision.subject}: {decision.what}: {decision.chosen or 'not decided'}")
+    rest = _rest(pair, how, tell)
+    _make_room(pair, how, rest)
+    names = made.create_tables(service, source, target, how.types, rest, keep=how.existing in ("keep", "empty"))
+    tell(f"schema: {len(names) or len(service.tables)} tables {'made' if names else 'are there'}")
+    link = pair.forward
+    if how.follow:
+        _require_no_gap(link)
+        _capture(link)
+        tell(f"capture: changes of {len(link.captured)} tables are logged at the source")
+    copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, on_progress=on_rows)
+    tell(f"rows: {copied.rows:,} copied, {copied.rate:,.0f} rows/s")
+    count = made.build_indexes(service, target, how.jobs)
+    tell(f"indexes: {count} built, statistics gathered")
+    _add_keys(pair, link, how)
+    others = made.run_rest(service, target)
+    moved = advance_sequences(link) + advance_loose(pair, how)
+    more = f", {len(rest.names)} other objects made" if others else ""
+    tell(f"foreign keys proven, {moved} sequences set{more}")
+    return Cloned(len(service.tables), copied.rows, copied.rows_now, time.monotonic() - started)
+
+
+def advance_loose(pair: Pair, how: How | None = None) -> int:
+    """Set the target's sequences that feed no column past the source's; how many were set."""
+    if how is not None and how.tables:
+        return 0
+    theirs = {sequence.name: sequence for sequence in pair.source.loose_sequences()}
+    here = [s for s in pair.target.loose_sequences() if s.name in theirs and theirs[s.name].last is not None]
+    for sequence in here:
+        pair.target.set_sequence(sequence, theirs[sequence.name].last or 0)
+    return len(here)
+
+
+def _require_rights(pair: Pair, how: How) -> None:
+    """Ask both sides before anything is done."""
+    problems = pair.target.privileges_missing("target")
+    problems += pair.source.privileges_missing("source") if how.follow else []
+    for problem in problems:
+        if problem.blocking:
+            raise DatabaseError(problem.subject, problem.text, state="nothing was done", action=problem.action)
+    if not how.follow:
+        return
+    found = pair.source.catalog([mapping.source for mapping in pair.service.tables])
+    keyless = [name for name, table in found.items() if not table.key]
+    if keyless:
+        raise ConfigurationError(
+            f"{pair.source.name}: {', '.join(keyless)}",
+            "no key to capture changes by",
+            state="nothing was done",
+            action="add a primary key, leave the table out with --tables, or copy without --follow",
+        )
+
+
+def _make_room(pair: Pair, how: How, rest: Rest) -> None:
+    """Deal with tables that are there; a copy of ours that has begun goes on, and only `drop` begins a finished one."""
+    service, target = pair.service, pair.target
+    names = [mapping.target for mapping in service.tables]
+    present = [name for name in names if name in target.catalog()]
+    ours = made.made_here(service, target)
+    if ours and begun(target, service.name) and not (how.existing == "drop" and _finished(pair)):
+        return
+    if present and how.existing == "drop":
+        made.forget_service(service, target)
+        target.run_script(rest.undo)
+        target.drop_tables(present)
+        forget_channel(target, service.name)
+    elif present and how.existing == "empty":
+        target.execute(*(f"DELETE FROM {target.quote(name)}" for name in reversed(names) if name in present))
+    elif present and how.existing == "refuse" and not ours:
+        raise TransferError(
+            f"{target.name}: {', '.join(present[:5])}{' …' if len(present) > 5 else ''}",
+            f"{len(present)} tables are there already, and this copy did not make them",
+            expected="a target without them",
+            state="nothing was done",
+            action="--on-existing keep (empty tables of the right shape), empty, or drop",
+        )
+
+
+def _finished(pair: Pair) -> bool:
+    return not made.left(pair.service, pair.target) and not unfinished(pair.forward)
+
+
+def _rest(pair: Pair, how: How, tell: Tell) -> Rest:
+    """What the source has beside its tables; of another engine it is only named."""
+    if how.tables:
+        return Rest()
+    rest = pair.source.dump_rest([mapping.source for mapping in pair.service.tables])
+    if pair.source.dialect == pair.target.dialect:
+        return rest
+    for name in rest.names:
+        tell(f"  {name}: stays behind; {pair.target.dialect} needs its own")
+    return Rest()
+
+
+def _require_no_gap(link: Link) -> None:
+    """Rows that were copied before the capture began may have changed in between, and nobody would know."""
+    if begun(link.writer, link.channel) and not capture_complete(link):
+        raise TransferError(
+            f"{link.reader.name} to {link.writer.name}",
+            "its rows were copied without --follow: changes since then are not logged",
+            state="nothing was done",
+            action="copy again with --follow --on-existing drop",
+        )
+
+
+def _capture(link: Link) -> None:
+    """Log changes at the source, and let nobody but the sync write at the target."""
+    enable_capture(link)
+    written = [flow.table for flow in link.flows]
+    link.writer.prepare_fence(written)
+    link.writer.raise_fence(written, timeout_s=10.0)
+
+
+def _add_keys(pair: Pair, link: Link, how: How) -> None:
+    if not how.follow:
+        made.add_foreign_keys(pair.service, pair.target)
+        return
+    with exclusive([link]):
+        add_keys(pair.service, link)

@@ -1,0 +1,243 @@
+"""Keep a cloned pair current, move its writers, and move them back: the cutover without a plan.
+
+Which side has the writers is read from the fences, never remembered. The journal tells the follower, in another
+terminal, to step aside while the writers move, and which way to sync afterwards.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from runbook_lib.errors import LeaseHeld, TransferError
+from runbook_lib.journal import Journal
+from runbook_lib.transfer import cutover as act
+from runbook_lib.transfer.capture import capture_complete, enable_capture, pending
+from runbook_lib.transfer.clone import Pair, Tell, advance_loose, pair_of
+from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.worker import exclusive, last_entry, stop_sync, sync_forever
+from runbook_lib.validation import Report, validate
+
+FORWARD, BACK = "forward", "back"
+CLONE, MOVED = "clone", "moved"
+FENCE_S = 0.05  # what raising a fence takes, for the prediction; the wait for writers in flight comes on top
+
+
+class Side(StrEnum):
+    """Who has the writers."""
+
+    SOURCE = "source"
+    TARGET = "target"
+    BETWEEN = "nobody: a cutover was interrupted"
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Commands that send the applications to the other side; empty: somebody does it by hand.
+
+    Attributes:
+        there: Run inside the write pause; a status other than 0 puts everything back.
+        back: The compensation of `there`.
+        timeout_s: Longest time for either (seconds).
+    """
+
+    there: Sequence[str] = ()
+    back: Sequence[str] = ()
+    timeout_s: float = 30.0
+
+    def run(self, command: Sequence[str]) -> None:
+        """Run one of the two.
+
+        Raises:
+            TransferError: it failed, or took too long.
+        """
+        if not command:
+            return
+        try:
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout_s, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise TransferError(f"switch `{command[0]}`", f"{error}") from error
+        if ran.returncode:
+            said = (ran.stderr.strip() or ran.stdout.strip()).splitlines()
+            raise TransferError(f"switch `{command[0]}`", f"status {ran.returncode}: {said[-1] if said else ''}")
+
+
+def side_of(pair: Pair) -> Side:
+    """Who has the writers, by the fences: the target is fenced from the first row on."""
+    forward = pair.forward
+    written = [flow.table for flow in forward.flows]
+    if set(pair.target.fenced(written)) != set(written):
+        return Side.TARGET
+    fenced = pair.source.fenced(list(forward.captured))
+    return Side.BETWEEN if fenced == frozenset(forward.captured) else Side.SOURCE
+
+
+def open_clone(journal: Journal, pair: Pair, tables: Sequence[str], actor: str) -> str:
+    """The run of this pair, opened now if there is none; its id."""
+    name = pair.service.name
+    run_id = f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    row = journal.open_run(run_id, environment=name, plan_digest=pair.plan.digest, actor=actor)
+    if row.run_id == run_id:
+        payload = {**_address(pair), "tables": list(tables)}
+        journal.append(run_id, "note", step=CLONE, actor=actor, payload=payload)
+    return row.run_id
+
+
+def find_clone(journal: Journal, pair: Pair) -> tuple[Pair, str]:
+    """The pair as it was cloned (with its choice of tables), and its run.
+
+    Raises:
+        TransferError: no copy with --follow was made between these two.
+    """
+    for row in reversed(journal.runs()):
+        if row.state == "open":
+            for note in journal.entries(row.run_id, kind="note", step=CLONE):
+                if all(note.payload.get(key) == value for key, value in _address(pair).items()):
+                    return pair_of(pair.source, pair.target, note.payload["tables"]), row.run_id
+    raise TransferError(
+        f"{pair.source.masked_url} to {pair.target.masked_url}",
+        "no copy between them is being followed",
+        state="nothing was moved",
+        action="runbook copy SOURCE TARGET --follow, in this folder",
+    )
+
+
+def _address(pair: Pair) -> Mapping[str, Any]:
+    return {"source": pair.source.masked_url, "target": pair.target.masked_url}
+
+
+def follow(pair: Pair, journal: Journal, run_id: str, tell: Tell, *, batch_keys: int = 2_000) -> int:
+    """Sync towards the side without writers until Ctrl-C; steps aside for a cutover and turns round after it.
+
+    Returns:
+        int: keys applied.
+    """
+    applied = 0
+    while True:
+        side = _settled(pair, journal, run_id)
+        direction = BACK if side is Side.TARGET else FORWARD
+        link = pair.back if direction == BACK else pair.forward
+        since = last_entry(journal, run_id)
+        where = f"{link.reader.name} → {link.writer.name}"
+        tell(f"syncing {where}: {pending([link]).keys} keys pending; `runbook {_next(direction)}` moves the writers")
+        applied += sync_forever([link], journal, run_id, direction, batch_keys=batch_keys, since=since)
+        asked = [n for n in journal.entries(run_id, kind="note", step="sync_stop") if n.seq > since]
+        if not asked:
+            tell(f"stopped; {applied:,} keys applied. Capture goes on: the same command continues")
+            return applied
+        tell("stepping aside while the writers move")
+
+
+def _next(direction: str) -> str:
+    return "return" if direction == BACK else "cutover"
+
+
+def _settled(pair: Pair, journal: Journal, run_id: str) -> Side:
+    """Who has the writers, once nobody is moving them: the mover holds the run's lease."""
+    lease = journal.lease(run_id, "follow", ttl_s=15.0)
+    while True:
+        try:
+            lease.acquire()
+        except LeaseHeld:
+            time.sleep(0.2)  # the journal signals nothing
+            continue
+        try:
+            return side_of(pair)
+        finally:
+            lease.release()
+
+
+def move(
+    pair: Pair,
+    journal: Journal,
+    run_id: str,
+    to: Side,
+    switch: Switch,
+    *,
+    budget_s: float,
+    small_enough: int = 100,
+    tell: Tell = lambda text: None,
+) -> act.CutoverResult | None:
+    """Move the writers to that side within the budget, or put everything back. None: they are there already.
+
+    Args:
+        to: TARGET is the cutover, SOURCE the return.
+        budget_s: The longest write pause allowed (seconds).
+        small_enough: Pending keys that the final sync may begin with (count).
+    Raises:
+        CutoverAborted: the state before is restored.
+        RollbackFailed: something could not be put back; named.
+        LeaseHeld: somebody else moves this pair.
+    """
+    with journal.lease(run_id, f"{'cutover' if to is Side.TARGET else 'return'}", ttl_s=15.0) as lease:
+        there, back = (pair.forward, pair.back) if to is Side.TARGET else (pair.back, pair.forward)
+        if side_of(pair) is to:
+            return None
+        stop_sync([there], journal, run_id, FORWARD if to is Side.TARGET else BACK)
+        with exclusive([there]):
+            if side_of(pair) is Side.BETWEEN:
+                there.reader.lower_fence(list(there.captured))
+                tell("an interrupted cutover was undone first")
+            _open_way_back(there, back)
+            result = _move(
+                pair, there, back, switch, budget_s, small_enough, lambda: _ours(journal, run_id, lease.token)
+            )
+        journal.append(run_id, "note", step=MOVED, token=lease.token, payload={"to": str(to), **result.as_dict()})
+        return result
+
+
+def _ours(journal: Journal, run_id: str, token: str) -> None:
+    journal.append(run_id, "note", token=token, payload={"text": "the lease is still ours"})
+
+
+def _open_way_back(there: Link, back: Link) -> None:
+    """Log the other side's writes from its first one on; fence it, whatever was made there since."""
+    if not capture_complete(back):
+        enable_capture(back)
+    written = [flow.table for flow in there.flows]
+    there.writer.prepare_fence(written)
+    there.writer.raise_fence(written, timeout_s=10.0)
+    there.reader.prepare_fence(list(there.captured))
+
+
+def _move(
+    pair: Pair,
+    there: Link,
+    back: Link,
+    switch: Switch,
+    budget_s: float,
+    small_enough: int,
+    still_ours: Callable[[], object],
+) -> act.CutoverResult:
+    caught = act.catch_up([there], small_enough=small_enough, within_s=60.0)
+    rehearsal = _compared(there, caught.touched).elapsed_s  # how long, not how equal: writes go on
+    predicted = act.predict([there], drain_rate=caught.rate, fence_s=FENCE_S, verify_s=rehearsal, switch_s=0.1)
+
+    def verify(touched: act.Touched) -> None:
+        _compared(there, touched).raise_for_failure()
+        if there.forward:
+            advance_loose(pair)
+
+    acts = act.Acts(
+        verify=verify,
+        switch=lambda: switch.run(switch.there),
+        switch_back=lambda: switch.run(switch.back),
+        still_ours=still_ours,
+    )
+    return act.cutover([there], [back], acts, predicted, budget_s=budget_s)
+
+
+def _compared(link: Link, touched: act.Touched) -> Report:
+    """What was written last, value by value on both sides: the pause does not grow with the tables."""
+    keys = {key: sorted(found, key=repr) for key, found in touched.items()}
+    return validate([link], checks=("data_sample",), under_writes=False, only_keys=keys)
+
+
+def would_return(pair: Pair) -> str:
+    """What a return would bring home now, in one line."""
+    lag = pending([pair.back])
+    return f"{lag.keys} keys wait to be synced back, the oldest for {lag.oldest_s:.1f} s"

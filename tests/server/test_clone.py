@@ -1,0 +1,248 @@
+"""`runbook copy`, `cutover`, `return` as a user calls them: real servers and processes, a writer that never stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from fix_sandbox import wait_for
+
+from runbook_lib.endpoints import open_endpoint
+from runbook_lib.transfer.clone import pair_of
+from runbook_lib.validation import validate
+
+SCHEMA = """
+CREATE TYPE mood AS ENUM ('glad', 'sad'); CREATE SEQUENCE loose START 500; SELECT nextval('loose');
+CREATE FUNCTION twice(x int) RETURNS int LANGUAGE sql AS 'SELECT x * 2';
+CREATE TABLE users (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, mood mood DEFAULT 'glad');
+CREATE TABLE orders (id serial PRIMARY KEY, user_id bigint NOT NULL REFERENCES users (id), total numeric(10,2));
+CREATE TABLE "Odd ""name" (id int, at date, v text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE odd_1 PARTITION OF "Odd ""name" FOR VALUES FROM ('2020-01-01') TO ('2020-07-01');
+CREATE TABLE odd_2 PARTITION OF "Odd ""name" DEFAULT;
+CREATE VIEW totals AS SELECT u.id, u.name, sum(o.total) AS total
+  FROM users u JOIN orders o ON o.user_id = u.id GROUP BY u.id;
+CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM users; CREATE INDEX counted_n ON counted (n);
+COMMENT ON VIEW totals IS 'what they spent';
+INSERT INTO users (name) SELECT E'u\\t\\\\' || g FROM generate_series(1, 3000) g;
+INSERT INTO orders (user_id, total) SELECT 1 + g % 3000, g / 3.0 FROM generate_series(1, 5000) g;
+INSERT INTO "Odd ""name" SELECT g, date '2020-01-01' + g % 300, 'x' FROM generate_series(1, 1000) g;
+CREATE INDEX ON orders (user_id); CREATE INDEX ON "Odd ""name" (v);
+"""
+OBJECTS = """
+SELECT c.relkind::text, c.relname::text, obj_description(c.oid) FROM pg_class c
+WHERE c.relnamespace = 'public'::regnamespace UNION ALL
+SELECT 'f', proname::text, NULL FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1, 2
+"""
+
+
+class Pair:
+    """Two databases, a folder, and `runbook` in it."""
+
+    def __init__(self, server: Any, source: Any, target: Any, folder: Path) -> None:
+        self.source, self.target, self.folder = source, target, folder
+        secret = folder / "secret"
+        secret.write_text(server.password)
+        secret.chmod(0o600)
+        keys = ("RUNBOOK_SOURCE_PASSWORD", "RUNBOOK_TARGET_PASSWORD")
+        self.environment = {**os.environ, **dict.fromkeys(keys, f"file:{secret}")}
+        self.urls = [database.masked_url for database in (source, target)]
+        self.started: list[subprocess.Popen[str]] = []
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "runbook_lib.cli", words[0], *self.urls, *words[1:]]
+
+    def run(self, *words: str, status: int = 0) -> str:
+        ran = subprocess.run(
+            self.command(*words), capture_output=True, text=True, env=self.environment, cwd=self.folder, timeout=60
+        )
+        assert ran.returncode == status, ran.stdout + ran.stderr
+        return ran.stdout if status == 0 else ran.stderr
+
+    def start(self, *words: str) -> tuple[subprocess.Popen[str], Path]:
+        log = self.folder / f"log{len(self.started)}"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                self.command(*words), stdout=output, stderr=output, env=self.environment, cwd=self.folder, text=True
+            )
+        self.started.append(process)
+        return process, log
+
+    def equal(self, *checks: str) -> None:
+        report = validate([pair_of(self.source, self.target).forward], checks=checks, under_writes=False)
+        assert report.passed, report.text
+
+
+@pytest.fixture
+def pair(postgresql_server: Any, new_on: Callable[..., Any], tmp_path: Path) -> Iterator[Pair]:
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(SCHEMA)
+    source.analyze(["users", "orders"])
+    made = Pair(postgresql_server, source, target, tmp_path)
+    yield made
+    for process in made.started:
+        process.kill()
+        process.wait()
+
+
+ALL = ("row_counts", "schemas", "indexes", "constraints", "data_sample", "checksums")
+
+
+def test_a_copied_database_has_every_object_row_and_sequence_and_copying_again_does_nothing(pair: Pair):
+    said = pair.run("copy", "--chunk-rows", "700")
+    assert "3 tables, 9,000 rows (9,000 now)" in said
+    pair.equal(*ALL)
+    assert pair.target.rows(OBJECTS) == pair.source.rows(OBJECTS)
+    assert pair.target.rows("SELECT n FROM counted") == [(3000,)]
+    assert pair.target.rows("SELECT nextval('loose')") == [(501,)]
+    assert pair.target.rows("SELECT nextval('users_id_seq'), nextval('orders_id_seq')") == [(3001, 5001)]
+    assert "9,000 rows (0 now)" in pair.run("copy")
+    assert not list(pair.folder.rglob("copies.sqlite"))
+    refused = pair.run("copy", "--follow", status=2)
+    assert "copied without --follow: changes since then are not logged; nothing was done" in refused
+    assert "9,000 rows (9,000 now)" in pair.run("copy", "--on-existing", "drop")
+    pair.equal(*ALL)
+
+
+def test_tables_that_are_there_are_refused_unless_told(pair: Pair):
+    pair.target.run_script(
+        "CREATE TABLE users (id bigint PRIMARY KEY, name text, mood text); INSERT INTO users VALUES (1)"
+    )
+    line = pair.run("copy", "--tables", "users", status=2)
+    assert "target: users: 1 tables are there already, and this copy did not make them" in line
+    assert "nothing was done. Next: --on-existing keep (empty tables of the right shape), empty, or drop" in line
+    assert pair.target.rows("SELECT id FROM users") == [(1,)]
+    line = pair.run("copy", "--tables", "users", "--on-existing", "keep", status=2)
+    assert "has rows that this migration did not copy" in line
+    assert "3,000 rows" in pair.run("copy", "--tables", "users", "--on-existing", "empty")
+    assert pair.target.rows("SELECT count(*), max(id) FROM users") == [(3000, 3000)]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--tables", "user"), "table user: not in"),
+        (("--type", "mood"), "--type mood: has no `=`"),
+        (("--on-existing", "ask"), "'ask' is not one of"),
+    ],
+)
+def test_a_wrong_word_is_one_line_and_status_2(pair: Pair, words: tuple[str, ...], says: str):
+    line = pair.run("copy", *words, status=2)
+    assert says in line and len(line.splitlines()) == 1
+    assert pair.target.catalog() == {}
+
+
+def test_a_copy_that_was_killed_goes_on_where_it_was(pair: Pair):
+    pair.source.run_script(
+        "INSERT INTO orders (user_id, total) SELECT 1 + g % 3000, g FROM generate_series(1, 60000) AS g"
+    )
+    process, _ = pair.start("copy", "--chunk-rows", "500", "--jobs", "1")
+    done = "SELECT count(*) FROM runbook.ranges WHERE rows_done IS NOT NULL"
+
+    def some_done() -> bool:
+        return bool(pair.target.rows("SELECT to_regclass('runbook.ranges')")[0][0]) and pair.target.rows(done)[0][0] > 5
+
+    wait_for(some_done, "the first ranges", 30)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = pair.target.rows("SELECT sum(rows_done) FROM runbook.ranges")[0][0]
+    assert before < 69_000
+    assert "3 tables, 69,000 rows" in pair.run("copy")
+    pair.equal(*ALL)
+
+
+class Writer(threading.Thread):
+    """Inserts, updates and deletes where writes are let in, and notes what was acknowledged."""
+
+    def __init__(self, pair: Pair, server: Any) -> None:
+        super().__init__(daemon=True)
+        names = [database.masked_url.rpartition("/")[2] for database in (pair.source, pair.target)]
+        self.places = [f"{server.superuser} dbname={name}" for name in names]
+        self.acknowledged: dict[int, str | None] = {}
+        self.refused = 0
+        self.unexpected: list[str] = []
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        number, side = 0, 0
+        connections = [psycopg.connect(place, autocommit=True) for place in self.places]
+        while not self.stop.is_set():
+            number += 1
+            try:
+                self.write(connections[side], number)
+            except psycopg.errors.Error as error:
+                self.refused += 1
+                if "fenced" not in str(error):
+                    self.unexpected.append(str(error))
+                    return
+                side = 1 - side
+                self.stop.wait(0.005)
+        for connection in connections:
+            connection.close()
+
+    def write(self, connection: Any, number: int) -> None:
+        name = f"w{number}"
+        sql = "INSERT INTO users (name) VALUES (%s) RETURNING id"
+        (key,) = connection.execute(sql, (name,)).fetchone()
+        self.acknowledged[key] = name
+        if number % 3 == 0:
+            connection.execute("UPDATE users SET name = %s WHERE id = %s", (name + "!", key))
+            self.acknowledged[key] = name + "!"
+        if number % 5 == 0:
+            connection.execute("DELETE FROM users WHERE id = %s", (key,))
+            self.acknowledged[key] = None
+
+    def lost(self, database: Any) -> list[tuple[int, Any, Any]]:
+        found = dict(database.rows("SELECT id, name FROM users"))
+        return [(key, name, found.get(key)) for key, name in self.acknowledged.items() if found.get(key) != name]
+
+
+def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, postgresql_server: Any):
+    writer = Writer(pair, postgresql_server)
+    writer.start()
+    follower, log = pair.start("copy", "--follow", "--chunk-rows", "500")
+    wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 60)
+    assert follower.poll() is None, log.read_text()
+    there = pair.run("cutover")
+    assert "the target has the writes; the source is fenced" in there
+    wait_for(lambda: "syncing target → source" in log.read_text(), "the way back", 30)
+    assert "the target has the writes already" in pair.run("cutover")
+    seen = len(writer.acknowledged)
+    wait_for(lambda: len(writer.acknowledged) > seen + 50, "writes at the target", 30)
+    assert "keys wait to be synced back" in pair.run("return", "--dry-run")
+    assert "the source has the writes again" in pair.run("return")
+    seen = len(writer.acknowledged)
+    wait_for(lambda: len(writer.acknowledged) > seen + 50, "writes at the source", 30)
+    writer.stop.set()
+    writer.join()
+    assert writer.unexpected == [] and writer.refused
+    assert writer.lost(pair.source) == []
+    wait_for(lambda: writer.lost(pair.target) == [], "the last changes at the target", 30)
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait(30) == 0
+    assert "stopped;" in log.read_text()
+    pair.equal("row_counts", "data_sample", "checksums")
+
+
+def test_a_switch_that_fails_puts_everything_back(pair: Pair):
+    follower, log = pair.start("copy", "--follow")
+    wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 60)
+    line = pair.run("cutover", "--switch", "false", status=1)
+    assert "switch `false`: status 1" in line and "the state before the cutover is restored" in line
+    pair.source.execute("INSERT INTO users (name) VALUES ('still here')")
+    wait_for(lambda: log.read_text().count("syncing source → target") == 2, "the sync again", 30)
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait(30) == 0
+
+
+def test_a_cutover_between_strangers_is_refused(pair: Pair):
+    line = pair.run("cutover", status=2)
+    assert "there is none in this folder. Next: runbook copy … --follow" in line
+    assert open_endpoint(pair.urls[0], "source").masked_url == pair.source.masked_url

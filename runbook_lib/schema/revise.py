@@ -21,6 +21,7 @@ from runbook_lib.databases.port import Database
 from runbook_lib.databases.shared import one_line, without_comments
 from runbook_lib.errors import DatabaseError, StepFailed, TransferError
 from runbook_lib.schema import batches, memory
+from runbook_lib.schema.expand import NOTHING_MAY_BE_FOUND
 from runbook_lib.schema.revisions import DOWN, UP, VERSION_TABLE, Rendered, Revision, Revisions, current_version
 from runbook_lib.schema.shape import digest_of, in_words
 
@@ -41,6 +42,23 @@ class Revised:
 def writes_rows(statement: str) -> bool:
     """Whether a statement changes rows, not the schema."""
     return _ROWS.match(without_comments(statement)) is not None
+
+
+def asks(statement: str) -> bool:
+    """Whether a statement is a question that has to find nothing before the revision goes on."""
+    return statement.lstrip().lower().startswith(NOTHING_MAY_BE_FOUND)
+
+
+def require_nothing(connection: Connection, statement: str) -> None:
+    """Ask, and stop where something is found.
+
+    Raises:
+        DatabaseError: rows were found.
+    """
+    found = connection.exec_driver_sql(statement, execution_options=_BARE).fetchmany(3)
+    if found:
+        rows = ", ".join("/".join(map(str, row)) for row in found)
+        raise DatabaseError("the revision", f"finds {rows}, where nothing may be found", action="mend these rows")
 
 
 def by_statement(database: Database, revision: Revision) -> bool:
@@ -128,6 +146,9 @@ def _in_one(
         rows = 0
         for number, statement in enumerate(rendered.statements, 1):
             at = number
+            if asks(statement):
+                require_nothing(connection, statement)
+                continue
             found = connection.exec_driver_sql(statement, execution_options=_BARE)
             rows += max(found.rowcount, 0) if writes_rows(statement) else 0
         at = 0
@@ -203,7 +224,10 @@ class _Statements:
         statement, state = self.rendered.statements[number - 1], self.marks.read().get(number)
         if state == memory.DONE:
             return
-        if batches.batches_of(statement):
+        if asks(statement):
+            self.database.transaction(lambda connection: require_nothing(connection, statement))
+            self.marks.set(number, memory.DONE)
+        elif batches.batches_of(statement):
             channel = self.channel(number)
             self.rows += batches.carry_out(self.database, statement, channel, self.pace).rows
             self.marks.set(number, memory.DONE)
@@ -222,6 +246,12 @@ class _Statements:
     def channel(self, number: int) -> str:
         """Under which name the marks of a statement's batches are kept."""
         return f"{self.revision.id} {self.direction} {number}"
+
+    def settled(self) -> bool:
+        """Whether every statement has happened, and only the version is not set."""
+        marks, shape = self.marks.read(), digest_of(memory.shape(self.database))
+        numbers = range(1, len(self.rendered.statements) + 1)
+        return all(marks.get(n) == memory.DONE or marks.get(n) not in (None, shape) for n in numbers)
 
     def begun(self, number: int) -> bool:
         """Whether some of a statement's rows are in."""
@@ -288,10 +318,16 @@ def _half_way(database: Database, revisions: Revisions, revision: Revision, dire
         OPPOSITE[direction],
         revisions.render(revision, OPPOSITE[direction], database.dialect),
     )
-    if begun and moved != moving and any(writes_rows(statement) for statement in back.rendered.statements):
+    whole = forth.settled()
+    if (
+        not whole
+        and begun
+        and moved != moving
+        and any(writes_rows(statement) for statement in back.rendered.statements)
+    ):
         raise _stuck(database, revision, direction, f"{len(moved)} of {len(moving)} of its moves of rows are in")
     for number, statement in enumerate(back.rendered.statements, 1):
-        if writes_rows(statement) and not moved:
+        if writes_rows(statement) and not moved and not whole:
             continue
         try:
             back.one(number)

@@ -1,0 +1,230 @@
+"""Two versions of an application write at once while a table has both shapes; every stage is undone beside them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.databases.port import Database
+from runbook_lib.errors import DatabaseError
+from runbook_lib.schema import memory
+from runbook_lib.schema.batches import Pace
+from runbook_lib.schema.expand import Column, Split, out_of_step, revision_files
+from runbook_lib.schema.lint import hazards
+from runbook_lib.schema.revise import revise, take_back
+from runbook_lib.schema.revisions import DOWN, UP, Revisions
+
+FAST = Pace(1.0)
+PLAIN = {
+    "postgresql": "CREATE TABLE people (id bigint PRIMARY KEY, name text NOT NULL DEFAULT 'A B', age int)",
+    "mysql": "CREATE TABLE people (id bigint PRIMARY KEY, name varchar(200) NOT NULL DEFAULT 'A B', age int)",
+}
+HALVES = {
+    "postgresql": ("first || ' ' || last", "split_part(name, ' ', 1)", "split_part(name, ' ', 2)", "text"),
+    "mysql": (
+        "concat(`first`, ' ', `last`)",
+        "substring_index(name, ' ', 1)",
+        "substring_index(name, ' ', -1)",
+        "varchar(200)",
+    ),
+}
+ROWS = 600
+
+
+def split_of(dialect: str) -> Split:
+    joined, first, last, kind = HALVES[dialect]
+    return Split(
+        "people",
+        old={"name": Column(kind, joined, nullable=False, default="'A B'")},
+        new={"first": Column(kind, first, nullable=False), "last": Column(kind, last)},
+        rows=50,
+    )
+
+
+@pytest.fixture(params=["postgresql", "mysql"])
+def people(request: pytest.FixtureRequest, new_on: Any) -> Iterator[Database]:
+    database = new_on(request.param, "people", lock_timeout_s=0.5, lock_wait_s=10.0)
+    rows = ", ".join(f"({n}, 'F{n} L{n}', {n})" for n in range(ROWS))
+    database.execute(PLAIN[request.param], f"INSERT INTO people VALUES {rows}")
+    yield database
+
+
+@pytest.fixture
+def revisions(people: Database, tmp_path: Path) -> Revisions:
+    folder = tmp_path / "revisions"
+    folder.mkdir()
+    for name, text in revision_files(split_of(people.dialect), "names", "base", [people.dialect]).items():
+        (folder / name).write_text(text)
+    return Revisions(folder)
+
+
+class Client:
+    """One version of the application: inserts and updates its own rows, and remembers what was acknowledged."""
+
+    def __init__(self, database: Database, start: int, insert: str, update: str, shared: str) -> None:
+        self.database, self.start = database, start
+        self.insert, self.update, self.shared = insert, update, shared
+        self.acknowledged: dict[int, tuple[str, str]] = {}
+        self.errors: list[str] = []
+        self.writes = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+
+    def _work(self) -> None:
+        with self.database.engine.connect() as connection:
+
+            def run(statement: str, values: tuple[Any, ...]) -> bool:
+                try:
+                    with connection.begin():
+                        connection.exec_driver_sql(statement.format(*values))
+                    return True
+                except Exception as error:
+                    self.errors.append(str(error))
+                    return False
+
+            while not self._over.is_set():
+                number = self.start + self.writes
+                first, last = f"N{number}", f"M{number}"
+                if run(self.insert, (number, first, last)):
+                    self.acknowledged[number] = (first, last)
+                if run(self.update, (number, first + "x", last + "y")):
+                    self.acknowledged[number] = (first + "x", last + "y")
+                run(self.shared, (self.writes % ROWS, f"S{self.start}", f"T{number}"))
+                self.writes += 1
+
+    def __enter__(self) -> Client:
+        self._thread.start()
+        wait_for(lambda: self.writes > 3 or bool(self.errors))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    waiting = threading.Event()
+    for _ in range(2000):
+        if true():
+            return
+        waiting.wait(0.01)
+    raise AssertionError("it did not come about in 20 s")
+
+
+def old_client(database: Database, start: int) -> Client:
+    insert = "INSERT INTO people (id, name, age) VALUES ({0}, '{1} {2}', 1)"
+    update = "UPDATE people SET name = '{1} {2}' WHERE id = {0}"
+    return Client(database, start, insert, update, update)
+
+
+def new_client(database: Database, start: int) -> Client:
+    mark = "`" if database.dialect == "mysql" else '"'
+    first, last = f"{mark}first{mark}", f"{mark}last{mark}"
+    insert = f"INSERT INTO people (id, {first}, {last}, age) VALUES ({{0}}, '{{1}}', '{{2}}', 1)"
+    update = f"UPDATE people SET {first} = '{{1}}', {last} = '{{2}}' WHERE id = {{0}}"
+    shared = f"UPDATE people SET {last} = '{{2}}' WHERE id = {{0}}"  # half of the new shape
+    return Client(database, start, insert, update, shared)
+
+
+def old_shape(database: Database) -> Mapping[int, str]:
+    return {int(key): str(name) for key, name in database.rows("SELECT id, name FROM people")}
+
+
+def new_shape(database: Database) -> Mapping[int, tuple[str, str]]:
+    columns = ", ".join(database.quote(column) for column in ("id", "first", "last"))
+    return {int(key): (str(a), str(b)) for key, a, b in database.rows(f"SELECT {columns} FROM people")}
+
+
+def go(people: Database, revisions: Revisions, version: str, direction: str) -> None:
+    revise(people, revisions, revisions.by_id[version], direction, FAST)
+    memory.record(people, revisions.by_id[version].after(direction))
+
+
+def test_both_clients_write_at_once_and_every_write_is_in_both_shapes(people: Database, revisions: Revisions) -> None:
+    before = memory.shape(people)
+    with old_client(people, 10_000) as old:
+        go(people, revisions, "names_expand", UP)
+        with new_client(people, 20_000) as new:
+            count = old.writes
+            wait_for(lambda: old.writes > count + 20 and new.writes > 20)
+    assert old.errors == new.errors == []
+    joined, halves = old_shape(people), new_shape(people)
+    for number, (first, last) in {**old.acknowledged, **new.acknowledged}.items():
+        assert (joined[number], halves[number]) == (f"{first} {last}", (first, last))
+    assert {key: f"{a} {b}" for key, (a, b) in halves.items()} == joined
+    assert people.rows(out_of_step(split_of(people.dialect), people.dialect)) == []
+    with old_client(people, 30_000) as late:  # back, beside the old version
+        go(people, revisions, "names_expand", DOWN)
+    assert late.errors == []
+    assert memory.shape(people) == before
+    joined = old_shape(people)
+    for number, (first, last) in {**old.acknowledged, **new.acknowledged, **late.acknowledged}.items():
+        assert joined[number] == f"{first} {last}"
+
+
+def test_the_contract_and_its_undo_beside_the_new_client_lose_no_write(people: Database, revisions: Revisions) -> None:
+    go(people, revisions, "names_expand", UP)
+    expanded = memory.shape(people)
+    with new_client(people, 20_000) as new:
+        go(people, revisions, "names_contract", UP)
+        count = new.writes
+        wait_for(lambda: new.writes > count + 5 or bool(new.errors))
+        assert "name" not in [column.name for column in people.catalog()["people"].columns]
+        go(people, revisions, "names_contract", DOWN)
+    assert new.errors == []
+    assert memory.shape(people) == expanded
+    with old_client(people, 30_000) as old:
+        go(people, revisions, "names_expand", DOWN)
+    assert old.errors == []
+    joined = old_shape(people)
+    for number, (first, last) in {**new.acknowledged, **old.acknowledged}.items():
+        assert joined[number] == f"{first} {last}"
+    assert len(joined) == ROWS + len(new.acknowledged) + len(old.acknowledged)
+
+
+def test_the_contract_is_refused_while_a_row_is_out_of_step(people: Database, revisions: Revisions) -> None:
+    go(people, revisions, "names_expand", UP)
+    bypass = {
+        "postgresql": "SET LOCAL session_replication_role = replica",
+        "mysql": "SET @runbook_sync = 1",
+    }[people.dialect]
+    people.execute(
+        bypass,
+        "UPDATE people SET name = 'Else Who' WHERE id = 7",
+        *(["SET @runbook_sync = NULL"] if people.dialect == "mysql" else []),
+    )
+    (problem,) = revisions.problems(revisions.by_id["names_expand"], people)
+    assert problem.endswith("finds 7")
+    with pytest.raises(DatabaseError, match=r"statement 1 of \d+: finds 7, where nothing may be found.*nothing was"):
+        go(people, revisions, "names_contract", UP)
+    take_back(people, revisions, revisions.by_id["names_contract"], UP)
+    assert old_shape(people)[7] == "Else Who"
+
+
+def test_the_contract_has_its_own_gate_and_the_expansion_needs_none(people: Database, revisions: Revisions) -> None:
+    def policies(version: str) -> set[str]:
+        statements = revisions.render(revisions.by_id[version], UP, people.dialect).statements
+        return {one.policy for one in hazards(people, version, statements, alone=True).findings}
+
+    assert policies("names_expand") == set()
+    go(people, revisions, "names_expand", UP)
+    assert "approve" in policies("names_contract")
+    assert "refuse" not in policies("names_contract")
+
+
+def test_a_contract_cut_off_before_its_version_was_set_is_taken_back_with_its_rows(
+    people: Database, revisions: Revisions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(people, revisions, "names_expand", UP)
+    names, shape = old_shape(people), memory.shape(people)
+    with monkeypatch.context() as broken:
+        broken.setattr("runbook_lib.schema.revise._stamp", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            go(people, revisions, "names_contract", UP)
+    assert "name" not in [column.name for column in people.catalog()["people"].columns]
+    take_back(people, revisions, revisions.by_id["names_contract"], UP)
+    assert (old_shape(people), memory.shape(people)) == (names, shape)

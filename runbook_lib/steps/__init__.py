@@ -14,7 +14,7 @@ from runbook_lib.steps.disable_writes_to_source import DisableWritesToSource
 from runbook_lib.steps.enable_writes_to_both import EnableWritesToBoth
 from runbook_lib.steps.open_way_back import OpenWayBack
 from runbook_lib.steps.people import borders, checklist, reasons, retrospective, signoffs, timeline, window
-from runbook_lib.steps.preflight import inspect_databases, inspect_traffic, lint_plan
+from runbook_lib.steps.preflight import advise_indexes, inspect_databases, inspect_traffic, lint_plan
 from runbook_lib.steps.prove_way_back import ProveWayBack
 from runbook_lib.steps.record_baseline import RecordBaseline
 from runbook_lib.steps.shift_reads import ShiftReads, read_shifts
@@ -45,6 +45,7 @@ __all__ = [
     "StartSync",
     "VerifyData",
     "WatchTraffic",
+    "advise_indexes",
     "borders",
     "checklist",
     "inspect_databases",

@@ -6,6 +6,7 @@ from runbook_lib.databases.port import Database, Problem
 from runbook_lib.errors import RunbookError
 from runbook_lib.plan.lint import lint
 from runbook_lib.run import Run
+from runbook_lib.schema.advise import IndexAdvice, advise
 from runbook_lib.steps.common import origin, shares, targets, writes
 from runbook_lib.steps.findings import Findings, findings
 
@@ -33,6 +34,11 @@ def inspect_databases(run: Run) -> Findings:
             rows.append((database.name, role, "–", "–", "–", database.masked_url))
     header = ("database", "role", "version", "encoding", "size", "where")
     return findings(run, "databases_inspected", "Databases", header, rows, problems, f"{len(every)} databases answer")
+
+
+def advise_indexes(run: Run) -> IndexAdvice:
+    """The source's unused, redundant and missing indexes, as revisions that nobody carries out unasked."""
+    return advise(run.source)
 
 
 def inspect_traffic(run: Run) -> Findings:

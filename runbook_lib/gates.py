@@ -37,7 +37,8 @@ def gate(run: Run, approval: str = "") -> GateRecord:
     run.write("gate", payload={"passed": record.passed, "items": items, "subject": subject, "approval": approval})
     if not record.passed:
         raise _failed(record)
-    if run.phase == phases_of(run.plan)[-1] and run.journal.run(run.run_id).state == "open":
+    last = phases_of(run.plan)[-1] if run.plan.phases else run.phase  # without phases the one notebook is all of it
+    if run.phase == last and run.journal.run(run.run_id).state == "open":
         run.journal.set_state(run.run_id, "done")
     return record
 

@@ -105,7 +105,7 @@ def _own_run(journal: Journal, environment: Environment, phase: str) -> RunRow |
     if unfinished is not None:
         replaceable = first and phase not in ASIDE and unfinished.plan_digest != environment.plan.digest
         return None if replaceable and _untouched(journal, unfinished) else unfinished
-    if first and phase not in ASIDE:
+    if first and (phase not in ASIDE or not environment.plan.phases):
         return None
     latest = journal.latest_run(environment.name, states=("done", "rolled_back"))
     return latest if latest is not None and latest.plan_digest == environment.plan.digest else None

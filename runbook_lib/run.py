@@ -12,7 +12,7 @@ import atexit
 import getpass
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -347,9 +347,9 @@ class Run:
         finally:
             self.release()
 
-    def rollback(self, to_phase: str = "") -> RollbackRecord:
-        """Undo the run, the last step first, or back to the end of a phase. See `undo.rollback`."""
-        return rollback(self, to_phase)
+    def rollback(self, to_phase: str = "", *, steps: Container[str] | None = None) -> RollbackRecord:
+        """Undo the run, the last step first, or back to the end of a phase, or these steps. See `undo.rollback`."""
+        return rollback(self, to_phase, steps=steps)
 
 
 def _display(record: object) -> None:

@@ -8,6 +8,7 @@ writes that are nowhere else) holds everything before it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from runbook_lib.errors import GateFailed, LeaseHeld, OutOfOrder, RollbackFailed, RunbookError
@@ -23,15 +24,17 @@ if TYPE_CHECKING:
     from runbook_lib.run import Run
 
 
-def rollback(run: Run, to_phase: str = "") -> RollbackRecord:
+def rollback(run: Run, to_phase: str = "", *, steps: Container[str] | None = None) -> RollbackRecord:
     """Undo the run's steps, the last one first; those undone before are skipped.
 
     Args:
         to_phase: The last phase that stays in force; empty: none, the whole run is undone.
+        steps: Names of the only steps to undo; None: all of them.
     Raises:
         RollbackFailed: something could not be undone, or cannot be; each is named, with why it had to be undone.
     """
     units = run.history().to_undo(_phases_after(run, to_phase))
+    units = [unit for unit in units if steps is None or unit.name in steps]
     kept = [unit for unit in units if not unit.intent.payload["reversible"]]
     _require_consent(run, kept)
     run.journal.set_state(run.run_id, "rolling_back")
@@ -46,7 +49,7 @@ def rollback(run: Run, to_phase: str = "") -> RollbackRecord:
     record = RollbackRecord(tuple(items), tuple(unit.name for unit in kept))
     if not record.passed:
         raise _failed(run, record, units, errors)
-    run.journal.set_state(run.run_id, "open" if to_phase else "rolled_back")
+    run.journal.set_state(run.run_id, "open" if to_phase or steps is not None else "rolled_back")
     return record
 
 

@@ -10,6 +10,10 @@ from typing import Any
 
 from runbook_lib.databases import sqlite
 from runbook_lib.databases.port import Database
+from runbook_lib.environment import load_environment_file
+from runbook_lib.run import Run, begin
+from runbook_lib.schema.revisions import current_version
+from runbook_lib.steps import migrate_schema
 
 EXAMPLE = Path(__file__).parents[1] / "parameters" / "revisions"
 HEAD = "0003_latest_orders"
@@ -61,3 +65,48 @@ def write(folder: Path, **sections: str) -> Path:
 def users(database: Database) -> list[tuple[Any, ...]]:
     """The users as they were before any revision: booleans alike on every engine."""
     return [(*row[:3], None if row[3] is None else bool(row[3])) for row in database.rows(USERS)]
+
+
+INVENTORY = """
+databases: {{practice: {{url: "{url}", password: "env:PRACTICE_PASSWORD", options: {{lock_wait_s: 1.0}}}}}}
+policy: {{approvals: {approvals}, signoffs: auto, window: ignore, triggers: report}}
+journal: .runbook/journal.sqlite
+evidence: evidence
+"""
+
+
+class Place:
+    """A project's folder with one database and its revisions."""
+
+    def __init__(self, root: Path, database: Database, monkeypatch: Any) -> None:
+        self.root, self.database, self.file = root, database, root / "parameters/test.yaml"
+        self.folder = root / "parameters/revisions"
+        for folder in ("plans", "inventories", "revisions"):
+            (root / "parameters" / folder).mkdir(parents=True)
+        monkeypatch.setenv("PRACTICE_PASSWORD", getattr(getattr(database, "login", None), "password", "") or "none")
+        self.file.write_text("environment: test\nplan: plans/p.yaml\ninventory: inventories/i.yaml\nrun_id: ''\n")
+        (root / "parameters/plans/p.yaml").write_text("migration: Test\nsource: practice\nschema: {to: head}\n")
+        self.approvals("auto")
+
+    def approvals(self, policy: str) -> None:
+        text = INVENTORY.format(url=self.database.masked_url, approvals=policy)
+        text = text.replace(', password: "env:PRACTICE_PASSWORD"', "") if self.database.dialect == "sqlite" else text
+        (self.root / "parameters/inventories/i.yaml").write_text(text)
+
+    def example(self) -> Place:
+        for file in EXAMPLE.glob("0*"):
+            (self.folder / file.name).write_text(file.read_text())
+        return self
+
+    def run(self) -> Run:
+        return begin(load_environment_file(self.file), "schema_migration")
+
+    def go(self, to: str = "", **more: Any) -> list[str]:
+        """Migrate and pass the gate, as the notebook does; the names of the steps."""
+        with self.run() as run:
+            records = migrate_schema(run, to, **more)
+            run.gate()
+        return [record.name for record in records]
+
+    def version(self) -> str:
+        return current_version(self.database)

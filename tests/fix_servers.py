@@ -134,6 +134,7 @@ class MariaDBServer:
             raise ConfigurationError("MariaDB", made.stderr.strip().replace("\n", " | ")[-300:])
         command = [program, "--no-defaults", f"--datadir={data}", f"--port={self.port}", "--bind-address=127.0.0.1"]
         command += [f"--socket={self.socket}", f"--pid-file={self.directory}/pid", "--skip-log-bin"]
+        command += [f"--tmpdir={self.directory}"]  # a server that starts removes what another has in /tmp
         command += ["--innodb-buffer-pool-size=256M", "--innodb-flush-log-at-trx-commit=2", "--skip-name-resolve"]
         self.child: Child = spawn(
             "MariaDB", command, log=self.directory / "log", user=user, environment={"TZ": "UTC"},

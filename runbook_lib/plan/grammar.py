@@ -23,7 +23,9 @@ TOP = (
     "lint",
     "on_bad_row",
     "quarantine_limit",
+    "schema",
 )
+SCHEMA = ("revisions", "to")
 ON_BAD_ROW = ("stop", "quarantine")
 POLICIES = {"zero_dates": ("error", "null"), "nul": ("error", "strip"), "nan": ("error", "text"),
             "unmapped": ("error", "text")}  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 from runbook_lib.errors import PlanError
 from runbook_lib.plan import grammar
 from runbook_lib.plan.crosscheck import check_plan
-from runbook_lib.plan.model import PerformanceGoal, Plan, Service
+from runbook_lib.plan.model import PerformanceGoal, Plan, SchemaGoal, Service
 from runbook_lib.plan.nodes import Value, nearest, read_file
 from runbook_lib.plan.phases import read_phases
 from runbook_lib.plan.sections import (
@@ -61,6 +61,7 @@ def load_plan(path: Path | str) -> Plan:
         lint=read_lint(fields["lint"]) if "lint" in fields else {},
         on_bad_row=_on_bad_row(fields),
         quarantine_limit=_limit(fields),
+        schema=_schema(fields),
         lines={name: value.line for name, value in fields.items()},
         path=document.file,
     )
@@ -74,6 +75,8 @@ def digest_of(plan: Plan) -> str:
     content = _content(asdict(plan))
     if not plan.lint:
         del content["lint"]  # a plan from before there was one keeps its digest
+    if plan.schema is None:
+        del content["schema"]  # a plan from before there were any keeps its digest
     for key in ("services", "checklist"):
         content[key] = sorted(content[key], key=lambda item: str(item["name"]))
     for trigger in content["triggers"]:
@@ -168,7 +171,16 @@ def _limit(fields: dict[str, Value]) -> int:
     return int(text)
 
 
+def _schema(fields: dict[str, Value]) -> SchemaGoal | None:
+    if "schema" not in fields:
+        return None
+    given = fields["schema"].fields("schema", grammar.SCHEMA)
+    return SchemaGoal(**{name: value.text(name) for name, value in given.items()})
+
+
 def _require_content(document: Value, plan: Plan) -> None:
+    if plan.schema is not None and not plan.phases and not plan.services:
+        return  # it moves a schema, and no rows
     if not plan.phases:
         raise document.error("the plan has no phases", action="add `phases:`")
     needs_tables: tuple[Service, ...] = plan.services if plan.strategy in ("dual_write", "move") else ()

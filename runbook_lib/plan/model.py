@@ -146,6 +146,19 @@ class LintRule:
 
 
 @dataclass(frozen=True)
+class SchemaGoal:
+    """The revisions that a database's schema is taken along, and how far.
+
+    Attributes:
+        revisions: The folder, relative to the parameter folder.
+        to: A version, the beginning of one, or `head`.
+    """
+
+    revisions: str = "revisions"
+    to: str = "head"
+
+
+@dataclass(frozen=True)
 class Plan:
     """One migration. `digest` is the SHA-256 of its canonical form: approvals and passes are bound to it."""
 
@@ -164,6 +177,7 @@ class Plan:
     lint: Mapping[str, LintRule] = field(default_factory=dict)  # by rule; what is not in it: plan.hazards
     on_bad_row: str = "stop"  # stop | quarantine
     quarantine_limit: int = 1_000  # rows of one service
+    schema: SchemaGoal | None = None
     lines: Mapping[str, int] = field(default_factory=dict)  # top-level key to its line, for messages
     path: str = ""
     digest: str = ""

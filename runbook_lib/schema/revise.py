@@ -96,6 +96,8 @@ def revise(
                 action="look with `runbook schema status`",
             )
         memory.prepare(database)
+        if not memory.begun(database, revision.id) and memory.recorded(database, version) is None:
+            memory.record(database, version)  # what it has to be again when this is undone
         if not by_statement(database, revision):
             _refuse_batches(revision, rendered)
             return _in_one(database, revisions, revision, direction, rendered)
@@ -205,8 +207,6 @@ class _Statements:
 
     def carry_out(self) -> Revised:
         """All statements that are not done yet, then the version."""
-        if not self.marks.read() and memory.recorded(self.database, self.revision.before(self.direction)) is None:
-            memory.record(self.database, self.revision.before(self.direction))
         total = len(self.rendered.statements)
         for number in range(1, total + 1):
             try:

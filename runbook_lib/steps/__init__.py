@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runbook_lib.steps.apply_revision import ApplyRevision
 from runbook_lib.steps.archive_source import ArchiveSource
 from runbook_lib.steps.backup_source import BackupSource
 from runbook_lib.steps.build_indexes import BuildIndexes
@@ -12,6 +13,7 @@ from runbook_lib.steps.cutover import Cutover
 from runbook_lib.steps.decommission_source import DecommissionSource
 from runbook_lib.steps.disable_writes_to_source import DisableWritesToSource
 from runbook_lib.steps.enable_writes_to_both import EnableWritesToBoth
+from runbook_lib.steps.migrate_schema import migrate_schema, schema_difference, schema_path, schema_result
 from runbook_lib.steps.open_way_back import OpenWayBack
 from runbook_lib.steps.people import borders, checklist, reasons, retrospective, signoffs, timeline, window
 from runbook_lib.steps.preflight import advise_indexes, inspect_databases, inspect_traffic, lint_plan
@@ -22,10 +24,12 @@ from runbook_lib.steps.smoke_test import SmokeTest
 from runbook_lib.steps.start_services import StartServices
 from runbook_lib.steps.start_sync import StartSync
 from runbook_lib.steps.verify_data import VerifyData
+from runbook_lib.steps.verify_version import VerifyVersion
 from runbook_lib.steps.watch_traffic import WatchTraffic
 from runbook_lib.steps.watching import observe_edge
 
 __all__ = [
+    "ApplyRevision",
     "ArchiveSource",
     "BackupSource",
     "BuildIndexes",
@@ -44,6 +48,7 @@ __all__ = [
     "StartServices",
     "StartSync",
     "VerifyData",
+    "VerifyVersion",
     "WatchTraffic",
     "advise_indexes",
     "borders",
@@ -51,10 +56,14 @@ __all__ = [
     "inspect_databases",
     "inspect_traffic",
     "lint_plan",
+    "migrate_schema",
     "observe_edge",
     "read_shifts",
     "reasons",
     "retrospective",
+    "schema_difference",
+    "schema_path",
+    "schema_result",
     "signoffs",
     "timeline",
     "window",

@@ -19,10 +19,12 @@ class BackupSource:
 
     Attributes:
         database: Another one than the plan's source, by its name in the inventory.
+        folder: Keeps backups of one run apart from each other.
     """
 
     name: str = "backup_source"
     database: str = ""
+    folder: str = ""
     reversible: bool = True
     requires: Sequence[str] = ()
 
@@ -64,4 +66,5 @@ class BackupSource:
         return run.databases[self.database or run.plan.source]
 
     def _directory(self, run: Run) -> Path:
-        return run.backup_dir / (self.database or run.plan.source)
+        place = run.backup_dir.with_name(f"{run.run_id}.{self.folder}") if self.folder else run.backup_dir
+        return place / (self.database or run.plan.source)

@@ -1,0 +1,118 @@
+"""Schema revisions: where a database is, what would be run, up, and down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runbook_lib.cli.base import PATH, environment_of, main
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.port import Database
+    from runbook_lib.schema.revisions import Revisions
+
+FILE = click.option("-f", "--file", "file", type=PATH, help="Parameter file of the environment.")
+DATABASE = click.option("--database", default="", help="Its name in the inventory; the default is the plan's source.")
+URL = click.option("--url", default="", help="A database by its URL, instead of -f.")
+FOLDER = click.option("--revisions", "folder", type=PATH, help="Folder of the revisions; needed with --url.")
+TO = "The wanted version, or the beginning of its name."
+NEEDED = click.option("-f", "--file", "file", required=True, type=PATH, help="Parameter file of the environment.")
+
+
+@main.group()
+def schema() -> None:
+    """Take a database's schema along its revisions, and back."""
+
+
+@schema.command("status")
+@FILE
+@DATABASE
+@URL
+@FOLDER
+def schema_status(**where: Any) -> None:
+    """Say at which version a database is, what is missing, and whether it was changed by hand."""
+    from runbook_lib.schema.preview import preview
+
+    with _opened(**where) as (database, revisions, _):
+        found = preview(database, revisions, revisions.head())
+    click.echo(found.state)
+    missing = found.path.revisions
+    for revision in found.known:
+        click.echo(f"  {'–' if revision in missing else '✓'} {revision.id}  {revision.title}")
+    if found.drift or found.half_way:
+        raise SystemExit(1)
+
+
+@schema.command("plan")
+@FILE
+@DATABASE
+@URL
+@FOLDER
+@click.option("--to", default="", help=f"{TO} [default: the plan's, or head]")
+def schema_plan(to: str, **where: Any) -> None:
+    """Print the SQL that would be run, in order; nothing is changed."""
+    from runbook_lib.schema.preview import preview
+
+    with _opened(**where) as (database, revisions, planned):
+        click.echo(str(preview(database, revisions, to or planned)))
+
+
+@schema.command()
+@NEEDED
+@DATABASE
+@click.option("--to", default="", help=f"{TO} [default: the plan's, or head]")
+@click.option("--accept-drift", is_flag=True, help="Take what was changed by hand for part of the present version.")
+def upgrade(file: Path, database: str, to: str, accept_drift: bool) -> None:
+    """Back up, prove the backup, carry the revisions out one by one; whatever fails, undo them."""
+    _migrate(file, database, to, "up", accept_drift)
+
+
+@schema.command()
+@NEEDED
+@DATABASE
+@click.option("--to", required=True, help=f"{TO} `base` is none of them.")
+@click.option("--accept-drift", is_flag=True, help="Take what was changed by hand for part of the present version.")
+def downgrade(file: Path, database: str, to: str, accept_drift: bool) -> None:
+    """The same in the other direction: what was moved is saved back."""
+    _migrate(file, database, to, "down", accept_drift)
+
+
+def _migrate(file: Path, database: str, to: str, direction: str, accept_drift: bool) -> None:
+    from runbook_lib.run import begin
+    from runbook_lib.steps.migrate_schema import migrate_schema, schema_result
+
+    environment = environment_of(file)
+    with begin(environment, "schema_migration") as run:
+        records = migrate_schema(run, to, database=database, direction=direction, accept_drift=accept_drift)
+        for record in records:
+            click.echo(str(record))
+        click.echo(schema_result(run).verdict.text)
+        run.gate()
+
+
+@contextmanager
+def _opened(
+    file: Path | None, database: str, url: str, folder: Path | None
+) -> Iterator[tuple[Database, Revisions, str]]:
+    """The database, the graph, and the version that the plan wants."""
+    from runbook_lib.endpoints import open_endpoint
+    from runbook_lib.schema.revisions import Revisions
+
+    if (file is None) == (not url) or (url and folder is None):
+        raise click.UsageError("give either -f FILE, or --url URL with --revisions FOLDER")
+    if file is None:
+        opened, planned, place = open_endpoint(url, "target"), "head", folder or Path()
+    else:
+        environment = environment_of(file)
+        goal = environment.plan.schema
+        opened = environment.database(database or environment.plan.source)
+        planned = goal.to if goal else "head"
+        place = folder or environment.parameters_dir / (goal.revisions if goal else "revisions")
+    try:
+        yield opened, Revisions(place), planned
+    finally:
+        opened.close()

@@ -1,0 +1,95 @@
+"""What a migration of a schema would do, before anything runs: where the database is, the path, and the SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from runbook_lib.databases.port import Database
+from runbook_lib.schema import memory
+from runbook_lib.schema.revise import by_statement
+from runbook_lib.schema.revisions import Rendered, Revision, Revisions, SchemaPath, current_version
+from runbook_lib.schema.shape import in_words
+
+_CODE = "background:#f6f8fa;padding:8px 12px;margin:2px 0 10px 0;white-space:pre-wrap;font-size:12px;line-height:1.45"
+_TEXT = "font:14px/1.5 system-ui,sans-serif"
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A database, the graph and the path through it.
+
+    Attributes:
+        known: Every revision of the folder, the first one first.
+        sql: What would be run, one for each revision of the path.
+        pieces: Versions of the path that are no single transaction on this engine.
+        half_way: (version, direction, statements) of a revision that was interrupted.
+        drift: What was changed by hand since the recorded version; None: nobody can say.
+    """
+
+    database: str
+    path: SchemaPath
+    known: Sequence[Revision]
+    sql: Sequence[Rendered]
+    pieces: frozenset[str]
+    half_way: Sequence[tuple[str, str, int]]
+    drift: Sequence[tuple[str, str, str]] | None
+
+    @property
+    def state(self) -> str:
+        """Where the database is, in one line."""
+        text = f"{self.database} is at {self.path.current}"
+        for version, direction, count in self.half_way:
+            text += f", and half-way through {version} ({direction}): {count} statements are begun"
+        if self.drift:
+            text += f"; changed by hand since: {in_words(self.drift)}"
+        return text if self.drift is not None else f"{text}; no shape is recorded for it, so drift cannot be seen"
+
+    @property
+    def aim(self) -> str:
+        """What is to be done, in one line."""
+        path = self.path
+        if not path.revisions:
+            return f"nothing to do: {path.wanted} is where it is"
+        return f"{path.direction} to {path.wanted}: {', '.join(revision.id for revision in path.revisions)}"
+
+    def __str__(self) -> str:
+        return "\n".join([f"-- {self.state}", f"-- {self.aim}", *self._scripts()])
+
+    def _scripts(self) -> Iterator[str]:
+        for revision, rendered in zip(self.path.revisions, self.sql, strict=True):
+            yield f"\n-- {self._title(revision)}\n{rendered}"
+
+    def _title(self, revision: Revision) -> str:
+        how = "each statement by itself" if revision.id in self.pieces else "one transaction"
+        back = "" if revision.reversible else "; cannot be undone"
+        return f"{revision.id} ({self.path.direction}, {how}{back}): {revision.title}"
+
+    def _repr_html_(self) -> str:
+        body = "".join(
+            f'<div><b>{escape(self._title(revision))}</b></div><pre style="{_CODE}">{escape(str(rendered))}</pre>'
+            for revision, rendered in zip(self.path.revisions, self.sql, strict=True)
+        )
+        return f'<div style="{_TEXT}">{escape(self.state)}<br>{escape(self.aim)}</div>{body}'
+
+
+def preview(database: Database, revisions: Revisions, wanted: str = "head", current: str = "") -> Preview:
+    """Look at a database and at the way to another version; nothing is changed.
+
+    Args:
+        current: Where the path starts; empty: where the database is.
+    Raises:
+        ConfigurationError: as for `Revisions.path` and `Revisions.render`.
+    """
+    start = current or current_version(database)
+    path = revisions.path(start, wanted, database=database.name)
+    return Preview(
+        database=database.name,
+        path=path,
+        known=tuple(revisions.by_id.values()),
+        sql=tuple(revisions.render(revision, path.direction, database.dialect) for revision in path.revisions),
+        pieces=frozenset(revision.id for revision in path.revisions if by_statement(database, revision)),
+        half_way=memory.begun(database),
+        drift=memory.drift(database, start),
+    )

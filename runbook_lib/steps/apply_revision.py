@@ -1,0 +1,107 @@
+"""Carry out one revision of a schema, up or down; its undo is the other direction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook_lib.databases.port import Database, Problem
+from runbook_lib.run import Run
+from runbook_lib.schema import memory
+from runbook_lib.schema.revise import by_statement, revise, take_back, writes_rows
+from runbook_lib.schema.revisions import UP, Revision, Revisions, current_version
+from runbook_lib.schema.shape import in_words
+from runbook_lib.step import StepResult, Verdict
+from runbook_lib.steps.common import verdict
+
+
+@dataclass(frozen=True)
+class ApplyRevision:
+    """One revision in one direction.
+
+    Attributes:
+        folder: The revisions, relative to the parameter folder.
+        digest: Of the revision's file: an edited one is another step.
+        path: Which migration of the run it belongs to.
+    """
+
+    name: str
+    database: str
+    revision: str
+    folder: str = "revisions"
+    direction: str = UP
+    digest: str = ""
+    path: int = 0
+    reversible: bool = True
+    requires: Sequence[str] = ()
+
+    def check(self, run: Run) -> list[Problem]:
+        database, _, revision = self._parts(run)
+        found, subject = current_version(database), f"database {self.database}"
+        before, after = revision.before(self.direction), revision.after(self.direction)
+        if found not in (before, after):
+            return [Problem(subject, f"is at {found}, and {self.revision} goes from {before} to {after}")]
+        half_way = memory.begun(database, revision.id)
+        if found == before and not half_way and (changed := memory.drift(database, before)):
+            return [Problem(subject, f"was changed by hand since {before}: {in_words(changed)}", "undo that by hand")]
+        return self._risks(run)
+
+    def apply(self, run: Run) -> StepResult:
+        database, revisions, revision = self._parts(run)
+        begun = time.monotonic()
+        done = revise(database, revisions, revision, self.direction)
+        after = revision.after(self.direction)
+        memory.record(database, after)
+        figures = {"version": after, "title": revision.title, "statements": done.statements, "rows": done.rows}
+        taken = round(time.monotonic() - begun, 3)
+        sql = str(revisions.render(revision, self.direction, database.dialect))
+        text = f"{self.database} is at {after}: {done.statements} statements, {done.rows:,} rows written"
+        text += f", {done.found_done} statements were done before" if done.found_done else ""
+        return StepResult(text, {**figures, "seconds": taken, "sql": sql, "file": self.digest})
+
+    def verify(self, run: Run) -> Verdict:
+        database, revisions, revision = self._parts(run)
+        found, after = current_version(database), revision.after(self.direction)
+        if found != after:
+            return verdict(False, f"{self.database} is at {found}, not at {after}")
+        problems = revisions.problems(revision, database) if self.direction == UP else []
+        if problems:
+            return verdict(False, f"its own verification fails: {'; '.join(problems)}")
+        return verdict(True, f"{self.database} is at {after}, verified")
+
+    def rollback(self, run: Run) -> StepResult:
+        database, revisions, revision = self._parts(run)
+        done = take_back(database, revisions, revision, self.direction)
+        before = revision.before(self.direction)
+        if memory.recorded(database, before) is None:
+            memory.record(database, before)
+        return StepResult(f"{self.database} is at {before}: {done.rows:,} rows written back", {"rows": done.rows})
+
+    def undone(self, run: Run) -> Verdict:
+        """The version before it, with the very schema that was recorded for that."""
+        database, _, revision = self._parts(run)
+        found, before = current_version(database), revision.before(self.direction)
+        if found != before:
+            return verdict(False, f"{self.database} is at {found}, not back at {before}")
+        if half_way := memory.begun(database, revision.id):
+            return verdict(False, f"{half_way[0][2]} statements of {revision.id} are half-way")
+        changed = memory.drift(database, before)
+        if changed:
+            return verdict(False, f"{self.database} is at {before}, and not as it was: {in_words(changed)}")
+        return verdict(True, f"{self.database} is at {before}, as it was")
+
+    def _parts(self, run: Run) -> tuple[Database, Revisions, Revision]:
+        revisions = Revisions(run.environment.parameters_dir / self.folder)
+        return run.databases[self.database], revisions, revisions.by_id[self.revision]
+
+    def _risks(self, run: Run) -> list[Problem]:
+        """What may be lost where it is no single transaction: rows moved while others write."""
+        database, revisions, revision = self._parts(run)
+        statements = revisions.render(revision, self.direction, database.dialect).statements
+        moving = [writes_rows(statement) for statement in statements]
+        if not by_statement(database, revision) or all(moving) or not any(moving):
+            return []
+        text = "moves rows and changes the schema in more than one transaction: a write between the two may be lost"
+        action = "stop the writers meanwhile, or split it into expand and contract"
+        return [Problem(f"revision {revision.id}", text, action, blocking=False)]

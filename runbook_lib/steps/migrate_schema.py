@@ -1,0 +1,248 @@
+"""Take a schema along its path: version verified, backup proven, each revision, version verified; or back again.
+
+The journal's note that opened a migration names it: its steps carry the note's number, so that a second migration of
+the same run is not taken for the first one, and an interrupted one is found again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runbook_lib.databases.port import Database
+from runbook_lib.errors import ConfigurationError, GateFailed, LeaseHeld, OutOfOrder, RunbookError, StepFailed
+from runbook_lib.plan.model import SchemaGoal
+from runbook_lib.records import RollbackRecord, StepRecords
+from runbook_lib.run import Run
+from runbook_lib.schema import memory
+from runbook_lib.schema.preview import Preview, preview
+from runbook_lib.schema.revisions import DOWN, UP, Revisions, current_version
+from runbook_lib.schema.shape import differences
+from runbook_lib.step import Step
+from runbook_lib.steps.apply_revision import ApplyRevision
+from runbook_lib.steps.backup_source import BackupSource
+from runbook_lib.steps.findings import Findings, findings
+from runbook_lib.steps.verify_version import VerifyVersion
+
+OPENED, UNDOING, ENDED = "schema_opened", "schema_undoing", "schema_ended"
+
+
+@dataclass(frozen=True)
+class Way:
+    """A migration that this run has opened.
+
+    Attributes:
+        number: Of the journal's entry that opened it.
+        undoing: Why it is being undone; empty: it is not.
+    """
+
+    number: int
+    database: str
+    folder: str
+    current: str
+    wanted: str
+    undoing: str = ""
+
+
+def migrate_schema(
+    run: Run, to: str = "", *, database: str = "", direction: str = "", accept_drift: bool = False
+) -> StepRecords:
+    """Carry a path of revisions out, or go on with the one that was interrupted; whatever fails, it is undone.
+
+    Args:
+        to: The wanted version; empty: the plan's.
+        database: Empty: the plan's source.
+        direction: "up" or "down": a path that leads the other way is refused; empty: either.
+        accept_drift: Take a schema that was changed by hand for that of its version.
+    Returns:
+        StepRecords: one for each step.
+    Raises:
+        StepFailed: something failed; says what, and where the database is now.
+        GateFailed: a revision that cannot be undone waits for its approval; nothing is undone.
+        ConfigurationError: there is no such path.
+    """
+    way = _under_way(run)
+    if way is None:
+        way = _open(run, to, database, direction)
+    elif to and Revisions(_folder(run)).known(to, "the wanted version") != way.wanted:
+        raise OutOfOrder(
+            f"schema of {way.database}",
+            f"is on its way from {way.current} to {way.wanted}",
+            state="nothing was run",
+            action=f"finish that: run again with --to {way.wanted}",
+        )
+    if way.undoing:
+        raise _undo(run, way, way.undoing, "an undo that was interrupted is finished; run again")
+    try:
+        records = run.steps(_steps(run, way, accept_drift=accept_drift))
+    except (LeaseHeld, GateFailed):
+        raise  # somebody else acts, or is asked: what is in stays in
+    except RunbookError as error:
+        raise _undo(run, way, f"{error.subject}: {error.observed}", error.action) from error
+    _note(run, ENDED, way.number, f"schema of {way.database}: {way.current} → {way.wanted}")
+    return records
+
+
+def schema_path(run: Run, to: str = "") -> Preview:
+    """What `migrate_schema` would do: where the database is, the path, and the SQL; nothing is changed."""
+    way = _under_way(run)
+    found = _preview(run, way.wanted if way else to, way.database if way else "")
+    run.note(found.state)
+    return found
+
+
+def schema_difference(run: Run) -> Findings:
+    """What the last finished migration of this run made of the schema: table by table, what came and what went."""
+    way = _last(run)
+    database = run.databases[way.database]
+    before, after = (memory.recorded(database, version) or {} for version in (way.current, way.wanted))
+    rows = [(table, "came" if sign == "+" else "went", line) for table, sign, line in differences(before, after)]
+    text = f"{way.current} → {way.wanted}: {len(rows)} differences"
+    return findings(run, "schema_difference", "Schema before and after", ("table", "", "what"), rows, [], text)
+
+
+def schema_result(run: Run) -> Findings:
+    """What the last finished migration of this run did, revision by revision: rows written, and how long it took."""
+    way = _last(run)
+    done = [run.record(step.name) for step in _steps(run, way)]
+    rows = [
+        (r.data["version"], r.data["title"], r.data["statements"], f"{r.data['rows']:,}", f"{r.data['seconds']:.2f}")
+        for r in done
+        if "statements" in r.data
+    ]
+    text = f"{way.database} is at {way.wanted}: {len(rows)} revisions in {sum(r.duration_s for r in done):.1f} s"
+    header = ("version", "what", "statements", "rows written", "seconds")
+    return findings(run, "schema_result", "Result", header, rows, [], text)
+
+
+# -- which migration ---
+
+
+def _open(run: Run, to: str, database: str, direction: str) -> Way:
+    found = _preview(run, to, database)
+    path = found.path
+    if direction and path.revisions and path.direction != direction:
+        raise ConfigurationError(
+            f"schema of {found.database}",
+            f"{path.wanted} lies {'above' if path.direction == UP else 'below'} {path.current}",
+            state="nothing was run",
+            action=f"runbook schema {'upgrade' if path.direction == UP else 'downgrade'}",
+        )
+    facts = {"database": found.database, "folder": _goal(run).revisions, "current": path.current, "wanted": path.wanted}
+    return Way(_note(run, OPENED, facts, f"schema of {found.database}: {found.aim}"), **facts)
+
+
+def _note(run: Run, what: str, facts: Any, text: str) -> int:
+    return run.write("note", payload={"text": text, "data": {what: facts}}).seq
+
+
+def _opened(run: Run) -> tuple[Way | None, bool]:
+    """The last migration of the run, and whether it has ended."""
+    way, ended = None, False
+    for entry in run.history().entries:
+        data: Mapping[str, Any] = (entry.payload.get("data") or {}) if entry.kind == "note" else {}
+        if OPENED in data:
+            way, ended = Way(entry.seq, **data[OPENED]), False
+        elif UNDOING in data and way is not None:
+            way = Way(way.number, way.database, way.folder, way.current, way.wanted, str(data[UNDOING]))
+        elif ENDED in data:
+            ended = True
+    return way, ended
+
+
+def _under_way(run: Run) -> Way | None:
+    way, ended = _opened(run)
+    return None if ended else way
+
+
+def _last(run: Run) -> Way:
+    way, ended = _opened(run)
+    if way is None or not ended or way.undoing:
+        raise OutOfOrder("schema", f"no migration has ended in run {run.run_id}", action="run its cell first")
+    return way
+
+
+def _goal(run: Run) -> SchemaGoal:
+    return run.plan.schema or SchemaGoal()
+
+
+def _folder(run: Run) -> Any:
+    return run.environment.parameters_dir / _goal(run).revisions
+
+
+def _preview(run: Run, to: str, database: str) -> Preview:
+    return preview(run.databases[database or run.plan.source], Revisions(_folder(run)), to or _goal(run).to)
+
+
+def _steps(run: Run, way: Way, *, accept_drift: bool = False) -> list[Step]:
+    """The steps of a migration; the same ones whenever it is asked, wherever the database is by now."""
+    path = Revisions(run.environment.parameters_dir / way.folder).path(way.current, way.wanted)
+    source = VerifyVersion("verify_version:source", way.database, way.current, way.number, accept_drift)
+    if not path.revisions:
+        return [source]
+    backup = BackupSource(
+        f"backup_source:{way.database}", way.database, folder=str(way.number), requires=(source.name,)
+    )
+    revisions, before = [], backup.name
+    for revision in path.revisions:
+        name = f"apply_revision:{revision.id}{'' if path.direction == UP else ':down'}"
+        able = revision.reversible or path.direction == DOWN
+        revisions.append(
+            ApplyRevision(
+                name,
+                way.database,
+                revision.id,
+                folder=way.folder,
+                direction=path.direction,
+                digest=revision.digest,
+                path=way.number,
+                reversible=able,
+                requires=(before,),
+            )
+        )
+        before = name
+    target = VerifyVersion("verify_version:target", way.database, way.wanted, way.number, requires=(before,))
+    return [source, backup, *revisions, target]
+
+
+# -- back again ---
+
+
+def _undo(run: Run, way: Way, why: str, action: str) -> StepFailed:
+    """Undo every revision of the migration, the last one first; the error says where the database is then."""
+    if not way.undoing:
+        _note(run, UNDOING, why, f"schema of {way.database}: undone, because {why}")
+    names = [step.name for step in _steps(run, way)]
+    subject, database = f"schema of {way.database}", run.databases[way.database]
+    try:
+        record = run.rollback(steps=names)
+    except LeaseHeld:
+        raise
+    except RunbookError as second:
+        error = StepFailed(
+            subject,
+            f"{why}; and undoing it failed: {second.observed}",
+            state=_where(database),
+            action="put that right and run again: it goes on undoing; or restore the backup into a new database",
+        )
+        error.add_note(str(second))
+        return error
+    _note(run, ENDED, way.number, f"schema of {way.database}: back at {way.current}")
+    undone = _revisions_of(record)
+    state = f"{undone} revision{'s' * (undone > 1)} undone and verified: " if undone else "nothing is changed: "
+    return StepFailed(subject, why, state=state + _where(database), action=action or "put it right, then run again")
+
+
+def _revisions_of(record: RollbackRecord) -> int:
+    return sum(item.name.startswith("apply_revision:") for item in record.items)
+
+
+def _where(database: Database) -> str:
+    """The version that the database has now, and what is half-way in it."""
+    try:
+        text = f"{database.name} is at {current_version(database)}"
+        half_way = [f"{n} statements of {version} ({way}) are begun" for version, way, n in memory.begun(database)]
+        return "; ".join([text, *half_way])
+    except RunbookError as error:
+        return f"where {database.name} is cannot be asked: {error.observed}"

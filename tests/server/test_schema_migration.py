@@ -1,0 +1,194 @@
+"""The whole path on real databases: version, proven backup, each revision, version; and every way in which it fails."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from estate_schema import HEAD, Place, fill, new_sqlite, users, write
+
+from runbook_lib.cli import main
+from runbook_lib.errors import ConfigurationError, GateFailed, StepFailed
+from runbook_lib.schema import memory
+from runbook_lib.schema.revisions import BASE
+from runbook_lib.steps import migrate_schema, schema_difference, schema_path, schema_result
+
+
+@pytest.fixture(params=["postgresql", "mysql", "sqlite"])
+def place(request: pytest.FixtureRequest, new_on: Any, tmp_path: Path, monkeypatch: Any) -> Iterator[Place]:
+    """The folder, with a filled database of each engine."""
+    if request.param == "sqlite":
+        (tmp_path / "data").mkdir()
+        with new_sqlite(tmp_path / "data") as database:
+            yield Place(tmp_path, database, monkeypatch)
+    else:
+        yield Place(tmp_path, fill(new_on(request.param, "practice")), monkeypatch)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: Any) -> Iterator[Place]:
+    """The same on SQLite alone, for what is the same on every engine."""
+    (tmp_path / "data").mkdir()
+    with new_sqlite(tmp_path / "data") as database:
+        yield Place(tmp_path, database, monkeypatch)
+
+
+def test_a_path_is_carried_out_with_a_proven_backup_and_its_result_is_shown(place: Place) -> None:
+    place.example()
+    with place.run() as run:
+        shown = schema_path(run)
+        assert "CREATE TABLE preferences" in str(shown) and "practice is at base" in str(shown)
+        records = migrate_schema(run)
+        assert [record.name for record in records] == [
+            "verify_version:source",
+            "backup_source:practice",
+            "apply_revision:0001_country",
+            "apply_revision:0002_preferences",
+            "apply_revision:0003_latest_orders",
+            "verify_version:target",
+        ]
+        assert "restored in" in records[1].text
+        assert records[3].data["rows"] == 4
+        assert ("users", "went", "column theme text") in {
+            (*row[:2], row[2][:17]) for row in schema_difference(run).rows
+        }
+        assert [row[0] for row in schema_result(run).rows][-1] == HEAD
+        run.gate()
+    assert place.version() == HEAD
+    assert place.go("head") == ["verify_version:source"]  # there is nothing to do: no backup either
+
+
+def test_down_and_up_again_bring_the_same_rows_and_each_has_its_own_backup(place: Place) -> None:
+    place.example()
+    before = users(place.database)
+    place.go()
+    assert place.go("base", direction="down")[2:-1] == [
+        "apply_revision:0003_latest_orders:down",
+        "apply_revision:0002_preferences:down",
+        "apply_revision:0001_country:down",
+    ]
+    assert (place.version(), users(place.database)) == (BASE, before)
+    place.go()
+    assert place.version() == HEAD
+    assert len(list((place.root / ".runbook/backups").glob("*/practice.json"))) == 3
+
+
+def test_a_revision_that_fails_takes_those_before_it_back_and_says_where_the_database_is(place: Place) -> None:
+    place.example()
+    before, shape = users(place.database), memory.shape(place.database)
+    up = "ALTER TABLE users ADD COLUMN late int;\nALTER TABLE nothing ADD COLUMN x int;"
+    write(place.folder, revision="0004", revises=HEAD, up=up, down="ALTER TABLE users DROP COLUMN late;")
+    for _ in range(2):  # and once more: nothing is left that stands in the way
+        with place.run() as run, pytest.raises(StepFailed) as failed:
+            migrate_schema(run)
+        assert re.search(r"revision 0004 \(up\), statement 2 of 2: .*nothing", str(failed.value))
+        assert "4 revisions undone and verified: practice is at base" in str(failed.value)
+        assert (place.version(), users(place.database)) == (BASE, before)
+        assert memory.shape(place.database) == shape
+
+
+def test_a_verification_that_fails_takes_everything_back(place: Place) -> None:
+    place.example()
+    verify = "SELECT id FROM users WHERE theme IS NULL;"
+    write(place.folder, revision="0000", up="CREATE TABLE extra (id int);", verify=verify, down="DROP TABLE extra;")
+    first = place.folder / "0001_country.sql"
+    first.write_text(first.read_text().replace("revises: base", "revises: 0000"))
+    with place.run() as run, pytest.raises(StepFailed, match=r"verification fails: .*finds 2; .*practice is at base"):
+        migrate_schema(run)
+    assert place.version() == BASE
+    assert "extra" not in place.database.catalog()
+
+
+def test_a_down_that_fails_too_says_both_and_goes_on_with_it_when_it_is_mended(place: Place) -> None:
+    write(place.folder, revision="one", up="CREATE TABLE extra (id int);", down="DROP TABLE wrong;")
+    write(place.folder, revision="two", revises="one", up="DROP TABLE missing;", down="SELECT 1;")
+    with place.run() as run, pytest.raises(StepFailed) as failed:
+        migrate_schema(run)
+    for words in (r"two \(up\)", "missing", "undoing it failed", "wrong", "practice is at one", "Next: "):
+        assert re.search(words, str(failed.value))
+    write(place.folder, revision="one", up="CREATE TABLE extra (id int);", down="DROP TABLE extra;")
+    with (
+        place.run() as run,
+        pytest.raises(StepFailed, match=r"two \(up\).*1 revision undone and verified: practice is at base"),
+    ):
+        migrate_schema(run)
+    assert place.version() == BASE
+    assert "extra" not in place.database.catalog()
+
+
+def test_a_schema_changed_by_hand_is_refused_before_the_backup_until_it_is_accepted(small: Place) -> None:
+    small.example().go("0001")
+    small.database.execute("ALTER TABLE users ADD COLUMN hotfix int")
+    with small.run() as run, pytest.raises(StepFailed, match=r"changed by hand .* users: \+ column hotfix") as failed:
+        migrate_schema(run)
+    assert "nothing is changed: practice is at 0001_country" in str(failed.value)
+    assert len(list((small.root / ".runbook/backups").glob("*/practice.json"))) == 1
+    assert small.go(accept_drift=True)[-1] == "verify_version:target"
+    assert small.version() == HEAD
+
+
+def test_a_backup_that_does_not_restore_ends_it_before_any_revision(small: Place, monkeypatch: Any) -> None:
+    small.example()
+    kind = type(small.database)
+    real = kind.backup
+
+    def damaged(self: Any, directory: Path, **more: Any) -> Any:
+        info = real(self, directory, **more)
+        file = next(info.path.iterdir())
+        file.write_bytes(file.read_bytes()[:-512])
+        return info
+
+    monkeypatch.setattr(kind, "backup", damaged)
+    with small.run() as run, pytest.raises(StepFailed, match=r"proves nothing: it cannot be restored.*is at base"):
+        migrate_schema(run)
+    assert small.version() == BASE
+
+
+def test_what_cannot_be_undone_waits_for_its_approval_and_what_is_in_stays_in(small: Place) -> None:
+    write(small.folder, revision="one", up="CREATE TABLE extra (id int);", down="DROP TABLE extra;")
+    write(small.folder, revision="two", revises="one", up="DELETE FROM orders;")
+    small.approvals("ask")
+    with small.run() as run, pytest.raises(GateFailed, match="irreversible: apply_revision:two"):
+        migrate_schema(run)
+    assert small.version() == "one"
+    with small.run() as run:
+        run.approve("irreversible: apply_revision:two", "the orders are in the archive")
+        migrate_schema(run)
+    assert small.version() == "two"
+    with small.run() as run, pytest.raises(ConfigurationError, match="revision two: has no down"):
+        migrate_schema(run, "one")
+
+
+def command(place: Place, *arguments: str) -> tuple[int, str]:
+    """A command's exit status and what it said, on either stream."""
+    done = CliRunner().invoke(main, ["schema", arguments[0], "-f", str(place.file), *arguments[1:]])
+    return done.exit_code, done.output
+
+
+def test_the_command_line_says_where_it_is_plans_goes_up_and_down(small: Place) -> None:
+    small.example()
+    status, said = command(small, "status")
+    assert (status, said.splitlines()[1]) == (0, "  – 0001_country  Users may say where they live")
+    status, said = command(small, "plan", "--to", "0002")
+    assert "-- up to 0002_preferences: 0001_country, 0002_preferences" in said and "CREATE INDEX preferences" in said
+    assert command(small, "downgrade", "--to", "0002")[0] == 2
+    status, said = command(small, "upgrade")
+    assert status == 0 and said.splitlines()[-1].startswith(f"practice is at {HEAD}: 3 revisions in ")
+    assert command(small, "upgrade", "--to", "0001") == (
+        2,
+        "runbook: schema of practice: 0001_country lies below 0003_latest_orders; nothing was run."
+        " Next: runbook schema downgrade\n",
+    )
+    assert command(small, "downgrade", "--to", "base")[0] == 0
+    assert small.version() == BASE
+    status, said = command(small, "upgrade", "--to", "9")
+    assert status == 2 and "unknown version 9" in said
+    url = CliRunner().invoke(
+        main, ["schema", "status", "--url", small.database.masked_url, "--revisions", str(small.folder)]
+    )
+    assert url.exit_code == 0 and "– 0003_latest_orders" in url.output
+    assert CliRunner().invoke(main, ["schema", "status"]).exit_code == 2

@@ -68,7 +68,7 @@ def find_run(journal: Journal, environment: Environment, phase: str, run_id: str
             action=f"start with {notebook_of('preflight')}" if before else "there is nothing to roll back",
         )
     row = _open(journal, environment, actor)
-    if row.plan_digest != environment.plan.digest and _untouched(journal, row):
+    if row.plan_digest != environment.plan.digest and _untouched(journal, row, environment.plan):
         journal.append(
             row.run_id, "note", actor=actor, payload={"text": "superseded: the plan changed before anything did"}
         )
@@ -102,10 +102,11 @@ def _own_run(journal: Journal, environment: Environment, phase: str) -> RunRow |
     """The unfinished run; for a phase that is not a first one also the latest that ended, to look at or to undo."""
     unfinished = journal.latest_run(environment.name, states=("open", "rolling_back"))
     first = phase != ROLLBACK and not phases_before(phase, environment.plan)
+    begins = first and (phase not in ASIDE or not environment.plan.phases)
     if unfinished is not None:
-        replaceable = first and phase not in ASIDE and unfinished.plan_digest != environment.plan.digest
-        return None if replaceable and _untouched(journal, unfinished) else unfinished
-    if first and (phase not in ASIDE or not environment.plan.phases):
+        replaceable = begins and unfinished.plan_digest != environment.plan.digest
+        return None if replaceable and _untouched(journal, unfinished, environment.plan) else unfinished
+    if begins:
         return None
     latest = journal.latest_run(environment.name, states=("done", "rolled_back"))
     return latest if latest is not None and latest.plan_digest == environment.plan.digest else None
@@ -123,9 +124,15 @@ def _open(journal: Journal, environment: Environment, actor: str) -> RunRow:
     )
 
 
-def _untouched(journal: Journal, row: RunRow) -> bool:
-    """Whether the run never got past looking: no step was tried outside the pre-flight, and none is half-done."""
-    units = History(journal.entries(row.run_id)).units.values()
+def _untouched(journal: Journal, row: RunRow, plan: Plan) -> bool:
+    """Whether the run never got past looking: no step was tried outside the pre-flight, and none is half-done.
+
+    For a plan without phases: whether nothing of it is in force.
+    """
+    history = History(journal.entries(row.run_id))
+    if not plan.phases:
+        return row.state == "open" and not history.to_undo()
+    units = history.units.values()
     return row.state == "open" and all(unit.phase == "preflight" and unit.result is not None for unit in units)
 
 

@@ -85,7 +85,9 @@ class Place:
             (root / "parameters" / folder).mkdir(parents=True)
         monkeypatch.setenv("PRACTICE_PASSWORD", getattr(getattr(database, "login", None), "password", "") or "none")
         self.file.write_text("environment: test\nplan: plans/p.yaml\ninventory: inventories/i.yaml\nrun_id: ''\n")
-        (root / "parameters/plans/p.yaml").write_text("migration: Test\nsource: practice\nschema: {to: head}\n")
+        (root / "parameters/plans/p.yaml").write_text(
+            "migration: Test\nsource: practice\nschema: {to: head}\nlint: {table-rewrite: {policy: warn, because: it is small}}\n"
+        )
         self.approvals("auto")
 
     def approvals(self, policy: str) -> None:

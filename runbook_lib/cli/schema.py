@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from runbook_lib.cli.base import PATH, environment_of, main
 
 if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
+    from runbook_lib.plan.model import LintRule
     from runbook_lib.schema.revisions import Revisions
 
 FILE = click.option("-f", "--file", "file", type=PATH, help="Parameter file of the environment.")
@@ -37,8 +38,8 @@ def schema_status(**where: Any) -> None:
     """Say at which version a database is, what is missing, and whether it was changed by hand."""
     from runbook_lib.schema.preview import preview
 
-    with _opened(**where) as (database, revisions, _):
-        found = preview(database, revisions, revisions.head())
+    with _opened(**where) as (database, revisions, _, policy):
+        found = preview(database, revisions, revisions.head(), policy)
     click.echo(found.state)
     missing = found.path.revisions
     for revision in found.known:
@@ -57,8 +58,8 @@ def schema_plan(to: str, **where: Any) -> None:
     """Print the SQL that would be run, in order; nothing is changed."""
     from runbook_lib.schema.preview import preview
 
-    with _opened(**where) as (database, revisions, planned):
-        click.echo(str(preview(database, revisions, to or planned)))
+    with _opened(**where) as (database, revisions, planned, policy):
+        click.echo(str(preview(database, revisions, to or planned, policy)))
 
 
 @schema.command()
@@ -97,8 +98,8 @@ def _migrate(file: Path, database: str, to: str, direction: str, accept_drift: b
 @contextmanager
 def _opened(
     file: Path | None, database: str, url: str, folder: Path | None
-) -> Iterator[tuple[Database, Revisions, str]]:
-    """The database, the graph, and the version that the plan wants."""
+) -> Iterator[tuple[Database, Revisions, str, Mapping[str, LintRule]]]:
+    """The database, the graph, the version that the plan wants, and what it says of hazards."""
     from runbook_lib.endpoints import open_endpoint
     from runbook_lib.schema.revisions import Revisions
 
@@ -106,13 +107,14 @@ def _opened(
         raise click.UsageError("give either -f FILE, or --url URL with --revisions FOLDER")
     if file is None:
         opened, planned, place = open_endpoint(url, "target"), "head", folder or Path()
+        policy: Mapping[str, LintRule] = {}
     else:
         environment = environment_of(file)
         goal = environment.plan.schema
         opened = environment.database(database or environment.plan.source)
-        planned = goal.to if goal else "head"
+        planned, policy = goal.to if goal else "head", environment.plan.lint
         place = folder or environment.parameters_dir / (goal.revisions if goal else "revisions")
     try:
-        yield opened, Revisions(place), planned
+        yield opened, Revisions(place), planned, policy
     finally:
         opened.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 
 from runbook_lib.databases.port import Database
+from runbook_lib.plan.model import LintRule
 from runbook_lib.schema import memory
+from runbook_lib.schema.lint import Hazards, hazards
 from runbook_lib.schema.revise import by_statement
 from runbook_lib.schema.revisions import Rendered, Revision, Revisions, SchemaPath, current_version
 from runbook_lib.schema.shape import in_words
@@ -25,6 +27,7 @@ class Preview:
         sql: What would be run, one for each revision of the path.
         pieces: Versions of the path that are no single transaction on this engine.
         half_way: (version, direction, statements) of a revision that was interrupted.
+        hazards: What each revision of the path would do to others.
         drift: What was changed by hand since the recorded version; None: nobody can say.
     """
 
@@ -33,6 +36,7 @@ class Preview:
     known: Sequence[Revision]
     sql: Sequence[Rendered]
     pieces: frozenset[str]
+    hazards: Sequence[Hazards]
     half_way: Sequence[tuple[str, str, int]]
     drift: Sequence[tuple[str, str, str]] | None
 
@@ -58,8 +62,9 @@ class Preview:
         return "\n".join([f"-- {self.state}", f"-- {self.aim}", *self._scripts()])
 
     def _scripts(self) -> Iterator[str]:
-        for revision, rendered in zip(self.path.revisions, self.sql, strict=True):
-            yield f"\n-- {self._title(revision)}\n{rendered}"
+        for revision, rendered, judged in zip(self.path.revisions, self.sql, self.hazards, strict=True):
+            found = "".join(f"\n-- {finding}" for finding in judged.findings)
+            yield f"\n-- {self._title(revision)}{found}\n{rendered}"
 
     def _title(self, revision: Revision) -> str:
         how = "each statement by itself" if revision.id in self.pieces else "one transaction"
@@ -68,28 +73,51 @@ class Preview:
 
     def _repr_html_(self) -> str:
         body = "".join(
-            f'<div><b>{escape(self._title(revision))}</b></div><pre style="{_CODE}">{escape(str(rendered))}</pre>'
-            for revision, rendered in zip(self.path.revisions, self.sql, strict=True)
+            f'<div style="{_TEXT}"><b>{escape(self._title(revision))}</b></div>{_listed(judged)}'
+            f'<pre style="{_CODE}">{escape(str(rendered))}</pre>'
+            for revision, rendered, judged in zip(self.path.revisions, self.sql, self.hazards, strict=True)
         )
         return f'<div style="{_TEXT}">{escape(self.state)}<br>{escape(self.aim)}</div>{body}'
 
 
-def preview(database: Database, revisions: Revisions, wanted: str = "head", current: str = "") -> Preview:
+def _judged(found: Hazards, number: int) -> Hazards:
+    """From the second revision on it is not said what is missing: one before it may make it. Its step looks again."""
+    known = [finding for finding in found.findings if number == 0 or finding.hazard.rule != "syntax-error"]
+    return replace(found, findings=tuple(known))
+
+
+def _listed(judged: Hazards) -> str:
+    items = "".join(f"<li>{escape(str(finding))}</li>" for finding in judged.findings)
+    return f'<ul style="{_TEXT};margin:2px 0">{items}</ul>' if items else ""
+
+
+def preview(
+    database: Database,
+    revisions: Revisions,
+    wanted: str = "head",
+    policy: Mapping[str, LintRule] | None = None,
+) -> Preview:
     """Look at a database and at the way to another version; nothing is changed.
 
     Args:
-        current: Where the path starts; empty: where the database is.
+        policy: The plan's `lint:`.
     Raises:
         ConfigurationError: as for `Revisions.path` and `Revisions.render`.
     """
-    start = current or current_version(database)
+    start = current_version(database)
     path = revisions.path(start, wanted, database=database.name)
+    sql = tuple(revisions.render(revision, path.direction, database.dialect) for revision in path.revisions)
+    pieces = frozenset(revision.id for revision in path.revisions if by_statement(database, revision))
     return Preview(
         database=database.name,
         path=path,
         known=tuple(revisions.by_id.values()),
-        sql=tuple(revisions.render(revision, path.direction, database.dialect) for revision in path.revisions),
-        pieces=frozenset(revision.id for revision in path.revisions if by_statement(database, revision)),
+        sql=sql,
+        pieces=pieces,
+        hazards=tuple(
+            _judged(hazards(database, revision.id, rendered.statements, policy, alone=revision.id in pieces), number)
+            for number, (revision, rendered) in enumerate(zip(path.revisions, sql, strict=True))
+        ),
         half_way=memory.begun(database),
         drift=memory.drift(database, start),
     )

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Database, Problem
+from runbook_lib.gates import require_approval
+from runbook_lib.journal import digest_of
 from runbook_lib.run import Run
 from runbook_lib.schema import memory
+from runbook_lib.schema.lint import Hazards, hazards
 from runbook_lib.schema.revise import by_statement, revise, take_back, writes_rows
-from runbook_lib.schema.revisions import UP, Revision, Revisions, current_version
+from runbook_lib.schema.revisions import UP, Rendered, Revision, Revisions, current_version
 from runbook_lib.schema.shape import in_words
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import verdict
@@ -96,12 +99,24 @@ class ApplyRevision:
         return run.databases[self.database], revisions, revisions.by_id[self.revision]
 
     def _risks(self, run: Run) -> list[Problem]:
-        """What may be lost where it is no single transaction: rows moved while others write."""
+        """Hazards by the plan's policy, and what may be lost where it is no single transaction."""
         database, revisions, revision = self._parts(run)
-        statements = revisions.render(revision, self.direction, database.dialect).statements
-        moving = [writes_rows(statement) for statement in statements]
-        if not by_statement(database, revision) or all(moving) or not any(moving):
-            return []
+        rendered, alone = revisions.render(revision, self.direction, database.dialect), by_statement(database, revision)
+        found = hazards(database, revision.id, rendered.statements, run.plan.lint, alone=alone)
+        if found.to_approve:
+            require_approved(run, found, rendered)
+        moving = [writes_rows(statement) for statement in rendered.statements]
+        if not alone or all(moving) or not any(moving):
+            return found.problems()
         text = "moves rows and changes the schema in more than one transaction: a write between the two may be lost"
         action = "stop the writers meanwhile, or split it into expand and contract"
-        return [Problem(f"revision {revision.id}", text, action, blocking=False)]
+        return [*found.problems(), Problem(f"revision {revision.id}", text, action, blocking=False)]
+
+
+def require_approved(run: Run, found: Hazards, rendered: Rendered) -> None:
+    """Hazards that a person has to approve, bound to the very SQL that will be run.
+
+    Raises:
+        GateFailed: nobody has; says which command does.
+    """
+    require_approval(run, run.history(), f"hazards: {found.revision}", digest_of({"sql": str(rendered)}))

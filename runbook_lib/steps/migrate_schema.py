@@ -20,7 +20,7 @@ from runbook_lib.schema.preview import Preview, preview
 from runbook_lib.schema.revisions import DOWN, UP, Revisions, current_version
 from runbook_lib.schema.shape import differences
 from runbook_lib.step import Step
-from runbook_lib.steps.apply_revision import ApplyRevision
+from runbook_lib.steps.apply_revision import ApplyRevision, require_approved
 from runbook_lib.steps.backup_source import BackupSource
 from runbook_lib.steps.findings import Findings, findings
 from runbook_lib.steps.verify_version import VerifyVersion
@@ -129,8 +129,28 @@ def _open(run: Run, to: str, database: str, direction: str) -> Way:
             state="nothing was run",
             action=f"runbook schema {'upgrade' if path.direction == UP else 'downgrade'}",
         )
+    _require_harmless(run, found)
     facts = {"database": found.database, "folder": _goal(run).revisions, "current": path.current, "wanted": path.wanted}
     return Way(_note(run, OPENED, facts, f"schema of {found.database}: {found.aim}"), **facts)
+
+
+def _require_harmless(run: Run, found: Preview) -> None:
+    """Every hazard of the path is judged before its first revision runs: no stop half-way for what could be known."""
+    refused = [
+        f"{one.revision}, statement {finding.hazard.statement}: {finding.hazard.text.rstrip('.')}"
+        for one in found.hazards
+        for finding in one.refused
+    ]
+    if refused:
+        raise StepFailed(
+            f"schema of {found.database}",
+            f"refused by the plan's policy: {'; '.join(refused)}",
+            state="nothing was run",
+            action="look with `runbook schema plan`; mend the revision, or decide it in the plan's `lint:`",
+        )
+    for one, rendered in zip(found.hazards, found.sql, strict=True):
+        if one.to_approve:
+            require_approved(run, one, rendered)
 
 
 def _note(run: Run, what: str, facts: Any, text: str) -> int:
@@ -172,7 +192,9 @@ def _folder(run: Run) -> Any:
 
 
 def _preview(run: Run, to: str, database: str) -> Preview:
-    return preview(run.databases[database or run.plan.source], Revisions(_folder(run)), to or _goal(run).to)
+    return preview(
+        run.databases[database or run.plan.source], Revisions(_folder(run)), to or _goal(run).to, run.plan.lint
+    )
 
 
 def _steps(run: Run, way: Way, *, accept_drift: bool = False) -> list[Step]:

@@ -126,7 +126,7 @@ def test_killed_at_any_write_while_it_is_undone_the_undo_is_finished(killed: Kil
         place = places("sqlite", f"undo:{number}").example()
         before = users(place.database)
         (place.folder / f"{HEAD}.sql").unlink()
-        up = "ALTER TABLE nothing ADD COLUMN x int;"
+        up = "INSERT INTO orders SELECT id, user_id, placed_at FROM orders;"
         write(place.folder, revision="0003", revises="0002_preferences", up=up, down="SELECT 1;")
         killed("forward", place.root, f"before:{number}")
         with pytest.raises(StepFailed, match="practice is at base"):

@@ -17,6 +17,8 @@ from runbook_lib.schema import memory
 from runbook_lib.schema.revisions import BASE
 from runbook_lib.steps import migrate_schema, schema_difference, schema_path, schema_result
 
+TWICE = "INSERT INTO orders SELECT id, user_id, placed_at FROM orders;"  # only its rows show that it cannot run
+
 
 @pytest.fixture(params=["postgresql", "mysql", "sqlite"])
 def place(request: pytest.FixtureRequest, new_on: Any, tmp_path: Path, monkeypatch: Any) -> Iterator[Place]:
@@ -80,12 +82,12 @@ def test_down_and_up_again_bring_the_same_rows_and_each_has_its_own_backup(place
 def test_a_revision_that_fails_takes_those_before_it_back_and_says_where_the_database_is(place: Place) -> None:
     place.example()
     before, shape = users(place.database), memory.shape(place.database)
-    up = "ALTER TABLE users ADD COLUMN late int;\nALTER TABLE nothing ADD COLUMN x int;"
+    up = f"ALTER TABLE users ADD COLUMN late int;\n{TWICE}"
     write(place.folder, revision="0004", revises=HEAD, up=up, down="ALTER TABLE users DROP COLUMN late;")
     for _ in range(2):  # and once more: nothing is left that stands in the way
         with place.run() as run, pytest.raises(StepFailed) as failed:
             migrate_schema(run)
-        assert re.search(r"revision 0004 \(up\), statement 2 of 2: .*nothing", str(failed.value))
+        assert re.search(r"revision 0004 \(up\), statement 2 of 2: .*INSERT INTO orders", str(failed.value))
         assert "4 revisions undone and verified: practice is at base" in str(failed.value)
         assert (place.version(), users(place.database)) == (BASE, before)
         assert memory.shape(place.database) == shape
@@ -105,10 +107,10 @@ def test_a_verification_that_fails_takes_everything_back(place: Place) -> None:
 
 def test_a_down_that_fails_too_says_both_and_goes_on_with_it_when_it_is_mended(place: Place) -> None:
     write(place.folder, revision="one", up="CREATE TABLE extra (id int);", down="DROP TABLE wrong;")
-    write(place.folder, revision="two", revises="one", up="DROP TABLE missing;", down="SELECT 1;")
+    write(place.folder, revision="two", revises="one", up=TWICE, down="SELECT 1;")
     with place.run() as run, pytest.raises(StepFailed) as failed:
         migrate_schema(run)
-    for words in (r"two \(up\)", "missing", "undoing it failed", "wrong", "practice is at one", "Next: "):
+    for words in (r"two \(up\)", "INSERT INTO orders", "undoing it failed", "wrong", "practice is at one", "Next: "):
         assert re.search(words, str(failed.value))
     write(place.folder, revision="one", up="CREATE TABLE extra (id int);", down="DROP TABLE extra;")
     with (
@@ -192,3 +194,35 @@ def test_the_command_line_says_where_it_is_plans_goes_up_and_down(small: Place) 
     )
     assert url.exit_code == 0 and "– 0003_latest_orders" in url.output
     assert CliRunner().invoke(main, ["schema", "status"]).exit_code == 2
+
+
+def test_a_revision_may_use_what_the_one_before_it_makes(place: Place) -> None:
+    write(place.folder, revision="one", up="CREATE TABLE extra (id int);", down="DROP TABLE extra;")
+    up = "ALTER TABLE extra ADD COLUMN note int;\nINSERT INTO extra (id) VALUES (1);"
+    down = "DELETE FROM extra;\nALTER TABLE extra DROP COLUMN note;"
+    write(place.folder, revision="two", revises="one", up=up, down=down)
+    place.go()
+    assert (place.version(), place.database.rows("SELECT id FROM extra")) == ("two", [(1,)])
+    place.go("base")
+    assert place.version() == BASE
+
+
+def test_a_hazard_that_the_policy_refuses_or_a_person_has_to_approve_stops_it_before_the_backup(place: Place) -> None:
+    place.example()
+    place.approvals("ask")
+    with place.run() as run, pytest.raises(GateFailed, match="hazards: 0002_preferences"):
+        migrate_schema(run)
+    assert place.version() == BASE
+    assert not (place.root / ".runbook/backups").exists()
+    plan = place.root / "parameters/plans/p.yaml"
+    plan.write_text(plan.read_text().replace("lint: {", "lint: {ban-drop-column: {policy: refuse, because: a test}, "))
+    with (
+        place.run() as run,
+        pytest.raises(StepFailed, match=r"refused by the plan's policy: 0002_preferences, statement"),
+    ):
+        migrate_schema(run)
+    plan.write_text(plan.read_text().replace("policy: refuse", "policy: warn"))
+    if place.database.dialect == "postgresql":  # LOCK TABLE and the like are its own
+        place.approvals("auto")
+    place.go("0002")
+    assert place.version() == "0002_preferences"

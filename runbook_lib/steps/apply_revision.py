@@ -29,7 +29,6 @@ class ApplyRevision:
         path: Which migration of the run it belongs to.
     """
 
-    name: str
     database: str
     revision: str
     folder: str = "revisions"
@@ -38,6 +37,10 @@ class ApplyRevision:
     path: int = 0
     reversible: bool = True
     requires: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        return f"apply_revision:{self.revision}{'' if self.direction == UP else ':down'}"
 
     def check(self, run: Run) -> list[Problem]:
         database, _, revision = self._parts(run)

@@ -200,31 +200,26 @@ def _preview(run: Run, to: str, database: str) -> Preview:
 def _steps(run: Run, way: Way, *, accept_drift: bool = False) -> list[Step]:
     """The steps of a migration; the same ones whenever it is asked, wherever the database is by now."""
     path = Revisions(run.environment.parameters_dir / way.folder).path(way.current, way.wanted)
-    source = VerifyVersion("verify_version:source", way.database, way.current, way.number, accept_drift)
+    source = VerifyVersion("source", way.database, way.current, way.number, accept_drift)
     if not path.revisions:
         return [source]
     backup = BackupSource(
         f"backup_source:{way.database}", way.database, folder=str(way.number), requires=(source.name,)
     )
-    revisions, before = [], backup.name
+    revisions: list[Step] = []
     for revision in path.revisions:
-        name = f"apply_revision:{revision.id}{'' if path.direction == UP else ':down'}"
-        able = revision.reversible or path.direction == DOWN
-        revisions.append(
-            ApplyRevision(
-                name,
-                way.database,
-                revision.id,
-                folder=way.folder,
-                direction=path.direction,
-                digest=revision.digest,
-                path=way.number,
-                reversible=able,
-                requires=(before,),
-            )
+        step = ApplyRevision(
+            way.database,
+            revision.id,
+            folder=way.folder,
+            direction=path.direction,
+            digest=revision.digest,
+            path=way.number,
+            reversible=revision.reversible or path.direction == DOWN,
+            requires=(revisions[-1].name if revisions else backup.name,),
         )
-        before = name
-    target = VerifyVersion("verify_version:target", way.database, way.wanted, way.number, requires=(before,))
+        revisions.append(step)
+    target = VerifyVersion("target", way.database, way.wanted, way.number, requires=(revisions[-1].name,))
     return [source, backup, *revisions, target]
 
 

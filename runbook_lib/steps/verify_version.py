@@ -19,17 +19,22 @@ class VerifyVersion:
     """The version, and that nobody has changed the schema by hand since the database was brought to it.
 
     Attributes:
+        when: "source" before a path, "target" after it.
         path: Which migration of the run it belongs to (the journal's entry that opened it).
         accept_drift: Take the schema as it is for that of this version.
     """
 
-    name: str
+    when: str
     database: str
     version: str
     path: int = 0
     accept_drift: bool = False
     reversible: bool = True
     requires: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        return f"verify_version:{self.when}"
 
     def check(self, run: Run) -> list[Problem]:
         return []

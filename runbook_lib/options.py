@@ -31,6 +31,13 @@ class Options:
         small_enough_keys: Pending keys that a cutover may begin with, and that a comparison may leave open (count).
         switch_s: How long the router takes to switch, for the prediction of the write pause (seconds).
         keep_backups: Backups of a database that stay; the last one that was proven always does (count).
+        throttle_file: Copy and sync wait while this file exists (path below the project's folder; empty: no file).
+        source_sessions: More sessions at work at the source than these, and they wait (count; 0: not looked at).
+        target_sessions: The same at the targets (count).
+        replica_lag_s: They wait while a replica is farther behind (seconds; 0: not looked at).
+        replica_lag_bytes: The same in bytes of PostgreSQL's log (count).
+        replicas: Databases of the inventory that are such replicas (names, separated by commas); replicas that are
+            connected to a PostgreSQL source or target are seen without being named.
         lease_ttl_s: A run whose operator is silent for so long may be taken over (seconds).
     """
 
@@ -50,6 +57,12 @@ class Options:
     small_enough_keys: int = 100
     switch_s: float = 0.1
     keep_backups: int = 3
+    throttle_file: str = ".runbook/throttle"
+    source_sessions: int = 0
+    target_sessions: int = 0
+    replica_lag_s: float = 0.0
+    replica_lag_bytes: int = 0
+    replicas: str = ""
     lease_ttl_s: float = 30.0
 
 
@@ -74,6 +87,10 @@ def read_options(values: Mapping[str, Any]) -> Options:
 
 def _check(name: str, value: Any, kind: str) -> None:
     if value is None and "None" in kind:
+        return
+    if kind == "str":
+        if not isinstance(value, str):
+            raise ConfigurationError(f"option {name}", f"{value!r}", expected="a text", state="nothing was started")
         return
     number = isinstance(value, int) or (isinstance(value, float) and "float" in kind)
     lowest = 1 if name in _AT_LEAST_ONE else 0

@@ -90,13 +90,16 @@ def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str, sin
     """Keep the other side current until told to stop. The notebooks start this by themselves."""
     from runbook_lib.environment import load_environment
     from runbook_lib.journal import Journal
-    from runbook_lib.steps.common import links_of
+    from runbook_lib.options import read_options
+    from runbook_lib.steps.common import links_of, throttle_of
     from runbook_lib.transfer.worker import sync_forever
 
     environment = load_environment(file.stem, plan, inventory, file.resolve().parent.parent)
     journal = Journal(environment.journal_url, secrets=environment.secrets())
     links = links_of(environment, direction)
-    applied = sync_forever(links, journal, run_id, direction, batch_keys=2_000, since=since)
+    options = read_options(environment.options)
+    pause = throttle_of(environment, options, links, lambda reason: click.echo(f"waiting: {reason}"))
+    applied = sync_forever(links, journal, run_id, direction, batch_keys=options.batch_keys, since=since, pause=pause)
     click.echo(f"{applied} keys applied")
 
 

@@ -22,6 +22,7 @@ from runbook_lib.databases.shapes import Constraint as Constraint
 from runbook_lib.databases.shapes import Hazard as Hazard
 from runbook_lib.databases.shapes import Index as Index
 from runbook_lib.databases.shapes import IndexUse as IndexUse
+from runbook_lib.databases.shapes import Load as Load
 from runbook_lib.databases.shapes import Rest as Rest
 from runbook_lib.databases.shapes import Sequence_ as Sequence_
 from runbook_lib.databases.shapes import ServerFacts as ServerFacts
@@ -377,6 +378,8 @@ class Database(Protocol):
         ...
 
     # -- housekeeping ---
+    def load(self) -> Load: ...  # how busy it is now; DatabaseError when the login may not see it
+
     def analyze(self, tables: Sequence[str]) -> None: ...
 
     def backup(self, directory: Path, *, jobs: int = 2, on_progress: Callable[[int], None] | None = None) -> BackupInfo:

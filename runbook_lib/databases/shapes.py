@@ -152,3 +152,20 @@ class BackupInfo:
     sha256: str
     elapsed_s: float
     tables: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """How busy a server is.
+
+    Attributes:
+        active: Sessions at work (count), without the one that asks.
+        lag_s: How far behind: of a primary its slowest replica, of a replica itself (seconds).
+        lag_bytes: The same in bytes of the log, where the engine says so.
+        replicates: Of a replica: whether it does. None: this is none, or the login may not see it.
+    """
+
+    active: int = 0
+    lag_s: float = 0.0
+    lag_bytes: int = 0
+    replicates: bool | None = None

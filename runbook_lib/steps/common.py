@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from runbook_lib.databases.port import Database
 from runbook_lib.environment import Environment
 from runbook_lib.journal import Sample
+from runbook_lib.options import Options
 from runbook_lib.plan.model import Service
 from runbook_lib.run import Run
 from runbook_lib.step import Outcome, Verdict
 from runbook_lib.traffic.port import RouteState
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
+from runbook_lib.transfer.throttle import Limits, Throttle, throttle
 
 FORWARD, BACK = "forward", "back"
 
@@ -28,6 +30,21 @@ def links(run: Run, direction: str = FORWARD) -> list[Link]:
     """The run's links in one direction."""
     make = forward_links if direction == FORWARD else reverse_links
     return make(run.plan, run.source, targets(run), run.environment.quarantine)
+
+
+def throttle_of(
+    environment: Environment, options: Options, every: Sequence[Link], on_reason: Callable[[str], None]
+) -> Throttle:
+    """When the copy and the sync of these links wait, by the options."""
+    limits = Limits(
+        file=environment.root / options.throttle_file if options.throttle_file else None,
+        sessions={"source": options.source_sessions, "target": options.target_sessions},
+        lag_s=options.replica_lag_s,
+        lag_bytes=options.replica_lag_bytes,
+    )
+    named = [name.strip() for name in options.replicas.split(",") if name.strip()]
+    sides = {"source": [link.reader for link in every], "target": [link.writer for link in every]}
+    return throttle(limits, sides, [environment.database(name) for name in named], on_reason)
 
 
 def backend(service: Service, where: str) -> str:

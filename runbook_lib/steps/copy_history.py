@@ -10,7 +10,7 @@ from runbook_lib.databases.port import Problem
 from runbook_lib.errors import RollbackFailed
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import BACK, links, origin, shares, verdict, writes
+from runbook_lib.steps.common import BACK, links, origin, shares, throttle_of, verdict, writes
 from runbook_lib.transfer.chunks import forget, unfinished
 from runbook_lib.transfer.copy import copy_link
 
@@ -35,18 +35,28 @@ class CopyHistory:
     def apply(self, run: Run) -> StepResult:
         every = links(run)
         total = sum(run.source.catalog(list(link.captured))[t].rows_estimate for link in every for t in link.captured)
-        results, before = [], 0
+        results, before, told = [], 0, [0]
+
+        def waiting(reason: str) -> None:
+            run.progress(told[0], max(total, told[0]), "rows", reason)
+
+        pause = throttle_of(run.environment, run.options, every, waiting)
         for link in every:
-            tell = partial(self._tell, run, before, total)
-            results.append(copy_link(link, chunk_rows=run.options.chunk_rows, jobs=run.options.jobs, on_progress=tell))
+            tell = partial(self._tell, run, before, total, told)
+            results.append(
+                copy_link(link, chunk_rows=run.options.chunk_rows, jobs=run.options.jobs, pause=pause, on_progress=tell)
+            )
             before += results[-1].rows
         rows, elapsed = sum(r.rows for r in results), sum(r.elapsed_s for r in results)
         tables = {f"{r.channel}.{table}": n for r in results for table, n in r.tables.items()}
+        throttled = sum(r.throttled_s for r in results)
         text = f"{rows:,} rows in {elapsed:.1f} s ({rows / max(elapsed, 1e-9):,.0f} rows/s)"
+        text += f"; throttled for {throttled:.0f} s of it" if throttled else ""
         aside = {f"{r.channel}.{table}": n for r in results for table, n in r.quarantined.items()}
         if aside:
             text += f"; {sum(aside.values()):,} refused by the target, in {run.environment.quarantine}"
-        return StepResult(text, {"rows_copied": rows, "elapsed_s": elapsed, "tables": tables, "quarantined": aside})
+        facts = {"rows_copied": rows, "elapsed_s": elapsed, "throttled_s": throttled, "tables": tables}
+        return StepResult(text, {**facts, "quarantined": aside})
 
     def verify(self, run: Run) -> Verdict:
         left = [f"{link.channel}.{table}" for link in links(run) for table in unfinished(link)]
@@ -66,7 +76,8 @@ class CopyHistory:
             tables += len(link.flows)
         return StepResult(f"{tables} tables emptied at the targets")
 
-    def _tell(self, run: Run, before: int, total: int, done: int, _: int) -> None:
+    def _tell(self, run: Run, before: int, total: int, told: list[int], done: int, _: int) -> None:
+        told[0] = before + done
         run.progress(before + done, max(total, before + done), "rows")
         run.sample("rows_copied", before + done)
 

@@ -13,6 +13,7 @@ from runbook_lib.transfer.apart import copy_apart
 from runbook_lib.transfer.chunks import Chunk, mark_done, planned, stored
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.transfer.quarantine import counts
+from runbook_lib.transfer.throttle import Throttle
 
 Progress = Callable[[int, int], None]  # rows done, rows in all (an estimate)
 
@@ -22,6 +23,7 @@ class CopyResult:
     """What one link's copy did; rows are counts, `rows` includes those of earlier attempts.
 
     `quarantined`: rows by table that the target refused and that are set aside, those of earlier attempts too.
+    `throttled_s`: how long there was a reason to wait (seconds).
     """
 
     channel: str
@@ -30,6 +32,7 @@ class CopyResult:
     elapsed_s: float
     tables: dict[str, int] = field(default_factory=dict)
     quarantined: Mapping[str, int] = field(default_factory=dict)
+    throttled_s: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -81,13 +84,13 @@ def _copy(
     for chunk in chunks:
         tables[chunk.flow.table] += chunk.rows_done or 0
     todo = sorted((c for c in chunks if c.rows_done is None), key=lambda c: -c.key_range.rows_estimate)
-    done = before
-    for chunk, rows in run_all(lambda c: _copy_chunk(link, c, pause), todo, jobs=jobs):
+    done, measured = before, Throttle(pause, interval_s=0.0)
+    for chunk, rows in run_all(lambda c: _copy_chunk(link, c, measured), todo, jobs=jobs):
         done += rows
         tables[chunk.flow.table] += rows
         on_progress(done, max(total, done))
     aside = counts(link.quarantine, link.channel, list(tables))
-    return CopyResult(link.channel, done, done - before, time.monotonic() - started, tables, aside)
+    return CopyResult(link.channel, done, done - before, time.monotonic() - started, tables, aside, measured.waited_s)
 
 
 def _copy_chunk(link: Link, chunk: Chunk, pause: Callable[[], str]) -> int:

@@ -31,7 +31,14 @@ _started: list[subprocess.Popen[bytes]] = []  # they outlive the step that start
 
 
 def sync_forever(
-    links: Sequence[Link], journal: Journal, run_id: str, direction: str, *, batch_keys: int, since: int = -1
+    links: Sequence[Link],
+    journal: Journal,
+    run_id: str,
+    direction: str,
+    *,
+    batch_keys: int,
+    since: int = -1,
+    pause: Callable[[], str] = lambda: "",
 ) -> int:
     """Drain the links until a stop is asked for (signal, journal, or the watched parent gone); the keys applied.
 
@@ -39,6 +46,7 @@ def sync_forever(
 
     Args:
         since: The journal's last entry when this process was asked for: a stop after it counts. -1: now.
+        pause: Asked before each round: a reason to wait ("" = none); the log grows meanwhile.
     Raises:
         TransferError: another sync holds a link.
     """
@@ -53,7 +61,7 @@ def sync_forever(
 
     while True:
         try:
-            for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over):
+            for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over, pause):
                 applied, wait_s = applied + keys, 0.5
             return applied
         except (DatabaseError, JournalError) as error:
@@ -64,7 +72,13 @@ def sync_forever(
 
 
 def _drain_while_ours(
-    links: Sequence[Link], journal: Journal, run_id: str, direction: str, batch_keys: int, over: Callable[[], bool]
+    links: Sequence[Link],
+    journal: Journal,
+    run_id: str,
+    direction: str,
+    batch_keys: int,
+    over: Callable[[], bool],
+    pause: Callable[[], str],
 ) -> Iterator[int]:
     """The keys of each round, until it is over or the locks are lost."""
     applied, looked = 0, 0.0
@@ -76,12 +90,14 @@ def _drain_while_ours(
         while True:
             if time.monotonic() - looked >= 1.0:
                 looked = time.monotonic()
-                _tell(links, journal, run_id, direction, applied)
+                _tell(links, journal, run_id, direction, applied, throttled=bool(pause()))
                 if over():
                     break
                 if not running(links):  # our own session was ended: somebody else may hold the locks in a moment
                     raise DatabaseError(f"sync {direction}", "the session that holds its lock has ended")
-            keys = sum(drain_once(ln, batch_keys=batch_keys, waiting=waiting[ln.channel]).keys for ln in links)
+            keys = 0
+            if not pause():
+                keys = sum(drain_once(ln, batch_keys=batch_keys, waiting=waiting[ln.channel]).keys for ln in links)
             applied += keys
             yield keys
             if not keys:
@@ -172,9 +188,11 @@ def _lock(link: Link) -> str:
     return f"runbook sync {link.channel}"
 
 
-def _tell(links: Sequence[Link], journal: Journal, run_id: str, direction: str, applied: int) -> None:
+def _tell(
+    links: Sequence[Link], journal: Journal, run_id: str, direction: str, applied: int, *, throttled: bool
+) -> None:
     lag = pending(links)
-    seen = {"lag_keys": lag.keys, "lag_s": lag.oldest_s, "applied_keys": applied}
+    seen = {"lag_keys": lag.keys, "lag_s": lag.oldest_s, "applied_keys": applied, "throttled": float(throttled)}
     labels = {"direction": direction}
     journal.sample_many(run_id, [Sample(series, value, labels=labels) for series, value in seen.items()])
 

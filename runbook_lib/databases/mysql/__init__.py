@@ -30,6 +30,7 @@ from runbook_lib.databases.mysql import (
 from runbook_lib.databases.mysql import backup as dumps
 from runbook_lib.databases.mysql import catalog as catalog_
 from runbook_lib.databases.mysql import hazards as hazards_
+from runbook_lib.databases.mysql import load as load_
 from runbook_lib.databases.mysql import ranges as ranges_
 from runbook_lib.databases.mysql import sequences as sequences_
 from runbook_lib.databases.mysql.wire import Connection
@@ -207,6 +208,7 @@ class MySQL:
     row_sums = checksums.row_sums
 
     # -- housekeeping ---
+    load = load_.load
     analyze = housekeeping.analyze
 
     def backup(

@@ -32,6 +32,7 @@ from runbook_lib.databases.postgresql import (
 from runbook_lib.databases.postgresql import backup as dumps
 from runbook_lib.databases.postgresql import catalog as catalog_
 from runbook_lib.databases.postgresql import hazards as hazards_
+from runbook_lib.databases.postgresql import load as load_
 from runbook_lib.databases.postgresql import ranges as ranges_
 from runbook_lib.databases.postgresql import sequences as sequences_
 from runbook_lib.databases.shared import one_line
@@ -194,6 +195,7 @@ class PostgreSQL:
     row_sums = checksums.row_sums
 
     # -- housekeeping ---
+    load = load_.load
     analyze = housekeeping.analyze
     backup = dumps.backup
     restore = dumps.restore

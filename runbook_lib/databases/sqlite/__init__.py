@@ -18,6 +18,7 @@ from runbook_lib.databases.port import (
     BackupInfo,
     Capabilities,
     IndexUse,
+    Load,
     Result,
 )
 from runbook_lib.databases.sqlite import (
@@ -261,6 +262,11 @@ class SQLite:
     row_sums = checksums.row_sums
 
     # -- housekeeping ---
+
+    def load(self) -> Load:
+        """A file has no sessions to count, and no replicas."""
+        return Load()
+
     analyze = housekeeping.analyze
 
     def backup(

@@ -6,7 +6,7 @@ it runs.
 
 from __future__ import annotations
 
-from runbook_lib.cli import demo, evidence, replay, run, schema, transfer
+from runbook_lib.cli import demo, evidence, replay, run, schema, transfer, validation
 from runbook_lib.cli.base import main
 
-__all__ = ["demo", "evidence", "main", "replay", "run", "schema", "transfer"]
+__all__ = ["demo", "evidence", "main", "replay", "run", "schema", "transfer", "validation"]

@@ -20,12 +20,31 @@ Keys = Sequence[tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a check is: `done` of `total` tables; `table` is the one begun now ("" at the end)."""
+    """How far a check is: `done` of `total` tables; `table` is the one begun now ("" at the end).
+
+    `rows` and `rows_total` (counts, of the whole link, estimated) are told by the check that reads every row.
+    """
 
     check: str
     table: str
     done: int
     total: int
+    rows: int = 0
+    rows_total: int = 0
+
+    @property
+    def at(self) -> int:
+        """So far, in `unit`."""
+        return self.rows if self.rows_total else self.done
+
+    @property
+    def of(self) -> int:
+        """In all, in `unit`; never less than `at`, as it is an estimate."""
+        return max(self.rows_total, self.rows) or self.total
+
+    @property
+    def unit(self) -> str:
+        return "rows" if self.rows_total else "tables"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,172 @@
+"""Two databases held against each other: `runbook compare` and `runbook repair`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runbook_lib.cli.base import PATH, environment_of, main
+from runbook_lib.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from runbook_lib.journal import ProgressRow
+    from runbook_lib.plan.model import Tolerance
+    from runbook_lib.transfer.flow import Link
+    from runbook_lib.validation import Report
+
+PLAIN_EVERY_S = 2.0
+
+
+def _shared(command: Callable[..., None]) -> Callable[..., None]:
+    """The arguments of both commands."""
+    for decorate in reversed((
+        click.argument("source", required=False, default=""),
+        click.argument("target", required=False, default=""),
+        click.option("-f", "--file", type=PATH, help="Parameter file: its plan, or names of its inventory."),
+        click.option("--tables", default="", help="Only these tables, with commas between them."),
+        click.option("--jobs", default=2, type=click.IntRange(1, 64), show_default=True, help="Statements a side."),
+    )):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+@main.command()
+@_shared
+@click.option("--checks", default="", help="Only these checks, with commas between them; the default is all six.")
+@click.option("--json", "json_file", type=PATH, help="Write the whole report there.")
+def compare(
+    source: str, target: str, file: Path | None, tables: str, jobs: int, checks: str, json_file: Path | None
+) -> None:
+    """Compare two databases by six checks, or the plan's with -f FILE: status 0 same, 1 different, 2 could not tell."""
+    from runbook_lib.step import Outcome
+    from runbook_lib.validation.lines import report_lines
+
+    chosen = _checks(checks)
+    with _sides(source, target, file, _listed(tables)) as sides:
+        report = _compare(sides, chosen, jobs)
+    for line in report_lines(report):
+        click.echo(line)
+    if json_file:
+        json_file.write_text(report.to_json() + "\n")
+    sys.exit({Outcome.PASS: 0, Outcome.FAIL: 1}.get(report.outcome, 2))
+
+
+@main.command()
+@_shared
+@click.option("--apply", "apply", is_flag=True, help="Write; without it only what would be done is said.")
+def repair(source: str, target: str, file: Path | None, tables: str, jobs: int, apply: bool) -> None:
+    """Copy the rows that differ again, just those, and compare them: a dry run unless --apply is given."""
+    from runbook_lib.validation import repair as copy_again
+
+    with _sides(source, target, file, _listed(tables)) as sides:
+        report = _compare(sides, ("checksums",), jobs)
+        done = [copy_again(link, report, dry_run=not apply) for link in sides.links]
+    for one in done:
+        for line in one.lines:
+            click.echo(line)
+    for result in report.results:
+        for table, why in result.errors.items():
+            click.echo(f"? {table} could not be compared: {why}")
+    hopeless = bool(sides.missing) or any(one.not_repairable for one in done)
+    if any(result.errors for result in report.results):
+        sys.exit(2)
+    sys.exit(1 if hopeless or any(one.left or (one.dry_run and one.planned) for one in done) else 0)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """What is compared, and what the plan tolerates."""
+
+    links: tuple[Link, ...]
+    missing: tuple[str, ...] = ()
+    tolerances: tuple[Tolerance, ...] = ()
+
+
+@contextmanager
+def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -> Iterator[_Sides]:
+    from runbook_lib.endpoints import open_endpoint
+    from runbook_lib.validation.pair import only_tables, pair_of
+
+    if bool(source) != bool(target) or not (source or file):
+        action = "runbook compare SOURCE TARGET, or -f FILE for the plan's own databases"
+        raise ConfigurationError("compare", "needs two databases, or a parameter file", action=action)
+    environment = environment_of(file) if file else None
+    with ExitStack() as open_ones:
+        if not source and environment is not None:
+            from runbook_lib.steps.common import links_of
+
+            links = links_of(environment)
+            for database in {id(d): d for link in links for d in (link.reader, link.writer)}.values():
+                open_ones.callback(database.close)
+            yield _Sides(tuple(only_tables(links, tables)), (), tuple(environment.plan.tolerances))
+            return
+        reader = open_endpoint(source, "source", environment)
+        open_ones.callback(reader.close)
+        writer = open_endpoint(target, "target", environment)
+        open_ones.callback(writer.close)
+        pair = pair_of(reader, writer, tables)
+        yield _Sides(pair.links, pair.missing)
+
+
+def _compare(sides: _Sides, checks: Sequence[str], jobs: int) -> Report:
+    from runbook_lib.progress import Progress
+    from runbook_lib.validation import validate
+    from runbook_lib.validation.pair import with_missing
+
+    with _live_line() as show:
+        progress = Progress(show)
+        report = validate(
+            sides.links,
+            checks=checks,
+            tolerances=sides.tolerances,
+            jobs=jobs,
+            on_progress=lambda at: progress.report("compare", at.check, at.at, at.of, at.unit, at.table),
+        )
+    return with_missing(report, sides.missing, sides.links[0].service if sides.links else "pair")
+
+
+@contextmanager
+def _live_line() -> Iterator[Callable[[ProgressRow], None]]:
+    """Progress on the standard error: one line that is written over, or, without a terminal, a line now and then."""
+    from runbook_lib.progress import line
+
+    said = [time.monotonic()]
+
+    def show(row: ProgressRow) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r\x1b[2K{line(row)[:140]}", err=True, nl=False)
+        elif time.monotonic() - said[0] >= PLAIN_EVERY_S:
+            said[0] = time.monotonic()
+            click.echo(line(row), err=True)
+
+    try:
+        yield show
+    finally:
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[2K", err=True, nl=False)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _checks(text: str) -> tuple[str, ...]:
+    from difflib import get_close_matches
+
+    from runbook_lib.validation import ALL
+
+    for name in _listed(text):
+        if name not in ALL:
+            near = get_close_matches(name, ALL, 1)
+            action = f"did you mean `{near[0]}`?" if near else "choose among them"
+            raise ConfigurationError(
+                f"check {name}", "there is none of this name", expected=", ".join(ALL), action=action
+            )
+    return _listed(text) or ALL

@@ -1,0 +1,89 @@
+"""A report as lines for a terminal: a grid of checks and tables, then each failure with its first rows or objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from runbook_lib.step import Outcome
+from runbook_lib.validation.findings import CheckResult, Mismatch
+from runbook_lib.validation.report import Report
+
+FIRST = 5  # rows or objects named of each kind; the JSON has all
+_MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.COULD_NOT_RUN: "?", None: ""}
+
+
+def report_lines(report: Report) -> Iterator[str]:
+    """The report in lines, the verdict last."""
+    yield from _grid(report)
+    for result in report.results:
+        yield from _failures(result)
+        for table, why in result.errors.items():
+            yield f"? {_words(result.check)} of {table} could not run: {why}"
+    if report.in_flight:
+        yield f"in flight: {len(report.in_flight)} differences that writes under way explain"
+    for counted in report.tolerances:
+        about = counted.tolerance
+        what = " ".join(filter(None, (about.check, about.service, about.table, about.column, about.name, about.kind)))
+        found = f"{counted.matched} found" if counted.matched else "matches nothing any more"
+        yield f"tolerated: {what}: {found} ({about.because})"
+    expected = sum(len(result.information) for result in report.results)
+    if expected:
+        yield f"expected by the mapping: {expected} (in the JSON)"
+    yield f"{_verdict(report)} in {report.elapsed_s:.1f} s"
+
+
+def _verdict(report: Report) -> str:
+    checks, tables = (
+        f"{len(report.results)} check{_s(report.results)}",
+        f"{len(report.tables)} table{_s(report.tables)}",
+    )
+    if report.passed:
+        return f"same: {checks} over {tables} passed"
+    if report.outcome is Outcome.FAIL:
+        return f"different: {', '.join(map(_words, report.failed))} of {checks} over {tables} did not pass"
+    return f"could not tell: {', '.join(map(_words, report.failed))} could not run"
+
+
+def _grid(report: Report) -> Iterator[str]:
+    checks = [result.check for result in report.results]
+    if not report.tables:
+        return
+    width = max(len(_short(report, table)) for table in report.tables)
+    yield " ".join([" " * width, *(f"{_words(check):^{len(check)}}" for check in checks), "  rows"]).rstrip()
+    for table in report.tables:
+        cells = [f"{_MARKS[result.of(table)]:^{len(result.check)}}" for result in report.results]
+        rows = max((int(result.figures.get(table, {}).get("rows") or 0) for result in report.results), default=0)
+        yield " ".join([f"{_short(report, table):<{width}}", *cells, f"{rows:>6,}"])
+
+
+def _short(report: Report, table: str) -> str:
+    """Without the service's name where there is only one."""
+    services = {name.partition(".")[0] for name in report.tables}
+    return table.partition(".")[2] if len(services) == 1 else table
+
+
+def _failures(result: CheckResult) -> Iterator[str]:
+    groups: dict[tuple[str, str], list[Mismatch]] = {}
+    for mismatch in result.mismatches:
+        groups.setdefault((mismatch.label, str(mismatch.kind)), []).append(mismatch)
+    for (table, kind), found in groups.items():
+        yield f"✗ {_words(result.check)} of {table.partition('.')[2]}: {len(found)} {_words(kind)}"
+        yield from (f"    {line}" for line in _named(found))
+
+
+def _named(found: Sequence[Mismatch]) -> Iterator[str]:
+    for mismatch in found[:FIRST]:
+        place = f"key {', '.join(map(str, mismatch.key))}: " if mismatch.key else ""
+        values = mismatch.source_value or mismatch.target_value
+        shown = f": source {mismatch.source_value or '–'}, target {mismatch.target_value or '–'}" if values else ""
+        yield f"{place}{mismatch.text or ', '.join(mismatch.columns) or mismatch.name}{shown}"
+    if len(found) > FIRST:
+        yield f"and {len(found) - FIRST:,} more"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _s(items: Sequence[object]) -> str:
+    return "" if len(items) == 1 else "s"

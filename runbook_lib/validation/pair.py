@@ -1,0 +1,60 @@
+"""Two databases without a plan: their links, and the tables that one of them lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from runbook_lib.databases.port import Database
+from runbook_lib.errors import ConfigurationError
+from runbook_lib.transfer.flow import Link, forward_links
+from runbook_lib.transfer.whole import whole_plan
+from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
+from runbook_lib.validation.report import Report
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Links over the tables that both have, and the names of those that only the source has."""
+
+    links: tuple[Link, ...]
+    missing: tuple[str, ...] = ()
+
+
+def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> Pair:
+    """Every table of the source as it is (or only these), held against the target's table of the same name.
+
+    Raises:
+        ConfigurationError: the source has no such table.
+    """
+    there, here = list(whole_plan(source, target, tables).services[0].tables), set(target.catalog())
+    names = [mapping.source for mapping in there]
+    both = [name for name in names if name in here]
+    missing = tuple(name for name in names if name not in here)
+    if not both:
+        return Pair((), missing)
+    return Pair(tuple(forward_links(whole_plan(source, target, both), source, {"target": target})), missing)
+
+
+def only_tables(links: Sequence[Link], tables: Sequence[str]) -> list[Link]:
+    """The links with just these of their written tables; all of them when none is named.
+
+    Raises:
+        ConfigurationError: no link writes a table of this name.
+    """
+    known = [flow.table for link in links for flow in link.flows]
+    for name in tables:
+        if name not in known:
+            raise ConfigurationError(f"table {name}", "not in the plan", expected=", ".join(known))
+    kept = [replace(link, flows=tuple(f for f in link.flows if not tables or f.table in tables)) for link in links]
+    return [link for link in kept if link.flows]
+
+
+def with_missing(report: Report, missing: Sequence[str], service: str) -> Report:
+    """The report with a failure for each table that the target lacks, in the first of its checks."""
+    if not missing:
+        return report
+    text = "no such table at the target"
+    found = tuple(Mismatch(report.results[0].check, service, name, Kind.MISSING_TABLE, text=text) for name in missing)
+    more = CheckResult(report.results[0].check, tuple(m.label for m in found), mismatches=found)
+    return replace(report, results=(report.results[0].plus(more), *report.results[1:]))

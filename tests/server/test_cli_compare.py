@@ -1,0 +1,107 @@
+"""`runbook compare` and `runbook repair` on two databases without a plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from runbook_lib.cli import main
+
+DDL = """
+CREATE TABLE items (id integer PRIMARY KEY, name text, price numeric(10,2));
+CREATE TABLE words (word text PRIMARY KEY, n integer);
+CREATE TABLE log (what text);
+INSERT INTO items SELECT i, 'item ' || i, i / 3.0 FROM generate_series(1, 3000) AS i;
+INSERT INTO words SELECT 'w' || i, i FROM generate_series(1, 50) AS i;
+INSERT INTO log VALUES ('twice'), ('twice'), ('once');
+"""
+
+
+@pytest.fixture
+def pair(database: Any, target: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """Two equal databases; their passwords in the environment, as a user would give them."""
+    for one, role in ((database, "SOURCE"), (target, "TARGET")):
+        one.run_script(DDL)
+        one.analyze(["items", "words", "log"])
+        monkeypatch.setenv(f"RUNBOOK_{role}_PASSWORD", one.login.password)
+    return database, target
+
+
+def runbook(command: str, pair: tuple[Any, Any], *more: str) -> Result:
+    urls = [one.masked_url for one in pair]
+    return CliRunner().invoke(main, [command, *urls, *more], prog_name="runbook")
+
+
+def test_equal_databases_are_the_same_and_their_tables_are_listed(pair: tuple[Any, Any], tmp_path: Path) -> None:
+    done = runbook("compare", pair, "--json", str(tmp_path / "report.json"))
+    assert done.exit_code == 0, done.output
+    assert "same: 6 checks over 3 tables passed" in done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:4]] == ["items", "log", "words"]
+    assert json.loads((tmp_path / "report.json").read_text())["outcome"] == "pass"
+
+
+def test_differences_are_named_with_their_first_rows_and_counts_and_the_status_is_1(pair: tuple[Any, Any]) -> None:
+    pair[1].execute("UPDATE items SET price = 0 WHERE id % 100 = 0", "DELETE FROM words WHERE word = 'w7'")
+    done = runbook("compare", pair, "--checks", "row_counts,checksums")
+    assert done.exit_code == 1, done.output
+    assert "✗ checksums of items: 30 different" in done.stdout
+    assert "key 100: price differs: source '33.33', target '0.00'" in done.stdout
+    assert "and 25 more" in done.stdout
+    assert "✗ checksums of words: 1 missing on target" in done.stdout
+    assert "key w7: missing on target" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("different: row counts, checksums of 2 checks over 3 tables")
+    assert runbook("compare", pair, "--tables", "log").exit_code == 0
+
+
+def test_a_table_that_the_target_lacks_is_a_difference_and_the_others_are_compared(pair: tuple[Any, Any]) -> None:
+    pair[1].execute("DROP TABLE words")
+    done = runbook("compare", pair, "--checks", "checksums")
+    assert done.exit_code == 1
+    assert "✗ checksums of words: 1 missing table" in done.stdout
+    assert "✗ checksums of items" not in done.stdout
+
+
+def test_an_unknown_check_or_table_is_one_line_with_the_nearest_name_and_status_2(pair: tuple[Any, Any]) -> None:
+    for more, near in ((("--checks", "checksum"), "checksums"), (("--tables", "item"), "items")):
+        done = runbook("compare", pair, *more)
+        assert done.exit_code == 2
+        assert f"did you mean `{near}`?" in done.stderr
+    alone = CliRunner().invoke(main, ["compare", pair[0].masked_url], prog_name="runbook")
+    assert alone.exit_code == 2
+    assert "needs two databases" in alone.stderr
+
+
+def test_repair_says_first_what_it_would_do_then_does_it_and_compares_again(pair: tuple[Any, Any]) -> None:
+    pair[1].execute(
+        "UPDATE items SET name = 'x' WHERE id IN (5, 6)",
+        "DELETE FROM items WHERE id = 9",
+        "INSERT INTO items VALUES (4000, 'too many', 1)",
+        "INSERT INTO log VALUES ('once')",
+    )
+    dry = runbook("repair", pair)
+    assert dry.exit_code == 1
+    assert "items: 2 different: update (5; 6)" in dry.stdout
+    assert "items: 1 missing on target: insert (9)" in dry.stdout
+    assert "items: 1 missing on source: delete (4000)" in dry.stdout
+    assert pair[1].rows("SELECT count(*) FROM items WHERE name = 'x'") == [(2,)]
+    done = runbook("repair", pair, "--apply")
+    assert done.exit_code == 1  # the table without a key is not repaired row by row
+    assert "3 rows written, 1 removed, 0 still differ" in done.stdout
+    assert "not repairable" in done.stdout
+    assert runbook("compare", pair, "--tables", "items").exit_code == 0
+    assert runbook("repair", pair, "--tables", "items", "--apply").exit_code == 0
+
+
+def test_repair_refuses_while_the_target_has_the_writes(pair: tuple[Any, Any]) -> None:
+    source, target = pair
+    target.execute("DELETE FROM items WHERE id = 9")
+    source.prepare_fence(["items"])
+    source.raise_fence(["items"], timeout_s=5)
+    done = runbook("repair", pair, "--tables", "items", "--apply")
+    assert done.exit_code == 1
+    assert "the target has the writes" in done.stderr
+    assert target.rows("SELECT count(*) FROM items") == [(2999,)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -29,6 +30,8 @@ _WORDS = {
     "renaming-table": (r"ALTER\s+TABLE\s+\S+\s+RENAME\s+TO\b", "renaming a table may break existing clients", ""),
     "table-rewrite": (r"ALTER\s+TABLE\b.*\bDROP\s+(?!CONSTRAINT\b)|VACUUM\b", _REBUILD, "choose a quiet time"),
 }
+# Other errors are no answer: what the statement needs may be made by a revision before it.
+_NEVER = re.compile(r"syntax error|incomplete input|unrecognized token|^Cannot add ", re.IGNORECASE)
 _MISSING = "create the new table, copy its rows, drop the old one, rename"
 
 
@@ -42,5 +45,6 @@ def hazards(db: SQLite, statements: Sequence[str], *, alone: bool) -> list[Hazar
             try:
                 memory.execute(statement)
             except sqlite3.Error as error:
-                found.append(Hazard("syntax-error", number, one_line(str(error)), _MISSING))
+                if _NEVER.search(str(error)):
+                    found.append(Hazard("syntax-error", number, one_line(str(error)), _MISSING))
     return sorted({*found, *hazards_of_words(statements, _WORDS)}, key=lambda hazard: (hazard.statement, hazard.rule))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -53,21 +54,40 @@ def endpoints(command: Any) -> Any:
     show_default=True,
     help="What becomes of tables that the target has already.",
 )
+@click.option(
+    "--on-bad-row",
+    type=click.Choice(["stop", "quarantine"]),
+    default="stop",
+    show_default=True,
+    help="Rows that the target refuses: stop, or set them aside in .runbook/quarantine.",
+)
 @click.option("--type", "types", multiple=True, metavar="NAME=TYPE", help="A decision for a target of another engine.")
 def copy(
-    source: str, target: str, file: Path | None, tables: str, follow: bool, types: tuple[str, ...], **how: Any
+    source: str,
+    target: str,
+    file: Path | None,
+    tables: str,
+    follow: bool,
+    types: tuple[str, ...],
+    on_bad_row: str,
+    **how: Any,
 ) -> None:
     """Copy a database: schema, rows, indexes, keys, sequences. Run again, it goes on where it was."""
     from runbook_lib.transfer.clone import How, clone, pair_of
 
     chosen = _names(tables)
     with open_both(source, target, file) as (reader, writer):
-        pair = pair_of(reader, writer, chosen)
+        pair = pair_of(reader, writer, chosen, on_bad_row=on_bad_row)
         screen = Screen("copy")
         done = clone(pair, How(tables=chosen, follow=follow, types=_types(types), **how), screen.tell, screen.progress)
         screen.tell(f"{done.tables} tables, {done.rows:,} rows ({done.rows_now:,} now) in {done.elapsed_s:.1f} s")
+        if done.quarantined:
+            screen.tell(
+                f"{done.quarantined} rows were refused, and are set aside in .runbook/quarantine: `runbook replay`"
+            )
         if follow:
             _follow(pair, chosen)
+    sys.exit(1 if done.quarantined else 0)
 
 
 def _follow(pair: Pair, tables: tuple[str, ...]) -> None:
@@ -111,8 +131,11 @@ def return_(source: str, target: str, file: Path | None, dry_run: bool, **how: s
     if dry_run:
         with open_both(source, target, file) as (reader, writer), _journal(must_exist=True) as journal:
             pair, _ = find_clone(journal, pair_of(reader, writer))
-            click.echo(would_return(pair))
-        return
+            text, misfits = would_return(pair)
+        click.echo(f"{text}; {len(misfits)} rows would not fit the source")
+        for row in misfits[:20]:
+            click.echo(f"  {row.table} ({', '.join(map(str, row.key))}): {row.reason}")
+        sys.exit(1 if misfits else 0)
     result = _move(source, target, file, Side.SOURCE, how)
     if result is None:
         click.echo("the source has the writes already")

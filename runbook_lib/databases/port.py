@@ -336,6 +336,10 @@ class Database(Protocol):
         """
         ...
 
+    def rehearsing(self) -> AbstractContextManager[None]:
+        """What this thread writes inside by `apply_rows` is tried and rolled back: whether rows would fit."""
+        ...
+
     # -- fence ---
     def prepare_fence(self, tables: Sequence[str]) -> None:
         """Install the (lowered) fence on these tables. Idempotent."""

@@ -6,15 +6,39 @@ import hashlib
 import json
 import random
 import re
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from runbook_lib.databases.port import Column, Hazard, KeyRange, Selection, Sequence_, Table
 from runbook_lib.errors import DatabaseError, KeyNotAdvancing
 
 Result = TypeVar("Result")
+
+
+class Rehearsal(threading.local):
+    """Whether this thread only tries what it writes."""
+
+    on = False
+
+
+class Rehearsed(Protocol):
+    """An adapter whose transactions end by its rehearsal."""
+
+    rehearsal: Rehearsal
+
+
+@contextmanager
+def rehearsing(db: Rehearsed) -> Iterator[None]:
+    """See Database.rehearsing."""
+    db.rehearsal.on = True
+    try:
+        yield
+    finally:
+        db.rehearsal.on = False
 
 
 def no_shortcut(*_: Any, **__: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from runbook_lib.databases.port import Database, Rest
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
@@ -24,6 +25,7 @@ from runbook_lib.transfer.keys import add_keys
 from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.transfer.worker import exclusive
 
+QUARANTINE = Path(".runbook/quarantine")  # as for a plan
 EXISTING = ("refuse", "keep", "empty", "drop")
 Tell = Callable[[str], None]
 
@@ -66,27 +68,28 @@ class Pair:
     @property
     def forward(self) -> Link:
         """From the source to the target."""
-        return forward_links(self.plan, self.source, {"target": self.target})[0]
+        return forward_links(self.plan, self.source, {"target": self.target}, QUARANTINE)[0]
 
     @property
     def back(self) -> Link:
         """From the target to the source."""
-        return reverse_links(self.plan, self.source, {"target": self.target})[0]
+        return reverse_links(self.plan, self.source, {"target": self.target}, QUARANTINE)[0]
 
 
 @dataclass(frozen=True)
 class Cloned:
-    """What was done; rows and tables are counts, `rows` includes earlier attempts."""
+    """What was done; rows and tables are counts, `rows` includes earlier attempts, `quarantined` were set aside."""
 
     tables: int
     rows: int
     rows_now: int
     elapsed_s: float
+    quarantined: int = 0
 
 
-def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> Pair:
+def pair_of(source: Database, target: Database, tables: Sequence[str] = (), *, on_bad_row: str = "stop") -> Pair:
     """The pair, with every table of the source (or these) as it is."""
-    return Pair(source, target, whole_plan(source, target, tables))
+    return Pair(source, target, whole_plan(source, target, tables, on_bad_row=on_bad_row))
 
 
 def clone(
@@ -125,7 +128,8 @@ def clone(
     moved = advance_sequences(link) + advance_loose(pair, how)
     more = f", {len(rest.names)} other objects made" if others else ""
     tell(f"foreign keys proven, {moved} sequences set{more}")
-    return Cloned(len(service.tables), copied.rows, copied.rows_now, time.monotonic() - started)
+    aside = sum(copied.quarantined.values())
+    return Cloned(len(service.tables), copied.rows, copied.rows_now, time.monotonic() - started, aside)
 
 
 def advance_loose(pair: Pair, how: How | None = None) -> int:

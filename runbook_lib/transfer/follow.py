@@ -19,6 +19,8 @@ from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer.capture import capture_complete, enable_capture, pending
 from runbook_lib.transfer.clone import Pair, Tell, advance_loose, pair_of
 from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.preview import would_not_fit
+from runbook_lib.transfer.quarantine import Refused
 from runbook_lib.transfer.worker import exclusive, last_entry, stop_sync, sync_forever
 from runbook_lib.validation import Report, validate
 
@@ -82,7 +84,7 @@ def open_clone(journal: Journal, pair: Pair, tables: Sequence[str], actor: str) 
     run_id = f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
     row = journal.open_run(run_id, environment=name, plan_digest=pair.plan.digest, actor=actor)
     if row.run_id == run_id:
-        payload = {**_address(pair), "tables": list(tables)}
+        payload = {**_address(pair), "tables": list(tables), "on_bad_row": pair.plan.on_bad_row}
         journal.append(run_id, "note", step=CLONE, actor=actor, payload=payload)
     return row.run_id
 
@@ -97,7 +99,8 @@ def find_clone(journal: Journal, pair: Pair) -> tuple[Pair, str]:
         if row.state == "open":
             for note in journal.entries(row.run_id, kind="note", step=CLONE):
                 if all(note.payload.get(key) == value for key, value in _address(pair).items()):
-                    return pair_of(pair.source, pair.target, note.payload["tables"]), row.run_id
+                    how = note.payload["on_bad_row"]
+                    return pair_of(pair.source, pair.target, note.payload["tables"], on_bad_row=how), row.run_id
     raise TransferError(
         f"{pair.source.masked_url} to {pair.target.masked_url}",
         "no copy between them is being followed",
@@ -177,6 +180,7 @@ def move(
         there, back = (pair.forward, pair.back) if to is Side.TARGET else (pair.back, pair.forward)
         if side_of(pair) is to:
             return None
+        _refuse_misfits(there)
         stop_sync([there], journal, run_id, FORWARD if to is Side.TARGET else BACK)
         with exclusive([there]):
             if side_of(pair) is Side.BETWEEN:
@@ -237,7 +241,27 @@ def _compared(link: Link, touched: act.Touched) -> Report:
     return validate([link], checks=("data_sample",), under_writes=False, only_keys=keys)
 
 
-def would_return(pair: Pair) -> str:
-    """What a return would bring home now, in one line."""
-    lag = pending([pair.back])
-    return f"{lag.keys} keys wait to be synced back, the oldest for {lag.oldest_s:.1f} s"
+def would_return(pair: Pair) -> tuple[str, list[Refused]]:
+    """What a return would bring home now, in one line, and the rows of it that the source would refuse."""
+    back = pair.back
+    lag = pending([back])
+    text = f"{lag.keys} keys wait to be synced back, the oldest for {lag.oldest_s:.1f} s"
+    return text, [*_set_aside(back), *would_not_fit(back)]
+
+
+def _set_aside(link: Link) -> list[Refused]:
+    if link.quarantine is None:
+        return []
+    return [row for flow in link.flows for row in link.quarantine.held(link.channel, flow.table).values()]
+
+
+def _refuse_misfits(there: Link) -> None:
+    """Nobody is moved while the other side refuses a row of theirs."""
+    if misfits := would_not_fit(there):
+        first = misfits[0]
+        raise TransferError(
+            f"{there.writer.name}.{first.table}, key ({', '.join(map(str, first.key))})",
+            f"{len(misfits)} rows would be refused there: {first.reason}",
+            state="nothing was moved",
+            action="correct the rows, or the table they do not fit",
+        )

@@ -90,7 +90,7 @@ def _apply_batch(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], limit
     for flow, feed in fed:
         if changes.truncated:
             done += _compare_all(link, flow, make_equal)
-        keys = _keys_of(changes, link.captured[table], feed)
+        keys = keys_of(changes, link.captured[table], feed)
         done += make_equal(link, flow, _with_held(link, flow, keys))
     link.reader.forget_changes(link.channel, changes)
     return replace(done, elapsed_s=time.monotonic() - started)
@@ -128,7 +128,7 @@ def _rounds(links: Sequence[Link], batch_keys: int, until: Callable[[], bool]) -
                 yield link, done
 
 
-def _keys_of(changes: Changes, columns: Sequence[str], feed: Feed) -> list[Key]:
+def keys_of(changes: Changes, columns: Sequence[str], feed: Feed) -> list[Key]:
     """The logged values that are the flow's key, in its order; a row without a key feeds nothing."""
     positions = [columns.index(column) for column in feed.columns]
     keys = dict.fromkeys(tuple(key[position] for position in positions) for key in changes.keys)

@@ -11,11 +11,12 @@ from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.model import Plan, Service, TableMapping
 
 
-def whole_plan(source: Database, target: Database, tables: Sequence[str] = ()) -> Plan:
+def whole_plan(source: Database, target: Database, tables: Sequence[str] = (), *, on_bad_row: str = "stop") -> Plan:
     """One service with all the source's tables in short form; `digest` tells one pair and choice from another.
 
     Args:
         tables: Only these, by name; empty: all.
+        on_bad_row: `stop`, or `quarantine`.
     Raises:
         ConfigurationError: the source has no tables, or none of this name.
     """
@@ -33,4 +34,4 @@ def whole_plan(source: Database, target: Database, tables: Sequence[str] = ()) -
     mappings = tuple(TableMapping(target=name, source=name) for name in chosen)
     service = Service(f"copy_{digest[:8]}", "target", tables=mappings)
     title = f"{source.masked_url} to {target.masked_url}"
-    return Plan(title, "move", "source", (service,), phases=(), digest=digest)
+    return Plan(title, "move", "source", (service,), phases=(), on_bad_row=on_bad_row, digest=digest)

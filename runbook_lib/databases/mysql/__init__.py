@@ -79,6 +79,7 @@ class MySQL:
         self.lock_timeout_s = float(options.get("lock_timeout_s", 1.0))
         self.lock_wait_s = float(options.get("lock_wait_s", 30.0))
         self.pool_size = int(options.get("pool_size", 5))
+        self.rehearsal = shared.Rehearsal()
         self.memo: dict[Any, Any] = {}  # what modules look up once (types of keys and columns)
 
     def __repr__(self) -> str:
@@ -101,7 +102,7 @@ class MySQL:
         try:
             driver: Any = pooled.driver_connection
             yield driver
-            driver.commit()
+            driver.rollback() if self.rehearsal.on else driver.commit()
         except BaseException:
             pooled.rollback() if pooled.driver_connection and driver.open else pooled.invalidate()
             raise
@@ -194,6 +195,8 @@ class MySQL:
     forget_changes = capture.forget_changes
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
+
+    rehearsing = shared.rehearsing
 
     # -- fence ---
     prepare_fence = fence.prepare_fence

@@ -11,6 +11,7 @@ import psycopg
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from runbook_lib.databases import shared
 from runbook_lib.databases.port import (
     Capabilities,
 )
@@ -35,7 +36,6 @@ from runbook_lib.databases.postgresql import hazards as hazards_
 from runbook_lib.databases.postgresql import load as load_
 from runbook_lib.databases.postgresql import ranges as ranges_
 from runbook_lib.databases.postgresql import sequences as sequences_
-from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError
 
 __all__ = ["PostgreSQL", "open_database"]
@@ -77,6 +77,7 @@ class PostgreSQL:
         self.lock_timeout_s = float(options.get("lock_timeout_s", 0.5))
         self.lock_wait_s = float(options.get("lock_wait_s", 30.0))
         self.pool_size = int(options.get("pool_size", 5))
+        self.rehearsal = shared.Rehearsal()
         self.memo: dict[Any, Any] = {}  # what modules look up once (types of keys)
 
     def __repr__(self) -> str:
@@ -96,7 +97,7 @@ class PostgreSQL:
             if not isinstance(driver, psycopg.Connection):  # the pool hands out what psycopg made
                 raise DatabaseError(f"database {self.name}", "the pool has no connection")
             yield driver
-            driver.commit()
+            driver.rollback() if self.rehearsal.on else driver.commit()
         except BaseException:
             pooled.invalidate() if pooled.driver_connection and pooled.driver_connection.closed else pooled.rollback()
             raise
@@ -135,7 +136,7 @@ class PostgreSQL:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if isinstance(cause, psycopg.Error):
             return connection.explain(self.name, cause, doing)
-        return DatabaseError(f"database {self.name}", one_line(str(cause)))
+        return DatabaseError(f"database {self.name}", shared.one_line(str(cause)))
 
     def own_table(self, name: str) -> str:
         return f"{names.ident(housekeeping.own_schema(self))}.{names.ident(name)}"
@@ -181,6 +182,8 @@ class PostgreSQL:
     forget_changes = capture.forget_changes
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
+
+    rehearsing = shared.rehearsing
 
     # -- fence ---
     prepare_fence = fence.prepare_fence

@@ -75,6 +75,7 @@ class SQLite:
         self.name, self.path, self.masked_url = name, path, f"sqlite:///{path}"
         self.options = dict(options)
         self.lock_wait_s = float(options.get("lock_wait_s", 30.0))
+        self.rehearsal = shared.Rehearsal()
         self.memo: dict[Any, Any] = {}  # declared types of expressions
 
     def __repr__(self) -> str:
@@ -100,7 +101,7 @@ class SQLite:
         try:
             driver.execute("BEGIN")
             yield driver
-            driver.execute("COMMIT")
+            driver.execute("ROLLBACK" if self.rehearsal.on else "COMMIT")
         except BaseException:
             if driver.in_transaction:
                 driver.execute("ROLLBACK")
@@ -248,6 +249,8 @@ class SQLite:
     forget_changes = capture.forget_changes
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
+
+    rehearsing = shared.rehearsing
 
     # -- fence ---
     prepare_fence = fence.prepare_fence

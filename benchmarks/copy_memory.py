@@ -37,9 +37,7 @@ def _peak(source: PostgreSQLServer, target: PostgreSQLServer, rows: int) -> floa
     copy = [sys.executable, "-m", "runbook_lib.cli", "copy", source.url("bench"), target.fresh("ours")]
     ran = subprocess.run([sys.executable, "-c", _MEASURE, *copy], capture_output=True, text=True, check=True, cwd=ROOT)
     peak = int(ran.stdout.split()[-1]) / 1024
-    print(
-        f"  {rows:,} rows: {peak:.1f} MB (this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB)"
-    )
+    print(f"  {rows:,} rows: {peak:.1f} MB", flush=True)
     return peak
 
 

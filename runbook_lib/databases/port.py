@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from runbook_lib.databases.shapes import Applied as Applied
 from runbook_lib.databases.shapes import BackupInfo as BackupInfo
 from runbook_lib.databases.shapes import Capabilities as Capabilities
 from runbook_lib.databases.shapes import Column as Column
@@ -23,6 +24,8 @@ from runbook_lib.databases.shapes import Hazard as Hazard
 from runbook_lib.databases.shapes import Index as Index
 from runbook_lib.databases.shapes import IndexUse as IndexUse
 from runbook_lib.databases.shapes import Load as Load
+from runbook_lib.databases.shapes import Pending as Pending
+from runbook_lib.databases.shapes import RangeSum as RangeSum
 from runbook_lib.databases.shapes import Rest as Rest
 from runbook_lib.databases.shapes import Sequence_ as Sequence_
 from runbook_lib.databases.shapes import ServerFacts as ServerFacts
@@ -76,30 +79,6 @@ class Changes:
     seqs: tuple[int, ...]
     keys: tuple[tuple[Any, ...], ...]
     truncated: bool = False
-
-
-@dataclass(frozen=True)
-class Pending:
-    """Lag: a count of pending keys plus the age of the oldest, never `now - last replay`."""
-
-    keys: int
-    oldest_s: float
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What one batch did at the target (counts of rows)."""
-
-    upserted: int
-    deleted: int
-
-
-@dataclass(frozen=True)
-class RangeSum:
-    """Checksum of one range: order-independent sum of row hashes, with the count of rows."""
-
-    rows: int
-    digest: str
 
 
 @dataclass(frozen=True)

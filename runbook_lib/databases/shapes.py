@@ -169,3 +169,27 @@ class Load:
     lag_s: float = 0.0
     lag_bytes: int = 0
     replicates: bool | None = None
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Lag: a count of pending keys plus the age of the oldest, never `now - last replay`."""
+
+    keys: int
+    oldest_s: float
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What one batch did at the target (counts of rows)."""
+
+    upserted: int
+    deleted: int
+
+
+@dataclass(frozen=True)
+class RangeSum:
+    """Checksum of one range: order-independent sum of row hashes, with the count of rows."""
+
+    rows: int
+    digest: str

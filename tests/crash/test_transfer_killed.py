@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
+import estate_killed
 import pytest
 from estate_transfer import Estate, an_estate
 from fix_sandbox import wait_for
 
-from runbook_lib.databases.postgresql import PostgreSQL, open_database
+from runbook_lib.databases.postgresql import open_database
 from runbook_lib.schema.target import create_tables, drop_tables
 from runbook_lib.transfer.capture import enable_capture, pending
 from runbook_lib.transfer.chunks import stored
 from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.sync import drain
 
-TESTS = Path(__file__).parent.parent
 Kill = Callable[[Estate, str, str, str, int], None]
-
-
-def arm(database: PostgreSQL, method: str, moment: str, number: int) -> None:
-    """Let this process kill itself before, within or after the number-th call of a method."""
-    original, calls = getattr(database, method), [0]
-
-    def die() -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def cut(blocks: Iterator[bytes]) -> Iterator[bytes]:
-        yield next(blocks)
-        die()
-
-    def call(*args: Any, **options: Any) -> Any:
-        calls[0] += 1
-        due = calls[0] == number
-        if due and moment == "before":
-            die()
-        if due and moment == "within":
-            args = (*args[:2], cut(args[2]), *args[3:])
-        result = original(*args, **options)
-        if due and moment == "after":
-            die()
-        return result
-
-    setattr(database, method, call)
 
 
 def act(what: str, estate: Estate) -> None:
@@ -68,32 +36,15 @@ def carry_out(order: dict[str, Any]) -> None:
     opened = [open_database(name, url, order["password"]) for name, url in order["databases"]]
     for database in opened:
         if database.name == order["armed"]:
-            arm(database, order["method"], order["moment"], order["number"])
+            estate_killed.arm(database, order["method"], order["moment"], order["number"])
     act(order["what"], Estate(*opened))
 
 
-_SERVER = """
-import json, os, sys
-import test_transfer_killed as t
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        try:
-            t.carry_out(json.loads(line))
-        finally:
-            os._exit(1)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
 @pytest.fixture(scope="module")
-def killer() -> Iterator[subprocess.Popen[str]]:
-    """A process that has imported everything and forks the ones to be killed."""
-    environment = {**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS / 'crash'}"}
-    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", _SERVER], env=environment, **pipes) as process:
+def killer() -> Iterator[Any]:
+    """Its children are the ones to be killed."""
+    with estate_killed.killer("test_transfer_killed") as process:
         yield process
-        process.stdin.close()  # type: ignore[union-attr]
 
 
 @pytest.fixture
@@ -131,9 +82,7 @@ def killed(killer: Any, postgresql_server: Any) -> Kill:
             "moment": moment,
             "number": number,
         }
-        killer.stdin.write(f"{json.dumps(order)}\n")
-        killer.stdin.flush()
-        assert killer.stdout.readline() == f"{-signal.SIGKILL}\n"
+        estate_killed.carry_out_and_die(killer, order)
         wait_for(lambda: not sessions(estate), "the server noticing that the process is gone")
 
     def sessions(estate: Estate) -> int:

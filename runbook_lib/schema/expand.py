@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from runbook_lib.databases.shared import own_name
 from runbook_lib.schema.batches import RANGE, ROWS
-from runbook_lib.schema.online import emit, not_null, quoted
+from runbook_lib.schema.online import emit, not_null, null, quoted
 
 NOTHING_MAY_BE_FOUND = "-- nothing may be found"
 
@@ -141,8 +141,9 @@ def _file(head: tuple[str, str, str], sections: Mapping[str, tuple[list[str], li
 
 
 def _added(split: Split, columns: Mapping[str, Column], dialect: str) -> list[str]:
-    table = quoted(split.table, dialect)
-    return [f"ALTER TABLE {table} ADD COLUMN {quoted(name, dialect)} {c.kind} NULL" for name, c in columns.items()]
+    """In one statement, as they are dropped in one: half of a shape is nobody's."""
+    added = ", ".join(f"ADD COLUMN {quoted(name, dialect)} {column.kind} NULL" for name, column in columns.items())
+    return [f"ALTER TABLE {quoted(split.table, dialect)} {added}"]
 
 
 def _dropped(split: Split, columns: Mapping[str, Column], dialect: str) -> list[str]:
@@ -160,15 +161,10 @@ def _tightened(split: Split, columns: Mapping[str, Column], dialect: str) -> lis
 
 def _loosened(split: Split, columns: Mapping[str, Column], dialect: str) -> list[str]:
     """Without NOT NULL and defaults: a client that does not know these columns leaves them out."""
-    table = f"ALTER TABLE {quoted(split.table, dialect)}"
-    statements = []
+    change, statements = f"ALTER TABLE {quoted(split.table, dialect)} ALTER COLUMN", []
     for name, column in columns.items():
-        here = quoted(name, dialect)
-        if dialect == "mysql" and not (column.nullable and not column.default):
-            statements.append(f"{table} MODIFY {here} {column.kind} NULL")
-        elif dialect != "mysql":
-            statements += [f"{table} ALTER COLUMN {here} DROP NOT NULL"] if not column.nullable else []
-            statements += [f"{table} ALTER COLUMN {here} DROP DEFAULT"] if column.default else []
+        statements += null(dialect, split.table, name, column.kind) if not column.nullable else []
+        statements += [f"{change} {quoted(name, dialect)} DROP DEFAULT"] if column.default else []
     return statements
 
 
@@ -195,7 +191,9 @@ def _same(dialect: str, pairs: Mapping[str, str]) -> str:
 
 
 def _trigger(split: Split, event: str = "") -> str:
-    return own_name(f"runbook_step{event}", split.table, *split.old, *split.new)
+    """PostgreSQL fires triggers in the order of their names: ours sees what the others made of the row."""
+    facts = [(name, column.expression) for side in (split.old, split.new) for name, column in side.items()]
+    return own_name(f"zz_in_step{event}", split.table, repr(facts))
 
 
 def _apart(split: Split, dialect: str) -> list[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from runbook_lib.databases.shared import own_name
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.schema.batches import RANGE, ROWS
 
@@ -90,6 +91,11 @@ def set_not_null(table: str, column: str, kind: str) -> None:
     emit(lambda dialect: not_null(dialect, table, column, kind))
 
 
+def allow_null(table: str, column: str, kind: str) -> None:
+    """The way back from `set_not_null`, from the middle of it too."""
+    emit(lambda dialect: null(dialect, table, column, kind))
+
+
 def fill(table: str, assignments: str, where: str = "", *, rows: int = ROWS) -> None:
     """Change rows in batches: `fill("users", "theme = 'light'", "theme IS NULL")`.
 
@@ -109,12 +115,29 @@ def not_null(dialect: str, table: str, column: str, kind: str) -> list[str]:
     here, name = quoted(table, dialect), quoted(column, dialect)
     if dialect == "mysql":
         return [f"ALTER TABLE {here} MODIFY {name} {kind} NOT NULL"]
-    check = f"{table.rpartition('.')[2]}_{column}_here"
+    check = _check(table, column)
     return [
         *_constraint(dialect, table, check, f"CHECK ({name} IS NOT NULL)"),
         f"ALTER TABLE {here} ALTER COLUMN {name} SET NOT NULL",
         f"ALTER TABLE {here} DROP CONSTRAINT {quoted(check, dialect)}",
     ]
+
+
+def null(dialect: str, table: str, column: str, kind: str) -> list[str]:
+    """The statements of `allow_null`."""
+    here, name = quoted(table, dialect), quoted(column, dialect)
+    if dialect == "mysql":
+        return [f"ALTER TABLE {here} MODIFY {name} {kind} NULL"]
+    left = quoted(_check(table, column), dialect)
+    return [
+        f"ALTER TABLE {here} DROP CONSTRAINT IF EXISTS {left}",
+        f"ALTER TABLE {here} ALTER COLUMN {name} DROP NOT NULL",
+    ]
+
+
+def _check(table: str, column: str) -> str:
+    name = f"{table.rpartition('.')[2]}_{column}_here"
+    return name if len(name.encode()) <= 63 else own_name("here", table, column)
 
 
 def _constraint(dialect: str, table: str, name: str, definition: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from runbook_lib.charts.graph import boundaries
 from runbook_lib.charts.grid import integrity, timeline
+from runbook_lib.charts.revisions import revisions
 from runbook_lib.charts.series import error_rate, lag, latency, pause, rates, throughput, traffic
 from runbook_lib.charts.style import png, svg
 
@@ -21,6 +22,7 @@ __all__ = [
     "pause",
     "png",
     "rates",
+    "revisions",
     "svg",
     "throughput",
     "timeline",

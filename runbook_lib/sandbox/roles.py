@@ -29,6 +29,7 @@ SUPERUSER = "postgres"
 LOGINS = ("app", "migrator")
 TARGETS = {"user_service": "users_db", "order_service": "orders_db", "payment_service": "payments_db"}
 SOURCE = "monolith"
+PRACTICE, PRACTICE_SCALE = "practice", 0.05  # a small monolith that nobody uses, for trying revisions of its schema
 OLDEST = 150_000  # GRANT SET ON PARAMETER
 
 
@@ -66,8 +67,14 @@ def prepare_source(port: int, passwords: dict[str, str], scale: float) -> dict[s
         _make_roles(connection, passwords)
         connection.execute("CREATE ROLE estate_owner NOLOGIN")
         connection.execute("GRANT estate_owner TO migrator")
-        connection.execute("CREATE DATABASE monolith OWNER estate_owner")
-    with connect(port, SOURCE, SUPERUSER, passwords[SUPERUSER], autocommit=False) as connection:
+        for database in (SOURCE, PRACTICE):
+            connection.execute(sql.SQL("CREATE DATABASE {} OWNER estate_owner").format(sql.Identifier(database)))
+    _fill(port, PRACTICE, passwords, min(scale, PRACTICE_SCALE))
+    return _fill(port, SOURCE, passwords, scale)
+
+
+def _fill(port: int, database: str, passwords: dict[str, str], scale: float) -> dict[str, int]:
+    with connect(port, database, SUPERUSER, passwords[SUPERUSER], autocommit=False) as connection:
         connection.execute("SET ROLE estate_owner")
         rows = sample.load(connection, scale)
         connection.execute("RESET ROLE")

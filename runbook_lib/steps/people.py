@@ -84,6 +84,15 @@ def timeline(run: Run) -> list[dict[str, object]]:
     ]
 
 
+def step_times(run: Run) -> list[dict[str, object]]:
+    """Each step of this phase with its beginning and end, for the same chart."""
+    return [
+        {"name": unit.name, "started": unit.intent.at, "ended": unit.result.at, "outcome": unit.outcome}
+        for unit in run.history().latest(run.phase)
+        if unit.result is not None
+    ]
+
+
 def retrospective(run: Run) -> Findings:
     """The whole run in figures."""
     rows = [(r.phase.replace("_", " "), r.name, f"{r.duration_s:.1f} s", r.text) for r in run.results()]

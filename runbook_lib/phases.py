@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 PHASES = ("preflight", "preparation", "gradual_extraction", "data_migration", "cutover", "cleanup")
 ROLLBACK = "rollback"
-ASIDE = ("validation", "performance", "schema_migration", "blue_green", "rolling", "format_conversion")
+SCHEMA = "schema_migration"
+ASIDE = ("validation", "performance", SCHEMA, "blue_green", "rolling", "format_conversion")
 
 
 def notebook_of(phase: str) -> str:
     """The notebook that carries a phase out, for messages."""
     if phase in PHASES:
         return f"notebooks/{PHASES.index(phase):02d}_{phase}.ipynb"
+    if phase == SCHEMA:
+        return f"notebooks/patterns/{phase}.ipynb"
     return "notebooks/90_rollback.ipynb" if phase == ROLLBACK else f"the notebook of {phase}"
 
 

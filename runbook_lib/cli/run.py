@@ -35,10 +35,13 @@ def lint(file: Path) -> None:
 @click.option("--run-id", default="", help="The run to go on with; the default is the environment's unfinished one.")
 def run(file: Path, phase: str, first: str, last: str, run_id: str) -> None:
     """Run the plan's notebooks with papermill and seal their evidence."""
+    from runbook_lib.phases import SCHEMA
     from runbook_lib.runner import phases_between
 
     phases = phases_between(phase, first, last)
     environment = environment_of(file)
+    if not (environment.plan.phases or phase or first or last):
+        phases = (SCHEMA,)  # a plan without phases moves a schema
     _require_databases(environment)
     _carry_out(environment, phases, run_id)
 

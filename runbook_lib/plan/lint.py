@@ -33,6 +33,8 @@ def lint(plan: Plan) -> list[Problem]:
     Returns:
         list[Problem]: in the order of PITFALLS; `subject` is `file:line`, `detail["pitfall"]` one of PITFALLS.
     """
+    if not plan.phases:
+        return []  # it takes a schema along its revisions: each has its way back, its verification and its hazards
     found = (_no_rollback_plan, _big_bang, _too_little_testing, _no_integrity_validation, _extended_downtime)
     return [problem for check in found for problem in check(plan)]
 

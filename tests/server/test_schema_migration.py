@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from estate_schema import HEAD, Place, fill, new_sqlite, users, write
 
 from runbook_lib.cli import main
 from runbook_lib.errors import ConfigurationError, GateFailed, StepFailed
+from runbook_lib.evidence.verify import verify_bundle
 from runbook_lib.schema import memory
 from runbook_lib.schema.revisions import BASE
 from runbook_lib.steps import migrate_schema, schema_difference, schema_path, schema_result
 
+ROOT = Path(__file__).parents[2]
 TWICE = "INSERT INTO orders SELECT id, user_id, placed_at FROM orders;"  # only its rows show that it cannot run
 
 
@@ -226,3 +229,18 @@ def test_a_hazard_that_the_policy_refuses_or_a_person_has_to_approve_stops_it_be
         place.approvals("auto")
     place.go("0002")
     assert place.version() == "0002_preferences"
+
+
+def test_its_notebook_runs_by_papermill_and_leaves_evidence_that_verifies(
+    new_on: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    place = Place(tmp_path, fill(new_on("postgresql", "practice")), monkeypatch).example()
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    done = CliRunner().invoke(main, ["run", "-f", str(place.file)])
+    assert done.exit_code == 0, done.output
+    assert place.version() == HEAD
+    [bundle] = (tmp_path / "evidence/test").iterdir()
+    assert [step for step in verify_bundle(bundle) if not step.passed] == []
+    page = (bundle / "schema_migration/notebook.html").read_text()
+    for words in ("CREATE TABLE preferences", "<svg", "went", "restored and equal in 2 tables"):
+        assert words in page

@@ -12,6 +12,8 @@ import pytest
 from runbook_lib import charts
 from runbook_lib.evidence.grid import checks_grid
 from runbook_lib.journal import Sample
+from runbook_lib.schema.preview import Preview
+from runbook_lib.schema.revisions import Revision, SchemaPath
 
 AT = 1.79e9
 
@@ -22,6 +24,17 @@ def samples(values: list[float], **labels: str) -> list[Sample]:
 
 def title(figure) -> str:
     return figure.texts[0].get_text()
+
+
+def schema(current: str, wanted: str, direction: str) -> Preview:
+    """A line of nine revisions, a path on it."""
+    line = [
+        Revision(f"r{n}", f"r{n - 1}" if n else "base", f"Step {n}", Path("r.sql"), True, True, "") for n in range(9)
+    ]
+    first, last = sorted(int(end[1:]) if end != "base" else -1 for end in (current, wanted))
+    along = line[first + 1 : last + 1]
+    path = SchemaPath(current, wanted, direction, tuple(along if direction == "up" else along[::-1]))
+    return Preview("shop", path, line, (), frozenset(), (), (), None)
 
 
 CHARTS = {
@@ -38,6 +51,7 @@ CHARTS = {
         [{"name": "a", "started": "2026-11-22T23:59:00+00:00", "ended": AT, "outcome": "pass"}]
     ),
     "boundaries": lambda: charts.boundaries([("orders", "users", "orders.user_id")], {"u": ["users"], "o": ["orders"]}),
+    "revisions": lambda: charts.revisions(schema("r3", "r7", "up")),
 }
 FINDINGS = {
     "throughput": "Throughput peaked at 2.5 k rows/s",
@@ -48,6 +62,7 @@ FINDINGS = {
     "traffic": "Traffic ended at b 100 %",
     "integrity": "Differences found: row counts of orders",
     "boundaries": "1 of 1 foreign keys cross a service border",
+    "revisions": "shop goes up from r3 to r7",
 }
 EMPTY = {
     "throughput": lambda: charts.throughput([]),
@@ -97,6 +112,17 @@ def test_many_writes_do_not_make_megabytes():
     writes = [Sample("s", 5.0, AT + index / 4000, {}) for index in range(20_000)]
     figure = charts.pause([{"at": AT + 2, "name": "fence"}, {"at": AT + 2.1, "name": "switch"}], writes)
     assert len(charts.svg(figure)) < 500_000
+
+
+def test_a_path_down_and_no_path_are_drawn_with_what_is_left_out():
+    down = charts.revisions(schema("r7", "base", "down"))
+    assert [text.get_text() for text in down.texts] == [
+        "shop goes down from r7 to base",
+        "8 revisions; filled: what the database has",
+    ]
+    drawn = {text.get_text() for text in charts.revisions(schema("r7", "r7", "up")).axes[0].texts}
+    assert {"r5", "r8", "here"} <= drawn and "r4" not in drawn
+    assert title(charts.revisions(schema("r7", "r7", "up"))) == "shop is at r7: nothing to do"
 
 
 def test_many_services_and_cycles_are_drawn():

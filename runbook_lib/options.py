@@ -30,8 +30,9 @@ class Options:
         floor_ms: A response time below this is never slow, whatever the baseline (milliseconds).
         small_enough_keys: Pending keys that a cutover may begin with, and that a comparison may leave open (count).
         switch_s: How long the router takes to switch, for the prediction of the write pause (seconds).
+        batch_share: The part of the time that a revision's statement in batches may work (above 0, at most 1).
         keep_backups: Backups of a database that stay; the last one that was proven always does (count).
-        throttle_file: Copy and sync wait while this file exists (path below the project's folder; empty: no file).
+        throttle_file: Copy, sync and batches wait while this file exists (below the project's folder; empty: no file).
         source_sessions: More sessions at work at the source than these, and they wait (count; 0: not looked at).
         target_sessions: The same at the targets (count).
         replica_lag_s: They wait while a replica is farther behind (seconds; 0: not looked at).
@@ -56,6 +57,7 @@ class Options:
     floor_ms: float = 25.0
     small_enough_keys: int = 100
     switch_s: float = 0.1
+    batch_share: float = 0.5
     keep_backups: int = 3
     throttle_file: str = ".runbook/throttle"
     source_sessions: int = 0
@@ -94,6 +96,11 @@ def _check(name: str, value: Any, kind: str) -> None:
         return
     number = isinstance(value, int) or (isinstance(value, float) and "float" in kind)
     lowest = 1 if name in _AT_LEAST_ONE else 0
+    if name == "batch_share" and number and not isinstance(value, bool):
+        if not 0 < value <= 1:
+            expected = "a share above 0 and at most 1"
+            raise ConfigurationError(f"option {name}", f"{value!r}", expected=expected, state="nothing was started")
+        return
     if not number or isinstance(value, bool) or not lowest <= value < float("inf"):
         unit = "seconds" if name.endswith("_s") and "rows" not in name else "count"
         expected = f"a {'whole ' if 'float' not in kind else ''}number of at least {lowest} ({unit})"

@@ -11,12 +11,13 @@ from runbook_lib.gates import require_approval
 from runbook_lib.journal import digest_of
 from runbook_lib.run import Run
 from runbook_lib.schema import memory
+from runbook_lib.schema.batches import Pace
 from runbook_lib.schema.lint import Hazards, hazards
 from runbook_lib.schema.revise import by_statement, revise, take_back, writes_rows
 from runbook_lib.schema.revisions import UP, Rendered, Revision, Revisions, current_version
 from runbook_lib.schema.shape import in_words
 from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import verdict
+from runbook_lib.steps.common import throttle_of, verdict
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class ApplyRevision:
     def apply(self, run: Run) -> StepResult:
         database, revisions, revision = self._parts(run)
         begun = time.monotonic()
-        done = revise(database, revisions, revision, self.direction)
+        done = revise(database, revisions, revision, self.direction, self._pace(run, database))
         after = revision.after(self.direction)
         memory.record(database, after)
         figures = {"version": after, "title": revision.title, "statements": done.statements, "rows": done.rows}
@@ -100,6 +101,21 @@ class ApplyRevision:
     def _parts(self, run: Run) -> tuple[Database, Revisions, Revision]:
         revisions = Revisions(run.environment.parameters_dir / self.folder)
         return run.databases[self.database], revisions, revisions.by_id[self.revision]
+
+    def _pace(self, run: Run, database: Database) -> Pace:
+        """How hard statements in batches work; their progress is the step's."""
+        told = (0, 0)
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told
+            told = (done, total)
+            run.progress(done, total, "batches")
+
+        def waiting(reason: str) -> None:
+            run.progress(*told, "batches", reason)
+
+        pause = throttle_of(run.environment, run.options, (), waiting, [database])
+        return Pace(run.options.batch_share, pause, tell)
 
     def _risks(self, run: Run) -> list[Problem]:
         """Hazards by the plan's policy, and what may be lost where it is no single transaction."""

@@ -33,9 +33,13 @@ def links(run: Run, direction: str = FORWARD) -> list[Link]:
 
 
 def throttle_of(
-    environment: Environment, options: Options, every: Sequence[Link], on_reason: Callable[[str], None]
+    environment: Environment,
+    options: Options,
+    every: Sequence[Link],
+    on_reason: Callable[[str], None],
+    source: Sequence[Database] = (),
 ) -> Throttle:
-    """When the copy and the sync of these links wait, by the options."""
+    """When the copy and the sync of these links, or a change of these source databases, wait, by the options."""
     limits = Limits(
         file=environment.root / options.throttle_file if options.throttle_file else None,
         sessions={"source": options.source_sessions, "target": options.target_sessions},
@@ -43,7 +47,7 @@ def throttle_of(
         lag_bytes=options.replica_lag_bytes,
     )
     named = [name.strip() for name in options.replicas.split(",") if name.strip()]
-    sides = {"source": [link.reader for link in every], "target": [link.writer for link in every]}
+    sides = {"source": [*source, *(link.reader for link in every)], "target": [link.writer for link in every]}
     return throttle(limits, sides, [environment.database(name) for name in named], on_reason)
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from estate_schema import Place
 
 from runbook_lib.databases.port import Database
-from runbook_lib.errors import DatabaseError
+from runbook_lib.errors import DatabaseError, GateFailed
 from runbook_lib.schema import memory
 from runbook_lib.schema.batches import Pace
 from runbook_lib.schema.expand import Column, Split, out_of_step, revision_files
@@ -247,3 +248,40 @@ def test_cut_off_after_a_statement_it_goes_on_or_is_taken_back(
     go(people, revisions, version, UP)
     go(people, revisions, version, DOWN)
     assert (old_shape(people), memory.shape(people)) == (names, shape)
+
+
+def test_the_whole_way_waits_for_the_throttle_and_for_the_gate_of_the_contract(
+    new_on: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = new_on("postgresql", "practice")
+    rows = ", ".join(f"({n}, 'F{n} L{n}', {n})" for n in range(ROWS))
+    database.execute(PLAIN["postgresql"], f"INSERT INTO people VALUES {rows}")
+    place = Place(tmp_path, database, monkeypatch)
+    place.approvals("ask")
+    for name, text in revision_files(split_of("postgresql"), "names", "base", ["postgresql"]).items():
+        (place.folder / name).write_text(text)
+    throttle = tmp_path / ".runbook/throttle"
+    throttle.parent.mkdir(exist_ok=True)
+    throttle.touch()
+    moving = threading.Thread(target=lambda: place.go("names_expand"))
+    moving.start()
+    try:
+        wait_for(lambda: bool(begun(database)))
+        assert database.rows("SELECT DISTINCT first FROM people") == [(None,)]
+    finally:
+        throttle.unlink()
+        moving.join()
+    assert place.version() == "names_expand"
+    assert database.rows("SELECT count(*) FROM people WHERE first IS NULL") == [(0,)]
+    with pytest.raises(GateFailed, match="hazards: names_contract"):
+        place.go("names_contract")
+    assert place.version() == "names_expand"
+    place.approvals("auto")
+    place.go("names_contract")
+    assert place.version() == "names_contract"
+
+
+def begun(database: Database) -> list[Any]:
+    """The ranges that a statement in batches was cut into."""
+    there = database.rows("SELECT to_regclass('runbook.batches')")[0][0]
+    return database.rows("SELECT * FROM runbook.batches") if there else []

@@ -196,7 +196,9 @@ def test_a_standby_that_lags_is_waited_for(postgresql_server: PostgresServer, st
     replica.close()
 
 
-@pytest.mark.parametrize("values", [{"throttle_file": 5}, {"source_sessions": -1}, {"replica_lag_bytes": 0.5}])
+@pytest.mark.parametrize(
+    "values", [{"throttle_file": 5}, {"source_sessions": -1}, {"replica_lag_bytes": 0.5}, {"batch_share": 0}]
+)
 def test_a_wrong_limit_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="nothing was started"):
         read_options(values)

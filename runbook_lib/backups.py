@@ -10,6 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,5 +176,7 @@ def retain(root: Path, name: str, keep: int) -> tuple[str, ...]:
     for backup in (one for one in found if one not in kept):
         shutil.rmtree(backup.info.path, ignore_errors=True)
         backup.info.path.with_name(f"{name}.json").unlink(missing_ok=True)
+        with suppress(OSError):  # other databases' backups of that run are still in it
+            backup.info.path.parent.rmdir()
         removed.append(str(backup.info.path))
     return tuple(removed)

@@ -6,9 +6,7 @@ What a person does in JupyterLab, this does with papermill: the same notebooks, 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,7 +22,7 @@ from runbook_lib.notify import Notice, notify
 from runbook_lib.phases import PHASES, ROLLBACK, find_run, notebook_of, require_order
 from runbook_lib.plan.nodes import shown
 from runbook_lib.run import acting_person
-from runbook_lib.terminal import follow
+from runbook_lib.terminal import telling
 
 Show = Callable[[str], None]
 
@@ -113,7 +111,7 @@ class Runner:
             "run_id": self.run_id,
             "options": {**environment.options, **options},
         }
-        with _telling(self.journal, self.run_id):
+        with telling(self.journal, self.run_id):
             done = execute(
                 notebook,
                 folder / "notebook.ipynb",
@@ -224,16 +222,3 @@ def phases_between(only: str, first: str, last: str) -> tuple[str, ...]:
     if start > end:
         raise ConfigurationError(f"phases {first} to {last}", "the first comes after the last")
     return PHASES[start : end + 1]
-
-
-@contextmanager
-def _telling(journal: Journal, run_id: str) -> Any:
-    """Show the run's progress in the terminal while a notebook runs."""
-    done = threading.Event()
-    teller = threading.Thread(target=follow, args=(journal, run_id, done), name="progress", daemon=True)
-    teller.start()
-    try:
-        yield
-    finally:
-        done.set()
-        teller.join()

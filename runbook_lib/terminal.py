@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.journal.history import Ask, History
@@ -40,6 +41,19 @@ def follow(journal: Journal, run_id: str, done: threading.Event, console: Consol
     screen = console or Console(emoji=False, highlight=False)
     show = _follow_live if screen.is_terminal else _follow_plain
     show(_Watch(journal, run_id), done, screen)
+
+
+@contextmanager
+def telling(journal: Journal, run_id: str) -> Iterator[None]:
+    """Show the run's progress in the terminal while the body does its work."""
+    done = threading.Event()
+    teller = threading.Thread(target=follow, args=(journal, run_id, done), name="progress", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
 
 
 class _Watch:

@@ -84,14 +84,14 @@ def downgrade(file: Path, database: str, to: str, accept_drift: bool) -> None:
 
 def _migrate(file: Path, database: str, to: str, direction: str, accept_drift: bool) -> None:
     from runbook_lib.run import begin
-    from runbook_lib.steps.migrate_schema import migrate_schema, schema_result
+    from runbook_lib.steps.migrate_schema import migrate_schema, where
+    from runbook_lib.terminal import telling
 
     environment = environment_of(file)
     with begin(environment, "schema_migration") as run:
-        records = migrate_schema(run, to, database=database, direction=direction, accept_drift=accept_drift)
-        for record in records:
-            click.echo(str(record))
-        click.echo(schema_result(run).verdict.text)
+        with telling(run.journal, run.run_id):
+            migrate_schema(run, to, database=database, direction=direction, accept_drift=accept_drift)
+        click.echo(where(run.databases[database or environment.plan.source]))
         run.gate()
 
 

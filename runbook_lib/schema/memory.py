@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Text, TextClause, text
+from sqlalchemy import Connection, Text, TextClause, inspect, text
 from sqlalchemy.dialects.mysql import LONGTEXT
 
 from runbook_lib.databases.port import Database
+from runbook_lib.errors import DatabaseError
 from runbook_lib.schema.revisions import VERSION_TABLE
 from runbook_lib.schema.shape import Shape, differences, shape_of
 
@@ -113,8 +114,12 @@ def _marks(database: Database) -> str:
 
 
 def _remembers(database: Database) -> bool:
-    """Whether our tables are there; looking must not make them."""
-    from sqlalchemy import inspect
-
-    parts = _shapes(database).replace("`", '"').split('"')[1::2]
-    return inspect(database.engine).has_table(parts[-1], schema=parts[0] if len(parts) > 1 else None)
+    """Whether our tables are there; looking must not make them, nor need the right to."""
+    look = inspect(database.engine)
+    if not look.has_table(VERSION_TABLE):
+        return False  # it is made together with them
+    try:
+        parts = _shapes(database).replace("`", '"').split('"')[1::2]
+    except DatabaseError:  # their place cannot be made by this login, so it is not there
+        return False
+    return look.has_table(parts[-1], schema=parts[0] if len(parts) > 1 else None)

@@ -51,7 +51,7 @@ def migrate_schema(
     """Carry a path of revisions out, or go on with the one that was interrupted; whatever fails, it is undone.
 
     Args:
-        to: The wanted version; empty: the plan's.
+        to: The wanted version; empty: the plan's. Where the migration under way began: it is given up and undone.
         database: Empty: the plan's source.
         direction: "up" or "down": a path that leads the other way is refused; empty: either.
         accept_drift: Take a schema that was changed by hand for that of its version.
@@ -61,17 +61,14 @@ def migrate_schema(
         StepFailed: something failed; says what, and where the database is now.
         GateFailed: a revision that cannot be undone waits for its approval; nothing is undone.
         ConfigurationError: there is no such path.
+        OutOfOrder: another migration is under way.
     """
     way = _under_way(run)
     if way is None:
         way = _open(run, to, database, direction)
-    elif to and Revisions(_folder(run)).known(to, "the wanted version") != way.wanted:
-        raise OutOfOrder(
-            f"schema of {way.database}",
-            f"is on its way from {way.current} to {way.wanted}",
-            state="nothing was run",
-            action=f"finish that: run again with --to {way.wanted}",
-        )
+    elif _asked_back(run, way, to, database, direction):
+        _take_back(run, way, f"somebody asked for {way.current}")
+        return StepRecords([run.record(step.name) for step in _steps(run, way) if run.history().unit(step.name)])
     if way.undoing:
         raise _undo(run, way, way.undoing, "an undo that was interrupted is finished; run again")
     try:
@@ -117,6 +114,25 @@ def schema_result(run: Run) -> Findings:
 
 
 # -- which migration ---
+
+
+def _asked_back(run: Run, way: Way, to: str, database: str, direction: str) -> bool:
+    """Whether what is asked for is to give the migration under way up; another one than that is refused."""
+    revisions = _revisions(run, way)
+    path, wanted = revisions.path(way.current, way.wanted), revisions.known(to, "the wanted version") if to else ""
+    here = database in ("", way.database)
+    if here and wanted == way.current and not way.undoing:
+        return True
+    if here and wanted in ("", way.wanted) and (way.undoing or direction in ("", path.direction)):
+        return False
+    verb = "upgrade" if path.direction == UP else "downgrade"
+    back = "downgrade" if path.direction == UP else "upgrade"
+    raise OutOfOrder(
+        f"schema of {way.database}",
+        f"is on its way from {way.current} to {way.wanted}",
+        state="nothing was run",
+        action=f"finish it: runbook schema {verb} --to {way.wanted}; or give it up: {back} --to {way.current}",
+    )
 
 
 def _open(run: Run, to: str, database: str, direction: str) -> Way:
@@ -187,19 +203,17 @@ def _goal(run: Run) -> SchemaGoal:
     return run.plan.schema or SchemaGoal()
 
 
-def _folder(run: Run) -> Any:
-    return run.environment.parameters_dir / _goal(run).revisions
+def _revisions(run: Run, way: Way | None = None) -> Revisions:
+    return Revisions(run.environment.parameters_dir / (way.folder if way else _goal(run).revisions))
 
 
 def _preview(run: Run, to: str, database: str) -> Preview:
-    return preview(
-        run.databases[database or run.plan.source], Revisions(_folder(run)), to or _goal(run).to, run.plan.lint
-    )
+    return preview(run.databases[database or run.plan.source], _revisions(run), to or _goal(run).to, run.plan.lint)
 
 
 def _steps(run: Run, way: Way, *, accept_drift: bool = False) -> list[Step]:
     """The steps of a migration; the same ones whenever it is asked, wherever the database is by now."""
-    path = Revisions(run.environment.parameters_dir / way.folder).path(way.current, way.wanted)
+    path = _revisions(run, way).path(way.current, way.wanted)
     source = VerifyVersion("source", way.database, way.current, way.number, accept_drift)
     if not path.revisions:
         return [source]
@@ -227,35 +241,40 @@ def _steps(run: Run, way: Way, *, accept_drift: bool = False) -> list[Step]:
 
 
 def _undo(run: Run, way: Way, why: str, action: str) -> StepFailed:
-    """Undo every revision of the migration, the last one first; the error says where the database is then."""
-    if not way.undoing:
-        _note(run, UNDOING, why, f"schema of {way.database}: undone, because {why}")
-    names = [step.name for step in _steps(run, way)]
+    """Undo every revision of the migration; the error says why, and where the database is then."""
     subject, database = f"schema of {way.database}", run.databases[way.database]
     try:
-        record = run.rollback(steps=names)
+        record = _take_back(run, way, why)
     except LeaseHeld:
         raise
     except RunbookError as second:
         error = StepFailed(
             subject,
             f"{why}; and undoing it failed: {second.observed}",
-            state=_where(database),
+            state=where(database),
             action="put that right and run again: it goes on undoing; or restore the backup into a new database",
         )
         error.add_note(str(second))
         return error
-    _note(run, ENDED, way.number, f"schema of {way.database}: back at {way.current}")
     undone = _revisions_of(record)
     state = f"{undone} revision{'s' * (undone > 1)} undone and verified: " if undone else "nothing is changed: "
-    return StepFailed(subject, why, state=state + _where(database), action=action or "put it right, then run again")
+    return StepFailed(subject, why, state=state + where(database), action=action or "put it right, then run again")
+
+
+def _take_back(run: Run, way: Way, why: str) -> RollbackRecord:
+    """Undo the migration's steps, the last one first, and close it."""
+    if not way.undoing:
+        _note(run, UNDOING, why, f"schema of {way.database}: undone, because {why}")
+    record = run.rollback(steps=[step.name for step in _steps(run, way)])
+    _note(run, ENDED, way.number, f"schema of {way.database}: back at {way.current}")
+    return record
 
 
 def _revisions_of(record: RollbackRecord) -> int:
     return sum(item.name.startswith("apply_revision:") for item in record.items)
 
 
-def _where(database: Database) -> str:
+def where(database: Database) -> str:
     """The version that the database has now, and what is half-way in it."""
     try:
         text = f"{database.name} is at {current_version(database)}"

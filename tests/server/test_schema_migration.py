@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from estate_schema import HEAD, Place, fill, new_sqlite, users, write
 
 from runbook_lib.cli import main
-from runbook_lib.errors import ConfigurationError, GateFailed, StepFailed
+from runbook_lib.errors import ConfigurationError, GateFailed, OutOfOrder, StepFailed
 from runbook_lib.evidence.verify import verify_bundle
 from runbook_lib.schema import memory
 from runbook_lib.schema.revisions import BASE
@@ -160,6 +160,13 @@ def test_what_cannot_be_undone_waits_for_its_approval_and_what_is_in_stays_in(sm
     with small.run() as run, pytest.raises(GateFailed, match="irreversible: apply_revision:two"):
         migrate_schema(run)
     assert small.version() == "one"
+    with small.run() as run, pytest.raises(OutOfOrder, match=r"on its way from base to two.* --to two; or give it up"):
+        migrate_schema(run, "one", direction="down")
+    with small.run() as run:
+        assert [record.outcome for record in migrate_schema(run, "base", direction="down")] == ["undone"] * 3
+    assert small.version() == BASE
+    with small.run() as run, pytest.raises(GateFailed, match="irreversible: apply_revision:two"):
+        migrate_schema(run)
     with small.run() as run:
         run.approve("irreversible: apply_revision:two", "the orders are in the archive")
         migrate_schema(run)
@@ -182,7 +189,8 @@ def test_the_command_line_says_where_it_is_plans_goes_up_and_down(small: Place) 
     assert "-- up to 0002_preferences: 0001_country, 0002_preferences" in said and "CREATE INDEX preferences" in said
     assert command(small, "downgrade", "--to", "0002")[0] == 2
     status, said = command(small, "upgrade")
-    assert status == 0 and said.splitlines()[-1].startswith(f"practice is at {HEAD}: 3 revisions in ")
+    assert (status, said.splitlines()[-1]) == (0, f"practice is at {HEAD}")
+    assert "✓ apply revision:0002 preferences: practice is at 0002_preferences: 5 statements, 4 rows written" in said
     assert command(small, "upgrade", "--to", "0001") == (
         2,
         "runbook: schema of practice: 0001_country lies below 0003_latest_orders; nothing was run."

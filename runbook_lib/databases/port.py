@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from runbook_lib.databases.shapes import Applied as Applied
 from runbook_lib.databases.shapes import BackupInfo as BackupInfo
+from runbook_lib.databases.shapes import Buckets as Buckets
 from runbook_lib.databases.shapes import Capabilities as Capabilities
 from runbook_lib.databases.shapes import Column as Column
 from runbook_lib.databases.shapes import Constraint as Constraint
@@ -354,10 +355,25 @@ class Database(Protocol):
         """
         ...
 
+    def bucket_sums(
+        self, selection: Selection, types: Sequence[str], key_range: KeyRange, count: int, *, canonical: bool
+    ) -> dict[int, RangeSum]:
+        """Checksum one range cut into `count` buckets of its keys, in one pass; empty buckets are left out."""
+        ...
+
     def row_sums(
-        self, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
+        self,
+        selection: Selection,
+        types: Sequence[str],
+        key_range: KeyRange,
+        *,
+        canonical: bool,
+        within: Buckets | None = None,
     ) -> dict[tuple[Any, ...], str]:
-        """The hash of each row of one (small) range by key; without a key: the hash maps to itself with its count."""
+        """The hash of each row of one (small) range by key; without a key: the hash maps to itself with its count.
+
+        `within` leaves only the rows of the chosen buckets.
+        """
         ...
 
     # -- housekeeping ---

@@ -188,6 +188,18 @@ class Applied:
 
 
 @dataclass(frozen=True)
+class Buckets:
+    """Some of a range's rows: those whose keys fall into the `chosen` of `count` buckets (a power of two).
+
+    A key's bucket is the same on every engine: the low bits of a single integer key, otherwise of the canonical hash
+    of the key (two databases that hash records alike may take their own hash).
+    """
+
+    count: int
+    chosen: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class RangeSum:
     """Checksum of one range: order-independent sum of row hashes, with the count of rows."""
 

@@ -93,6 +93,19 @@ def encode_row(values: Sequence[Any], types: Sequence[str]) -> bytes:
     return b"".join(fields)
 
 
+def integer_key(types: Sequence[str]) -> bool:
+    """Whether a key of these (written) types is one integer of at most 64 signed bits: its low bits are its bucket."""
+    name = canonical_type(types[0]).name if len(types) == 1 and "unsigned" not in types[0].lower() else ""
+    return name in ("smallint", "integer", "int", "bigint", "tinyint", "mediumint")
+
+
+def bucket_of(key: Sequence[Any], types: Sequence[str], count: int) -> int:
+    """The bucket of a key among `count` (a power of two)."""
+    if integer_key(types):
+        return int(key[0]) & (count - 1)
+    return int(row_hash(key, types)[:8], 16) & (count - 1)
+
+
 def row_hash(values: Sequence[Any], types: Sequence[str]) -> str:
     """A row's hash as 16 hexadecimal digits."""
     return hashlib.md5(encode_row(values, types), usedforsecurity=False).hexdigest()[:16]

@@ -60,5 +60,5 @@ class VerifyData:
             settle_s=run.options.settle_s,
             sample_rows=run.options.sample_rows,
             sequences=self.when == "after_cutover",
-            on_progress=lambda at: run.progress(at.done, at.total, "tables", f"{at.check} {at.table}"),
+            on_progress=lambda at: run.progress(at.at, at.of, at.unit, f"{at.check} {at.table}"),
         )

@@ -7,12 +7,12 @@ import time
 from runbook_lib.databases.port import KeyRange, RangeSum
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation import delta
-from runbook_lib.validation.context import Compared, Context, Deadline, each_table, label
+from runbook_lib.validation.context import Compared, Context, Deadline, Progress, each_table, label
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.narrow import Narrowed, narrow
 from runbook_lib.validation.rows import NO_COLUMN
 from runbook_lib.validation.settle import FIRST_PAUSE_S, LONGEST_PAUSE_S, settle
-from runbook_lib.validation.sums import sum_both, unequal_ranges, use_canonical
+from runbook_lib.validation.sums import range_rows, sum_both, use_canonical
 
 NAME = "checksums"
 
@@ -24,18 +24,36 @@ def checksums(link: Link, context: Context) -> CheckResult:
     """
     if context.only_keys is not None:
         return each_table(NAME, link, context, lambda flow: delta.compare(NAME, link, flow, context))
-    deadline = context.deadline()
-    return each_table(NAME, link, context, lambda flow: _table(link, flow, context, deadline))
+    deadline, told = context.deadline(), _Told(link, context)
+    return each_table(NAME, link, context, lambda flow: _table(link, flow, context, deadline, told), tell=False)
 
 
-def _table(link: Link, flow: Flow, context: Context, deadline: Deadline) -> CheckResult:
+class _Told:
+    """How far the rows of a link are, told after each range."""
+
+    def __init__(self, link: Link, context: Context) -> None:
+        self._context, self._tables, self._rows = context, len(link.flows), 0
+        read, _ = context.catalogs(link)
+        self._total = max(1, sum(read[flow.feeds[0].table].rows_estimate for flow in link.flows))
+
+    def more(self, flow: Flow, rows: int) -> None:
+        """So many more rows of this table are compared."""
+        self._rows += rows
+        self._context.on_progress(Progress(NAME, flow.table, 0, self._tables, self._rows, self._total))
+
+
+def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _Told) -> CheckResult:
     side = context.compared(link, flow)
     if not side.key:
-        return _multiset(link, flow, side, context, deadline)
-    ranges = link.reader.ranges(side.reading, context.chunk_rows)
-    sums = sum_both(link, side, ranges, context)
-    unequal = unequal_ranges(sums)
-    figures = {"rows": sum(s.rows for _, s, _ in sums), "ranges": len(ranges), "unequal_ranges": len(unequal)}
+        return _multiset(link, flow, side, context, deadline, told)
+    ranges = link.reader.ranges(side.reading, range_rows(link, context))
+    rows, unequal = 0, list[tuple[KeyRange, int]]()
+    for key_range, there, here in sum_both(link, side, ranges, context):
+        rows += there.rows
+        told.more(flow, there.rows)
+        if there != here:
+            unequal.append((key_range, max(there.rows, here.rows)))
+    figures = {"rows": rows, "ranges": len(ranges), "unequal_ranges": len(unequal)}
     if not unequal:
         return CheckResult(NAME, figures={label(link, flow): figures})
     narrowed = narrow(link, side, unequal, context)
@@ -51,7 +69,7 @@ def _rest(link: Link, flow: Flow, narrowed: Narrowed, found: CheckResult, contex
     errors = {}
     if narrowed.left:
         errors[label(link, flow)] = (
-            f"{narrowed.left} more ranges differ; only the first {len(narrowed.keys)} differing rows were looked at"
+            f"more rows differ than the {len(narrowed.keys):,} that are named: copy the table again"
         )
     if context.under_writes:
         return CheckResult(NAME, errors=errors)
@@ -66,11 +84,12 @@ def _rest(link: Link, flow: Flow, narrowed: Narrowed, found: CheckResult, contex
     )
 
 
-def _multiset(link: Link, flow: Flow, side: Compared, context: Context, deadline: Deadline) -> CheckResult:
+def _multiset(link: Link, flow: Flow, side: Compared, context: Context, deadline: Deadline, told: _Told) -> CheckResult:
     """A table without a key: every row hash must be there as often on both sides (trap 11)."""
     whole = KeyRange(0)
     sums = _whole_sums(link, side, whole, context, deadline)
     figures = {label(link, flow): {"rows": sums[0].rows, "ranges": 1, "unequal_ranges": int(sums[0] != sums[1])}}
+    told.more(flow, sums[0].rows)
     if sums[0] == sums[1]:
         return CheckResult(NAME, figures=figures)
     canonical = use_canonical(link, context)

@@ -77,7 +77,7 @@ class Context:
     jobs: int = 2
     under_writes: bool = True
     settle_s: float = 5.0
-    chunk_rows: int = 100_000
+    chunk_rows: int = 0
     sample_rows: int = 1000
     seed: int = 0
     only_keys: Mapping[tuple[str, str], Keys] | None = None
@@ -142,12 +142,18 @@ def label(link: Link, flow: Flow) -> str:
     return f"{link.service}.{flow.table}"
 
 
-def each_table(check: str, link: Link, context: Context, look: Callable[[Flow], CheckResult]) -> CheckResult:
-    """Look at every table of a link; one that cannot be looked at is recorded with its reason, the others go on."""
+def each_table(
+    check: str, link: Link, context: Context, look: Callable[[Flow], CheckResult], *, tell: bool = True
+) -> CheckResult:
+    """Look at every table of a link; one that cannot be looked at is recorded with its reason, the others go on.
+
+    `tell` is False for a check that says itself how far it is.
+    """
     result = CheckResult(check)
     for done, flow in enumerate(link.flows):
         table = label(link, flow)
-        context.on_progress(Progress(check, table, done, len(link.flows)))
+        if tell:
+            context.on_progress(Progress(check, table, done, len(link.flows)))
         try:
             found = look(flow)
         except Exception as error:

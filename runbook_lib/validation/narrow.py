@@ -1,105 +1,84 @@
-"""From ranges that differ to the rows that differ: ranges are cut again and summed, and only small ones are listed."""
+"""From ranges that differ to the rows that differ: a range is summed once more by buckets of its keys, in one pass, and
+only the rows of unequal buckets are listed. A thousand scattered rows cost as much as one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
 
-from runbook_lib.databases.port import Database, KeyRange, Selection
+from runbook_lib.databases.port import Buckets, KeyRange, RangeSum
 from runbook_lib.transfer.flow import Link
 from runbook_lib.validation.context import Compared, Context
 from runbook_lib.validation.rows import Key, plain
-from runbook_lib.validation.sums import sum_both, unequal_ranges, use_canonical
+from runbook_lib.validation.sums import use_canonical
 
-LEAF_ROWS = 1_000  # listing so few row hashes costs less than another round of sums
-DIRECT_ROWS = 200_000  # fewer suspects in all: their hashes are listed at once
-PIECES = 32  # a range of the usual 100,000 rows comes down to a leaf in two rounds
-MOST_KEYS = 10_000  # rows named in one table: more is not a repair but a new copy
+LEAF_ROWS = 2_000  # listing so few row hashes costs less than another pass over them
+BUCKET_ROWS = 32  # rows in a bucket, about: fewer means more sums to fetch, more means more hashes to list
+MOST_BUCKETS = 65_536
+SLICE_ROWS = 50_000  # hashes listed at a time: memory stays flat
+MOST_KEYS = 50_000  # rows named in one table: more is not a repair but a new copy
 
-Suspects = list[tuple[KeyRange, int]]  # (range, rows to search)
+Suspects = Sequence[tuple[KeyRange, int]]  # (range, rows to search)
+Hashes = Mapping[tuple[Any, ...], str]
+Slice = tuple[KeyRange, Buckets | None]
 
 
 @dataclass(frozen=True)
 class Narrowed:
-    """The keys whose row hashes differ; `left` counts ranges that differ and were not listed."""
+    """The keys whose row hashes differ; `left` counts parts that hold more of them and were not listed."""
 
     keys: tuple[Key, ...]
     left: int = 0
 
 
 def narrow(link: Link, side: Compared, unequal: Suspects, context: Context) -> Narrowed:
-    """Find the keys behind unequal ranges."""
-    leaves = _leaves(link, side, unequal, context)
+    """Find the keys behind unequal ranges, `jobs` ranges at a time."""
     keys: dict[tuple[str, ...], Key] = {}
-    for done, leaf in enumerate(leaves):
-        for key in _unequal_keys(link, side, leaf, context):
-            keys.setdefault(plain(key), key)
-        if len(keys) >= MOST_KEYS and done + 1 < len(leaves):
-            return Narrowed(tuple(keys.values())[:MOST_KEYS], len(leaves) - done - 1)
-    return Narrowed(tuple(keys.values()))
+    for start in range(0, len(unequal), context.jobs):
+        parts = list(_slices(link, side, unequal[start : start + context.jobs], context))
+        for number in range(0, len(parts), context.jobs):
+            if len(keys) >= MOST_KEYS:
+                left = len(parts) - number + len(unequal[start + context.jobs :])
+                return Narrowed(tuple(keys.values())[:MOST_KEYS], left)
+            for there, here in _listed(link, side, parts[number : number + context.jobs], context):
+                found = (key for key in {**there, **here} if there.get(key) != here.get(key))
+                keys.update((plain(key), key) for key in found)
+    return Narrowed(tuple(keys.values())[:MOST_KEYS], int(len(keys) > MOST_KEYS))
 
 
-def _leaves(link: Link, side: Compared, unequal: Suspects, context: Context) -> list[KeyRange]:
-    if sum(rows for _, rows in unequal) <= DIRECT_ROWS // PIECES:
-        return [key_range for key_range, _ in unequal]
-    if _integer_key(side):
-        return _bisected(link, side, unequal, context)
-    if sum(rows for _, rows in unequal) <= DIRECT_ROWS:
-        return [key_range for key_range, _ in unequal]
-    # Other keys have no arithmetic: the whole selection is cut finer by the engine, and summed once more.
-    fine = link.reader.ranges(side.reading, max(LEAF_ROWS, context.chunk_rows // PIECES))
-    return [key_range for key_range, _ in unequal_ranges(sum_both(link, side, fine, context))]
-
-
-def _integer_key(side: Compared) -> bool:
-    kind = side.types[side.columns.index(side.key[0])] if len(side.key) == 1 else ""
-    return kind.partition("(")[0].strip() in ("smallint", "integer", "bigint", "int", "mediumint", "tinyint")
-
-
-def _bisected(link: Link, side: Compared, unequal: Suspects, context: Context) -> list[KeyRange]:
-    least, greatest = _extent(link, side, context)
-    leaves: list[KeyRange] = []
-    frontier = unequal
-    while frontier:
-        pieces: list[KeyRange] = []
-        for key_range, rows in frontier:
-            low = least - 1 if key_range.after is None else int(key_range.after[0])
-            high = greatest if key_range.upto is None else int(key_range.upto[0])
-            if rows <= LEAF_ROWS or high - low <= PIECES:
-                leaves.append(key_range)
-            else:
-                pieces += _pieces(key_range, low, high, rows)
-        frontier = unequal_ranges(sum_both(link, side, pieces, context))
-    return leaves
-
-
-def _pieces(key_range: KeyRange, low: int, high: int, rows: int) -> list[KeyRange]:
-    """Even steps of the key, no more of them than needed; the outer ends stay as they were, open ones too."""
-    count = min(PIECES, max(2, -(-rows // LEAF_ROWS)))  # each statement costs as much as listing some hundred rows
-    bounds = [low + (high - low) * i // count for i in range(1, count)]
-    edges = [key_range.after, *((bound,) for bound in bounds), key_range.upto]
-    each = max(1, rows // count)
-    return [replace(key_range, ordinal=i, after=edges[i], upto=edges[i + 1], rows_estimate=each) for i in range(count)]
-
-
-def _extent(link: Link, side: Compared, context: Context) -> tuple[int, int]:
-    """The least and the greatest key on either side."""
-    found = context.both(lambda: _ends(link.reader, side.reading), lambda: _ends(link.writer, side.writing))
-    ends = [int(end) for pair in found for end in pair if end is not None]
-    return (min(ends), max(ends)) if ends else (0, 0)
-
-
-def _ends(database: Database, selection: Selection) -> tuple[int | None, int | None]:
-    where = f" WHERE {selection.where}" if selection.where else ""
-    key = selection.key[0]
-    [(least, greatest)] = database.rows(f"SELECT MIN({key}), MAX({key}) FROM {selection.relation}{where}")
-    return least, greatest
-
-
-def _unequal_keys(link: Link, side: Compared, leaf: KeyRange, context: Context) -> Sequence[Key]:
+def _slices(link: Link, side: Compared, unequal: Suspects, context: Context) -> Iterator[Slice]:
+    """What to list: small ranges as they are, of large ones the buckets that differ."""
     canonical = use_canonical(link, context)
-    there, here = context.both(
-        lambda: link.reader.row_sums(side.reading, side.types, leaf, canonical=canonical),
-        lambda: link.writer.row_sums(side.writing, side.types, leaf, canonical=canonical),
-    )
-    return [key for key in {**there, **here} if there.get(key) != here.get(key)]
+    asked: list[tuple[KeyRange, int, int, tuple[Future[dict[int, RangeSum]], ...]]] = []
+    for key_range, rows in unequal:
+        if rows <= LEAF_ROWS:
+            yield key_range, None
+            continue
+        count = min(MOST_BUCKETS, 1 << (rows // BUCKET_ROWS).bit_length())
+        sums = tuple(
+            context.pool.submit(database.bucket_sums, selection, side.types, key_range, count, canonical=canonical)
+            for database, selection in ((link.reader, side.reading), (link.writer, side.writing))
+        )
+        asked.append((key_range, rows, count, sums))
+    for key_range, rows, count, sums in asked:
+        there, here = (future.result() for future in sums)
+        wrong = [bucket for bucket in {**there, **here} if there.get(bucket) != here.get(bucket)]
+        size = max(1, SLICE_ROWS * count // rows)
+        for first in range(0, len(wrong), size):
+            yield key_range, Buckets(count, tuple(wrong[first : first + size]))
+
+
+def _listed(link: Link, side: Compared, slices: Sequence[Slice], context: Context) -> Iterator[tuple[Hashes, Hashes]]:
+    canonical = use_canonical(link, context)
+    asked = [
+        tuple(
+            context.pool.submit(d.row_sums, selection, side.types, key_range, canonical=canonical, within=within)
+            for d, selection in ((link.reader, side.reading), (link.writer, side.writing))
+        )
+        for key_range, within in slices
+    ]
+    for there, here in asked:
+        yield there.result(), here.result()

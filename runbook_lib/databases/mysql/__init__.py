@@ -208,6 +208,7 @@ class MySQL:
     # -- validation ---
     count = checksums.count
     range_sums = checksums.range_sums
+    bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
 
     # -- housekeeping ---

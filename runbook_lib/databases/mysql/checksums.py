@@ -7,6 +7,7 @@ MariaDB keeps its documents as they were written, and no SQL of it gives the can
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from runbook_lib.databases.mysql import ranges as key_ranges
 from runbook_lib.databases.mysql.copy import copy_out, expression_types
 from runbook_lib.databases.mysql.names import listed
 from runbook_lib.databases.mysql.neutral import kind_of
-from runbook_lib.databases.port import KeyRange, RangeSum, Selection
+from runbook_lib.databases.port import Buckets, KeyRange, RangeSum, Selection
 from runbook_lib.databases.values import CanonicalType, canonical_type
 from runbook_lib.errors import DatabaseError
 from runbook_lib.files import copytext
@@ -88,10 +89,47 @@ def _all_in_one(db: MySQL, selection: Selection, types: Sequence[str], ranges: S
     return [sums.get(index, RangeSum(0, "0")) for index in range(len(ranges))]
 
 
+def bucket_sums(
+    db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange, count: int, *, canonical: bool
+) -> dict[int, RangeSum]:
+    """Checksum a range by buckets of its keys, in one pass."""
+    bucket = _bucket(db, selection, types, count)
+    if _parsed(types, canonical=canonical):
+        hashes: dict[int, list[str]] = {}
+        for (index,), digest in _parsed_rows(db, selection, types, key_range, (bucket,)):
+            hashes.setdefault(int(index), []).append(digest)
+        return {index: RangeSum(len(each), values.digest_of(each)) for index, each in hashes.items()}
+    where = key_ranges.condition(db, selection, key_range)
+    inner = f"SELECT {_row_hash(db, selection, types)} AS h, {bucket} AS r FROM {selection.relation} WHERE {where}"
+    sql = f"SELECT r, {_SUMS} FROM ({inner}) AS hashed GROUP BY r"
+    return {int(index): _sum_of(selection, row) for index, *row in _query(db, sql, selection)}
+
+
+def _bucket(db: MySQL, selection: Selection, types: Sequence[str], count: int) -> str:
+    """SQL of `values.bucket_of`."""
+    written = dict(zip(selection.columns, types, strict=True))
+    parts = key_ranges.key_parts(db, selection)
+    kinds = [written.get(sql, part.type) for sql, part in zip(selection.key, parts, strict=True)]
+    if values.integer_key(kinds):
+        return f"({selection.key[0]} & {count - 1})"
+    key = Selection(selection.relation, (), selection.key)
+    return f"(CAST(CONV(SUBSTR({_row_hash(db, key, kinds)}, 1, 8), 16, 10) AS unsigned) & {count - 1})"
+
+
 def row_sums(
-    db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
+    db: MySQL,
+    selection: Selection,
+    types: Sequence[str],
+    key_range: KeyRange,
+    *,
+    canonical: bool,
+    within: Buckets | None = None,
 ) -> dict[tuple[Any, ...], str]:
     """The hash of each row of a small range by its key; without a key: (hash,) → how many rows have it."""
+    if within is not None:
+        chosen = f"{_bucket(db, selection, types, within.count)} IN ({listed([str(each) for each in within.chosen])})"
+        both = " AND ".join(part for part in (f"({selection.where})" if selection.where else "", chosen) if part)
+        selection = replace(selection, where=both)
     if not selection.key:
         return _counted(db, selection, types, key_range, canonical=canonical)
     parts = key_ranges.key_parts(db, selection)

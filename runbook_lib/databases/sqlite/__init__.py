@@ -262,6 +262,7 @@ class SQLite:
     # -- validation ---
     count = checksums.count
     range_sums = checksums.range_sums
+    bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
 
     # -- housekeeping ---

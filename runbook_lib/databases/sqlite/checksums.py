@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases import values
-from runbook_lib.databases.port import KeyRange, RangeSum, Selection
+from runbook_lib.databases.port import Buckets, KeyRange, RangeSum, Selection
 from runbook_lib.databases.sqlite import ranges as key_ranges
 from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.copy import locate
@@ -51,10 +51,43 @@ def range_sums(
     return found
 
 
+def bucket_sums(
+    db: SQLite, selection: Selection, types: Sequence[str], key_range: KeyRange, count: int, *, canonical: bool
+) -> dict[int, RangeSum]:
+    """Checksum a range by buckets of its keys, in one pass."""
+    row_hash, bucket = _row_hash(db, selection, types, canonical=canonical), _bucket(db, selection, types, count)
+    width = len(selection.columns)
+    found: dict[int, tuple[int, int]] = {}
+    for row in _rows(db, selection, key_range, selection.key):
+        index = bucket(row[width:])
+        rows, digest = found.get(index, (0, 0))
+        found[index] = rows + 1, digest + _hashed(db, selection, key_range, row_hash, row[:width])
+    return {index: RangeSum(rows, str(digest)) for index, (rows, digest) in found.items()}
+
+
+def _bucket(db: SQLite, selection: Selection, types: Sequence[str], count: int) -> Callable[[Sequence[Any]], int]:
+    """`values.bucket_of` for the key as it is stored."""
+    written = dict(zip(selection.columns, types, strict=True))
+    found = kinds(db, selection.relation, selection.key)
+    wanted = [written.get(sql, kind.type) for sql, kind in zip(selection.key, found, strict=True)]
+    if values.integer_key(wanted):
+        return lambda key: int(key[0]) & (count - 1)
+    key_hash = _row_hash(db, Selection(selection.relation, (), selection.key), wanted, canonical=True)
+    return lambda key: int(key_hash(key)[:8], 16) & (count - 1)
+
+
 def row_sums(
-    db: SQLite, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
+    db: SQLite,
+    selection: Selection,
+    types: Sequence[str],
+    key_range: KeyRange,
+    *,
+    canonical: bool,
+    within: Buckets | None = None,
 ) -> dict[tuple[Any, ...], str]:
     """The hash of each row of a small range by its key; without a key: (hash,) → how many rows have it."""
+    bucket = _bucket(db, selection, types, within.count) if within is not None else None
+    chosen = frozenset(within.chosen) if within is not None else frozenset()
     row_hash = _row_hash(db, selection, types, canonical=canonical)
     width = len(selection.columns)
     written = dict(zip(selection.columns, types, strict=True))
@@ -62,6 +95,8 @@ def row_sums(
     wanted = [written.get(sql, kind.type) for sql, kind in zip(selection.key, key_kinds, strict=True)]
     sums: dict[tuple[Any, ...], str] = {}
     for row in _rows(db, selection, key_range, selection.key):
+        if bucket is not None and bucket(row[width:]) not in chosen:
+            continue
         digest = f"{_hashed(db, selection, key_range, row_hash, row[:width]):016x}"
         if not selection.key:
             sums[(digest,)] = str(int(sums.get((digest,), "0")) + 1)

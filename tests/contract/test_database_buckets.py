@@ -1,0 +1,59 @@
+"""A key falls into the same bucket on every engine, so that unequal buckets hold the rows that differ."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.databases import sqlite, values
+from runbook_lib.databases.port import Buckets, KeyRange, Selection
+
+ROWS = [(number, f"wörd {number % 7}", number % 3 - 1) for number in range(-20, 41)]
+TABLES = {
+    "numbers": (("id",), ("id", "word"), ("bigint", "text")),
+    "words": (("word", "id"), ("word", "id", "n"), ("text", "bigint", "integer")),
+}
+
+
+@pytest.fixture
+def engines(new_on: Callable[..., Any], tmp_path: Path) -> list[Any]:
+    """The same rows on all three."""
+    made = [new_on("postgresql", "source"), new_on("mysql", "source")]
+    sqlite3.connect(tmp_path / "source.db").close()
+    made.append(sqlite.open_database("source", f"sqlite:///{tmp_path}/source.db"))
+    for one in made:
+        text = "varchar(20)" if one.dialect == "mysql" else "text"
+        one.execute(f"CREATE TABLE numbers (id bigint PRIMARY KEY, word {text})")
+        one.execute(f"CREATE TABLE words (word {text}, id bigint, n integer, PRIMARY KEY (word, id))")
+        one.execute("INSERT INTO numbers VALUES " + ", ".join(f"({i}, '{w}')" for i, w, _ in ROWS))
+        one.execute("INSERT INTO words VALUES " + ", ".join(f"('{w}', {i}, {n})" for i, w, n in ROWS))
+    return made
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_buckets_are_alike_on_every_engine_and_make_up_the_whole(engines: list[Any], table: str) -> None:
+    key, columns, types = TABLES[table]
+    whole, count = KeyRange(0), 8
+    kinds = [types[columns.index(name)] for name in key]
+    bucketed = []
+    for one in engines:
+        names = tuple(one.quote(name) for name in columns)
+        selection = Selection(one.quote(table), tuple(one.quote(name) for name in key), names)
+        sums = one.bucket_sums(selection, types, whole, count, canonical=True)
+        [total] = one.range_sums(selection, types, [whole], canonical=True)
+        assert sum(each.rows for each in sums.values()) == total.rows == len(ROWS)
+        assert sum(int(each.digest) for each in sums.values()) == int(total.digest)
+        bucketed.append(sums)
+        chosen = Buckets(count, (1, 6))
+        found = one.row_sums(selection, types, whole, canonical=True, within=chosen)
+        every = one.row_sums(selection, types, whole, canonical=True)
+        assert found == {k: v for k, v in every.items() if values.bucket_of(k, kinds, count) in chosen.chosen}
+        own = one.bucket_sums(selection, types, whole, count, canonical=False)
+        [own_total] = one.range_sums(selection, types, [whole], canonical=False)
+        assert sum(int(each.digest) for each in own.values()) == int(own_total.digest)
+    assert bucketed[0] == bucketed[1] == bucketed[2]
+    assert len(bucketed[0]) == count

@@ -124,11 +124,10 @@ class Database(Protocol):
         """Run statements in one transaction with the lock timeout, retried with jitter when a lock is not granted."""
         ...
 
-    def transaction(self, work: Callable[[Connection], Result], *, autocommit: bool = False) -> Result:
+    def transaction(self, work: Callable[[Connection], Result]) -> Result:
         """Do work on a connection in one transaction, with the lock timeout, again when a lock is not granted.
 
-        `work` runs once an attempt. MySQL commits each DDL statement by itself. `autocommit`: each statement is a
-        transaction of its own, and there is no further attempt.
+        `work` runs once an attempt. MySQL commits each DDL statement by itself.
         """
         ...
 

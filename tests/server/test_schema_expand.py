@@ -285,3 +285,17 @@ def begun(database: Database) -> list[Any]:
     """The ranges that a statement in batches was cut into."""
     there = database.rows("SELECT to_regclass('runbook.batches')")[0][0]
     return database.rows("SELECT * FROM runbook.batches") if there else []
+
+
+def test_a_python_revision_splits_in_one_line_each(people: Database, tmp_path: Path) -> None:
+    split = split_of(people.dialect)
+    (tmp_path / "one.py").write_text(
+        f"from runbook_lib.schema import expand\nfrom runbook_lib.schema.expand import Column, Split\n\n"
+        f"revision, down_revision, transactional = 'one', None, False\nSPLIT = {split!r}\n\n"
+        "def upgrade():\n    expand.expand(SPLIT)\n\ndef downgrade():\n    expand.take_back(SPLIT)\n"
+    )
+    revisions, before = Revisions(tmp_path), memory.shape(people)
+    revise(people, revisions, revisions.by_id["one"], UP, FAST)
+    assert new_shape(people)[7] == ("F7", "L7")
+    revise(people, revisions, revisions.by_id["one"], DOWN)
+    assert memory.shape(people) == before

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from estate_schema import fill
+from estate_schema import fill, write
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import DatabaseError
@@ -225,3 +228,40 @@ def test_a_python_revision_writes_each_change_in_one_line(practice: Database, tm
     assert practice.rows("SELECT count(*) FROM users WHERE nick IS NULL") == [(0,)]
     revise(practice, revisions, revisions.by_id["one"], DOWN)
     assert memory.shape(practice) == before
+
+
+_BUILD = """
+from runbook_lib.databases.postgresql import open_database
+from runbook_lib.schema.revise import revise
+from runbook_lib.schema.revisions import UP, Revisions
+from pathlib import Path
+database = open_database("online", {url!r}, {password!r}, {{}})
+revisions = Revisions(Path({folder!r}))
+revise(database, revisions, revisions.by_id["one"], UP)
+"""
+_WAITING = "SELECT pid FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting for%'"
+
+
+def test_killed_while_an_index_is_built_it_is_whole_after_the_next_attempt(
+    new_on: Any, postgresql_server: Any, tmp_path: Path
+) -> None:
+    database = fill(new_on("postgresql", "online", lock_wait_s=10.0))
+    index = "CREATE INDEX CONCURRENTLY users_email ON users (email);"
+    write(tmp_path, revision="one", up=index, transaction="no", down="DROP INDEX CONCURRENTLY users_email;")
+    script = _BUILD.format(url=database.masked_url, password=postgresql_server.password, folder=str(tmp_path))
+    # Not a writer: those are waited for before anything is made. The build waits for this reader's snapshot at its end.
+    with database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as reader:
+        reader.exec_driver_sql("SELECT count(*) FROM users")
+        child = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 30
+        while not (building := database.rows(_WAITING)):
+            assert time.monotonic() < deadline and child.poll() is None
+            time.sleep(0.02)
+        child.kill()
+        assert child.wait() == -signal.SIGKILL
+        child.communicate()
+        postgresql_server.admin(f"SELECT pg_terminate_backend({building[0][0]}, 10000)")
+    assert [i.valid for i in database.catalog()["users"].indexes if i.name == "users_email"] == [False]
+    revisions = Revisions(tmp_path)
+    revise(database, revisions, revisions.by_id["one"], UP)
+    assert [i.valid for i in database.catalog()["users"].indexes if i.name == "users_email"] == [True]

@@ -67,12 +67,7 @@ def in_transaction(db: MySQL, work: Callable[[Connection], Result], *, doing: st
     return _attempts(db, attempt, doing)
 
 
-def on_connection(
-    db: MySQL,
-    work: Callable[[sqlalchemy.Connection], Result],
-    *,
-    autocommit: bool = False,  # noqa: ARG001  DDL commits by itself anyway
-) -> Result:
+def on_connection(db: MySQL, work: Callable[[sqlalchemy.Connection], Result]) -> Result:
     """The same with an SQLAlchemy connection."""
 
     def attempt(_: int) -> Result:

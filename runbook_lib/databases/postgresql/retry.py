@@ -46,29 +46,14 @@ def in_transaction(db: PostgreSQL, work: Callable[[psycopg.Connection], Result],
     return _attempts(db, db.raw, lambda driver: driver, in_it, doing)
 
 
-def on_connection(db: PostgreSQL, work: Callable[[Connection], Result], *, autocommit: bool = False) -> Result:
-    """The same with an SQLAlchemy connection; autocommit: one attempt, each statement in its own transaction."""
+def on_connection(db: PostgreSQL, work: Callable[[Connection], Result]) -> Result:
+    """The same with an SQLAlchemy connection."""
 
-    def in_it(connection: Connection) -> Result:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(db.lock_timeout_s * 1000)}")
-        return work(connection)
+    def in_it(connected: Connection) -> Result:
+        connected.exec_driver_sql(f"SET LOCAL lock_timeout = {int(db.lock_timeout_s * 1000)}")
+        return work(connected)
 
-    if not autocommit:
-        return _attempts(db, db.engine.begin, _driver, in_it, "")
-    try:
-        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(f"SET lock_timeout = {int(db.lock_timeout_s * 1000)}")
-            try:
-                return work(connection)
-            finally:
-                connection.exec_driver_sql("RESET lock_timeout")
-    except DBAPIError as error:
-        raise connection_error(db, error) from error
-
-
-def connection_error(db: PostgreSQL, error: DBAPIError) -> Exception:
-    """A wrapped driver's error in one line."""
-    return connection.explain(db.name, error.orig) if isinstance(error.orig, psycopg.Error) else error
+    return _attempts(db, db.engine.begin, _driver, in_it, "")
 
 
 def _driver(connected: Connection) -> psycopg.Connection:

@@ -162,12 +162,7 @@ class SQLite:
                 driver.execute(statement)
         self.memo.clear()  # DDL changes what it holds
 
-    def transaction(
-        self,
-        work: Callable[[Connection], Result],
-        *,
-        autocommit: bool = False,  # noqa: ARG002  there is nothing that SQLite refuses in a transaction
-    ) -> Result:
+    def transaction(self, work: Callable[[Connection], Result]) -> Result:
         """See Database.transaction."""
         with self.writing_session("") as connected:
             done = work(connected)

@@ -28,6 +28,9 @@ FROM pg_database d WHERE datname = current_database()
 """
 
 
+# A scratch database need not survive a crash of the server, and its indexes are built at once.
+_SCRATCH_SETTINGS = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
+
 # A pg_restore newer than the server sets what the server does not know; every other error counts.
 _NEWER_SETTING = r'unrecognized configuration parameter "\w+_timeout"'
 
@@ -95,7 +98,7 @@ def restore(db: PostgreSQL, backup: BackupInfo, database: str) -> None:
     try:
         # Identical to the dumped one but for owners: whoever proves a backup need not be its owner.
         arguments = ["--no-owner", "--no-privileges", "--jobs=2", str(backup.path)]
-        programs.run(db, "pg_restore", arguments, dbname=database, harmless=_NEWER_SETTING)
+        programs.run(db, "pg_restore", arguments, dbname=database, harmless=_NEWER_SETTING, settings=_SCRATCH_SETTINGS)
     except BaseException as error:
         _drop(db, database, error)
         raise

@@ -70,6 +70,7 @@ def run(
     dbname: str = "",
     watch: Callable[[], None] | None = None,
     harmless: str = "",
+    settings: str = "",
 ) -> str:
     """Run a PostgreSQL program against the database and return what it printed.
 
@@ -77,6 +78,7 @@ def run(
         arguments: Everything but the connection.
         dbname: Another database of the same server; empty: ours.
         watch: Called about four times a second while it runs.
+        settings: Of its sessions, as libpq's PGOPTIONS has them.
         harmless: Errors that match this pattern do not count, if there are no others.
     Raises:
         DatabaseError: it failed; its last line is the message. A program of ours never outlives an error here.
@@ -85,6 +87,7 @@ def run(
     connect = ["--dbname", db.login.conninfo(**changes)] if program != "pg_restore" or dbname else []
     environment = {**os.environ, "PGAPPNAME": "runbook", "PGTZ": "UTC", "LC_ALL": "C.UTF-8"}
     environment |= {"PGCONNECT_TIMEOUT": TRANSPORT["connect_timeout"]}
+    environment |= {"PGOPTIONS": settings} if settings else {}
     if db.login.password:
         environment["PGPASSWORD"] = db.login.password
     command = [str(find_programs(db) / program), *connect, *arguments]

@@ -51,7 +51,7 @@ class Split:
     Attributes:
         old: Columns that are there, and go with the contract.
         new: Columns that come, and stay.
-        key: The table's key column.
+        key: A column that is never NULL, whose value names a row in messages.
     """
 
     table: str

@@ -265,3 +265,23 @@ def test_killed_while_an_index_is_built_it_is_whole_after_the_next_attempt(
     revisions = Revisions(tmp_path)
     revise(database, revisions, revisions.by_id["one"], UP)
     assert [i.valid for i in database.catalog()["users"].indexes if i.name == "users_email"] == [True]
+
+
+def test_nobody_queues_behind_a_change_that_waits_for_a_vacuum(new_on: Any) -> None:
+    database = fill(new_on("postgresql", "vacuumed", lock_timeout_s=0.3, lock_wait_s=10.0))
+    holding, over = threading.Event(), threading.Event()
+
+    def hold() -> None:  # the lock that VACUUM holds
+        with held(database, "LOCK TABLE users IN SHARE UPDATE EXCLUSIVE MODE"):
+            holding.set()
+            over.wait(10)
+
+    vacuum = threading.Thread(target=hold)
+    vacuum.start()
+    assert holding.wait(10)
+    with Writers(database, UPDATE) as writers:
+        threading.Timer(1.0, over.set).start()
+        database.run_online("ALTER TABLE users ADD COLUMN nick text")
+    vacuum.join()
+    assert writers.errors == []
+    assert writers.longest_s < 0.3  # less than one attempt that waits with writers behind it

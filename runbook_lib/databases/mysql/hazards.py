@@ -38,7 +38,7 @@ _WORDS = {
     ),
     "lock-table": (r"LOCK\s+TABLES?\b", "holds its lock until it is given back", "keep that time short"),
 }
-_SYNTAX = 1064
+_SYNTAX, _NO_TABLE = 1064, 1146
 
 
 def hazards(db: MySQL, statements: Sequence[str], *, alone: bool) -> list[Hazard]:  # noqa: ARG001  DDL always is
@@ -87,8 +87,14 @@ def _copies(number: int, error: pymysql.MySQLError, statement: str) -> Hazard:
 
 
 def _cloned(db: MySQL, table: str, clone: str) -> bool:
-    """Make the empty clone; False: there is no such table."""
+    """Make the empty clone; False: there is no such table.
+
+    Raises:
+        DatabaseError: the login may not create tables, so that the server cannot be asked.
+    """
     error = _run(db, f"DROP TABLE IF EXISTS {clone}") or _run(db, f"CREATE TABLE {clone} LIKE {table}")
+    if error and connection.code(error) != _NO_TABLE:
+        raise db.explain(error, f"looking for hazards on an empty clone of {table}") from error
     return error is None
 
 

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -44,9 +45,20 @@ SELECT 'pid ' || a.pid || ' (' || coalesce(a.usename, '') || ', '
        || left(coalesce(a.query, ''), 60) || ')', l.virtualtransaction
 FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
 WHERE l.relation = pg_catalog.to_regclass(:table) AND l.granted AND a.pid <> pg_catalog.pg_backend_pid()
-  AND l.mode IN ('RowExclusiveLock', 'ShareLock', 'ShareUpdateExclusiveLock', 'ShareRowExclusiveLock',
-                 'ExclusiveLock', 'AccessExclusiveLock')
+  AND l.mode IN ('RowExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 """
+# Autovacuum gives way to whoever waits for it, but only after deadlock_timeout (1 s), which is longer than our waits.
+_VACUUM = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.relation = pg_catalog.to_regclass(%s) AND l.granted
+               AND l.mode = 'ShareUpdateExclusiveLock' AND l.pid <> pg_catalog.pg_backend_pid())
+"""
+_GIVES_WAY_S = 3.0
+_TABLE = re.compile(
+    rf"(?:ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?|CREATE\s+(?:OR\s+REPLACE\s+)?TRIGGER\b.*?\bON\s+){_NAME}",
+    re.IGNORECASE | re.DOTALL,
+)
+# What blocks nobody while it waits, and so may wait for long.
+_PATIENT = re.compile(r".*\bCONCURRENTLY\b|VACUUM\b(?!.*\bFULL\b)", re.IGNORECASE | re.DOTALL)
 
 
 def run_online(db: PostgreSQL, statement: str, *, again: bool = False) -> None:
@@ -69,7 +81,18 @@ def run_online(db: PostgreSQL, statement: str, *, again: bool = False) -> None:
     elif ALONE.match(bare):
         _alone(db, statement)
     else:
-        retry.in_transaction(db, lambda driver: driver.execute(statement.encode()), doing=one_line(bare, 60))
+        retry.in_transaction(db, partial(_change, db=db, statement=statement, bare=bare), doing=one_line(bare, 60))
+
+
+def _change(driver: psycopg.Connection, db: PostgreSQL, statement: str, bare: str) -> None:
+    """One statement in its transaction; a vacuum in its way is met with a lock that no writer queues behind."""
+    table = _TABLE.match(bare)
+    held = driver.execute(_VACUUM, (table[1],)).fetchone() if table else None
+    if table and held == (True,):
+        driver.execute(f"SET LOCAL lock_timeout = {int(max(_GIVES_WAY_S, db.lock_timeout_s) * 1000)}")
+        driver.execute(f"LOCK TABLE {table[1]} IN SHARE UPDATE EXCLUSIVE MODE".encode())
+        driver.execute(f"SET LOCAL lock_timeout = {int(db.lock_timeout_s * 1000)}")
+    driver.execute(statement.encode())
 
 
 def _build(db: PostgreSQL, statement: str, name: str, table: str, *, done: bool) -> None:
@@ -142,15 +165,16 @@ def _alone(db: PostgreSQL, statement: str, *, clear: Callable[[], object] = lamb
     Args:
         clear: Takes away what an attempt left, before the next one.
     """
-    doing = one_line(without_comments(statement), 60)
+    bare = without_comments(statement)
+    doing = one_line(bare, 60)
     deadline, blockers = time.monotonic() + db.lock_wait_s, ""
 
     def attempt(number: int) -> None:
         nonlocal blockers
         if number > 1:
             clear()
-        left_ms = max(int((deadline - time.monotonic()) * 1000), 1)
-        with _outside(db, left_ms) as driver, retry.Watch(db, driver.info.backend_pid) as watch:
+        wait_s = deadline - time.monotonic() if _PATIENT.match(bare) else db.lock_timeout_s
+        with _outside(db, max(int(wait_s * 1000), 1)) as driver, retry.Watch(db, driver.info.backend_pid) as watch:
             try:
                 driver.execute(statement.encode())
             finally:

@@ -7,6 +7,7 @@ hazards and recorded is exactly what is run. Alembic keeps the graph, the path a
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 VERSION_TABLE = "alembic_version"
 BASE = "base"
 MOST_CHARACTERS = 32  # of a version: Alembic's table has no room for more
+_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{MOST_CHARACTERS}}}")
 UP, DOWN = "up", "down"
 
 
@@ -128,16 +130,20 @@ class Revisions:
             )
         return self.heads[0]
 
-    def known(self, version: str, whose: str) -> str:
+    def known(self, version: str, whose: str, *, whole: bool = False) -> str:
         """The version in full: `head`, `base`, or an unambiguous beginning of its name.
 
+        Args:
+            whose: What messages are about.
+            whole: The name has to be a whole one: a database's is never guessed.
         Raises:
             ConfigurationError: there is no such version.
         """
-        if version in ("", "head"):
+        if version in ("", "head") and not whole:
             return self.head()
-        exact = version in (BASE, *self.by_id)
-        found = [version] if exact else [name for name in self.by_id if name.startswith(version)]
+        exact = whole or version in (BASE, *self.by_id)
+        names = (BASE, *self.by_id) if exact else tuple(self.by_id)
+        found = [name for name in names if name == version or (not exact and name.startswith(version))]
         if len(found) == 1:
             return found[0]
         raise ConfigurationError(
@@ -157,7 +163,7 @@ class Revisions:
         Raises:
             ConfigurationError: a version is unknown, none leads to the other, or one on the way down has no down.
         """
-        start, end = self.known(current, f"database {database}"), self.known(wanted, "the wanted version")
+        start, end = self.known(current, f"database {database}", whole=True), self.known(wanted, "the wanted version")
         up, down = self._between(end, start), self._between(start, end)
         if up is None and down is None:
             raise ConfigurationError(
@@ -278,8 +284,9 @@ def _revision(script: Script) -> Revision:
     if isinstance(below, list | tuple):
         text = f"{script.revision} merges {', '.join(map(str, below))}"
         raise PlanError(str(path), text, expected="one line of versions", action="let one revise the other")
-    if len(script.revision) > MOST_CHARACTERS:
-        raise PlanError(str(path), f"version {script.revision} is too long", expected=f"at most {MOST_CHARACTERS}")
+    if not _NAME.fullmatch(script.revision) or script.revision in (BASE, "head"):
+        expected = f"at most {MOST_CHARACTERS} letters, digits, `_`, `-` and `.`"
+        raise PlanError(str(path), f"version `{script.revision}` is no name", expected=expected)
     return Revision(
         id=script.revision,
         down=str(below) if below else BASE,

@@ -31,6 +31,7 @@ _EITHER = r"\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$
 _STANDARD = re.compile(r"[eE]'(?:[^'\\]|\\.|'')*'|" + _EITHER, re.DOTALL)
 _BACKSLASHES = re.compile(r"'(?:[^'\\]|\\.|'')*'|\#[^\n]*|" + _EITHER, re.DOTALL)
 
+ENGINES = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
 Section = tuple[str, str]  # (up | verify | down, dialect or "")
 
 
@@ -82,7 +83,7 @@ def _read(path: Path) -> tuple[dict[str, str], str, dict[Section, str]]:
     sections: dict[Section, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if found := _SECTION.match(line):
-            here = (found[1].lower(), (found[2] or "").lower())
+            here = (found[1].lower(), _engine(found[2] or "", f"{path}:{number}"))
             if here in sections:
                 raise PlanError(f"{path}:{number}", f"a second `{line.strip()}`", action="join them")
             sections[here] = ""
@@ -95,6 +96,13 @@ def _read(path: Path) -> tuple[dict[str, str], str, dict[Section, str]]:
         elif line.strip():
             raise PlanError(f"{path}:{number}", "a statement before the first section", expected="-- up above it")
     return head, title, sections
+
+
+def _engine(name: str, place: str) -> str:
+    engine = ENGINES.get(name.lower()) if name else ""
+    if engine is None:
+        raise PlanError(place, f"unknown engine `{name}`", expected=f"one of {', '.join(ENGINES)}")
+    return engine
 
 
 def _section(sections: dict[Section, str], name: str, dialect: str) -> str:

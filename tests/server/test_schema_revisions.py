@@ -218,6 +218,9 @@ def test_the_graph_refuses_what_is_not_one_line(tmp_path: Path) -> None:
         revisions.path("b", "base")
     with pytest.raises(ConfigurationError, match="database practice: unknown version z"):
         revisions.path("z", "b", database="practice")
+    write(folder, revision="b_longer", revises="b", up="SELECT 1;", down="SELECT 1;")
+    with pytest.raises(ConfigurationError, match="database practice: unknown version b_"):
+        Revisions(folder).path("b_", "b", database="practice")  # a database's version is never guessed
     assert [revision.id for revision in revisions.path("base", "b").revisions] == ["a", "b"]
     write(folder, revision="d", revises="missing", up="SELECT 1;")
     with pytest.raises(PlanError, match="missing"):

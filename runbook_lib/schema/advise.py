@@ -72,7 +72,7 @@ class IndexAdvice:
 
     def _repr_html_(self) -> str:
         rows = [(one.kind, one.table, one.index, one.text, one.up or "–") for one in self.advices]
-        title = f"Indexes of {self.database}: {len(rows) or 'no'} proposals; {self.counted}"
+        title = f"Indexes of {self.database}: {len(rows) or 'no'} findings; {self.counted}"
         return html_table(title, Outcome.PASS, ("kind", "table", "index", "why", "proposed, not carried out"), rows)
 
 

@@ -117,7 +117,10 @@ def _unbatched(database: Database, statements: Sequence[str]) -> Iterator[Hazard
         return
     sizes = {name.lower(): table.rows_estimate for name, table in database.catalog().items()}
     for number, found in touching:
-        name = ".".join(split(found[1].replace("`", '"'))).lower() if found else ""
+        parts = split(found[1].replace("`", '"').lower()) if found else ()
+        name = next(
+            (one for one in (".".join(parts), "".join(parts[-1:])) if one in sizes), ""
+        )  # public.users is users
         if sizes.get(name, 0) > BATCH_ROWS:
             text = f"reads or changes about {sizes[name]:,} rows of {name} in one transaction"
             action = f"write `-- batches of {name}` above it, and `{RANGE}` into its WHERE"

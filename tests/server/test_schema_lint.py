@@ -110,7 +110,7 @@ def test_many_rows_in_one_transaction_are_refused_unless_they_are_cut(
     monkeypatch.setattr(lint, "BATCH_ROWS", 1000)  # a real table of 100,000 rows takes seconds
     whole = "UPDATE users SET theme = 'light'"
     assert found(database, whole) == ["refuse unbatched-rows"]
-    assert found(database, 'DELETE FROM public."users" WHERE id > 5') == []  # the catalog knows it as `users`
+    assert found(database, 'DELETE FROM public."users" WHERE id > 5') == ["refuse unbatched-rows"]
     assert found(database, "INSERT INTO orders SELECT id, id FROM users") == ["refuse unbatched-rows"]
     assert found(database, f"-- batches of users by 100\n{whole} WHERE :range") == []
 

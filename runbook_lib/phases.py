@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 PHASES = ("preflight", "preparation", "gradual_extraction", "data_migration", "cutover", "cleanup")
 ROLLBACK = "rollback"
 SCHEMA = "schema_migration"
-ASIDE = ("validation", "performance", SCHEMA, "blue_green", "rolling", "format_conversion")
+CHECKS = ("validation", "performance")
+ASIDE = (*CHECKS, SCHEMA, "blue_green", "rolling", "format_conversion")
 
 
 def notebook_of(phase: str) -> str:
     """The notebook that carries a phase out, for messages."""
     if phase in PHASES:
         return f"notebooks/{PHASES.index(phase):02d}_{phase}.ipynb"
+    if phase in CHECKS:
+        return f"notebooks/checks/{phase}.ipynb"
     if phase == SCHEMA:
         return f"notebooks/patterns/{phase}.ipynb"
     return "notebooks/90_rollback.ipynb" if phase == ROLLBACK else f"the notebook of {phase}"

@@ -10,11 +10,14 @@ from __future__ import annotations
 from runbook_lib.charts.graph import boundaries
 from runbook_lib.charts.grid import integrity, timeline
 from runbook_lib.charts.revisions import revisions
+from runbook_lib.charts.rows import confidence, differences
 from runbook_lib.charts.series import error_rate, lag, latency, pause, rates, throughput, traffic
 from runbook_lib.charts.style import png, svg
 
 __all__ = [
     "boundaries",
+    "confidence",
+    "differences",
     "error_rate",
     "integrity",
     "lag",

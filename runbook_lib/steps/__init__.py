@@ -23,7 +23,7 @@ from runbook_lib.steps.shift_reads import ShiftReads, read_shifts
 from runbook_lib.steps.smoke_test import SmokeTest
 from runbook_lib.steps.start_services import StartServices
 from runbook_lib.steps.start_sync import StartSync
-from runbook_lib.steps.verify_data import VerifyData
+from runbook_lib.steps.verify_data import VerifyData, compare_sides
 from runbook_lib.steps.verify_version import VerifyVersion
 from runbook_lib.steps.watch_traffic import WatchTraffic
 from runbook_lib.steps.watching import observe_edge
@@ -53,6 +53,7 @@ __all__ = [
     "advise_indexes",
     "borders",
     "checklist",
+    "compare_sides",
     "inspect_databases",
     "inspect_traffic",
     "lint_plan",

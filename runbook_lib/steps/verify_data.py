@@ -34,7 +34,7 @@ class VerifyData:
 
     def apply(self, run: Run) -> StepResult:
         every = facing_links(run)
-        report = self._compare(run, every)
+        report = _compare(run, every, sequences=self.when == "after_cutover")
         under_way, outcome, text = len(report.in_flight), report.outcome, report.text
         if report.passed and under_way > run.options.small_enough_keys:
             outcome, text = Outcome.FAIL, f"{under_way} differences are still under way: is the sync running?"
@@ -52,13 +52,25 @@ class VerifyData:
     def undone(self, run: Run) -> Verdict:
         return Verdict(Outcome.PASS, "nothing to undo")
 
-    def _compare(self, run: Run, every: Sequence[Link]) -> Report:
-        return validate(
-            every,
-            tolerances=run.plan.tolerances,
-            jobs=run.options.jobs,
-            settle_s=run.options.settle_s,
-            sample_rows=run.options.sample_rows,
-            sequences=self.when == "after_cutover",
-            on_progress=lambda at: run.progress(at.at, at.of, at.unit, f"{at.check} {at.table}"),
-        )
+
+def compare_sides(run: Run) -> Report:
+    """The comparison as a look that changes nothing: recorded as a verdict that the gate demands.
+
+    Returns:
+        Report: shows itself; the charts take it.
+    """
+    report = _compare(run, facing_links(run))
+    run.verdict("sides_compared", report.verdict())
+    return report
+
+
+def _compare(run: Run, every: Sequence[Link], *, sequences: bool = False) -> Report:
+    return validate(
+        every,
+        tolerances=run.plan.tolerances,
+        jobs=run.options.jobs,
+        settle_s=run.options.settle_s,
+        sample_rows=run.options.sample_rows,
+        sequences=sequences,
+        on_progress=lambda at: run.progress(at.at, at.of, at.unit, f"{at.check} {at.table}"),
+    )

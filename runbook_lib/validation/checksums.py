@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from runbook_lib.databases.port import KeyRange, RangeSum
 from runbook_lib.transfer.flow import Flow, Link
@@ -11,6 +12,7 @@ from runbook_lib.validation.context import Compared, Context, Deadline, Progress
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.narrow import Narrowed, narrow
 from runbook_lib.validation.rows import NO_COLUMN
+from runbook_lib.validation.sampling import ends
 from runbook_lib.validation.settle import FIRST_PAUSE_S, LONGEST_PAUSE_S, settle
 from runbook_lib.validation.sums import range_rows, sum_both, use_canonical
 
@@ -53,15 +55,22 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _
         told.more(flow, there.rows)
         if there != here:
             unequal.append((key_range, max(there.rows, here.rows)))
-    figures = {"rows": rows, "ranges": len(ranges), "unequal_ranges": len(unequal)}
+    figures: dict[str, Any] = {"rows": rows, "ranges": len(ranges), "unequal_ranges": len(unequal)}
     if not unequal:
         return CheckResult(NAME, figures={label(link, flow): figures})
     narrowed = narrow(link, side, unequal, context)
     found = settle(NAME, link, flow, side, narrowed.keys, context, deadline)
     figures["suspects"] = len(narrowed.keys)
+    figures |= _extent(link, side) if found.mismatches else {}  # for the chart of where they lie
     return found.plus(_rest(link, flow, narrowed, found, context)).plus(
         CheckResult(NAME, figures={label(link, flow): figures})
     )
+
+
+def _extent(link: Link, side: Compared) -> dict[str, Any]:
+    """The first and the last key at the source; of an empty table none."""
+    found = ends(link.reader, side.reading, side)
+    return {"first_key": list(found[0]), "last_key": list(found[-1])} if found else {}
 
 
 def _rest(link: Link, flow: Flow, narrowed: Narrowed, found: CheckResult, context: Context) -> CheckResult:

@@ -12,7 +12,7 @@ from runbook_lib.validation.findings import Mismatch, shorten
 if TYPE_CHECKING:
     from runbook_lib.validation.report import Report
 
-LISTED = 50  # differences shown of each list; the JSON has all
+LISTED = 8  # differences shown of each check, table and kind: one table must not hide another; the JSON has all
 
 SIGNS = {
     Outcome.PASS: ("✓", "#1a7f37", "#eaf7ee"),
@@ -81,10 +81,16 @@ def _errors(report: Report) -> str:
 def _differences(title: str, mismatches: Sequence[Mismatch]) -> str:
     if not mismatches:
         return ""
-    rows = [_difference(mismatch) for mismatch in mismatches[:LISTED]]
-    more = f" · the first {LISTED} of {len(mismatches)}" if len(mismatches) > LISTED else f" · {len(mismatches)}"
+    rows, groups = [], dict[tuple[str, str, str], list[Mismatch]]()
+    for mismatch in mismatches:
+        groups.setdefault((mismatch.check, mismatch.label, str(mismatch.kind)), []).append(mismatch)
+    for (check, table, kind), found in groups.items():
+        rows += [_difference(mismatch) for mismatch in found[:LISTED]]
+        if len(found) > LISTED:
+            more = f"<i>and {len(found) - LISTED:,} more; the JSON has all</i>"
+            rows.append(_row(check, escape(table), kind.replace("_", " "), more, "", ""))
     heads = ["check", "table", "kind", "what", "source", "target"]
-    return f"<b>{escape(title)}</b>{more}{_table(heads, rows)}"
+    return f"<b>{escape(title)}</b> · {len(mismatches):,}{_table(heads, rows)}"
 
 
 def _difference(m: Mismatch) -> str:

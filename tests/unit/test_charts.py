@@ -37,6 +37,16 @@ def schema(current: str, wanted: str, direction: str) -> Preview:
     return Preview("shop", path, line, (), frozenset(), (), (), None)
 
 
+def compared(kinds: dict[str, int]) -> dict[str, object]:
+    """A report as its `as_dict()` gives it: rows that differ among a thousand keys, and a sample of a thousand."""
+    rows = [
+        {"service": "s", "table": "t", "kind": kind, "key": [10 * i]} for kind, n in kinds.items() for i in range(n)
+    ]
+    sums = {"check": "checksums", "mismatches": rows, "figures": {"s.t": {"first_key": [1], "last_key": [1000]}}}
+    sample = {"check": "data_sample", "figures": {"s.t": {"sampled": 1000}, "s.small": {"sampled": 7}}}
+    return {"results": [sums, sample, {"check": "row_counts", "figures": {"s.small": {"rows": 7}}}]}
+
+
 CHARTS = {
     "throughput": lambda: charts.throughput(samples([10, 2500, 10], table="users") + samples([1, 2], table="orders")),
     "lag": lambda: charts.lag(samples([9, 4, 0], channel="a")),
@@ -51,9 +61,13 @@ CHARTS = {
         [{"name": "a", "started": "2026-11-22T23:59:00+00:00", "ended": AT, "outcome": "pass"}]
     ),
     "boundaries": lambda: charts.boundaries([("orders", "users", "orders.user_id")], {"u": ["users"], "o": ["orders"]}),
+    "differences": lambda: charts.differences(compared({"different": 3, "missing_on_target": 2})),
+    "confidence": lambda: charts.confidence(compared({})),
     "revisions": lambda: charts.revisions(schema("r3", "r7", "up")),
 }
 FINDINGS = {
+    "differences": "5 rows of 1 table differ",
+    "confidence": "Were 0.46 % of a table's rows wrong, its sample would show it",
     "throughput": "Throughput peaked at 2.5 k rows/s",
     "lag": "The lag was brought to zero",
     "pause": "The longest write around the cutover took 312 ms",

@@ -48,6 +48,7 @@ MYSQL = {
     "ALTER TABLE users ADD COLUMN n int AUTO_INCREMENT, ADD UNIQUE (n)": "refuse table-copy",
     "ALTER TABLE users CONVERT TO CHARACTER SET latin1": "refuse table-copy",
     "CREATE INDEX i ON users (email) ALGORITHM=COPY LOCK=SHARED, ADD": "refuse syntax-error",
+    "ALTER TABLE users PARTITION BY HASH (id) PARTITIONS 4": "refuse table-copy",
     "ALTER TABLE users DROP COLUMN theme": "approve ban-drop-column",
     "ALTER TABLE users DROP theme": "approve ban-drop-column",
     "DROP TABLE orders": "approve ban-drop-table",
@@ -61,6 +62,8 @@ SAFE_MYSQL = (
     "ALTER TABLE users CHANGE email email varchar(250) NOT NULL",
     "CREATE INDEX users_nick ON users (nick)",  # of the column that the first one adds
     "ALTER TABLE users DROP INDEX users_nick",
+    "ALTER TABLE users ALTER COLUMN email DROP DEFAULT",
+    "ALTER TABLE users ADD COLUMN said varchar(9) COMMENT 'not rename to, nor lock = none'",
     "ALTER TABLE orders ADD CONSTRAINT f FOREIGN KEY (user_id) REFERENCES users (id)",
     "CREATE TABLE notes (id bigint PRIMARY KEY, body varchar(20))",
     "CREATE INDEX notes_body ON notes (body)",

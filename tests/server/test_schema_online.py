@@ -167,6 +167,16 @@ def test_mysql_refuses_what_it_would_do_by_copying_the_table(new_on: Any) -> Non
     assert described(database) == before
 
 
+def test_partitions_of_mysql_change_as_they_are_written(new_on: Any) -> None:
+    database = new_on("mysql", "parts")
+    database.execute(
+        "CREATE TABLE days (day int PRIMARY KEY) PARTITION BY RANGE (day) (PARTITION a VALUES LESS THAN (9))"
+    )
+    database.run_online("ALTER TABLE days ADD PARTITION (PARTITION b VALUES LESS THAN (20))")
+    database.run_online("ALTER TABLE days DROP PARTITION a")
+    assert "PARTITION `b`" in str(database.rows("SHOW CREATE TABLE days")[0][1])
+
+
 def test_a_foreign_key_that_rows_break_is_dropped_again_on_mysql(new_on: Any) -> None:
     database = new_on("mysql", "orphans")
     database.execute("CREATE TABLE p (id int PRIMARY KEY)", "CREATE TABLE c (id int PRIMARY KEY, p int)")

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 _IN_PLACE = "split it (expand and contract), or write ALGORITHM=COPY where the table is small"
 _WORDS = {
     "ban-drop-column": (
-        r"ALTER\s+TABLE\b.*\bDROP\s+(?:COLUMN\s+)?(?!(?:INDEX|KEY|PRIMARY|FOREIGN|CONSTRAINT|CHECK|PARTITION|SYSTEM)\b)",
+        r"ALTER\s+TABLE\b.*\bDROP\s+(?:COLUMN\s+)?(?!(?:INDEX|KEY|PRIMARY|FOREIGN|CONSTRAINT|CHECK|PARTITION|SYSTEM|DEFAULT)\b)",
         "dropping a column may break existing clients",
         "",
+    ),
+    "table-copy": (
+        r"ALTER\s+TABLE\b.*\b(?:(?:REORGANIZE|COALESCE|REBUILD|CONVERT)\s+PARTITION|REMOVE\s+PARTITIONING|PARTITION\s+BY)\b",
+        "writes whole partitions anew while writers wait",
+        "choose a quiet time",
     ),
     "ban-drop-table": (r"DROP\s+TABLE\b", "dropping a table may break existing clients", ""),
     "renaming-column": (
@@ -59,7 +64,7 @@ def _tried(db: MySQL, number: int, statement: str, clones: dict[str, str]) -> li
     bare = without_comments(statement).rstrip().rstrip(";")
     change, index = online.ALTER.match(bare), online.INDEX.match(bare)
     kind, group = (change, 1) if change else (index, 2)
-    if not kind or online.ALONE.search(bare):
+    if not kind or online.alone(bare):
         return []
     table = kind[group]
     if table not in clones:

@@ -20,7 +20,7 @@ from runbook_lib.errors import DatabaseError
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
 
-NOT_SUPPORTED = (1845, 1846, 1221, 4079)  # the algorithm or the lock that was asked for is not possible here
+NOT_SUPPORTED = (1845, 1846)  # the algorithm or the lock that was asked for is not possible here
 _NAME = r"(`(?:[^`]|``)+`|[\w$]+)"
 ALTER = re.compile(rf"ALTER\s+(?:ONLINE\s+)?TABLE\s+(?:IF\s+EXISTS\s+)?{_NAME}\s*", re.IGNORECASE)
 INDEX = re.compile(
@@ -31,7 +31,13 @@ INDEX = re.compile(
 _DROPPED = re.compile(rf"DROP\s+INDEX\s+(IF\s+EXISTS\s+)?{_NAME}\s+ON\s+{_NAME}\s*$", re.IGNORECASE)
 _SAID = re.compile(r"\b(?:ALGORITHM|LOCK)\s*=?\s*(?:INSTANT|NOCOPY|INPLACE|COPY|NONE|SHARED|EXCLUSIVE|DEFAULT)\b", re.I)
 FOREIGN = re.compile(rf"ADD\s+CONSTRAINT\s+{_NAME}\s+FOREIGN\s+KEY\b", re.IGNORECASE)
-ALONE = re.compile(r"\b(?:RENAME\s+(?:TO|AS)\b|(?:DIS|EN)ABLE\s+KEYS|(?:DISCARD|IMPORT)\s+TABLESPACE)", re.IGNORECASE)
+_TEXT = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"", re.DOTALL)
+# Clauses that bear no ALGORITHM beside them.
+_ALONE = re.compile(
+    r"\b(?:RENAME\s+(?:TO|AS)\b|(?:DIS|EN)ABLE\s+KEYS|TABLESPACE\b|PARTITION\s+BY\b|REMOVE\s+PARTITIONING\b"
+    r"|(?:ADD|DROP|TRUNCATE|REORGANIZE|EXCHANGE|COALESCE|REBUILD|ANALYZE|CHECK|OPTIMIZE|REPAIR|CONVERT)\s+PARTITION\b)",
+    re.IGNORECASE,
+)
 _LINK = """
 SELECT table_name, referenced_table_name, column_name, referenced_column_name FROM information_schema.key_column_usage
 WHERE constraint_schema = database() AND table_name = :table AND constraint_name = :name
@@ -58,9 +64,10 @@ def run_online(db: MySQL, statement: str, *, again: bool = False) -> None:
             retry.in_transaction(db, partial(_run, statement=way), doing=one_line(way, 60))
             return
         except DatabaseError as error:
-            if number < len(ways) and refused(error):
-                continue
-            raise _would_copy(db, error, statement) if refused(error) else error from error
+            if not refused(error):
+                raise
+            if number == len(ways):
+                raise _would_copy(db, error, statement) from error
 
 
 def _run(driver: Connection, statement: str) -> None:
@@ -71,7 +78,7 @@ def worded(statement: str) -> list[str]:
     """The statement with each way of carrying it out, the lightest first; as it is when it says how itself."""
     bare = without_comments(statement).rstrip().rstrip(";")
     kind = ALTER.match(bare) or INDEX.match(bare)
-    if not kind or _SAID.search(bare) or ALONE.search(bare):
+    if not kind or said(bare) or alone(bare):
         return [statement]
     if dropped := _DROPPED.match(bare):  # MariaDB's DROP INDEX cannot say how
         bare = f"ALTER TABLE {dropped[3]} DROP INDEX {dropped[1] or ''}{dropped[2]}"
@@ -82,7 +89,12 @@ def worded(statement: str) -> list[str]:
 
 def said(statement: str) -> bool:
     """Whether the statement says itself how it is to be carried out."""
-    return _SAID.search(statement) is not None
+    return _SAID.search(_TEXT.sub("''", statement)) is not None
+
+
+def alone(statement: str) -> bool:
+    """Whether the statement has a clause that nothing about the way can be said beside."""
+    return _ALONE.search(_TEXT.sub("''", statement)) is not None
 
 
 def refused(error: BaseException) -> bool:
@@ -120,7 +132,9 @@ def _add_foreign_key(db: MySQL, statement: str, *, again: bool) -> None:
         try:
             retry.in_transaction(db, add, doing=one_line(statement, 60))
         except DatabaseError as error:
-            raise _would_copy(db, error, statement) if refused(error) else error from error
+            if refused(error):
+                raise _would_copy(db, error, statement) from error
+            raise
     if orphan := _orphan(db, name, table):
         db.execute(f"ALTER TABLE {names.ident(table)} DROP FOREIGN KEY {names.ident(name)}")
         raise DatabaseError(

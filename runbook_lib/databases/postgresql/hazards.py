@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _WITHIN_S = 60.0  # it takes 5 ms
 _WORDS = {
-    "lock-table": (r"LOCK\s+TABLE\b", "holds its lock until the transaction ends", "keep that transaction short"),
+    "lock-table": (r"LOCK\b", "holds its lock until the transaction ends", "keep that transaction short"),
     "table-rewrite": (
         r"VACUUM\b[^;]*\bFULL\b|CLUSTER\b|ALTER\s+TABLE\b.*\bSET\s+(?:TABLESPACE|LOGGED|UNLOGGED|ACCESS\s+METHOD)\b",
         "writes the whole table anew under a lock that readers wait for too",

@@ -18,7 +18,7 @@ from runbook_lib.databases.shared import hazards_of_words, one_line, own_name, w
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
 
-_IN_PLACE = "split it (expand and contract), or write ALGORITHM=COPY where the table is small"
+_IN_PLACE = "split it (expand and contract), or write ALGORITHM=COPY and say in the plan's `lint:` why it may"
 _WORDS = {
     "ban-drop-column": (
         r"ALTER\s+TABLE\b.*\bDROP\s+(?:COLUMN\s+)?(?!(?:INDEX|KEY|PRIMARY|FOREIGN|CONSTRAINT|CHECK|PARTITION|SYSTEM|DEFAULT)\b)",
@@ -64,8 +64,8 @@ def _tried(db: MySQL, number: int, statement: str, clones: dict[str, str]) -> li
     bare = without_comments(statement).rstrip().rstrip(";")
     change, index = online.ALTER.match(bare), online.INDEX.match(bare)
     kind, group = (change, 1) if change else (index, 2)
-    if not kind or online.alone(bare):
-        return []
+    if not kind or online.alone(bare) or online.FOREIGN.search(bare):
+        return []  # a key is added in place, unchecked; trying it would lock its parent
     table = kind[group]
     if table not in clones:
         clone = names.ident(own_name("runbook_try", table))
@@ -73,22 +73,22 @@ def _tried(db: MySQL, number: int, statement: str, clones: dict[str, str]) -> li
             return []  # made by a statement before: nobody else uses it yet
         clones[table] = clone
     bare = bare[: kind.start(group)] + clones[table] + bare[kind.end(group) :]
-    foreign = online.FOREIGN.search(bare)
-    if foreign:  # names of keys are the schema's: on the clone it is another one
-        bare = bare.replace(foreign[1], names.ident(own_name("runbook_try", foreign[1])), 1)
-    error: pymysql.MySQLError | None = None
-    for way in (*online.worded(bare), bare):
-        before, error = error, _run(db, way, unchecked=bool(foreign))
+    refusal: pymysql.MySQLError | None = None
+    for way in online.worded(bare):
+        error = _run(db, way)
         if error is None:
-            return [_copies(number, before, statement)] if way == bare and before else []
+            return [_copies(number, "as it says itself")] if online.says_copy(bare) else []
         if connection.code(error) == _SYNTAX:
             return [Hazard("syntax-error", number, one_line(str(error.args[-1])), "mend the statement")]
-    return []  # the real one will say the same: it is no matter of locks
+        if not online.refused(error):
+            return []  # the real one will say the same: it is no matter of locks
+        refusal = error
+    _run(db, bare)  # those after it find what it makes
+    return [_copies(number, str(refusal.args[-1]))] if refusal else []
 
 
-def _copies(number: int, error: pymysql.MySQLError, statement: str) -> Hazard:
-    said = " (it says so itself)" if online.said(statement) else ""
-    return Hazard("table-copy", number, f"copies or locks the whole table{said}: {error.args[-1]}", _IN_PLACE)
+def _copies(number: int, why: str) -> Hazard:
+    return Hazard("table-copy", number, f"copies or locks the whole table: {why}", _IN_PLACE)
 
 
 def _cloned(db: MySQL, table: str, clone: str) -> bool:
@@ -103,15 +103,11 @@ def _cloned(db: MySQL, table: str, clone: str) -> bool:
     return error is None
 
 
-def _run(db: MySQL, statement: str, *, unchecked: bool = False) -> pymysql.MySQLError | None:
+def _run(db: MySQL, statement: str) -> pymysql.MySQLError | None:
+    """Run it; the server's refusal, if any."""
     with db.raw() as driver:
         try:
-            if unchecked:
-                retry.run(driver, "SET SESSION foreign_key_checks = 0")
             retry.run(driver, statement)
         except pymysql.MySQLError as error:
             return error
-        finally:
-            if unchecked and driver.open:
-                retry.run(driver, "SET SESSION foreign_key_checks = 1")
     return None

@@ -30,6 +30,7 @@ INDEX = re.compile(
 )
 _DROPPED = re.compile(rf"DROP\s+INDEX\s+(IF\s+EXISTS\s+)?{_NAME}\s+ON\s+{_NAME}\s*$", re.IGNORECASE)
 _SAID = re.compile(r"\b(?:ALGORITHM|LOCK)\s*=?\s*(?:INSTANT|NOCOPY|INPLACE|COPY|NONE|SHARED|EXCLUSIVE|DEFAULT)\b", re.I)
+_COPY = re.compile(r"\b(?:ALGORITHM\s*=?\s*COPY|LOCK\s*=?\s*(?:SHARED|EXCLUSIVE))\b", re.IGNORECASE)
 FOREIGN = re.compile(rf"ADD\s+CONSTRAINT\s+{_NAME}\s+FOREIGN\s+KEY\b", re.IGNORECASE)
 _TEXT = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"", re.DOTALL)
 # Clauses that bear no ALGORITHM beside them.
@@ -90,6 +91,11 @@ def worded(statement: str) -> list[str]:
 def said(statement: str) -> bool:
     """Whether the statement says itself how it is to be carried out."""
     return _SAID.search(_TEXT.sub("''", statement)) is not None
+
+
+def says_copy(statement: str) -> bool:
+    """Whether the statement itself asks for a copy, or for a lock that writers wait for."""
+    return _COPY.search(_TEXT.sub("''", statement)) is not None
 
 
 def alone(statement: str) -> bool:

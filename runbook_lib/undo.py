@@ -37,6 +37,7 @@ def rollback(run: Run, to_phase: str = "", *, steps: Container[str] | None = Non
     units = [unit for unit in units if steps is None or unit.name in steps]
     kept = [unit for unit in units if not unit.intent.payload["reversible"]]
     _require_consent(run, kept)
+    before = run.journal.run(run.run_id).state
     run.journal.set_state(run.run_id, "rolling_back")
     items: list[Item] = []
     errors: list[BaseException] = []
@@ -49,7 +50,10 @@ def rollback(run: Run, to_phase: str = "", *, steps: Container[str] | None = Non
     record = RollbackRecord(tuple(items), tuple(unit.name for unit in kept))
     if not record.passed:
         raise _failed(run, record, units, errors)
-    run.journal.set_state(run.run_id, "open" if to_phase or steps is not None else "rolled_back")
+    after = "open" if to_phase else "rolled_back"
+    if steps is not None:  # beside everything else, which stays what it was
+        after = "open" if before == "rolling_back" else before
+    run.journal.set_state(run.run_id, after)
     return record
 
 

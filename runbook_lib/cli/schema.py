@@ -90,9 +90,10 @@ def _migrate(file: Path, database: str, to: str, direction: str, accept_drift: b
     environment = environment_of(file)
     with begin(environment, "schema_migration") as run:
         with telling(run.journal, run.run_id):
-            migrate_schema(run, to, database=database, direction=direction, accept_drift=accept_drift)
+            records = migrate_schema(run, to, database=database, direction=direction, accept_drift=accept_drift)
         click.echo(where(run.databases[database or environment.plan.source]))
-        run.gate()
+        if all(record.passed for record in records):  # else it was given up, as asked: there is nothing to pass
+            run.gate()
 
 
 @contextmanager

@@ -267,6 +267,8 @@ def _take_back(run: Run, way: Way, why: str) -> RollbackRecord:
         _note(run, UNDOING, why, f"schema of {way.database}: undone, because {why}")
     record = run.rollback(steps=[step.name for step in _steps(run, way)])
     _note(run, ENDED, way.number, f"schema of {way.database}: back at {way.current}")
+    if not run.plan.phases:  # the run was nothing else: the next attempt is another one
+        run.journal.set_state(run.run_id, "rolled_back")
     return record
 
 

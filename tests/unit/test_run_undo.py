@@ -40,6 +40,13 @@ def test_what_is_undone_is_not_undone_again(run: Run, tmp_path: Path) -> None:
     assert calls(tmp_path, "rollback") == ["three", "two", "one"]
 
 
+def test_single_steps_are_undone_beside_a_run_that_stays_what_it_was(run: Run, tmp_path: Path) -> None:
+    run.journal.set_state(run.run_id, "done")
+    assert [item.name for item in run.rollback(steps=["one", "three"]).items] == ["three", "one"]
+    assert [path.name for path in tmp_path.glob("*.out")] == ["two.out"]
+    assert run.journal.run(run.run_id).state == "done"
+
+
 def test_a_failure_does_not_stop_the_rest_and_both_errors_are_named(run: Run, tmp_path: Path) -> None:
     switch(tmp_path, "verify-four")
     with pytest.raises(StepFailed):

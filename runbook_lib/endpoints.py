@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -25,7 +26,7 @@ DIALECTS = {
 FORMS = "postgresql://user@host:port/database, mysql://…, sqlite:///path, or a name in the inventory of -f FILE"
 
 
-def open_endpoint(text: str, role: str, environment: Environment | None = None) -> Database:
+def open_endpoint(text: str, role: str, environment: Environment | None = None, *, create: bool = False) -> Database:
     """The database that the text names; nothing is connected yet.
 
     The password is not part of the text: it is looked up where `RUNBOOK_SOURCE_PASSWORD` or
@@ -36,6 +37,7 @@ def open_endpoint(text: str, role: str, environment: Environment | None = None) 
         text: See `FORMS`.
         role: "source" or "target": names the database in messages.
         environment: Where names are looked up.
+        create: Make an SQLite file that is not there; its folder must be.
     Raises:
         ConfigurationError: it is none of the forms, or the name is unknown.
     """
@@ -43,7 +45,7 @@ def open_endpoint(text: str, role: str, environment: Environment | None = None) 
         return environment.database(text)
     if "://" not in text:
         if environment is None or Path(text).exists() or Path(text).suffix in (".sqlite", ".sqlite3", ".db"):
-            return _file(text, role)
+            return _file(text, role, create)
         return environment.database(text)  # says which names there are
     try:
         url = make_url(text)
@@ -53,19 +55,19 @@ def open_endpoint(text: str, role: str, environment: Environment | None = None) 
     if dialect is None:
         raise ConfigurationError(f"the {role}", f"no adapter for `{url.drivername}`", expected=FORMS)
     if dialect == "sqlite":
-        return _file(url.database or "", role)
+        return _file(url.database or "", role, create)
     password = _password(role) or url.password
     plain = url.set(drivername=dialect, password=None).render_as_string(hide_password=False)
     return _open(dialect, role, plain, password)
 
 
-def _file(path: str, role: str) -> Database:
+def _file(path: str, role: str, create: bool) -> Database:
     place = Path(path).expanduser()
     if role == "source" and not place.is_file():
         raise ConfigurationError(f"the {role}", f"no file {path or '(empty)'}", expected=FORMS)
     if not place.resolve().parent.is_dir():
         raise ConfigurationError(f"the {role}", f"no folder {place.parent}", expected=FORMS)
-    return _open("sqlite", role, f"sqlite:///{place.resolve()}", None)
+    return _open("sqlite", role, f"sqlite:///{place.resolve()}", None, {"create": create})
 
 
 def _password(role: str) -> str | None:
@@ -77,6 +79,8 @@ def _password(role: str) -> str | None:
     return Reference(kind, place, name).resolve(Path.cwd())
 
 
-def _open(dialect: str, role: str, url: str, password: str | None) -> Database:
+def _open(
+    dialect: str, role: str, url: str, password: str | None, options: Mapping[str, Any] | None = None
+) -> Database:
     module = importlib.import_module(f"runbook_lib.databases.{dialect}")
-    return cast(Database, module.open_database(role, url, password, {}))
+    return cast(Database, module.open_database(role, url, password, options or {}))

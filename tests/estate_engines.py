@@ -6,7 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 from runbook_lib.databases.port import Database
-from runbook_lib.transfer.flow import Feed, Flow, Link
+from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_tables
+from runbook_lib.transfer.copy import copy_link
+from runbook_lib.transfer.cutover import advance_sequences
+from runbook_lib.transfer.flow import Feed, Flow, Link, forward_links
+from runbook_lib.transfer.whole import whole_plan
+from runbook_lib.validation import validate
 
 TABLES = ("Order x", "lines", "coded")
 
@@ -127,3 +132,22 @@ def differences(made: Link) -> dict[str, Any]:
                 if here == there:
                     wrong[flow.table].append(("sums differ, rows do not", each))
     return wrong
+
+
+def moved(source: Database, target: Database, tables: tuple[str, ...] = ()) -> Link:
+    """The whole of a database as it is, or these tables; the link."""
+    plan = whole_plan(source, target, tables)
+    [service] = plan.services
+    create_tables(service, source, target, plan.types)
+    [link] = forward_links(plan, source, {"target": target})
+    copy_link(link, chunk_rows=100)
+    build_indexes(service, target)
+    add_foreign_keys(service, target)
+    advance_sequences(link)
+    return link
+
+
+def assert_no_difference(link: Link) -> None:
+    """Count and compare every row on both sides."""
+    report = validate([link], checks=("row_counts", "checksums"), under_writes=False)
+    assert report.passed, report.text

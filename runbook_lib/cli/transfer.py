@@ -76,7 +76,7 @@ def copy(
     from runbook_lib.transfer.clone import How, clone, pair_of
 
     chosen = _names(tables)
-    with open_both(source, target, file) as (reader, writer):
+    with open_both(source, target, file, create=True) as (reader, writer):
         pair = pair_of(reader, writer, chosen, on_bad_row=on_bad_row)
         screen = Screen("copy")
         done = clone(pair, How(tables=chosen, follow=follow, types=_types(types), **how), screen.tell, screen.progress)
@@ -166,7 +166,9 @@ def _tell_move(result: CutoverResult) -> None:
 
 
 @contextmanager
-def open_both(source: str, target: str, file: Path | None) -> Iterator[tuple[Database, Database]]:
+def open_both(
+    source: str, target: str, file: Path | None, *, create: bool = False
+) -> Iterator[tuple[Database, Database]]:
     """Both databases, asked one thing, so that one that does not answer is told before anything else."""
     from runbook_lib.endpoints import open_endpoint
 
@@ -174,7 +176,7 @@ def open_both(source: str, target: str, file: Path | None) -> Iterator[tuple[Dat
     with ExitStack() as opened:
         both = []
         for text, role in ((source, "source"), (target, "target")):
-            database = open_endpoint(text, role, environment)
+            database = open_endpoint(text, role, environment, create=create and role == "target")
             opened.callback(database.close)
             database.rows("SELECT 1")
             both.append(database)

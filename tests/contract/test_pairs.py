@@ -5,34 +5,9 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from estate_engines import fill, make
-
-from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_tables
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.cutover import advance_sequences
-from runbook_lib.transfer.flow import forward_links
-from runbook_lib.transfer.whole import whole_plan
-from runbook_lib.validation import validate
+from estate_engines import assert_no_difference, fill, make, moved
 
 PAIRS = list(permutations(("postgresql", "mysql", "sqlite"), 2))
-
-
-def moved(source, target):
-    """The whole of a database as it is; the link."""
-    plan = whole_plan(source, target)
-    [service] = plan.services
-    create_tables(service, source, target, plan.types)
-    [link] = forward_links(plan, source, {"target": target})
-    copy_link(link, chunk_rows=100)
-    build_indexes(service, target)
-    add_foreign_keys(service, target)
-    advance_sequences(link)
-    return link
-
-
-def assert_no_difference(link):
-    report = validate([link], checks=("row_counts", "checksums"), under_writes=False)
-    assert report.passed, report.text
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)

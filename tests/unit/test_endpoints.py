@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.endpoints import open_endpoint
-from runbook_lib.errors import ConfigurationError
+from runbook_lib.errors import ConfigurationError, DatabaseError
 
 
 def test_a_url_gives_the_engine_and_never_shows_its_password(monkeypatch: pytest.MonkeyPatch):
@@ -40,3 +40,10 @@ def test_what_is_no_database_is_refused_in_one_line_without_secrets(text: str, s
         open_endpoint(text, "source")
     assert says in str(caught.value)
     assert "hidden" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_made_for_a_copy_only(tmp_path: Path):
+    file = tmp_path / "new.db"
+    with pytest.raises(DatabaseError, match="no file"):
+        open_endpoint(str(file), "target").rows("SELECT 1")
+    assert open_endpoint(str(file), "target", create=True).rows("SELECT 1") == [(1,)] and file.exists()

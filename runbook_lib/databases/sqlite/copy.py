@@ -29,6 +29,8 @@ SPOOL_BYTES = 64 * 2**20  # a range that is longer goes to a temporary file
 
 _ESCAPED = "replace(replace(replace(replace({0},'\\','\\\\'),char(9),'\\t'),char(10),'\\n'),char(13),'\\r')"
 
+_SIGNS = ("'\\'", "char(9)", "char(10)", "char(13)")
+
 
 def copy_field(value: Any, type_text: str) -> str:
     """The SQL function runbook_copy: a value as a field of COPY text."""
@@ -106,7 +108,8 @@ def _field(expression: str, kind: Kind) -> str:
     if tag == values.NUMBER and not kind.type.startswith("numeric"):
         return f"CASE typeof({expression}) WHEN 'integer' THEN {expression} WHEN 'null' THEN '\\N' ELSE {slow} END"
     if tag == values.TEXT:
-        fast = _ESCAPED.format(expression)
+        found = " OR ".join(f"instr({expression}, {sign})" for sign in _SIGNS)  # a third of the time of replacing
+        fast = f"CASE WHEN {found} THEN {_ESCAPED.format(expression)} ELSE {expression} END"
         return f"CASE typeof({expression}) WHEN 'text' THEN {fast} WHEN 'null' THEN '\\N' ELSE {slow} END"
     if tag in (
         values.DATE,
@@ -121,15 +124,18 @@ def _field(expression: str, kind: Kind) -> str:
 
 
 def _decimal_field(expression: str, scale: int, slow: str) -> str:
-    """A decimal that has no more than its declared digits; any other is rendered in Python."""
-    printed = f"printf('%.{scale}f', {expression})"
+    """A decimal that has no more than its declared digits; any other is rendered in Python.
+
+    A double that equals a whole number over a power of ten is the nearest to that decimal: printing it rounds nothing.
+    """
     whole = f"{expression} || '{'.' + '0' * scale if scale else ''}'"
     exact = (
-        f"abs({expression}) < 1e{EXACT_DIGITS - scale} AND {expression} <> 0 AND CAST({printed} AS REAL) = {expression}"
+        f"abs({expression}) < 1e{EXACT_DIGITS - scale} AND {expression} <> 0"
+        f" AND round({expression} * 1e{scale}) / 1e{scale} = {expression}"
     )
     return (
         f"CASE typeof({expression}) WHEN 'integer' THEN {whole} WHEN 'null' THEN '\\N' "
-        f"WHEN 'real' THEN CASE WHEN {exact} THEN {printed} ELSE {slow} END ELSE {slow} END"
+        f"WHEN 'real' THEN CASE WHEN {exact} THEN printf('%.{scale}f', {expression}) ELSE {slow} END ELSE {slow} END"
     )
 
 

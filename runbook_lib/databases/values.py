@@ -4,7 +4,8 @@ The reference implementation. Adapters render the same in SQL; docs/canonical-va
 
     row    = field*                                 in the order of the columns
     field  = "-"                                    NULL
-           | tag length ":" text                    length: bytes of the text in UTF-8, decimal
+           | tag text ";"                           families whose text never holds a semicolon: nfxbdtlz
+           | tag length ":" text                    the others, suoj; length: bytes of the text in UTF-8, decimal
     hash   = first 64 bits of MD5(row), big-endian, unsigned
     digest = sum of the rows' hashes, decimal       never xor: two equal rows would cancel; the row count goes with it
 """
@@ -24,6 +25,7 @@ from typing import Any
 
 # One letter a family of types; a family, not a type: integer 5 and numeric 5.00 are the same number.
 NUMBER, FLOAT, TEXT, BYTES, BOOLEAN, DATE, TIME, LOCAL, INSTANT, UUID, JSON, OTHER = "nfsxbdtlzujo"
+MEASURED = (TEXT, UUID, JSON, OTHER)  # their text may hold anything, so its length goes before it
 
 _FAMILIES: dict[str, tuple[str, ...]] = {
     NUMBER: ("smallint", "integer", "int", "bigint", "tinyint", "mediumint", "numeric", "decimal"),
@@ -88,9 +90,13 @@ def encode_row(values: Sequence[Any], types: Sequence[str]) -> bytes:
         if text is None:
             fields.append(b"-")
         else:
-            body = text.encode()
-            fields.append(b"%b%d:%b" % (canonical_type(type_text).tag.encode(), len(body), body))
+            fields.append(field(canonical_type(type_text).tag, text).encode())
     return b"".join(fields)
+
+
+def field(tag: str, text: str) -> str:
+    """A value's field of the row: no two rows of values give the same bytes."""
+    return f"{tag}{len(text.encode())}:{text}" if tag in MEASURED else f"{tag}{text};"
 
 
 def integer_key(types: Sequence[str]) -> bool:

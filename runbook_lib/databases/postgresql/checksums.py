@@ -130,9 +130,10 @@ def row_sums(
         chosen = f"{bucket} IN ({listed([str(each) for each in within.chosen])})"
         both = " AND ".join(part for part in (f"({selection.where})" if selection.where else "", chosen) if part)
         selection = replace(selection, where=both)
+    shown = "lpad(to_hex(h), 16, '0')" if canonical else "h::text"
     if not selection.key:
         rows = _hashed(db, selection, types, key_range, (), canonical=canonical)
-        sql = f"SELECT h::text, count(*)::text FROM {rows} GROUP BY 1"
+        sql = f"SELECT {shown}, count(*)::text FROM {rows} GROUP BY 1"
         return {(digest,): number for digest, number in _query(db, sql, selection)}
     kinds = _key_kinds(db, selection, types)
     pairs = zip(selection.key, kinds, strict=True)
@@ -140,7 +141,7 @@ def row_sums(
     key = [f"{sql} AS k{i}" for i, sql in enumerate(typed)]
     rows = _hashed(db, selection, types, key_range, key, canonical=canonical)
     names = listed([f"k{i}" for i in range(len(key))])
-    return {tuple(row[:-1]): row[-1] for row in _query(db, f"SELECT {names}, h::text FROM {rows}", selection)}
+    return {tuple(row[:-1]): row[-1] for row in _query(db, f"SELECT {names}, {shown} FROM {rows}", selection)}
 
 
 def _key_kinds(db: PostgreSQL, selection: Selection, types: Sequence[str]) -> list[str]:
@@ -184,8 +185,8 @@ def _zip(
 def _sums(*, canonical: bool) -> str:
     if not canonical:
         return "coalesce(sum(h), 0)::text"
-    halves = [f"sum(('x' || substr(h, {start}, 8))::bit(32)::bigint)" for start in (1, 9)]
-    return f"coalesce({halves[0]} * 4294967296 + {halves[1]}, 0)::text"  # unsigned, which bigint is not
+    # The hash is unsigned, bigint is not: each negative one is 2^64 short.
+    return "(coalesce(sum(h), 0) + 18446744073709551616 * count(*) FILTER (WHERE h < 0))::text"
 
 
 def _own_hash(selection: Selection, types: Sequence[str]) -> str:
@@ -256,7 +257,8 @@ def _canonical(sql: str, kind: CanonicalType, type_text: str) -> str:
 
 def _row_hash(kinds: Sequence[CanonicalType], *, utf8: bool) -> str:
     """SQL of `values.row_hash` over the rendered columns c0, c1, …"""
-    return f"substr({_digest([(f'c{i}', kind) for i, kind in enumerate(kinds)], utf8=utf8)}, 1, 16)"
+    digest = _digest([(f"c{i}", kind) for i, kind in enumerate(kinds)], utf8=utf8)
+    return f"('x' || substr({digest}, 1, 16))::bit(64)::bigint"
 
 
 def _digest(rendered: Sequence[tuple[str, CanonicalType]], *, utf8: bool) -> str:
@@ -264,8 +266,9 @@ def _digest(rendered: Sequence[tuple[str, CanonicalType]], *, utf8: bool) -> str
     fields = []
     for sql, kind in rendered:
         size = f"octet_length({sql})" if utf8 else f"octet_length(convert_to({sql}, 'UTF8'))"
-        fields.append(f"coalesce('{kind.tag}' || {size} || ':' || {sql}, '-')")
-    row = " || ".join(fields)
+        told = f"{size} || ':' || {sql}" if kind.tag in values.MEASURED else f"{sql} || ';'"
+        fields.append(f"coalesce('{kind.tag}' || {told}, '-')")
+    row = f"concat({listed(fields)})" if len(fields) < 100 else " || ".join(fields)  # a function takes 100 arguments
     return f"md5({row})" if utf8 else f"md5(convert_to({row}, 'UTF8'))"
 
 

@@ -145,6 +145,7 @@ def _field(stored: str, written: str) -> Callable[[Any], str]:
     plain_text = same and tag == values.TEXT and not canonical_type(written).padded
     plain_number = same and tag == values.NUMBER and not canonical_type(written).modifiers
 
+    measured = tag in values.MEASURED
     single = tag == values.FLOAT and canonical_type(written).name in ("real", "float")
 
     def field(value: Any) -> str:
@@ -156,6 +157,8 @@ def _field(stored: str, written: str) -> Callable[[Any], str]:
             text = value
         else:
             text = canonical_text(_single(render(value)) if single else render(value), written)
+        if not measured:
+            return f"{tag}{text};"
         size = len(text or "") if (text or "").isascii() else len((text or "").encode())
         return f"{tag}{size}:{text}"
 

@@ -21,6 +21,7 @@ from runbook_lib.errors import RunbookError
 from runbook_lib.masking import mask
 from runbook_lib.schema.shape import Shape, differences, in_words, shape_of
 
+LOOKS, PAUSE_S = 5, 0.2  # at a table whose rows differ; seconds between two
 SHARE, BYTES_A_SECOND = 0.5, 30e6  # compressed text of a database, until one was measured here
 
 
@@ -106,22 +107,25 @@ def take(database: Database, directory: Path, *, jobs: int = 2, keep: int = 3, p
         Backup: whose proof may name problems; only what prevents the backup itself is raised.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
+    manifest = directory.with_name(f"{directory.name}.json")
+    manifest.unlink(missing_ok=True)  # first: it must not speak of a backup that is gone
     shutil.rmtree(directory, ignore_errors=True)
     before, shape = counts(database), shape_of(database)
     info = database.backup(directory, jobs=jobs, on_progress=progress)
     proof = prove(database, info, before, shape)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     backup = Backup(directory.name, now, info, database.facts().size_bytes, proof)
-    manifest = directory.with_name(f"{directory.name}.json")
-    manifest.write_text(json.dumps(asdict(backup), default=str, indent=1) + "\n")
+    partial = manifest.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(backup), default=str, indent=1) + "\n")
+    partial.rename(manifest)
     return replace(backup, removed=retain(directory.parent.parent, directory.name, keep))
 
 
 def prove(database: Database, info: BackupInfo, before: Mapping[str, int], shape: Shape) -> Proof:
     """Restore a backup into a scratch database and hold it against the database as it was.
 
-    A table whose rows changed meanwhile is counted again: what was restored must lie between the two, by as much as
-    they differ.
+    A table whose rows changed meanwhile is counted again, five times at most: what was restored must lie between the
+    fewest and the most rows seen, by as much as they differ.
 
     Args:
         before: Rows by table, counted before the backup was taken.
@@ -135,14 +139,27 @@ def prove(database: Database, info: BackupInfo, before: Mapping[str, int], shape
             problems = [f"schema: {in_words(wrong)}"] if (wrong := differences(shape, shape_of(restored))) else []
     except RunbookError as error:
         return Proof((f"it cannot be restored: {mask(str(error))}",))
-    suspects = [name for name in before if found.get(name) != before[name]]
-    after = counts(database, suspects)
-    for name in suspects:
-        slack, pair = abs(after[name] - before[name]), (after[name], before[name])
-        if not min(pair) - slack <= found.get(name, -1) <= max(pair) + slack:
-            problems.append(f"{name}: {found.get(name, 0):,} rows restored, {before[name]:,} were there")
+    problems += _missing(database, before, found)
     compare_s = time.monotonic() - begun - restore_s
     return Proof(tuple(problems), len(found), sum(found.values()), round(restore_s, 3), round(compare_s, 3))
+
+
+def _missing(database: Database, before: Mapping[str, int], found: Mapping[str, int]) -> list[str]:
+    """Tables whose restored rows cannot be explained by what others write."""
+    seen = {name: [count] for name, count in before.items() if found.get(name) != count}
+    for look in range(LOOKS):
+        if not seen:
+            break
+        time.sleep(PAUSE_S if look else 0)  # a table that is written to all the time may have the same count twice
+        for name, count in counts(database, sorted(seen)).items():
+            seen[name].append(count)
+        seen = {name: rows for name, rows in seen.items() if not _explained(found.get(name, -1), rows)}
+    return [f"{name}: {found.get(name, 0):,} rows restored, {rows[0]:,} were there" for name, rows in seen.items()]
+
+
+def _explained(restored: int, seen: list[int]) -> bool:
+    low, high = min(seen), max(seen)
+    return low - (high - low) <= restored <= high + (high - low)
 
 
 def counts(database: Database, tables: list[str] | None = None) -> dict[str, int]:

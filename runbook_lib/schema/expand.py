@@ -101,14 +101,16 @@ def taking_back(split: Split, dialect: str) -> list[str]:
 def contracting(split: Split, dialect: str) -> list[str]:
     """The statements of `contract`: a new client's row must not meet NOT NULL of an old column that nobody fills."""
     guard = f"{NOTHING_MAY_BE_FOUND}\n{out_of_step(split, dialect)}"
-    tight, loose = _tightened(split, split.new, dialect), _loosened(split, split.old, dialect)
-    return [guard, *tight, *loose, *_apart(split, dialect), *_dropped(split, split.old, dialect)]
+    firm, loose = _firm(split, split.new, dialect), _loosened(split, split.old, dialect)
+    # A default of a new column would make an old client's row look like a new one's: not before the triggers are gone.
+    last = [*_apart(split, dialect), *_defaults(split, split.new, dialect), *_dropped(split, split.old, dialect)]
+    return [guard, *firm, *loose, *last]
 
 
 def restoring(split: Split, dialect: str) -> list[str]:
     """The statements of `restore`."""
-    loose, tight = _loosened(split, split.new, dialect), _tightened(split, split.old, dialect)
-    filled = _filled(split, split.old, dialect)
+    loose, filled = _loosened(split, split.new, dialect), _filled(split, split.old, dialect)
+    tight = [*_firm(split, split.old, dialect), *_defaults(split, split.old, dialect)]
     return [*_added(split, split.old, dialect), *_triggers(split, dialect), *loose, filled, *tight]
 
 
@@ -151,12 +153,15 @@ def _dropped(split: Split, columns: Mapping[str, Column], dialect: str) -> list[
     return [f"ALTER TABLE {quoted(split.table, dialect)} {dropped}"]
 
 
-def _tightened(split: Split, columns: Mapping[str, Column], dialect: str) -> list[str]:
-    """NOT NULL and the defaults of the shape that is going to be the only one."""
+def _firm(split: Split, columns: Mapping[str, Column], dialect: str) -> list[str]:
+    """NOT NULL of the shape that is going to be the only one."""
+    return [s for n, c in columns.items() if not c.nullable for s in not_null(dialect, split.table, n, c.kind)]
+
+
+def _defaults(split: Split, columns: Mapping[str, Column], dialect: str) -> list[str]:
     change = f"ALTER TABLE {quoted(split.table, dialect)} ALTER COLUMN"
-    firm = [s for n, c in columns.items() if not c.nullable for s in not_null(dialect, split.table, n, c.kind)]
-    defaults = {name: column.default for name, column in columns.items() if column.default}
-    return [*firm, *(f"{change} {quoted(n, dialect)} SET DEFAULT {value}" for n, value in defaults.items())]
+    given = {name: column.default for name, column in columns.items() if column.default}
+    return [f"{change} {quoted(name, dialect)} SET DEFAULT {value}" for name, value in given.items()]
 
 
 def _loosened(split: Split, columns: Mapping[str, Column], dialect: str) -> list[str]:

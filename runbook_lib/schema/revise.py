@@ -26,6 +26,7 @@ from runbook_lib.schema.revisions import DOWN, UP, VERSION_TABLE, Rendered, Revi
 from runbook_lib.schema.shape import digest_of, in_words
 
 _ROWS = re.compile(r"\s*(?:insert|update|delete|replace|merge|with)\b", re.IGNORECASE)
+_TAKES_AWAY = re.compile(r"\bDROP\s+(?:COLUMN|TABLE)\b", re.IGNORECASE)
 _BARE = {"no_parameters": True}  # neither colons nor percent signs mean anything
 OPPOSITE = {UP: DOWN, DOWN: UP}
 
@@ -253,6 +254,12 @@ class _Statements:
         numbers = range(1, len(self.rendered.statements) + 1)
         return all(marks.get(n) == memory.DONE or marks.get(n) not in (None, shape) for n in numbers)
 
+    def took_away(self) -> bool:
+        """Whether a statement has happened that takes columns or tables away."""
+        marks, shape = self.marks.read(), digest_of(memory.shape(self.database))
+        away = [n for n, s in enumerate(self.rendered.statements, 1) if _TAKES_AWAY.search(s) and not asks(s)]
+        return any(marks.get(n) == memory.DONE or marks.get(n) not in (None, shape) for n in away)
+
     def begun(self, number: int) -> bool:
         """Whether some of a statement's rows are in."""
         return self.marks.read().get(number) == memory.DONE or batches.begun(self.database, self.channel(number))
@@ -318,13 +325,10 @@ def _half_way(database: Database, revisions: Revisions, revision: Revision, dire
         OPPOSITE[direction],
         revisions.render(revision, OPPOSITE[direction], database.dialect),
     )
-    whole = forth.settled()
-    if (
-        not whole
-        and begun
-        and moved != moving
-        and any(writes_rows(statement) for statement in back.rendered.statements)
-    ):
+    whole, refills = forth.settled(), any(writes_rows(statement) for statement in back.rendered.statements)
+    if not whole and refills and not moved and forth.took_away():
+        raise _stuck(database, revision, direction, "some of what it takes away is gone, and the rest is not")
+    if not whole and begun and moved != moving and refills:
         raise _stuck(database, revision, direction, f"{len(moved)} of {len(moving)} of its moves of rows are in")
     for number, statement in enumerate(back.rendered.statements, 1):
         if writes_rows(statement) and not moved and not whole:

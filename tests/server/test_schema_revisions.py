@@ -137,6 +137,21 @@ def test_rows_moved_in_part_are_never_undone_by_guessing(practice: Database, tmp
     assert practice.rows("SELECT DISTINCT theme FROM users") == [("x",)]
 
 
+def test_a_column_that_is_gone_half_way_is_not_brought_back_empty(practice: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "revisions"
+    up = "ALTER TABLE users DROP COLUMN theme;\nALTER TABLE missing ADD COLUMN x int;"
+    down = "ALTER TABLE users ADD COLUMN theme text;\nUPDATE users SET theme = 'saved';"
+    write(folder, revision="one", up=up, transaction="no", down=down)
+    revisions = Revisions(folder)
+    with pytest.raises(DatabaseError, match="1 of 2 statements are in"):
+        revise(practice, revisions, revisions.by_id["one"], UP)
+    with pytest.raises(StepFailed, match=r"some of what it takes away is gone.*between base and one"):
+        take_back(practice, revisions, revisions.by_id["one"], UP)
+    practice.execute("CREATE TABLE missing (id int)")
+    revise(practice, revisions, revisions.by_id["one"], UP)
+    assert current_version(practice) == "one"
+
+
 def test_a_change_by_hand_is_named(practice: Database) -> None:
     go(practice, EXAMPLE, "0001")
     assert memory.drift(practice, "0001_country") == []

@@ -88,7 +88,15 @@ def translate(
             after.append(f"COMMENT ON TABLE {job.name(table.name, subject)} IS {_string(table.comment)};")
     _values(job)
     unique = tuple(dict.fromkeys(job.decisions))
+    if target == "postgresql":
+        after = [_marked(statement) for statement in after]
     return Translation(_script(before), _script(after), _script(references), unique, dict(job.renamed))
+
+
+def _marked(statement: str) -> str:
+    """A statement under the heading that pg_dump gives it: what the adapter cuts a script by."""
+    kind = {"CREATE": "INDEX", "ALTER": "CONSTRAINT"}.get(statement.partition(" ")[0], "COMMENT")
+    return f"--\n-- Name: -; Type: {kind}; Schema: -; Owner: -\n--\n\n{statement}"
 
 
 def _script(statements: Sequence[str]) -> str:

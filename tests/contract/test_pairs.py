@@ -7,6 +7,8 @@ from itertools import permutations
 import pytest
 from estate_engines import assert_no_difference, fill, make, moved
 
+from runbook_lib.errors import PlanError
+
 PAIRS = list(permutations(("postgresql", "mysql", "sqlite"), 2))
 
 
@@ -33,3 +35,43 @@ def test_what_moved_moves_back_and_is_what_it_was(new_on, pair):
     for table in ("lines", "coded"):
         sql = f"SELECT * FROM {source.quote(table)} ORDER BY 1, 2"
         assert again.rows(sql) == source.rows(sql)
+
+
+# Reserved words, mixed case, a letter outside ASCII, a quote, 60 bytes; 63 and 64 bytes are the two servers' limits.
+NAMES = ["Select", "größe", 'a "b', "x" * 60, "y" * 63]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_awkward_names_move_as_they_are(new_on, pair):
+    source, target = (new_on(engine, name) for engine, name in zip(pair, ("source", "target"), strict=True))
+    quote = source.quote
+    kind = "varchar(20)"
+    for name in NAMES:
+        columns = ", ".join(f"{quote(column)} {kind}" for column in NAMES)
+        source.execute(
+            f"CREATE TABLE {quote(name)} (id integer PRIMARY KEY, {columns})",
+            f"INSERT INTO {quote(name)} (id, {quote(NAMES[1])}) VALUES (1, 'x')",
+            f"CREATE INDEX {quote('i' + name[1:])} ON {quote(name)} ({quote(NAMES[1])})",
+        )
+    link = moved(source, target)
+    assert_no_difference(link)
+    there = target.catalog()
+    assert set(there) == set(NAMES)
+    for table in there.values():
+        assert [column.name for column in table.columns] == ["id", *NAMES]
+        assert [index.columns for index in table.indexes if not index.constraint] == [(NAMES[1],)]
+
+
+@pytest.mark.parametrize("target_engine", ["postgresql", "sqlite"])
+def test_a_name_too_long_for_the_target_is_named_before_anything_is_made(new_on, target_engine):
+    source, target = new_on("mysql", "source"), new_on(target_engine, "target")
+    long = "n" * 64
+    source.execute(
+        f"CREATE TABLE kept (id int PRIMARY KEY, `{long}` int)", f"CREATE TABLE `{long}` (id int PRIMARY KEY)"
+    )
+    if target_engine == "sqlite":  # which has no limit
+        assert_no_difference(moved(source, target))
+        return
+    with pytest.raises(PlanError, match=long):
+        moved(source, target)
+    assert target.catalog() == {}

@@ -154,6 +154,8 @@ def stages(after: str) -> list[list[str]]:
     itself; then the rest, in its order.
     """
     head, *objects = re.split(r"(?m)^(?=--\n-- Name: )", after)
+    if not objects:  # no script of pg_dump's
+        return [[after]] if after.strip() else []
     keys: dict[str, list[str]] = {}
     indexes, rest = [], []
     for text in objects:

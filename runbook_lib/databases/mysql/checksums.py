@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 
 from runbook_lib.databases import values
-from runbook_lib.databases.mysql import neutral
+from runbook_lib.databases.mysql import catalog, neutral
 from runbook_lib.databases.mysql import ranges as key_ranges
-from runbook_lib.databases.mysql.copy import copy_out, expression_types
+from runbook_lib.databases.mysql.copy import copy_out
 from runbook_lib.databases.mysql.names import listed
 from runbook_lib.databases.mysql.neutral import kind_of
 from runbook_lib.databases.port import Buckets, KeyRange, RangeSum, Selection
@@ -194,15 +194,30 @@ def _parsed_rows(
 def _row_hash(db: MySQL, selection: Selection, types: Sequence[str]) -> str:
     """SQL of `values.row_hash`: all of MD5's digits, of which sixteen count."""
     fields = []
-    for sql, own, written in zip(selection.columns, expression_types(db, selection), types, strict=True):
+    for sql, (own, collation), written in zip(selection.columns, _facts(db, selection), types, strict=True):
         kind = canonical_type(written)
-        shown = canonical_sql(sql, own, kind)
+        shown = sql if _utf8_text(own, collation, kind) else canonical_sql(sql, own, kind)
         told = f"LENGTH({shown}), ':', {shown}" if kind.tag in values.MEASURED else f"{shown}, ';'"
         # A text over max_allowed_packet must make the hash NULL, not look like one; short ones are rendered once.
         long = kind.tag in (*values.MEASURED, values.BYTES)
         whole = f"CONCAT('{kind.tag}', {told})"
         fields.append(f"IF({sql} IS NULL, '-', {whole})" if long else f"COALESCE({whole}, '-')")
-    return f"md5(concat({listed(fields)}))"
+    return f"md5(concat(_binary'', {listed(fields)}))"  # binary: bytes as they are, whatever the columns' collations
+
+
+def _facts(db: MySQL, selection: Selection) -> tuple[tuple[str, str], ...]:
+    """Type and collation of each column, looked up once a selection."""
+    asked = ("facts", selection.relation, selection.columns)
+    if asked not in db.memo:
+        db.memo[asked] = catalog.expression_facts(db, selection.relation, selection.columns)
+    found: tuple[tuple[str, str], ...] = db.memo[asked]
+    return found
+
+
+def _utf8_text(own: str, collation: str, kind: CanonicalType) -> bool:
+    """A text whose stored bytes are its canonical text: converting it would cost a third of the row's time."""
+    text = kind_of(own).name in ("varchar", "tinytext", "text", "mediumtext", "longtext")
+    return text and kind.tag == values.TEXT and not kind.padded and collation.startswith(("utf8", "ascii"))
 
 
 def canonical_sql(sql: str, own: str, kind: CanonicalType) -> str:

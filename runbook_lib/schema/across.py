@@ -9,6 +9,7 @@ from runbook_lib.databases.port import Column, Constraint, Database, Table
 from runbook_lib.errors import PlanError
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.schema.decisions import Decision, Policies, Translation, user_types, without_columns
+from runbook_lib.schema.measured import as_measured
 from runbook_lib.schema.translate import translate
 from runbook_lib.transfer.flow import forward_expressions
 
@@ -20,12 +21,15 @@ def translation(service: Service, source: Database, target: Database, types: Map
         types: The plan's `types:`: column or source type → target type, and the policies by their names.
     """
     origin = source.catalog(list(dict.fromkeys(mapping.source for mapping in service.tables)))
+    policies = Policies.from_plan(types)
+    origin, measured = as_measured(origin, source, policies)
     renamed = {m.source: m.target for m in service.tables if not m.derived}
     tables = {
         m.target: _derived(m, source, origin[m.source], renamed) if m.derived else _plain(m, origin[m.source], renamed)
         for m in service.tables
     }
-    return translate(tables, source.dialect, target.dialect, Policies.from_plan(types), user_types(source))
+    found = translate(tables, source.dialect, target.dialect, policies, user_types(source))
+    return replace(found, decisions=(*measured, *found.decisions))
 
 
 def decisions(service: Service, source: Database, target: Database, types: Mapping[str, str]) -> tuple[Decision, ...]:

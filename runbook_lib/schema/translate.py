@@ -26,6 +26,7 @@ _DIALECTS: Mapping[str, Dialect] = {
     "sqlite": sqlite.base.SQLiteDialect(),
 }
 LONGEST = {"postgresql": (63, "bytes"), "mysql": (64, "characters"), "sqlite": (10_000, "bytes")}
+_DATES = ("date", "timestamp", "timestamptz")
 TEXTS = ("text", "varchar", "char", "any", "bytes", "varbytes")
 
 
@@ -138,13 +139,19 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> str:
     identity = _identity(job, table, column, place)
     if identity.startswith("!"):
         return f"{own} {identity[1:]}"
-    line += "" if column.nullable else " NOT NULL"
+    line += "" if may_be_null(job, table, column, neutral) else " NOT NULL"
     line += identity
     if column.default and not identity and not re.match(r"(?i)nextval\(", column.default):
         line += _default(job, column, neutral, mapped, place)
     if mapped.check:
         line += f" CHECK ({mapped.check.format(column=own)})"
     return line
+
+
+def may_be_null(job: _Job, table: Table, column: Column, neutral: Neutral) -> bool:
+    """Whether the column takes NULL at the target: it must where the plan makes NULL of zero dates."""
+    zeros = job.source == "mysql" and job.policies.zero_dates == "null" and neutral.kind in _DATES
+    return column.nullable or (zeros and column.name not in table.key)
 
 
 def _mapped(job: _Job, table: Table, column: Column, neutral: Neutral, place: str) -> Mapped:
@@ -193,7 +200,10 @@ def _identity(job: _Job, table: Table, column: Column, place: str) -> str:
 
 def _default(job: _Job, column: Column, neutral: Neutral, mapped: Mapped, place: str) -> str:
     digits = re.search(r"\((\d)\)", mapped.type)
-    found = default(column.default or "", neutral.kind, job.target, int(digits[1]) if digits else 0)
+    told = column.default or ""
+    if neutral.kind in _DATES and "0000-00-00" in told:
+        told = f"'{job.policies.zero_dates}'" if job.policies.zero_dates[:1].isdigit() else "a zero date"
+    found = default(told, neutral.kind, job.target, int(digits[1]) if digits else 0)
     if found is None:
         job.decide(place, f"the default {column.default} has no like", "no default", "set it at the target", lossy=True)
         return ""

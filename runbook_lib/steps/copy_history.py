@@ -13,6 +13,7 @@ from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import BACK, links, origin, shares, throttle_of, verdict, writes
 from runbook_lib.transfer.chunks import forget, unfinished
 from runbook_lib.transfer.copy import copy_link
+from runbook_lib.transfer.measure import problems
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class CopyHistory:
 
     def check(self, run: Run) -> list[Problem]:
         needed = run.source.facts().size_bytes
-        return [
+        aside = run.plan.on_bad_row == "quarantine"
+        return [each for link in links(run) for each in problems(link, quarantine=aside)] + [
             Problem(database.name, f"{free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB may be needed", "make room")
             for database in {s.database: run.databases[s.database] for s in run.plan.services}.values()
             for free in [database.facts().data_directory_free_bytes]
@@ -56,7 +58,9 @@ class CopyHistory:
         if aside:
             text += f"; {sum(aside.values()):,} refused by the target, in {run.environment.quarantine}"
         facts = {"rows_copied": rows, "elapsed_s": elapsed, "throttled_s": throttled, "tables": tables}
-        return StepResult(text, {**facts, "quarantined": aside})
+        changed = {f"{r.channel}.{what}": n for r in results for what, n in r.changed.items()}
+        text += f"; {sum(changed.values()):,} values changed as the plan says" if changed else ""
+        return StepResult(text, {**facts, "quarantined": aside, "changed": changed})
 
     def verify(self, run: Run) -> Verdict:
         left = [f"{link.channel}.{table}" for link in links(run) for table in unfinished(link)]

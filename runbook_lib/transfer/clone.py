@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runbook_lib.databases.port import Database, Rest
@@ -87,9 +87,17 @@ class Cloned:
     quarantined: int = 0
 
 
-def pair_of(source: Database, target: Database, tables: Sequence[str] = (), *, on_bad_row: str = "stop") -> Pair:
-    """The pair, with every table of the source (or these) as it is."""
-    return Pair(source, target, whole_plan(source, target, tables, on_bad_row=on_bad_row))
+def pair_of(
+    source: Database,
+    target: Database,
+    tables: Sequence[str] = (),
+    *,
+    on_bad_row: str = "stop",
+    types: Mapping[str, str] | None = None,
+) -> Pair:
+    """The pair, with every table of the source (or these) as it is; `types` as in a plan."""
+    plan = whole_plan(source, target, tables, on_bad_row=on_bad_row)
+    return Pair(source, target, replace(plan, types=dict(types or {})))
 
 
 def clone(

@@ -12,6 +12,7 @@ from runbook_lib.executor import run_all
 from runbook_lib.transfer.apart import copy_apart
 from runbook_lib.transfer.chunks import Chunk, mark_done, planned, stored
 from runbook_lib.transfer.flow import Flow, Link
+from runbook_lib.transfer.measure import measure
 from runbook_lib.transfer.quarantine import counts
 from runbook_lib.transfer.throttle import Throttle
 
@@ -23,6 +24,7 @@ class CopyResult:
     """What one link's copy did; rows are counts, `rows` includes those of earlier attempts.
 
     `quarantined`: rows by table that the target refused and that are set aside, those of earlier attempts too.
+    `changed`: `table.column: what` → rows at the source whose value the plan changes on the way.
     `throttled_s`: how long there was a reason to wait (seconds).
     """
 
@@ -33,6 +35,7 @@ class CopyResult:
     tables: dict[str, int] = field(default_factory=dict)
     quarantined: Mapping[str, int] = field(default_factory=dict)
     throttled_s: float = 0.0
+    changed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -89,8 +92,11 @@ def _copy(
         done += rows
         tables[chunk.flow.table] += rows
         on_progress(done, max(total, done))
+    changed = {f"{m.table}.{m.column}: {m.name}": m.rows for m in measure(link, changed_only=True)}
     aside = counts(link.quarantine, link.channel, list(tables))
-    return CopyResult(link.channel, done, done - before, time.monotonic() - started, tables, aside, measured.waited_s)
+    return CopyResult(
+        link.channel, done, done - before, time.monotonic() - started, tables, aside, measured.waited_s, changed
+    )
 
 
 def _copy_chunk(link: Link, chunk: Chunk, pause: Callable[[], str]) -> int:

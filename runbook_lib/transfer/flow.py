@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runbook_lib.databases.port import Database, Selection, Table
+from runbook_lib.databases.port import Column, Database, Selection, Table
 from runbook_lib.errors import PlanError
 from runbook_lib.plan.model import Plan, Service, TableMapping
+from runbook_lib.schema.decisions import Policies
+from runbook_lib.schema.policies import Rule, applied, plain_form, rules_of
+from runbook_lib.schema.types import read_type
 from runbook_lib.transfer.quarantine import Quarantine
 
 
@@ -40,6 +43,9 @@ class Flow:
         within: Condition at the writer: on the way back, rows outside never left it and are none of this flow's.
         feeds: Tables at the reader whose changes concern this flow.
         mapped: False when the rows are the same columns on both sides, untouched.
+        rules: Values that the writer has not; those that the plan changes are changed in `expressions`.
+        written: What each column is at the writer for a comparison, where it is not the column itself: on the way back,
+            what was changed on the way there is read through the same expression.
         promised: Columns that the mapping promises at the writer, those that it lacks too (forward flows only).
     """
 
@@ -54,6 +60,8 @@ class Flow:
     mapped: bool = False
     promised: tuple[str, ...] = ()
     within: str = ""
+    rules: tuple[Rule, ...] = ()
+    written: tuple[str, ...] = ()
 
     @property
     def reading(self) -> Selection:
@@ -63,7 +71,7 @@ class Flow:
 
     def writing(self, writer: Database) -> Selection:
         """The same rows where they were written."""
-        quoted = tuple(writer.quote(column) for column in self.columns)
+        quoted = self.written or tuple(writer.quote(column) for column in self.columns)
         return Selection(writer.quote(self.table), tuple(writer.quote(c) for c in self.key), quoted, self.within)
 
 
@@ -103,7 +111,7 @@ def forward_links(
         quarantine: Folder for the rows that a target refuses, if the plan says so.
     """
     aside = _quarantine(plan, quarantine)
-    return [replace(_forward(s, source, targets[s.database]), quarantine=aside) for s in plan.services]
+    return [replace(_forward(plan, s, source, targets[s.database]), quarantine=aside) for s in plan.services]
 
 
 def reverse_links(
@@ -111,24 +119,31 @@ def reverse_links(
 ) -> list[Link]:
     """One link from each service's database back to the source: what keeps the way back open."""
     aside = _quarantine(plan, quarantine)
-    return [replace(_reverse(s, source, targets[s.database]), quarantine=aside) for s in plan.services]
+    return [replace(_reverse(plan, s, source, targets[s.database]), quarantine=aside) for s in plan.services]
 
 
 def _quarantine(plan: Plan, folder: Path | None) -> Quarantine | None:
     return Quarantine(folder, plan.quarantine_limit) if folder and plan.on_bad_row == "quarantine" else None
 
 
-def _forward(service: Service, source: Database, target: Database) -> Link:
+def _forward(plan: Plan, service: Service, source: Database, target: Database) -> Link:
     there = source.catalog([mapping.source for mapping in service.tables])
     here = target.catalog([mapping.target for mapping in service.tables])
-    flows = tuple(_forward_flow(m, source, there[m.source], target, here[m.target]) for m in service.tables)
+    policies = Policies.from_plan(plan.types)
+    flows = tuple(_forward_flow(m, source, there[m.source], target, here[m.target], policies) for m in service.tables)
     return Link(service.name, service.name, source, target, flows)
 
 
-def _forward_flow(mapping: TableMapping, source: Database, read: Table, target: Database, written: Table) -> Flow:
+def _forward_flow(
+    mapping: TableMapping, source: Database, read: Table, target: Database, written: Table, policies: Policies
+) -> Flow:
     expressions = forward_expressions(mapping, source, read)
     writable = [column for column in written.columns if not column.generated and column.name in expressions]
     key = tuple(mapping.key) or read.key
+    rules: list[Rule] = []
+    for column in () if mapping.columns else writable:
+        expressions[column.name], own = _ruled(column, read, key, (source, target), policies)
+        rules += own
     flow = Flow(
         table=mapping.target,
         relation=source.quote(mapping.source),
@@ -140,8 +155,19 @@ def _forward_flow(mapping: TableMapping, source: Database, read: Table, target: 
         feeds=(Feed(mapping.source, tuple(mapping.key.get(name, name) for name in key)),),
         mapped=bool(mapping.columns),
         promised=tuple(expressions),
+        rules=tuple(rules),
     )
     return _cast(flow) if flow.mapped and source.dialect == target.dialect else flow
+
+
+def _ruled(
+    written: Column, read: Table, key: Sequence[str], sides: tuple[Database, Database], policies: Policies
+) -> tuple[str, list[Rule]]:
+    """A column of the source as the target gets it, and the rules behind it."""
+    source, target = sides
+    sql, kind, dialects = source.quote(written.name), read.column(written.name).type, (source.dialect, target.dialect)
+    rules = rules_of(written.name, sql, kind, written.type, dialects, policies, key=written.name in key)
+    return applied(sql, plain_form(sql, kind, written.type, dialects), rules), rules
 
 
 def forward_expressions(mapping: TableMapping, source: Database, read: Table) -> dict[str, str]:
@@ -152,11 +178,11 @@ def forward_expressions(mapping: TableMapping, source: Database, read: Table) ->
     return {**keys, **mapping.columns}
 
 
-def _reverse(service: Service, source: Database, target: Database) -> Link:
+def _reverse(plan: Plan, service: Service, source: Database, target: Database) -> Link:
     read = target.catalog([mapping.target for mapping in service.tables])
     written = source.catalog([mapping.source for mapping in service.tables])
     flows = tuple(
-        _reverse_flow(service, mapping, target, read, source, written[mapping.source])
+        _reverse_flow(plan, service, mapping, target, read, source, written[mapping.source])
         for mapping in service.tables
         if not mapping.derived
     )
@@ -177,6 +203,7 @@ def _require_whole_rows(service: Service, flows: Sequence[Flow]) -> None:
 
 
 def _reverse_flow(
+    plan: Plan,
     service: Service,
     main: TableMapping,
     target: Database,
@@ -203,17 +230,33 @@ def _reverse_flow(
         return f"CASE WHEN d{index}.k0 IS NULL THEN {default} ELSE d{index}.c{position} END"
 
     key = written.key
+    there = {column.name: column for column in read[main.target].columns}
+    policies, sides = Policies.from_plan(plan.types), (source, target)
+
+    def as_it_went(column: Column) -> str:
+        if column.name not in there or source.dialect == target.dialect:
+            return source.quote(column.name)
+        return _ruled(there[column.name], written, key, sides, policies)[0]
+
+    def counted(column: Column) -> str:
+        """A tinyint(1) that went into a number comes back as one."""
+        number = source.dialect == "mysql" and read_type(column.type, "mysql").kind == "boolean"
+        if number and column.name in there and read_type(there[column.name].type, target.dialect).kind != "boolean":
+            return "tinyint"
+        return column.type
+
     flow = Flow(
         table=main.source,
         relation=relation,
         key=key,
         columns=tuple(column.name for column in columns),
         expressions=tuple(expression(column.name) for column in columns),
-        types=tuple(column.type for column in columns),
+        types=tuple(counted(column) for column in columns),
         where="",
         feeds=(Feed(main.target, key), *(Feed(m.target, _key_of(m, key)) for m in derived)),
         mapped=bool(derived),
         within=main.where,
+        written=tuple(as_it_went(column) for column in columns),
     )
     return _cast(flow) if flow.mapped and source.dialect == target.dialect else flow
 

@@ -193,3 +193,9 @@ def canonical_field(value: Any, stored: str, written: str) -> str:
 def register(driver: sqlite3.Connection) -> None:
     """Make the canonical encoding known to SQL on this connection."""
     driver.create_function("runbook_canonical", 3, canonical_field, deterministic=True)
+    driver.create_function("runbook_without_nul", 1, without_nul, deterministic=True)
+
+
+def without_nul(value: Any) -> Any:
+    """The SQL function runbook_without_nul; SQLite's own replace() takes a NUL for the end of its pattern."""
+    return value.replace("\0", "") if isinstance(value, str) else value

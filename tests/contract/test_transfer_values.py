@@ -1,0 +1,159 @@
+# ruff: noqa: E501  a row of values is read along its line
+"""Values that the target has not: found before the copy, changed as the plan says, alike in copy, sync and checksums."""
+
+from __future__ import annotations
+
+import pytest
+from estate_sqlite import new_database as new_file
+
+from runbook_lib.errors import RowRejected
+from runbook_lib.plan.model import Plan, Service, TableMapping
+from runbook_lib.schema.across import decisions
+from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_tables
+from runbook_lib.transfer.capture import enable_capture
+from runbook_lib.transfer.copy import copy_link
+from runbook_lib.transfer.flow import forward_links, reverse_links
+from runbook_lib.transfer.measure import measure, problems
+from runbook_lib.transfer.sync import drain
+from runbook_lib.validation import validate
+
+MARIADB = """
+CREATE TABLE t (id bigint unsigned AUTO_INCREMENT PRIMARY KEY, day date NOT NULL DEFAULT '0000-00-00', at datetime(3) NOT NULL,
+  seen timestamp(2) NULL DEFAULT NULL, flag tinyint(1) NOT NULL, level tinyint(1), big bigint unsigned, name varchar(20), note longtext);
+INSERT INTO t VALUES (1, '0000-00-00', '0000-00-00', NULL, 1, 5, 18446744073709551615, 'a\\0b', '\\0'),
+  (2, '2020-02-29', '2020-01-02 03:04:05.678', '2020-01-02 03:04:05.67', 0, -1, 1, 'ab', ''),
+  (3, '1970-01-01', '0000-00-00', '2000-01-01', 1, NULL, NULL, NULL, NULL), (4, '2021-01-01', '2021-01-01', NULL, 0, 1, 0, 'x', 'y');
+"""
+
+
+def moving(source, target, types):
+    plan = Plan("test", "move", "source", (Service("s", "target", (), (TableMapping("t", "t"),)),), (), types=types)
+    create_tables(plan.services[0], source, target, types)
+    [link] = forward_links(plan, source, {"target": target})
+    [back] = reverse_links(plan, source, {"target": target})
+    return plan.services[0], link, back
+
+
+def finished(service, target):
+    build_indexes(service, target)
+    add_foreign_keys(service, target)
+
+
+def assert_equal(*links):
+    for link in links:
+        report = validate([link], checks=("row_counts", "checksums"), under_writes=False)
+        assert report.passed, [str(found) for found in report.mismatches] + [str(r.errors) for r in report.results]
+
+
+@pytest.mark.parametrize("zero", ["null", "1970-01-01"])
+@pytest.mark.parametrize("engine", ["postgresql", "sqlite"])
+def test_zero_dates_and_nul_become_what_the_plan_says_there_and_are_the_same_on_the_way_back(
+    new_on, tmp_path, zero, engine
+):
+    source = new_on("mysql", "source")
+    target = new_file(tmp_path, "target", wal=True) if engine == "sqlite" else new_on(engine, "target")
+    source.run_script(MARIADB)
+    service, link, back = moving(source, target, {"zero_dates": zero, "nul": "strip"})
+    enable_capture(link)
+    result = copy_link(link)
+    finished(service, target)
+    stripped = {"t.name: NUL characters": 1, "t.note: NUL characters": 1} if engine == "postgresql" else {}
+    assert result.changed == {"t.day: zero dates": 1, "t.at: zero dates": 2, **stripped}
+    assert_equal(link, back)
+    day = None if zero == "null" else "1970-01-01"
+    [first] = target.rows("SELECT CAST(day AS text), CAST(level AS integer), CAST(id AS integer) FROM t WHERE id = 1")
+    assert first == (day, 5, 1)
+    source.execute("UPDATE t SET day = '0000-00-00', name = 'c\\0d' WHERE id = 2", "UPDATE t SET at = day WHERE id = 4")
+    drain([link])
+    assert_equal(link, back)
+    assert {m.name: m.rows for m in measure(link, changed_only=True)}["zero dates"] == 2
+    enable_capture(back)
+    target.execute("UPDATE t SET level = 7 WHERE id = 2" if zero != "null" else "UPDATE t SET level = 7 WHERE id = 4")
+    drain([back])
+    assert source.rows("SELECT max(level) FROM t") == [(7,)]
+    target.close()
+
+
+def test_measured_types_are_decisions_and_the_plan_may_decide_otherwise(new_on):
+    source, target = new_on("mysql", "source"), new_on("postgresql", "target")
+    source.run_script(MARIADB)
+    service, _, _ = moving(source, target, {"zero_dates": "null"})
+    types = {column.name: column.type for column in target.catalog(["t"])["t"].columns}
+    assert [types[name] for name in ("id", "flag", "level", "big")] == [
+        "bigint",
+        "boolean",
+        "smallint",
+        "numeric(20,0)",
+    ]
+    told = {d.subject: (d.what, d.chosen) for d in decisions(service, source, target, {})}
+    assert told["t.id"] == ("bigint unsigned: its largest value is 4", "bigint")
+    assert told["t.level"] == ("tinyint(1): its values go from -1 to 5", "tinyint")
+    told = {d.subject: d.chosen for d in decisions(service, source, target, {"t.level": "integer", "t.id": "bigint"})}
+    assert told["t.level"] == "integer"
+
+
+def test_without_a_policy_they_are_named_before_the_copy_and_refused_by_it(new_on):
+    source, target = new_on("mysql", "source"), new_on("postgresql", "target")
+    source.run_script(MARIADB)
+    _, link, _ = moving(source, target, {})
+    found = {problem.subject: problem for problem in problems(link, quarantine=False)}
+    assert found["s.t.day"].text == "1 zero dates: the target will refuse the rows (1)" and found["s.t.day"].blocking
+    assert found["s.t.at"].count == 2 and "(1), (3)" in found["s.t.at"].text
+    assert not any(problem.blocking for problem in problems(link, quarantine=True))
+    source.execute("UPDATE t SET day = '2020-00-10', at = '2000-01-01' WHERE id IN (1, 3)")
+    assert [m.name for m in measure(link)] == ["dates with a month or day of 0"]
+    with pytest.raises(RowRejected, match=r"key \(id = 1\)"):
+        copy_link(link)
+
+
+POSTGRESQL = """
+CREATE TABLE t (id integer PRIMARY KEY, d double precision, r real, n numeric(12,4), at timestamptz, day date, ts timestamp);
+INSERT INTO t VALUES (1, '-0', '-0', 0, '2020-01-01 00:00:00.123456+00', '2020-01-01', '2020-01-01 00:00:00.1239'),
+  (2, 0, 1.5, 1.5, '2039-01-01+00', '1000-01-01', '9999-12-31'), (3, NULL, NULL, NULL, NULL, NULL, NULL);
+"""
+BAD = (
+    "INSERT INTO t VALUES (4, 'NaN', 'Infinity', 'NaN', 'infinity', '0044-03-15 BC', '12000-01-01'),"
+    " (5, '-Infinity', 1, 1, '-infinity', 'infinity', '2020-01-01')"
+)
+
+
+def test_what_postgresql_has_and_mysql_not_is_found_before_the_copy(new_on):
+    source, target = new_on("postgresql", "source"), new_on("mysql", "target")
+    source.run_script(POSTGRESQL)
+    service, link, back = moving(source, target, {"t.ts": "datetime(3)", "t.at": "datetime(6)"})
+    source.execute(BAD)
+    counted = {(m.column, m.name): m.rows for m in measure(link)}
+    outside = "dates that the target has not"
+    assert counted == {
+        ("d", "negative zeros"): 1, ("r", "negative zeros"): 1, ("ts", "fractions of a second"): 1,
+        ("d", "NaN or infinity"): 2, ("r", "NaN or infinity"): 1, ("n", "NaN or infinity"): 1,
+        ("at", outside): 2, ("day", outside): 2, ("ts", outside): 1,
+    }  # fmt: skip
+    source.execute("DELETE FROM t WHERE id > 3")
+    result = copy_link(link)
+    finished(service, target)
+    assert result.changed == {"t.d: negative zeros": 1, "t.r: negative zeros": 1, "t.ts: fractions of a second": 1}
+    assert_equal(link, back)
+    assert target.rows("SELECT CAST(d AS char), CAST(ts AS char) FROM t WHERE id = 1") == [
+        ("0", "2020-01-01 00:00:00.124")
+    ]
+
+
+def test_moments_beyond_2038_are_found_for_a_timestamp_of_mysql(new_on):
+    source, target = new_on("postgresql", "source"), new_on("mysql", "target")
+    source.run_script(POSTGRESQL)
+    _, link, _ = moving(source, target, {"t.at": "timestamp(6) NULL"})
+    [found] = [m for m in measure(link) if not m.changed]
+    assert (found.column, found.rows, found.keys) == ("at", 1, ((2,),))
+
+
+def test_nul_of_sqlite_is_stripped_for_postgresql(new_on, tmp_path):
+    source, target = new_file(tmp_path, "source", wal=True), new_on("postgresql", "target")
+    source.run_script("CREATE TABLE t (id INTEGER PRIMARY KEY, name VARCHAR(20), n REAL)")
+    source.execute("INSERT INTO t VALUES (1, 'a' || char(0) || 'b', 1.5), (2, 'ab', NULL), (3, char(0), 1)")
+    service, link, back = moving(source, target, {"nul": "strip"})
+    assert copy_link(link).changed == {"t.name: NUL characters": 2}
+    finished(service, target)
+    assert_equal(link, back)
+    assert target.rows("SELECT name FROM t ORDER BY id") == [("ab",), ("ab",), ("",)]
+    source.close()

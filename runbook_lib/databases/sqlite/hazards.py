@@ -40,9 +40,7 @@ def hazards(db: SQLite, statements: Sequence[str], *, alone: bool) -> list[Hazar
     found: list[Hazard] = []
     with closing(sqlite3.connect(":memory:")) as memory:
         for (definition,) in db.rows("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'"):
-            with suppress(
-                sqlite3.Error
-            ):  # a module or a function that only the application has: the rest still answers
+            with suppress(sqlite3.Error):  # what only the application has, a module, a function: the rest answers
                 memory.execute(str(definition))
         for number, statement in enumerate(statements, 1):
             try:

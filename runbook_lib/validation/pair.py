@@ -27,13 +27,14 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> P
     Raises:
         ConfigurationError: the source has no such table.
     """
-    there, here = list(whole_plan(source, target, tables).services[0].tables), set(target.catalog())
-    names = [mapping.source for mapping in there]
-    both = [name for name in names if name in here]
-    missing = tuple(name for name in names if name not in here)
+    plan, here = whole_plan(source, target, tables), set(target.catalog())
+    [service] = plan.services
+    missing = tuple(mapping.source for mapping in service.tables if mapping.source not in here)
+    both = tuple(mapping for mapping in service.tables if mapping.source in here)
     if not both:
         return Pair((), missing)
-    return Pair(tuple(forward_links(whole_plan(source, target, both), source, {"target": target})), missing)
+    plan = replace(plan, services=(replace(service, tables=both),))
+    return Pair(tuple(forward_links(plan, source, {"target": target})), missing)
 
 
 def only_tables(links: Sequence[Link], tables: Sequence[str]) -> list[Link]:

@@ -55,7 +55,7 @@ class PostgresServer:
         superuser: libpq connection string of the superuser, to database postgres.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, binaries: Path | None = None) -> None:
         # Not pytest's tmp_path: the server's user could not reach it. In memory where there is room: each DROP
         # DATABASE is a checkpoint, and the suite takes half the time there.
         self.directory = Path(tempfile.mkdtemp(prefix="runbook-test-", dir=_memory()))
@@ -63,7 +63,7 @@ class PostgresServer:
         if user:
             os.chown(self.directory, user.pw_uid, user.pw_gid)
         self.port, self.password, admin = free_port(), secrets.token_urlsafe(12), secrets.token_urlsafe(12)
-        self.cluster = Cluster("test", self.directory / "postgresql", self.port, admin)
+        self.cluster = Cluster("test", self.directory / "postgresql", self.port, admin, binaries=binaries)
         self.cluster.start()
         self.superuser = make_conninfo(
             host="127.0.0.1", port=self.port, user="postgres", password=admin, dbname="postgres"
@@ -96,6 +96,14 @@ class PostgresServer:
     def stop(self) -> None:
         self.cluster.stop()  # not at once: that leaves shared memory segments behind
         shutil.rmtree(self.directory)
+
+
+def system_postgresql() -> PostgresServer:
+    """The system's PostgreSQL, another version than the embedded one."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        raise ConfigurationError("the system's PostgreSQL", "none found", action="apt-get install postgresql")
+    return PostgresServer(found[-1].parent)
 
 
 MYSQL_RIGHTS = (
@@ -210,6 +218,7 @@ class SQLiteFiles:
 ENGINES = {"postgresql": PostgresServer}
 # Servers of tests that say themselves which engines they are for.
 SERVERS: dict[str, Any] = {**ENGINES, "mysql": MariaDBServer, "sqlite": SQLiteFiles}
+SERVERS["system postgresql"] = system_postgresql
 
 
 @pytest.fixture(scope="session")

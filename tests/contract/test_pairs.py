@@ -8,6 +8,7 @@ import pytest
 from estate_engines import assert_no_difference, fill, make, moved
 
 from runbook_lib.errors import PlanError
+from runbook_lib.validation import validate
 
 PAIRS = list(permutations(("postgresql", "mysql", "sqlite"), 2))
 
@@ -75,3 +76,15 @@ def test_a_name_too_long_for_the_target_is_named_before_anything_is_made(new_on,
     with pytest.raises(PlanError, match=long):
         moved(source, target)
     assert target.catalog() == {}
+
+
+@pytest.mark.parametrize("newer", [True, False], ids=["to the newer", "to the older"])
+def test_two_versions_of_postgresql_are_a_pair_and_all_six_checks_agree(new_on, newer):
+    engines = ("system postgresql", "postgresql") if newer else ("postgresql", "system postgresql")
+    source, target = (new_on(engine, name) for engine, name in zip(engines, ("source", "target"), strict=True))
+    versions = source.facts().version, target.facts().version
+    assert (versions[0] < versions[1]) is newer
+    make(source)
+    fill(source)
+    report = validate([moved(source, target)], under_writes=False, sequences=True)
+    assert report.passed, report.text

@@ -49,7 +49,7 @@ def measure(source: str, target: str, rounds: int = 3) -> dict[str, float]:
     program = reladiff()
     return bench.best(
         rounds,
-        ours=lambda: bench.runbook("compare", source, target, "--checks", "checksums", "--tables", "orders"),
+        ours=lambda: bench.runbook("compare", source, target, "--checks", "checksums", "--settle", "0"),
         reladiff=lambda: bench.run([program, source, "orders", target, "orders", "-k", "id", "-c", "%", "-s"]),
     )
 

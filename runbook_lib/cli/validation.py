@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runbook_lib.validation import Report
 
 PLAIN_EVERY_S = 2.0
+SETTLE = "Seconds in which a difference may vanish while writes go on; 0: nobody writes."
 
 
 def _shared(command: Callable[..., None]) -> Callable[..., None]:
@@ -31,6 +32,7 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
         click.argument("target", required=False, default=""),
         click.option("-f", "--file", type=PATH, help="Parameter file: its plan, or names of its inventory."),
         click.option("--tables", default="", help="Only these tables, with commas between them."),
+        click.option("--settle", default=2.0, type=click.FloatRange(0, 3600), show_default=True, help=SETTLE),
         click.option("--jobs", default=2, type=click.IntRange(1, 64), show_default=True, help="Statements a side."),
     )):  # fmt: skip
         command = decorate(command)
@@ -42,7 +44,14 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--checks", default="", help="Only these checks, with commas between them; the default is all six.")
 @click.option("--json", "json_file", type=PATH, help="Write the whole report there.")
 def compare(
-    source: str, target: str, file: Path | None, tables: str, jobs: int, checks: str, json_file: Path | None
+    source: str,
+    target: str,
+    file: Path | None,
+    tables: str,
+    jobs: int,
+    settle: float,
+    checks: str,
+    json_file: Path | None,
 ) -> None:
     """Compare two databases by six checks, or the plan's with -f FILE: status 0 same, 1 different, 2 could not tell."""
     from runbook_lib.step import Outcome
@@ -50,7 +59,7 @@ def compare(
 
     chosen = _checks(checks)
     with _sides(source, target, file, _listed(tables)) as sides:
-        report = _compare(sides, chosen, jobs)
+        report = _compare(sides, chosen, jobs, settle)
     for line in report_lines(report):
         click.echo(line)
     if json_file:
@@ -61,12 +70,12 @@ def compare(
 @main.command()
 @_shared
 @click.option("--apply", "apply", is_flag=True, help="Write; without it only what would be done is said.")
-def repair(source: str, target: str, file: Path | None, tables: str, jobs: int, apply: bool) -> None:
+def repair(source: str, target: str, file: Path | None, tables: str, jobs: int, settle: float, apply: bool) -> None:
     """Copy the rows that differ again, just those, and compare them: a dry run unless --apply is given."""
     from runbook_lib.validation import repair as copy_again
 
     with _sides(source, target, file, _listed(tables)) as sides:
-        report = _compare(sides, ("checksums",), jobs)
+        report = _compare(sides, ("checksums",), jobs, settle)
         done = [copy_again(link, report, dry_run=not apply) for link in sides.links]
     for one in done:
         for line in one.lines:
@@ -115,7 +124,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
         yield _Sides(pair.links, pair.missing)
 
 
-def _compare(sides: _Sides, checks: Sequence[str], jobs: int) -> Report:
+def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float) -> Report:
     from runbook_lib.progress import Progress
     from runbook_lib.validation import validate
     from runbook_lib.validation.pair import with_missing
@@ -127,6 +136,8 @@ def _compare(sides: _Sides, checks: Sequence[str], jobs: int) -> Report:
             checks=checks,
             tolerances=sides.tolerances,
             jobs=jobs,
+            under_writes=settle_s > 0,
+            settle_s=settle_s,
             on_progress=lambda at: progress.report("compare", at.check, at.at, at.of, at.unit, at.table),
         )
     return with_missing(report, sides.missing, sides.links[0].service if sides.links else "pair")

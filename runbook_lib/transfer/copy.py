@@ -105,14 +105,18 @@ def _copy_chunk(link: Link, chunk: Chunk, pause: Callable[[], str]) -> int:
     try:
         return _write(link, chunk)
     except RowRejected as error:
-        return copy_apart(link, chunk, error, lambda piece: _write(link, piece))
+        return copy_apart(link, chunk, error, lambda piece: _stream(link, piece))  # a process for a few rows is dear
 
 
 def _write(link: Link, chunk: Chunk) -> int:
+    if _binary(link, chunk.flow) and (rows := _across(link, chunk)) is not None:
+        return rows
+    return _stream(link, chunk)
+
+
+def _stream(link: Link, chunk: Chunk) -> int:
     flow = chunk.flow
     binary = _binary(link, flow)
-    if binary and (rows := _across(link, chunk)) is not None:
-        return rows
     blocks = link.reader.copy_out(flow.reading, chunk.key_range, binary=binary)
     return link.writer.copy_in(flow.table, flow.columns, blocks, binary=binary, progress=[mark_done(link, chunk)])
 

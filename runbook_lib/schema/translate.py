@@ -80,7 +80,7 @@ def translate(
         foreign = _references(job, subject, table)
         inline = foreign if target == "sqlite" else []
         before.append(_create(job, subject, table, inline))
-        after += _indexes(job, subject, table)
+        after += [*_late_key(job, subject, table), *_indexes(job, subject, table)]
         if target != "sqlite":
             own = job.name(table.name, subject)
             references += [f"ALTER TABLE {own} ADD {each};" for each in foreign]
@@ -111,7 +111,7 @@ def _string(text: str) -> str:
 def _create(job: _Job, subject: str, table: Table, foreign: Sequence[str]) -> str:
     lines = [_column(job, subject, table, column) for column in table.columns]
     primary = next((c for c in table.constraints if c.kind == "primary"), None)
-    if primary and not any(" PRIMARY KEY" in line for line in lines):
+    if primary and job.target != "postgresql" and not any(" PRIMARY KEY" in line for line in lines):
         lines.append(f"PRIMARY KEY ({_listed(job, subject, primary.columns)})")
     lines += _checks(job, subject, table)
     lines += foreign
@@ -122,6 +122,14 @@ def _create(job: _Job, subject: str, table: Table, foreign: Sequence[str]) -> st
     elif job.target == "sqlite" and table.comment:
         job.decide(subject, "SQLite has no comments on tables", "the comment is left out", lossy=True)
     return f"CREATE TABLE {job.name(table.name, subject)} (\n  " + ",\n  ".join(lines) + f"\n){options};"
+
+
+def _late_key(job: _Job, subject: str, table: Table) -> list[str]:
+    """The primary key where it is made after the load: sorting its rows once is cheaper than finding each its place."""
+    primary = next((c for c in table.constraints if c.kind == "primary"), None)
+    if primary is None or job.target != "postgresql":
+        return []
+    return [f"ALTER TABLE {job.name(table.name, subject)} ADD PRIMARY KEY ({_listed(job, subject, primary.columns)});"]
 
 
 def _listed(job: _Job, subject: str, columns: Sequence[str]) -> str:

@@ -36,15 +36,21 @@ class Commands(click.Group):
     def main(self, *args: Any, **more: Any) -> NoReturn:
         """Run the command line and exit; the arguments are click's."""
         try:
+            status = self._status(*args, **more)
+        except KeyboardInterrupt as error:  # a second one, while the first was being answered
+            status = _say(INTERRUPTED, error)
+        sys.exit(status)
+
+    def _status(self, *args: Any, **more: Any) -> int:
+        try:
             more["standalone_mode"] = False
             with _sigterm_as_interrupt():
                 status = super().main(*args, **more)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message())
-            sys.exit(COULD_NOT_RUN)
         except RunbookError as error:
             _say(str(error), error)
-            sys.exit(error.exit_status)
+            return error.exit_status
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "runbook"
             text = error.format_message().rstrip(".")
@@ -57,14 +63,15 @@ class Commands(click.Group):
             action = _ACTIONS.get(error.errno or 0, "give this user the right to it, or name another one")
             _say(f"{error.filename or 'the system'}: {error.strerror or error}. Next: {action}", error)
         else:
-            sys.exit(status if isinstance(status, int) else 0)
-        sys.exit(COULD_NOT_RUN)
+            return status if isinstance(status, int) else 0
+        return COULD_NOT_RUN
 
 
-def _say(text: str, error: BaseException) -> None:
+def _say(text: str, error: BaseException) -> int:
     if os.environ.get("RUNBOOK_TRACEBACK"):
         raise error
     click.echo(f"runbook: {' '.join(text.split())}", err=True)
+    return COULD_NOT_RUN
 
 
 @contextmanager

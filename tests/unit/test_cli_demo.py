@@ -113,7 +113,7 @@ def test_a_second_demo_is_told_who_runs_and_the_first_goes_on_until_it_is_ended(
     assert f"already running (process {first.pid}). Next: wait for it, or stop it" in line
     assert first.poll() is None
     first.send_signal(signal.SIGTERM)  # what CI sends to a job that is cancelled
-    assert first.wait(START_S) == 2
+    assert first.wait(START_S) == 2, estate.log.read_text()
     assert estate.log.read_text().splitlines()[-1].startswith("runbook: interrupted")
     assert estate.nothing_runs()
     assert estate.no_data()

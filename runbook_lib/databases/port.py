@@ -196,8 +196,11 @@ class Database(Protocol):
         """
         ...
 
-    def run_script(self, script: str) -> None:
-        """Run an SQL script in one transaction where the engine allows it."""
+    def run_script(self, script: str, *, again: bool = False) -> None:
+        """Run an SQL script in one transaction where the engine allows it.
+
+        `again`: a kill may have let it run in part, where DDL commits by itself: what is there by its name stays.
+        """
         ...
 
     def hazards(self, statements: Sequence[str], *, alone: bool) -> list[Hazard]:

@@ -70,9 +70,11 @@ def create_tables(
         if source.dialect == target.dialect
         else across.scripts(service, source, target, types or {})
     )
-    _keep(target, service.name, BEING_MADE, target.stages(objects))
+    later = {OBJECTS: objects, KEYS: keys, REST: rest.script if rest else ""}
+    parts = [part for kind, script in later.items() for part in _cut(target, kind, script)]
+    _keep(target, service.name, BEING_MADE, [part for part in parts if part.kind == OBJECTS])
     target.run_script(before)
-    _keep(target, service.name, MADE, target.stages(objects), keys, rest.script if rest else "")
+    _keep(target, service.name, MADE, parts)
     return wanted
 
 
@@ -216,26 +218,20 @@ class Part:
 def _run(target: Database, service: str, part: Part) -> None:
     """Run a part and forget it, in one transaction where the engine has DDL in transactions."""
     where = f"service = '{service}' AND kind = '{part.kind}' AND stage = {part.stage} AND ordinal = {part.ordinal}"
-    target.run_script(f"{part.script}\n;DELETE FROM {_table(target)} WHERE {where};")
+    target.run_script(f"{part.script}\n;DELETE FROM {_table(target)} WHERE {where};", again=True)
 
 
 def _table(target: Database) -> str:
     return target.own_table("later")
 
 
-def _keep(
-    target: Database,
-    service: str,
-    mark: str,
-    objects: Sequence[Sequence[str]] = (),
-    keys: str = "",
-    rest: str = "",
-) -> None:
+def _cut(target: Database, kind: str, script: str) -> list[Part]:
+    stages = target.stages(script) if script.strip() else []
+    return [Part(kind, i, n, text) for i, stage in enumerate(stages) for n, text in enumerate(stage)]
+
+
+def _keep(target: Database, service: str, mark: str, parts: Sequence[Part] = ()) -> None:
     """Keep the parts for later, and how far the tables are, in place of what was kept before."""
-    parts = [
-        Part(OBJECTS, stage, n, script) for stage, scripts in enumerate(objects) for n, script in enumerate(scripts)
-    ]
-    parts += [Part(kind, 0, 0, script) for kind, script in ((KEYS, keys), (REST, rest)) if script.strip()]
     rows = [{"s": service, "k": p.kind, "g": p.stage, "o": p.ordinal, "t": p.script} for p in (*parts, Part(mark))]
     with target.engine.begin() as connection:
         connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service})

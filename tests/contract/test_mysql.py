@@ -398,3 +398,18 @@ def test_own_tables_are_kept_apart_and_statements_are_cut_as_the_client_does(dat
     script = "SELECT ';' -- a; comment\n;\nDELIMITER ;;\n/* ; */ BEGIN; END;;\nDELIMITER ;\n SELECT `a;b`, \"c;\", 'it''s;'; -- end\n"
     assert next(" ".join(s.split()) for s in schema.statements(script)).startswith("SELECT ';'")
     assert len(list(schema.statements(script))) == 3
+
+
+def test_a_script_whose_end_was_not_recorded_runs_again(database):
+    """DDL commits by itself: a kill between it and its mark leaves it done, and to be done."""
+    database.execute("CREATE TABLE p (id int PRIMARY KEY)", "CREATE TABLE c (id int PRIMARY KEY, p int)")
+    script = (
+        "ALTER TABLE c ADD KEY by_p (p);\nALTER TABLE c ADD CONSTRAINT c_p FOREIGN KEY (p) REFERENCES p (id);\n"
+        "DELIMITER ;;\nCREATE TRIGGER t BEFORE INSERT ON c FOR EACH ROW SET NEW.p = NEW.p;;\nDELIMITER ;\n"
+        "DELIMITER ;;\nCREATE VIEW v AS SELECT id FROM c;;\nDELIMITER ;\n"
+    )
+    database.run_script(script)
+    database.run_script(script, again=True)
+    with pytest.raises(DatabaseError, match="by_p"):
+        database.run_script(script)
+    assert len(database.catalog()["c"].indexes) == 2

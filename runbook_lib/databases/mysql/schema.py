@@ -121,7 +121,7 @@ def _readers_last(views: list[str], texts: Mapping[str, str]) -> list[str]:
 
 def stages(after: str) -> list[list[str]]:
     """One statement a table: they may run side by side."""
-    one = [f"{statement};" for statement in statements(after)]
+    one = [f"DELIMITER ;;\n{s};;\nDELIMITER ;\n" if ";" in s else f"{s};" for s in statements(after)]
     return [one] if one else []
 
 
@@ -131,9 +131,15 @@ def split_references(after: str) -> tuple[str, str]:
     return others, references
 
 
-def run_script(db: MySQL, script: str) -> None:
+# Index, foreign key (MariaDB says it through the engine's errno 121), trigger, routine, view: there already.
+_THERE = (1061, 1826, 1359, 1304, 1050)
+
+
+def run_script(db: MySQL, script: str, *, again: bool = False) -> None:
     """Run a script statement by statement on one connection; each DDL statement commits by itself.
 
+    Args:
+        again: It may have run in part: an object that is there by its name was made then.
     Raises:
         DatabaseError: a statement failed (its text is named); what ran before it stays.
     """
@@ -144,6 +150,8 @@ def run_script(db: MySQL, script: str) -> None:
                 try:
                     retry.run(driver, statement)
                 except pymysql.MySQLError as error:
+                    if again and (error.args[0] in _THERE or "errno: 121" in str(error)):
+                        continue
                     raise db.explain(error, f"running `{one_line(statement, 80)}`") from error
         finally:
             if driver.open:

@@ -194,7 +194,7 @@ def transactional(script: str) -> str:
     return "\n".join(kept) + "\n"
 
 
-def run_script(db: PostgreSQL, script: str) -> None:
+def run_script(db: PostgreSQL, script: str, *, again: bool = False) -> None:  # noqa: ARG001  all or nothing
     """Run a script of many statements in one transaction, again when a lock is not granted.
 
     Raises:

@@ -208,8 +208,8 @@ class SQLite:
         schema.drop_tables(self, tables)
         self.memo.clear()
 
-    def run_script(self, script: str) -> None:
-        schema.run_script(self, script)
+    def run_script(self, script: str, *, again: bool = False) -> None:
+        schema.run_script(self, script, again=again)
         self.memo.clear()
 
     hazards = hazards_.hazards

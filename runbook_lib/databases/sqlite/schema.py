@@ -81,7 +81,7 @@ def drop_tables(db: SQLite, tables: Sequence[str]) -> None:
     db.execute(*(f"DROP TABLE {names.ident(table.name)}" for table in found.values()))
 
 
-def run_script(db: SQLite, script: str) -> None:
+def run_script(db: SQLite, script: str, *, again: bool = False) -> None:  # noqa: ARG001  all or nothing
     """Run a script of many statements in one transaction.
 
     Raises:

@@ -226,7 +226,11 @@ def _table(target: Database) -> str:
 
 
 def _cut(target: Database, kind: str, script: str) -> list[Part]:
-    stages = target.stages(script) if script.strip() else []
+    """Indexes side by side; keys and the rest all or nothing, or one by one where DDL commits by itself."""
+    if not script.strip():
+        return []
+    whole = kind != OBJECTS and target.capabilities.transactional_ddl
+    stages = [[script]] if whole else target.stages(script)
     return [Part(kind, i, n, text) for i, stage in enumerate(stages) for n, text in enumerate(stage)]
 
 

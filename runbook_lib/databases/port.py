@@ -161,6 +161,10 @@ class Database(Protocol):
         """Make the next value the one after `last` in the sequence's direction; never moves it backwards."""
         ...
 
+    def grants(self, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
+        """Table → (role as SQL, privilege) that somebody other than its owner was given on it."""
+        ...
+
     def fingerprint(self, tables: Sequence[str]) -> str:
         """SHA-256 over the canonical description of these tables' schema: drift shows as another value."""
         ...

@@ -56,6 +56,7 @@ PHASE_ALIASES = {"delay": "after", "stability_period": "after"}
 ARCHIVES = ("parquet", "csv")
 
 CHECKS = ("row_counts", "schemas", "indexes", "constraints", "data_sample", "checksums")
+REQUIRE = ("privileges", "column_order")  # reported, and failed where the plan asks for it
 TOLERANCE = ("check", "service", "table", "column", "name", "kind", "because")
 
 TRIGGERS = ("error_rate", "response_time", "data_inconsistency", "critical_feature_failure")

@@ -21,6 +21,7 @@ from runbook_lib.plan.sections import (
     read_checklist,
     read_lint,
     read_performance,
+    read_required,
     read_tolerances,
     read_triggers,
 )
@@ -52,6 +53,7 @@ def load_plan(path: Path | str) -> Plan:
         services=services,
         phases=phases,
         tolerances=read_tolerances(fields["validation"]) if "validation" in fields else (),
+        require=read_required(fields["validation"]) if "validation" in fields else (),
         performance=read_performance(fields["performance"]) if "performance" in fields else PerformanceGoal(),
         triggers=read_triggers(fields["rollback_triggers"]) if "rollback_triggers" in fields else (),
         checklist=read_checklist(fields["checklist"]) if "checklist" in fields else CHECKLIST,

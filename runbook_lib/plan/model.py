@@ -168,6 +168,7 @@ class Plan:
     services: tuple[Service, ...]
     phases: tuple[Phase, ...]
     tolerances: tuple[Tolerance, ...] = ()
+    require: tuple[str, ...] = ()  # what is otherwise only reported: privileges, column_order
     performance: PerformanceGoal = PerformanceGoal()
     triggers: tuple[Trigger, ...] = ()
     checklist: tuple[ChecklistItem, ...] = ()

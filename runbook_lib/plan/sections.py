@@ -24,13 +24,14 @@ CHECKLIST = (
     ChecklistItem("performance_benchmarks_set", "The source's performance is measured", "baseline_recorded"),
     ChecklistItem("post_migration_verification_plan", "What is verified afterwards is planned", "post_checks"),
 )
+VALIDATION = ("tolerate", "require")
 PROBES = tuple(item.probe for item in CHECKLIST)
 _WORDS = {"rate": "error_rate", "latency": "response_time", "inconsistency": "data_inconsistency"}
 
 
 def read_tolerances(value: Value) -> tuple[Tolerance, ...]:
     """The differences that the plan declares."""
-    fields = value.fields("validation", ("tolerate",))
+    fields = value.fields("validation", VALIDATION)
     return tuple(_tolerance(item) for item in fields["tolerate"].items("tolerate")) if "tolerate" in fields else ()
 
 
@@ -45,6 +46,19 @@ def _tolerance(item: Value) -> Tolerance:
             f"unknown check `{fields['check']}`", expected="one of " + ", ".join(grammar.CHECKS), action=action
         )
     return Tolerance(**fields, line=item.line)
+
+
+def read_required(value: Value) -> tuple[str, ...]:
+    """What a validation fails on although it would only report it."""
+    fields = value.fields("validation", VALIDATION)
+    named = []
+    for item in fields["require"].items("require") if "require" in fields else ():
+        name = item.text("require")
+        if name not in grammar.REQUIRE:
+            action = nearest(name, grammar.REQUIRE)
+            raise item.error(f"cannot require `{name}`", expected="one of " + ", ".join(grammar.REQUIRE), action=action)
+        named.append(name)
+    return tuple(dict.fromkeys(named))
 
 
 def read_performance(value: Value) -> PerformanceGoal:

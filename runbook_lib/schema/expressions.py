@@ -33,7 +33,7 @@ _WORDS = frozenset(
     ]
 )
 _SIGNS = frozenset(["(", ")", ",", "+", "-", "*", "=", "<>", "!=", "<", ">", "<=", ">=", "||"])
-_CAST = re.compile(
+CASTS = re.compile(
     r"::(?:character varying|double precision|timestamp with(?:out)? time zone|\w+)(?:\([\d,]+\))?(?:\[\])?"
 )
 _ANY = re.compile(r"=\s*ANY\s*\(\s*\(?\s*ARRAY\[(.*?)\]\s*\)?\s*\)", re.IGNORECASE | re.DOTALL)
@@ -41,6 +41,8 @@ _ANY = re.compile(r"=\s*ANY\s*\(\s*\(?\s*ARRAY\[(.*?)\]\s*\)?\s*\)", re.IGNORECA
 NOW = {
     "now()", "current_timestamp", "current_timestamp()", "localtimestamp", "datetime('now')", "transaction_timestamp()",
     "statement_timestamp()", "clock_timestamp()", "(now() at time zone 'utc')", "now() at time zone 'utc'",
+    "(current_timestamp at time zone 'utc')", "strftime('%y-%m-%d %h:%m:%f', 'now')",
+    "strftime('%y-%m-%d %h:%m:%f+00', 'now')",
 }  # fmt: skip
 TODAY = {"current_date", "curdate()", "date('now')", "(curdate())", "current_date()"}
 RANDOM = {"gen_random_uuid()", "uuid_generate_v4()", "uuid()", "(uuid())"}
@@ -64,7 +66,7 @@ def portable(
         columns: The table's columns: every name in the expression must be one.
         booleans: Those that are boolean: where the target has numbers for them, they compare with 1 and 0.
     """
-    text = _CAST.sub("", expression)
+    text = CASTS.sub("", expression)
     text = _ANY.sub(r"IN (\1)", text)
     folded = {name.lower(): name for name in columns}
     parts = []
@@ -107,7 +109,7 @@ def default(text: str, kind: str, target: str, digits: int = 6) -> str | None:
         kind: The neutral kind of the column.
         digits: Of the target's fraction of a second.
     """
-    bare = _unwrapped(_CAST.sub("", text).strip())
+    bare = _unwrapped(CASTS.sub("", text).strip())
     bare = re.sub(r"(?i)^_\w+'", "'", bare)
     if re.search(r"(?i)\bon update\b", bare):
         return None

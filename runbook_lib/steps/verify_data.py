@@ -71,6 +71,8 @@ def _compare(run: Run, every: Sequence[Link], *, sequences: bool = False) -> Rep
         jobs=run.options.jobs,
         settle_s=run.options.settle_s,
         sample_rows=run.options.sample_rows,
+        types=run.plan.types,
+        require=run.plan.require,
         sequences=sequences,
         on_progress=lambda at: run.progress(at.at, at.of, at.unit, f"{at.check} {at.table}"),
     )

@@ -65,6 +65,8 @@ def validate(
     seed: int = SEED,
     only_keys: Mapping[tuple[str, str], Any] | None = None,
     sequences: bool = False,
+    types: Mapping[str, Any] | None = None,
+    require: Sequence[str] = (),
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Report:
     """Run every check over every table; one that fails or raises does not keep the others from running.
@@ -81,6 +83,8 @@ def validate(
         only_keys: (service, table) → keys: compare just these rows, as inside a cutover's fence; tables that are not
             named have none. Schema checks are not touched by it.
         sequences: Check, too, that no sequence at the target is behind its column (after the cutover).
+        types: The plan's `types:`: what a source's types become in another engine.
+        require: What is otherwise only reported: `privileges`, `column_order`.
         on_progress: Called before each table.
     Returns:
         Report: every difference by name; `passed`, `failed`, `raise_for_failure()`.
@@ -101,6 +105,8 @@ def validate(
             seed=seed,
             only_keys=keys,
             sequences=sequences,
+            types=types or {},
+            require=require,
             on_progress=on_progress,
         )
         results = [_run(name, check, link, context) for name, check in functions for link in links]

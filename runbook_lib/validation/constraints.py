@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 from runbook_lib.databases.port import Constraint, Table
+from runbook_lib.schema.mend import Mend
+from runbook_lib.schema.promise import Promised
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.context import Context, each_table, label
-from runbook_lib.validation.equivalence import Described, Kinds, compare
+from runbook_lib.validation.equivalence import Described, Kinds, Sides, compare, left_behind, sides
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 
 NAME = "constraints"
@@ -26,28 +31,33 @@ def constraints(link: Link, context: Context) -> CheckResult:
 
 def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     read, written = context.catalogs(link)
-    here, there = written[flow.table], read[flow.feeds[0].table]
+    here, origin = written[flow.table], read[flow.feeds[0].table]
     figures = {label(link, flow): {"constraints": len(here.constraints)}}
-    found = [_not_validated(link, flow, c) for c in here.constraints if not c.validated and not _loose(c, there)]
-    if flow.mapped:
-        found += _key(link, flow, here)
-        return CheckResult(NAME, mismatches=tuple(found), figures=figures)
+    promised = context.promised(link).get(flow.table)
+    mend = Mend(link.writer.dialect, here, promised or Promised(here))
+    found = [_not_validated(link, flow, c, mend) for c in here.constraints if not c.validated and not _loose(c, origin)]
+    if promised is None:
+        return CheckResult(NAME, mismatches=(*found, *_key(link, flow, here, mend)), figures=figures)
+    both = sides(link, promised, here)
     renamed = {other.feeds[0].table: other.table for other in link.flows if not other.mapped}
-    left_behind = {column.name for column in there.columns} - set(flow.promised or flow.columns)
-    information, promised = [], []
-    for constraint in _own(there):
-        if left_behind.intersection(constraint.columns):
+    inside = set(renamed) if link.reader.dialect == link.writer.dialect else set(renamed.values())
+    behind = left_behind(origin, flow)
+    information, wanted = [], []
+    for constraint in _own(both.there):
+        if behind.intersection(constraint.columns):
             information.append(
                 _aside(link, flow, constraint, Kind.OMITTED_COLUMN, "stands on a column that stays behind")
             )
-        elif constraint.kind == "foreign" and constraint.referenced_table not in renamed:
+        elif constraint.kind == "foreign" and constraint.referenced_table not in inside:
             what = f"references {constraint.referenced_table}, outside the service"
             information.append(_aside(link, flow, constraint, Kind.CROSSES_BORDER, what))
         else:
-            promised.append(_described(link, flow, constraint, renamed))
-    present = [_described(link, flow, constraint, {}) for constraint in _own(here)]
-    found += compare(NAME, link.service, flow.table, KINDS, promised, present)
-    return CheckResult(NAME, mismatches=tuple(found), information=tuple(information), figures=figures)
+            wanted.append(_promised(both, constraint, renamed))
+    present = [_present(both, constraint) for constraint in _own(both.here)]
+    differences = compare(partial(Mismatch, NAME, link.service, flow.table), KINDS, wanted, present)
+    open_ = [m for m in differences if m.kind is Kind.EXTRA_CONSTRAINT and promised.open_checks]
+    found += [m for m in differences if m not in open_]
+    return CheckResult(NAME, mismatches=tuple(found), information=(*information, *open_), figures=figures)
 
 
 def _own(table: Table) -> list[Constraint]:
@@ -63,18 +73,32 @@ def _loose(constraint: Constraint, there: Table) -> bool:
     )
 
 
-def _described(link: Link, flow: Flow, constraint: Constraint, renamed: Mapping[str, str]) -> Described:
-    definition, origin = constraint.definition, constraint.referenced_table
+def _promised(both: Sides, constraint: Constraint, renamed: Mapping[str, str]) -> Described:
+    origin = constraint.referenced_table
     target = renamed.get(origin, origin)
-    if origin and target != origin:
-        definition = definition.replace(f"REFERENCES {origin}(", f"REFERENCES {target}(")
-    mend = f"ALTER TABLE {link.writer.quote(flow.table)} ADD {definition}"
-    like = (constraint.kind, constraint.columns if constraint.kind != "check" else definition)
-    return Described(constraint.name, like, definition, constraint.columns, mend)
+
+    def pointed(definition: str) -> str:
+        return definition.replace(f"REFERENCES {origin}(", f"REFERENCES {target}(") if target != origin else definition
+
+    wanted = both.there_as_it_is(constraint)
+    add = both.mend.add_constraint(replace(wanted, definition=pointed(wanted.definition)))
+    return replace(_described(both.there, replace(constraint, definition=pointed(constraint.definition))), add=add)
 
 
-def _not_validated(link: Link, flow: Flow, constraint: Constraint) -> Mismatch:
-    quote = link.writer.quote
+def _present(both: Sides, constraint: Constraint) -> Described:
+    return replace(_described(both.here, constraint), drop=both.mend.drop_constraint(constraint))
+
+
+def _described(table: Table, constraint: Constraint) -> Described:
+    like = (constraint.kind, constraint.columns if constraint.kind != "check" else constraint.definition)
+    columns = constraint.columns
+    if not columns:  # not every catalog says which columns a check is about
+        words = set(re.findall(r"\w+", constraint.definition))
+        columns = tuple(c.name for c in table.columns if c.name in words)
+    return Described(constraint.name, like, constraint.definition, columns)
+
+
+def _not_validated(link: Link, flow: Flow, constraint: Constraint, mend: Mend) -> Mismatch:
     return Mismatch(
         NAME,
         link.service,
@@ -84,11 +108,11 @@ def _not_validated(link: Link, flow: Flow, constraint: Constraint) -> Mismatch:
         target_value=constraint.definition,
         name=constraint.name,
         text=f"constraint {constraint.name} is not validated: rows that break it may be there",
-        mend=f"ALTER TABLE {quote(flow.table)} VALIDATE CONSTRAINT {quote(constraint.name)}",
+        mend=mend.validate(constraint),
     )
 
 
-def _key(link: Link, flow: Flow, here: Table) -> list[Mismatch]:
+def _key(link: Link, flow: Flow, here: Table, mend: Mend) -> list[Mismatch]:
     wanted = set(flow.key)
     unique = [index for index in here.indexes if index.unique and index.valid and not index.partial]
     if not wanted or set(here.key) == wanted or any(set(index.columns) == wanted for index in unique):
@@ -104,7 +128,7 @@ def _key(link: Link, flow: Flow, here: Table) -> list[Mismatch]:
             source_value=f"PRIMARY KEY ({columns})",
             name="key",
             text=f"nothing makes {', '.join(flow.key)} unique",
-            mend=f"ALTER TABLE {link.writer.quote(flow.table)} ADD PRIMARY KEY ({columns})",
+            mend=mend.add_constraint(Constraint("", "primary", flow.key, f"PRIMARY KEY ({columns})")),
         )
     ]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from runbook_lib.databases.port import Selection, Table
 from runbook_lib.errors import RunbookError
+from runbook_lib.schema.promise import Promised
 from runbook_lib.transfer.flow import Flow, Link
+from runbook_lib.validation.equivalence import promises
 from runbook_lib.validation.findings import CheckResult
 
 Left = TypeVar("Left")
@@ -82,6 +84,8 @@ class Context:
     seed: int = 0
     only_keys: Mapping[tuple[str, str], Keys] | None = None
     sequences: bool = False
+    types: Mapping[str, Any] = field(default_factory=dict)
+    require: Collection[str] = ()
     on_progress: Callable[[Progress], None] = lambda progress: None
     memo: dict[Any, Any] = field(default_factory=dict)
 
@@ -105,6 +109,10 @@ class Context:
             ("catalogs", link.channel),
             lambda: self.both(lambda: link.reader.catalog(read), lambda: link.writer.catalog(written)),
         )
+
+    def promised(self, link: Link) -> dict[str, Promised]:
+        """What the target has to show, by written table: as the source is, or as its translation says."""
+        return self.once(("promised", link.channel), lambda: promises(link, self.catalogs(link)[0], self.types))
 
     def compared(self, link: Link, flow: Flow) -> Compared:
         """The columns to compare; generated columns are excluded from copying and included here (trap 21)."""

@@ -1,11 +1,19 @@
-"""Indexes and constraints compared by what they do, not by what they are called."""
+"""What a target promises, and indexes and constraints compared by what they do, not by what they are called."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
+from runbook_lib.databases.port import Constraint, Index, Table
+from runbook_lib.schema.decisions import Policies, user_types, without_columns
+from runbook_lib.schema.mend import Mend
+from runbook_lib.schema.promise import Promised, aligned, comparable, promise
+from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.findings import Kind, Mismatch
+
+Object = TypeVar("Object", Index, Constraint)
 
 
 @dataclass(frozen=True)
@@ -16,7 +24,8 @@ class Described:
     like: tuple[object, ...]
     definition: str
     columns: tuple[str, ...]
-    mend: str = ""
+    add: str = ""
+    drop: str = ""
 
 
 @dataclass(frozen=True)
@@ -28,10 +37,89 @@ class Kinds:
     different: Kind
 
 
+def promises(link: Link, read: Mapping[str, Table], types: Mapping[str, Any]) -> dict[str, Promised]:
+    """What each table in short form promises at the writer: its like in the same engine, its translation in another.
+
+    Args:
+        read: The tables at the reader.
+        types: The plan's `types:`.
+    """
+    plain = {flow.table: flow for flow in link.flows if not flow.mapped}
+    if link.reader.dialect == link.writer.dialect:
+        return {name: _same(link, flow, read[flow.feeds[0].table]) for name, flow in plain.items()}
+    renamed = {flow.feeds[0].table: name for name, flow in plain.items()}
+    tables = {name: _there(read[flow.feeds[0].table], flow, renamed) for name, flow in plain.items()}
+    policies = Policies.from_plan(types)
+    return promise(tables, link.reader.dialect, link.writer.dialect, policies, user_types(link.reader))
+
+
+def left_behind(table: Table, flow: Flow) -> set[str]:
+    """Columns of the source that the plan omits."""
+    return {column.name for column in table.columns} - set(flow.promised or flow.columns)
+
+
+def _same(link: Link, flow: Flow, there: Table) -> Promised:
+    """SQLite mends by making a table anew: the source's own DDL, where the plan omits nothing of it."""
+    if link.reader.dialect != "sqlite" or left_behind(there, flow):
+        return Promised(there)
+    origin = flow.feeds[0].table
+    parents = {c.referenced_table for c in there.constraints if c.kind == "foreign"} - {origin}
+    together, _ = link.reader.dump_schema([origin, *sorted(parents & {f.feeds[0].table for f in link.flows})])
+    create = together.split(";\nCREATE TABLE ", 1)[0].rstrip().rstrip(";")
+    return Promised(there, create=create, after=link.reader.dump_schema([origin])[1])
+
+
+def _there(table: Table, flow: Flow, renamed: Mapping[str, str]) -> Table:
+    kept = without_columns(table, sorted(left_behind(table, flow)), flow.table)
+    pointed = (
+        replace(c, referenced_table=renamed.get(c.referenced_table, c.referenced_table)) for c in kept.constraints
+    )
+    return replace(kept, constraints=tuple(pointed))
+
+
+@dataclass(frozen=True)
+class Sides:
+    """One table: what is promised (`there`), what is (`here`), both comparable by definition, and what mends it."""
+
+    there: Table
+    here: Table
+    promised: Promised
+    mend: Mend
+
+    def there_as_it_is(self, item: Object) -> Object:
+        """The promised object with its definition in the target's words."""
+        return _twin(item, [*self.promised.table.indexes, *self.promised.table.constraints])
+
+    def here_as_it_is(self, item: Object) -> Object:
+        """The object as the target's catalog has it."""
+        return _twin(item, [*self.mend.here.indexes, *self.mend.here.constraints])
+
+
+def _twin(item: Object, among: Sequence[Any]) -> Object:
+    kind = getattr(item, "kind", "index")
+    found = [
+        o for o in among if o.name == item.name and o.columns == item.columns and getattr(o, "kind", "index") == kind
+    ]
+    return found[0] if found else item
+
+
+def sides(link: Link, promised: Promised, here: Table) -> Sides:
+    """Both sides of a table, made comparable where the engines are not the same."""
+    mend = Mend(link.writer.dialect, here, promised)
+    if link.reader.dialect == link.writer.dialect:
+        return Sides(promised.table, here, promised, mend)
+    there = comparable(promised.table, link.writer.dialect)
+    return Sides(there, aligned(there, comparable(here, link.writer.dialect), link.writer.dialect), promised, mend)
+
+
 def compare(
-    check: str, service: str, table: str, kinds: Kinds, there: Sequence[Described], here: Sequence[Described]
+    say: Callable[..., Mismatch], kinds: Kinds, there: Sequence[Described], here: Sequence[Described]
 ) -> list[Mismatch]:
-    """What is promised and not there, there and not promised, or there over the same columns with another rule."""
+    """What is promised and not there, there and not promised, or there over the same columns with another rule.
+
+    Args:
+        say: Makes a mismatch of this check and table out of its kind and further fields.
+    """
     promised = {(d.like, d.definition): d for d in there}
     present = {(d.like, d.definition): d for d in here}
     missing = [d for key, d in promised.items() if key not in present]
@@ -39,19 +127,17 @@ def compare(
     found = []
     for origin in missing:
         twin = next((d for d in extra if d.like == origin.like), None)
+        facts = {"columns": origin.columns, "source_value": origin.definition, "name": origin.name}
         if twin is None:
-            text = f"there is no {origin.name}, nor its like"
-            mismatch = Mismatch(check, service, table, kinds.missing, (), origin.columns, origin.definition, text=text)
-            found.append(replace(mismatch, name=origin.name, mend=origin.mend))
+            text = f"there is no {origin.name or origin.definition}, nor its like"
+            found.append(say(kinds.missing, text=text, mend=origin.add, **facts))
         else:
             extra.remove(twin)
-            text = f"{twin.name} is not what {origin.name} is"
-            values = (origin.definition, twin.definition)
-            found.append(
-                Mismatch(check, service, table, kinds.different, (), origin.columns, *values, origin.name, text)
-            )
+            text = f"{twin.name or 'what is there'} is not what {origin.name or origin.definition} is"
+            mend = ";\n".join(filter(None, (twin.drop, origin.add)))
+            found.append(say(kinds.different, text=text, target_value=twin.definition, mend=mend, **facts))
     for twin in extra:
-        text = f"{twin.name} is not at the source"
-        values = ("", twin.definition)
-        found.append(Mismatch(check, service, table, kinds.extra, (), twin.columns, *values, twin.name, text))
+        text = f"{twin.name or twin.definition} is not at the source"
+        facts = {"columns": twin.columns, "target_value": twin.definition, "name": twin.name}
+        found.append(say(kinds.extra, text=text, mend=twin.drop, **facts))
     return found

@@ -43,6 +43,11 @@ class Kind(StrEnum):
     NOT_VALIDATED = "not_validated"
     CROSSES_BORDER = "crosses_border"
     OMITTED_COLUMN = "omitted_column"
+    COLUMN_ORDER = "column_order"
+    MISSING_TRIGGER = "missing_trigger"
+    EXTRA_TRIGGER = "extra_trigger"
+    MISSING_PRIVILEGE = "missing_privilege"
+    EXTRA_PRIVILEGE = "extra_privilege"
 
 
 @dataclass(frozen=True)

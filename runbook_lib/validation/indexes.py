@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from runbook_lib.databases.port import Index, Table
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.context import Context, each_table, label
-from runbook_lib.validation.equivalence import Described, Kinds, compare
+from runbook_lib.validation.equivalence import Described, Kinds, Sides, compare, left_behind, sides
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 
 NAME = "indexes"
@@ -13,7 +16,11 @@ KINDS = Kinds(Kind.MISSING_INDEX, Kind.EXTRA_INDEX, Kind.DIFFERENT_INDEX)
 
 
 def indexes(link: Link, context: Context) -> CheckResult:
-    """Compare the indexes of a forward link's tables by definition; a derived table promises nothing but its key."""
+    """Compare the indexes of a forward link's tables by definition; a derived table promises nothing but its key.
+
+    In another engine: columns, uniqueness and condition; what has no like there (expressions, access methods) is not
+    promised.
+    """
     context.catalogs(link)
     return each_table(NAME, link, context, lambda flow: _table(link, flow, context))
 
@@ -21,18 +28,23 @@ def indexes(link: Link, context: Context) -> CheckResult:
 def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     read, written = context.catalogs(link)
     here = written[flow.table]
-    found = [_invalid(link, flow, index) for index in here.indexes if not index.valid]
+    say = partial(Mismatch, NAME, link.service, flow.table)
     figures = {label(link, flow): {"indexes": len(here.indexes)}}
-    if flow.mapped:
-        return CheckResult(NAME, mismatches=tuple(found), figures=figures)
-    there = read[flow.feeds[0].table]
-    left_behind = {column.name for column in there.columns} - set(flow.promised or flow.columns)
-    promised = [i for i in _own(there) if i.valid and not _needs(i, left_behind)]
-    described = [_described(link, flow, index) for index in promised]
-    present = [_described(link, flow, index) for index in _own(here)]
-    found += compare(NAME, link.service, flow.table, KINDS, described, present)
-    information = [_behind(link, flow, index) for index in _own(there) if _needs(index, left_behind)]
-    return CheckResult(NAME, mismatches=tuple(found), information=tuple(information), figures=figures)
+    promised = context.promised(link).get(flow.table)
+    if promised is None:
+        invalid = [_invalid(link, flow, index) for index in here.indexes if not index.valid]
+        return CheckResult(NAME, mismatches=tuple(invalid), figures=figures)
+    both = sides(link, promised, here)
+    found = [_invalid(link, flow, index, both.mend.build_again(index)) for index in here.indexes if not index.valid]
+    behind = left_behind(read[flow.feeds[0].table], flow)
+    wanted = [i for i in _own(both.there) if i.valid and not _needs(i, behind)]
+    described = [_described(both, index, there=True) for index in wanted]
+    present = [_described(both, index, there=False) for index in _own(both.here)]
+    differences = compare(say, KINDS, described, present)
+    open_ = [m for m in differences if m.kind is Kind.EXTRA_INDEX and promised.open_indexes]
+    found += [m for m in differences if m not in open_]
+    information = [_behind(link, flow, i) for i in _own(read[flow.feeds[0].table]) if _needs(i, behind)]
+    return CheckResult(NAME, mismatches=tuple(found), information=(*information, *open_), figures=figures)
 
 
 def _own(table: Table) -> list[Index]:
@@ -51,25 +63,17 @@ def _words(definition: str) -> set[str]:
     return set(cleaned.split())
 
 
-def _described(link: Link, flow: Flow, index: Index) -> Described:
-    unique = "UNIQUE " if index.unique else ""
-    body = index.definition.removeprefix("UNIQUE ")
-    mend = f"CREATE {unique}INDEX CONCURRENTLY ON {link.writer.quote(flow.table)} USING {body}"
-    return Described(index.name, index.columns, index.definition, index.columns, mend)
+def _described(both: Sides, index: Index, *, there: bool) -> Described:
+    add = both.mend.add_index(both.there_as_it_is(index)) if there else ""
+    drop = "" if there else both.mend.drop_index(index)
+    return Described(index.name, index.columns, index.definition, index.columns, add, drop)
 
 
-def _invalid(link: Link, flow: Flow, index: Index) -> Mismatch:
-    return Mismatch(
-        NAME,
-        link.service,
-        flow.table,
-        Kind.INVALID_INDEX,
-        columns=index.columns,
-        target_value=index.definition,
-        name=index.name,
-        text=f"index {index.name} is not valid: no query uses it",
-        mend=f"REINDEX INDEX CONCURRENTLY {link.writer.quote(index.name)}",
-    )
+def _invalid(link: Link, flow: Flow, index: Index, mend: str = "") -> Mismatch:
+    found = Mismatch(NAME, link.service, flow.table, Kind.INVALID_INDEX, columns=index.columns, name=index.name)
+    text = f"index {index.name} is not valid: no query uses it"
+    again = mend or f"REINDEX INDEX CONCURRENTLY {link.writer.quote(index.name)}"
+    return replace(found, target_value=index.definition, text=text, mend=again)
 
 
 def _behind(link: Link, flow: Flow, index: Index) -> Mismatch:

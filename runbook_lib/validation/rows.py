@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from runbook_lib.databases.port import Database, Selection
+from runbook_lib.databases.values import canonical_text
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.context import Compared, Context
 from runbook_lib.validation.findings import Kind, Mismatch, shorten
 from runbook_lib.validation.sums import use_canonical
 
-JSON = ("json", "jsonb")
 BATCH_KEYS = 2_000  # keys a query: its text stays small, its plan an index scan
 
 Key = tuple[Any, ...]
@@ -41,24 +39,23 @@ def plain(key: Sequence[Any]) -> tuple[str, ...]:
 
 def read_pairs(link: Link, side: Compared, keys: Sequence[Key], context: Context) -> list[Pair]:
     """Read these keys on both sides at the same time, in the keys' order."""
-    # Between engines JSON is compared parsed, as the canonical checksums see it; between equals, as it is written.
-    parsed = any(kind in JSON for kind in side.types) and use_canonical(link, context)
+    across = use_canonical(link, context)
     pairs: list[Pair] = []
     for start in range(0, len(keys), BATCH_KEYS):
         batch = keys[start : start + BATCH_KEYS]
         there, here = context.both(
-            _reader(link.reader, side.reading, batch, side, parsed=parsed),
-            _reader(link.writer, side.writing, batch, side, parsed=parsed),
+            _reader(link.reader, side.reading, batch, side, across=across),
+            _reader(link.writer, side.writing, batch, side, across=across),
         )
         pairs += [Pair(key, there.get(plain(key)), here.get(plain(key))) for key in batch]
     return pairs
 
 
 def _reader(
-    database: Database, selection: Selection, keys: Sequence[Key], side: Compared, *, parsed: bool
+    database: Database, selection: Selection, keys: Sequence[Key], side: Compared, *, across: bool
 ) -> Callable[[], dict[tuple[str, ...], tuple[str | None, ...]]]:
     positions = [side.columns.index(column) for column in side.key]
-    forms = [_form(kind, parsed=parsed) for kind in side.types]
+    forms = [_form(kind, across=across) for kind in side.types]
 
     def read() -> dict[tuple[str, ...], tuple[str | None, ...]]:
         rows = database.read_rows(selection, keys)
@@ -71,18 +68,16 @@ def _comparable(row: Row, forms: Sequence[Callable[[Any], str]]) -> tuple[str | 
     return tuple(None if value is None else form(value) for value, form in zip(row, forms, strict=True))
 
 
-def _form(kind: str, *, parsed: bool) -> Callable[[Any], str]:
-    """How values of a type are made comparable: as the checksums see them, so that both give one answer."""
-    if kind in JSON and parsed:
-        return _json
+def _form(kind: str, *, across: bool) -> Callable[[Any], str]:
+    """How values of a type are made comparable: as the checksums see them, so that both give one answer.
+
+    Between engines in the canonical text of the written type (floats, whose canonical text is bits, as they print).
+    """
     if kind in ("real", "double precision", "float", "double"):
         return lambda value: "0" if str(value) in ("-0", "-0.0", "0.0") else str(value)
+    if across:
+        return lambda value: canonical_text(value, kind) or ""
     return lambda value: bytes(value).hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
-
-
-def _json(value: Any) -> str:
-    parsed = json.loads(value, parse_float=Decimal) if isinstance(value, str) else value
-    return json.dumps(parsed, sort_keys=True, ensure_ascii=False, default=lambda number: str(number.normalize()))
 
 
 def as_mismatch(check: str, link: Link, flow: Flow, side: Compared, pair: Pair, *, in_flight: str = "") -> Mismatch:

@@ -1,26 +1,26 @@
-"""Check: the target's columns are what the mapping promises; sequences too, when asked (after the cutover)."""
+"""Check: the target's columns are what the mapping promises; triggers, privileges and sequences beside them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 from runbook_lib.databases.port import Column, Table
+from runbook_lib.schema.alike import holds
+from runbook_lib.schema.mend import Mend
+from runbook_lib.schema.promise import Promised, same_column
+from runbook_lib.schema.types import Neutral, read_type, write_type
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.context import Context, each_table, label
+from runbook_lib.validation.equivalence import left_behind
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
+from runbook_lib.validation.objects import REQUIRED, order, privileges, sequences, triggers
 
 NAME = "schemas"
+Say = Callable[..., Mismatch]
 
-# Expression type → written types that hold every value of it (a derived column may be wider than its expression).
-WIDER = {
-    "smallint": ("integer", "bigint", "numeric"),
-    "integer": ("bigint", "numeric"),
-    "bigint": ("numeric",),
-    "real": ("double precision",),
-    "character varying": ("text",),
-    "text": ("character varying",),  # without a length the two hold the same
-}
 FACETS: tuple[tuple[Kind, str], ...] = (
     (Kind.TYPE, "type"),
     (Kind.NULLABILITY, "nullable"),
@@ -34,8 +34,10 @@ FACETS: tuple[tuple[Kind, str], ...] = (
 def schemas(link: Link, context: Context) -> CheckResult:
     """Compare the columns of every table of a forward link with what the mapping promises.
 
-    Tables in short form: types, nullability, defaults, collations, generated and identity columns. Derived tables: the
-    types of their expressions. Columns that the plan omits are fine. Tables of the service's own are information.
+    Tables in short form: types, nullability, defaults, collations, generated and identity columns; in another engine
+    a type is right when it holds every value. Derived tables: the types of their expressions. Columns that the plan
+    omits are fine. Tables of the service's own, the order of columns and privileges are information, unless the plan
+    requires the latter two. Sequences are looked at when asked (after the cutover).
     """
     context.catalogs(link)
     result = each_table(NAME, link, context, lambda flow: _table(link, flow, context))
@@ -44,50 +46,65 @@ def schemas(link: Link, context: Context) -> CheckResult:
 
 def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     read, written = context.catalogs(link)
+    say = partial(Mismatch, NAME, link.service, flow.table)
+    promised = context.promised(link).get(flow.table)
     if flow.table not in written:
-        return CheckResult(NAME, mismatches=(_said(link, flow, Kind.MISSING_TABLE, text="no such table"),))
+        made = f"{promised.create}\n{promised.after}".strip() if promised else ""
+        return CheckResult(NAME, mismatches=(say(Kind.MISSING_TABLE, text="no such table", mend=made),))
     there, here = read[flow.feeds[0].table], written[flow.table]
-    found = list(_presence(link, flow, there, here))
-    found += _derived_types(link, flow, here) if flow.mapped else _facets(link, flow, there, here)
-    if context.sequences:
-        found += _sequences(link, flow)
-    information = [
-        _said(link, flow, Kind.OMITTED_COLUMN, column.name, text=f"{column.name} stays behind, as the plan says")
-        for column in ([] if flow.mapped else there.columns)
-        if column.name not in flow.promised and flow.promised
-    ]
     figures = {label(link, flow): {"columns": len(here.columns)}}
+    if promised is None:
+        found = [*_derived_columns(say, flow, here), *_derived_types(say, link, flow, here)]
+        found += sequences(say, link, flow, here) if context.sequences else []
+        return CheckResult(NAME, mismatches=tuple(found), figures=figures)
+    mend = Mend(link.writer.dialect, here, promised)
+    found = [*_presence(say, flow, promised.table, here, mend), *_facets(say, link, flow, promised, here, mend)]
+    found += sequences(say, link, flow, here) if context.sequences else []
+    found += triggers(say, link, flow, there, here)
+    aside = [*order(say, flow, promised.table, here), *privileges(say, link, flow, context)]
+    found += [m for m in aside if REQUIRED[m.kind] in context.require]
+    information = [m for m in aside if REQUIRED[m.kind] not in context.require]
+    information += [
+        say(Kind.OMITTED_COLUMN, columns=(name,), text=f"{name} stays behind, as the plan says")
+        for name in (column.name for column in there.columns)
+        if name in left_behind(there, flow)
+    ]
     return CheckResult(NAME, mismatches=tuple(found), information=tuple(information), figures=figures)
 
 
-def _presence(link: Link, flow: Flow, there: Table, here: Table) -> Iterator[Mismatch]:
+def _presence(say: Say, flow: Flow, there: Table, here: Table, mend: Mend) -> Iterator[Mismatch]:
     promised = flow.promised or flow.columns
     present = {column.name for column in here.columns}
     for name in promised:
         if name not in present:
-            kind = "" if flow.mapped else there.column(name).type
-            mend = f"ALTER TABLE {_q(link, flow)} ADD COLUMN {link.writer.quote(name)} {kind}" if kind else ""
-            yield _said(link, flow, Kind.MISSING_COLUMN, name, kind, "", f"no column {name}", mend)
-    if flow.mapped:  # a derived table may have columns of the service's own
-        return
+            column = there.column(name)
+            text = f"no column {name}"
+            yield say(
+                Kind.MISSING_COLUMN, columns=(name,), source_value=column.type, text=text, mend=mend.add_column(column)
+            )
     for column in here.columns:
         if column.name not in promised:
-            mend = f"ALTER TABLE {_q(link, flow)} DROP COLUMN {link.writer.quote(column.name)}"
             text = f"column {column.name} is not at the source"
-            yield _said(link, flow, Kind.EXTRA_COLUMN, column.name, "", column.type, text, mend)
+            drop = mend.drop_column(column.name)
+            yield say(Kind.EXTRA_COLUMN, columns=(column.name,), target_value=column.type, text=text, mend=drop)
 
 
-def _facets(link: Link, flow: Flow, there: Table, here: Table) -> Iterator[Mismatch]:
-    promised = set(flow.promised or flow.columns)
+def _facets(say: Say, link: Link, flow: Flow, promised: Promised, here: Table, mend: Mend) -> Iterator[Mismatch]:
+    wanted = set(flow.promised or flow.columns)
     columns = {column.name: column for column in here.columns}
-    for origin in there.columns:
-        if origin.name not in promised or origin.name not in columns:
+    across = link.reader.dialect != link.writer.dialect
+    for origin in promised.table.columns:
+        if origin.name not in wanted or origin.name not in columns:
             continue
+        found = columns[origin.name]
         for kind, facet in FACETS:
-            a, b = _facet(origin, facet), _facet(columns[origin.name], facet)
-            if a != b and not (kind is Kind.DEFAULT and origin.generated != columns[origin.name].generated):
+            a, b = _facet(origin, facet), _facet(found, facet)
+            if across and same_column(facet, promised, found, link.writer.dialect):
+                continue
+            if a != b and not (kind is Kind.DEFAULT and origin.generated != found.generated):
                 text = f"{origin.name}: {facet} is {b or 'none'}, promised {a or 'none'}"
-                yield _said(link, flow, kind, origin.name, a, b, text, _mend(link, flow, origin, kind))
+                change = mend.change_column(origin, facet)
+                yield say(kind, columns=(origin.name,), source_value=a, target_value=b, text=text, mend=change)
 
 
 def _facet(column: Column, facet: str) -> str:
@@ -99,26 +116,38 @@ def _facet(column: Column, facet: str) -> str:
     return str(value or "")
 
 
-def _mend(link: Link, flow: Flow, origin: Column, kind: Kind) -> str:
-    alter = f"ALTER TABLE {_q(link, flow)} ALTER COLUMN {link.writer.quote(origin.name)}"
-    if kind is Kind.TYPE:
-        return f"{alter} TYPE {origin.type}"
-    if kind is Kind.NULLABILITY:
-        return f"{alter} {'DROP' if origin.nullable else 'SET'} NOT NULL"
-    if kind is Kind.DEFAULT:
-        return f"{alter} SET DEFAULT {origin.default}" if origin.default else f"{alter} DROP DEFAULT"
-    return ""
+def _derived_columns(say: Say, flow: Flow, here: Table) -> Iterator[Mismatch]:
+    """A derived table may have columns of the service's own."""
+    present = {column.name for column in here.columns}
+    for name in flow.promised or flow.columns:
+        if name not in present:
+            yield say(Kind.MISSING_COLUMN, columns=(name,), text=f"no column {name}")
 
 
-def _derived_types(link: Link, flow: Flow, here: Table) -> Iterator[Mismatch]:
+def _derived_types(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mismatch]:
     expressions = tuple(_bare(sql, kind) for sql, kind in zip(flow.expressions, flow.types, strict=True))
     types = link.reader.expression_types(flow.relation, expressions)
-    for name, promised in zip(flow.columns, types, strict=True):
+    mend = Mend(link.writer.dialect, here, Promised(here))
+    for name, given in zip(flow.columns, types, strict=True):
         column = here.column(name)
-        if not _holds(column.type, promised):
-            mend = f"ALTER TABLE {_q(link, flow)} ALTER COLUMN {link.writer.quote(name)} TYPE {promised}"
-            text = f"{name}: type is {column.type}, its expression gives {promised}"
-            yield _said(link, flow, Kind.TYPE, name, promised, column.type, text, mend)
+        neutral = read_type(given, link.reader.dialect)
+        promised = given
+        if link.reader.dialect != link.writer.dialect:
+            promised = write_type(neutral, link.writer.dialect, key_parts=int(name in flow.key)).type
+        found = read_type(column.type, link.writer.dialect)
+        wanted = read_type(promised, link.writer.dialect)
+        if column.type == promised or holds(found, wanted) or holds(found, neutral) or _unsized(found, wanted):
+            continue
+        text = f"{name}: type is {column.type}, its expression gives {promised}"
+        change = mend.change_column(replace(column, type=promised), "type")
+        yield say(Kind.TYPE, columns=(name,), source_value=promised, target_value=column.type, text=text, mend=change)
+
+
+def _unsized(found: Neutral, wanted: Neutral) -> bool:
+    """Text without a length is the same under both its names; a real fits a double (an expression's type, no value)."""
+    texts = ("text", "varchar")
+    whole = found.kind in texts and wanted.kind in texts and not found.modifiers and not wanted.modifiers
+    return whole or (found.kind, wanted.kind) == ("double", "real")
 
 
 def _bare(sql: str, kind: str) -> str:
@@ -127,54 +156,8 @@ def _bare(sql: str, kind: str) -> str:
     return sql[len("CAST(") : -len(tail)] if sql.startswith("CAST(") and sql.endswith(tail) else sql
 
 
-def _holds(written: str, expression: str) -> bool:
-    if written == expression:
-        return True
-    base = expression.partition("(")[0].strip()
-    return written in WIDER.get(base, ()) or (base == "character varying" and written == base)
-
-
-def _sequences(link: Link, flow: Flow) -> Iterator[Mismatch]:
-    for sequence in link.writer.sequences([flow.table]):
-        farthest = "MAX" if sequence.increment > 0 else "MIN"
-        sql = f"SELECT {farthest}({link.writer.quote(sequence.column)}) FROM {_q(link, flow)}"
-        [(present,)] = link.writer.rows(sql)
-        last = sequence.start - sequence.increment if sequence.last is None else sequence.last
-        if present is not None and (present - last) * sequence.increment > 0:
-            yield Mismatch(
-                NAME,
-                link.service,
-                flow.table,
-                Kind.SEQUENCE_BEHIND,
-                columns=(sequence.column,),
-                source_value=str(present),
-                target_value="never called" if sequence.last is None else str(sequence.last),
-                name=sequence.name,
-                text=f"sequence {sequence.name} is behind {sequence.column}: {last}, the column has {present}",
-                mend=f"SELECT setval('{link.writer.quote(sequence.name)}', {present})",
-            )
-
-
 def _other_tables(link: Link) -> Iterator[Mismatch]:
     mapped = {flow.table for flow in link.flows}
     for name in sorted(set(link.writer.catalog()) - mapped):
         text = f"table {name} of {link.writer.name} is not part of the mapping"
         yield Mismatch(NAME, link.service, name, Kind.EXTRA_TABLE, name=name, text=text)
-
-
-def _said(
-    link: Link,
-    flow: Flow,
-    kind: Kind,
-    column: str = "",
-    there: str = "",
-    here: str = "",
-    text: str = "",
-    mend: str = "",
-) -> Mismatch:
-    columns = (column,) if column else ()
-    return Mismatch(NAME, link.service, flow.table, kind, (), columns, there, here, text=text, mend=mend)
-
-
-def _q(link: Link, flow: Flow) -> str:
-    return link.writer.quote(flow.table)

@@ -11,10 +11,14 @@ from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 
 # A plan may say "missing_on_target" of a column, an index or a table as well as of a row.
 FAMILIES = {
-    Kind.MISSING_ON_TARGET: {Kind.MISSING_COLUMN, Kind.MISSING_INDEX, Kind.MISSING_CONSTRAINT, Kind.MISSING_TABLE},
-    Kind.MISSING_ON_SOURCE: {Kind.EXTRA_COLUMN, Kind.EXTRA_INDEX, Kind.EXTRA_CONSTRAINT, Kind.EXTRA_TABLE},
+    Kind.MISSING_ON_TARGET: {
+        Kind.MISSING_COLUMN, Kind.MISSING_INDEX, Kind.MISSING_CONSTRAINT, Kind.MISSING_TABLE, Kind.MISSING_TRIGGER,
+    },
+    Kind.MISSING_ON_SOURCE: {
+        Kind.EXTRA_COLUMN, Kind.EXTRA_INDEX, Kind.EXTRA_CONSTRAINT, Kind.EXTRA_TABLE, Kind.EXTRA_TRIGGER,
+    },
     Kind.DIFFERENT: {Kind.DIFFERENT_INDEX, Kind.DIFFERENT_CONSTRAINT},
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,8 @@ class MySQL:
     loose_sequences = shared.no_sequences
     set_sequence = sequences_.set_sequence
 
+    grants = catalog_.grants
+
     def fingerprint(self, tables: Sequence[str]) -> str:
         return shared.fingerprint(self.catalog(tables), tables)
 

@@ -206,3 +206,9 @@ def expression_facts(db: MySQL, relation: str, expressions: Sequence[str]) -> tu
             for expression in expressions:
                 expression_facts(db, relation, [expression])
         raise db.explain(error, f"reading {expressions[0]} from {relation}") from error
+
+
+def grants(db: MySQL, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
+    """See Database.grants."""
+    given = _grouped(db.rows(sql.GRANTS))
+    return {table: frozenset((role, what) for role, what in given.get(table, ())) for table in tables}

@@ -44,3 +44,7 @@ SELECT event_object_table, trigger_name, action_timing, event_manipulation, acti
 FROM information_schema.triggers WHERE trigger_schema = database() AND left(trigger_name, 8) <> 'runbook_'
 ORDER BY event_object_table, action_timing, event_manipulation, action_order
 """
+# Those of a whole database or server are not among them: they are no table's.
+GRANTS = """
+SELECT table_name, grantee, privilege_type FROM information_schema.table_privileges WHERE table_schema = database()
+"""

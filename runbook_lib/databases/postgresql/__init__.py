@@ -150,6 +150,7 @@ class PostgreSQL:
     sequences = sequences_.sequences
     loose_sequences = sequences_.loose_sequences
     set_sequence = sequences_.set_sequence
+    grants = catalog_.grants
     fingerprint = catalog_.fingerprint
 
     # -- schema ---

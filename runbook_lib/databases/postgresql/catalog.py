@@ -146,3 +146,10 @@ def fingerprint(db: PostgreSQL, tables: Sequence[str]) -> str:
     oids = list(find(db, tables).values())
     types = sorted(str(row) for row in db.rows(sql.USER_TYPES, {"oids": oids})) if oids else []
     return shared.fingerprint(catalog(db, tables), tables, types)
+
+
+def grants(db: PostgreSQL, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
+    """See Database.grants."""
+    oids = find(db, tables)
+    given = _grouped(db.rows(sql.GRANTS, {"oids": list(oids.values())})) if oids else {}
+    return {table: frozenset((role, what) for role, what in given.get(oid, ())) for table, oid in oids.items()}

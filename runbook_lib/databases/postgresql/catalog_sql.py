@@ -142,3 +142,9 @@ JOIN pg_attribute a ON (d.classid = 'pg_class'::regclass AND d.objid = q.oid AND
                     OR (a.attrelid = f.adrelid AND a.attnum = f.adnum)
 WHERE d.refclassid = 'pg_class'::regclass AND a.attrelid = ANY (:oids) AND a.attnum > 0 AND NOT a.attisdropped
 """
+
+GRANTS = """
+SELECT c.oid, coalesce(quote_ident(r.rolname), 'PUBLIC'), a.privilege_type
+FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+WHERE c.oid = ANY (:oids) AND a.grantee <> c.relowner
+"""

@@ -194,6 +194,10 @@ class SQLite:
     set_sequence = catalog_.set_sequence
     fingerprint = catalog_.fingerprint
 
+    def grants(self, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
+        """None: SQLite knows no roles."""
+        return {table: frozenset() for table in tables}
+
     # -- schema ---
     dump_schema = schema.dump_schema
     dump_rest = schema.dump_rest

@@ -1,0 +1,95 @@
+"""What belongs to a table beside its columns: order, triggers, privileges, the positions of its sequences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from runbook_lib.databases.port import Table
+from runbook_lib.schema.mend import Mend
+from runbook_lib.schema.promise import Promised
+from runbook_lib.transfer.flow import Flow, Link
+from runbook_lib.validation.context import Context
+from runbook_lib.validation.equivalence import left_behind
+from runbook_lib.validation.findings import Kind, Mismatch
+
+Say = Callable[..., Mismatch]
+# What is information unless the plan asks for it under `validation.require`.
+REQUIRED: Mapping[Kind, str] = {
+    Kind.COLUMN_ORDER: "column_order",
+    Kind.MISSING_PRIVILEGE: "privileges",
+    Kind.EXTRA_PRIVILEGE: "privileges",
+}
+
+
+def order(say: Say, flow: Flow, there: Table, here: Table) -> Iterator[Mismatch]:
+    """Columns in another order: SELECT * and an INSERT without names read them otherwise."""
+    common = {c.name for c in there.columns} & {c.name for c in here.columns} & set(flow.promised or flow.columns)
+    one, other = ([c.name for c in table.columns if c.name in common] for table in (there, here))
+    if one != other:
+        values = {"source_value": ", ".join(one), "target_value": ", ".join(other)}
+        yield say(Kind.COLUMN_ORDER, text="the columns come in another order", **values)
+
+
+def triggers(say: Say, link: Link, flow: Flow, there: Table, here: Table) -> Iterator[Mismatch]:
+    """Triggers of the same engine, by their text; another engine's are written anew, and not compared."""
+    if link.reader.dialect != link.writer.dialect:
+        return
+    behind = left_behind(there, flow)
+    promised = [_renamed(text, flow) for text in there.triggers if not behind & set(re.findall(r"\w+", text))]
+    mend = Mend(link.writer.dialect, here, Promised(there))
+    for text in promised:
+        if text not in here.triggers:
+            yield say(Kind.MISSING_TRIGGER, source_value=text, text=f"no trigger {text}", mend=mend.add_trigger(text))
+    for text in here.triggers:
+        if text not in promised:
+            told = f"trigger {text} is not at the source"
+            yield say(Kind.EXTRA_TRIGGER, target_value=text, text=told, mend=mend.drop_trigger(text))
+
+
+def _renamed(text: str, flow: Flow) -> str:
+    origin = flow.feeds[0].table
+    return text if origin == flow.table else text.replace(f" ON {origin} ", f" ON {flow.table} ")
+
+
+def privileges(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[Mismatch]:
+    """Who else may do what: roles are named alike on servers of one engine only."""
+    if link.reader.dialect != link.writer.dialect:
+        return
+    read = [each.feeds[0].table for each in link.flows]
+    there, here = context.once(
+        ("grants", link.channel),
+        lambda: context.both(
+            lambda: link.reader.grants(read), lambda: link.writer.grants([each.table for each in link.flows])
+        ),
+    )
+    wanted, found = there.get(flow.feeds[0].table, frozenset()), here.get(flow.table, frozenset())
+    table = link.writer.quote(flow.table)
+    for role, privilege in sorted(wanted - found):
+        mend = f"GRANT {privilege} ON {table} TO {role}"
+        values = {"source_value": f"{role}: {privilege}", "text": f"{role} may not {privilege}", "mend": mend}
+        yield say(Kind.MISSING_PRIVILEGE, name=role, **values)
+    for role, privilege in sorted(found - wanted):
+        mend = f"REVOKE {privilege} ON {table} FROM {role}"
+        text = f"{role} may {privilege}, and may not at the source"
+        yield say(Kind.EXTRA_PRIVILEGE, name=role, target_value=f"{role}: {privilege}", text=text, mend=mend)
+
+
+def sequences(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mismatch]:
+    """Sequences whose next value is taken already."""
+    mend = Mend(link.writer.dialect, here, Promised(here))
+    table = link.writer.quote(flow.table)
+    for sequence in link.writer.sequences([flow.table]):
+        farthest = "MAX" if sequence.increment > 0 else "MIN"
+        [(present,)] = link.writer.rows(f"SELECT {farthest}({link.writer.quote(sequence.column)}) FROM {table}")
+        last = sequence.start - sequence.increment if sequence.last is None else sequence.last
+        if present is not None and (present - last) * sequence.increment > 0:
+            yield say(
+                Kind.SEQUENCE_BEHIND,
+                columns=(sequence.column,),
+                source_value=str(present),
+                target_value="never called" if sequence.last is None else str(sequence.last),
+                name=sequence.name,
+                text=f"sequence {sequence.name} is behind {sequence.column}: {last}, the column has {present}",
+                mend=mend.sequence(sequence, present),
+            )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -37,10 +38,8 @@ def canonical(text: str, columns: Collection[str], booleans: Collection[str] = (
     inner = re.sub(r"(?is)^\s*CHECK\s*\((.*)\)\s*$", r"\1", text)
     plain = portable(inner, columns, "sqlite", lambda name: '"' + name.replace('"', '""') + '"', booleans=booleans)
     if plain is not None:
-        try:
+        with suppress(IndexError, ValueError):  # CASE, a word that is no operand: compared by its letters then
             return _shown(_Reader(plain).read())
-        except (IndexError, ValueError):
-            pass
     return _bare(inner)
 
 

@@ -17,7 +17,7 @@ from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from runbook_lib.journal import ProgressRow
-    from runbook_lib.plan.model import Tolerance
+    from runbook_lib.plan.model import Plan, Tolerance
     from runbook_lib.transfer.flow import Link
     from runbook_lib.validation import Report
 
@@ -96,6 +96,7 @@ class _Sides:
     links: tuple[Link, ...]
     missing: tuple[str, ...] = ()
     tolerances: tuple[Tolerance, ...] = ()
+    plan: Plan | None = None
 
 
 @contextmanager
@@ -114,7 +115,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
             links = links_of(environment)
             for database in {id(d): d for link in links for d in (link.reader, link.writer)}.values():
                 open_ones.callback(database.close)
-            yield _Sides(tuple(only_tables(links, tables)), (), tuple(environment.plan.tolerances))
+            yield _Sides(tuple(only_tables(links, tables)), (), tuple(environment.plan.tolerances), environment.plan)
             return
         reader = open_endpoint(source, "source", environment)
         open_ones.callback(reader.close)
@@ -135,6 +136,8 @@ def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float) -
             sides.links,
             checks=checks,
             tolerances=sides.tolerances,
+            types=sides.plan.types if sides.plan else {},
+            require=sides.plan.require if sides.plan else (),
             jobs=jobs,
             under_writes=settle_s > 0,
             settle_s=settle_s,

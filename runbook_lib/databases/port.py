@@ -163,7 +163,6 @@ class Database(Protocol):
 
     def grants(self, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
         """Table → (role as SQL, privilege) that somebody other than its owner was given on it."""
-        ...
 
     def fingerprint(self, tables: Sequence[str]) -> str:
         """SHA-256 over the canonical description of these tables' schema: drift shows as another value."""

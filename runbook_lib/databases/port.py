@@ -19,6 +19,7 @@ from runbook_lib.databases.shapes import Applied as Applied
 from runbook_lib.databases.shapes import BackupInfo as BackupInfo
 from runbook_lib.databases.shapes import Buckets as Buckets
 from runbook_lib.databases.shapes import Capabilities as Capabilities
+from runbook_lib.databases.shapes import Changes as Changes
 from runbook_lib.databases.shapes import Column as Column
 from runbook_lib.databases.shapes import Constraint as Constraint
 from runbook_lib.databases.shapes import Hazard as Hazard
@@ -67,19 +68,6 @@ class KeyRange:
     upto: tuple[Any, ...] | None = None
     rows_estimate: int = 0
     kind: str = "key"
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Keys taken from a capture log: `seqs` are forgotten once applied, `keys` are distinct.
-
-    Key values follow the same rule as in KeyRange: int, or the engine's text form.
-    """
-
-    table: str
-    seqs: tuple[int, ...]
-    keys: tuple[tuple[Any, ...], ...]
-    truncated: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -205,3 +206,16 @@ class RangeSum:
 
     rows: int
     digest: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Keys taken from a capture log: `seqs` are forgotten once applied, `keys` are distinct.
+
+    Key values follow the same rule as in KeyRange: int, or the engine's text form.
+    """
+
+    table: str
+    seqs: tuple[int, ...]
+    keys: tuple[tuple[Any, ...], ...]
+    truncated: bool = False

@@ -79,7 +79,7 @@ def copy(
     with open_both(source, target, file, create=True) as (reader, writer):
         pair = pair_of(reader, writer, chosen, on_bad_row=on_bad_row, types=_types(types))
         screen = Screen("copy")
-        done = clone(pair, How(tables=chosen, follow=follow, types=_types(types), **how), screen.tell, screen.progress)
+        done = clone(pair, How(tables=chosen, follow=follow, **how), screen.tell, screen.progress)
         screen.tell(f"{done.tables} tables, {done.rows:,} rows ({done.rows_now:,} now) in {done.elapsed_s:.1f} s")
         if done.quarantined:
             screen.tell(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runbook_lib.databases.port import Database, Rest
@@ -41,7 +41,6 @@ class How:
         follow: Capture changes at the source from before the first row, and fence the target.
         existing: What becomes of tables that are there already: `refuse` them; `keep` them as they are (empty ones
             only); `empty` them; `drop` them.
-        types: Decisions for a target of another engine, as in a plan's `types:`.
     """
 
     tables: tuple[str, ...] = ()
@@ -49,7 +48,6 @@ class How:
     chunk_rows: int = 250_000
     follow: bool = False
     existing: str = "refuse"
-    types: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,11 +114,11 @@ def clone(
     started = time.monotonic()
     service, source, target = pair.service, pair.source, pair.target
     _require_rights(pair, how)
-    for decision in decisions(service, source, target, how.types):
+    for decision in decisions(service, source, target, pair.plan.types):
         tell(f"  {decision.subject}: {decision.what}: {decision.chosen or 'not decided'}")
     rest = _rest(pair, how, tell)
     _make_room(pair, how, rest)
-    names = made.create_tables(service, source, target, how.types, rest, keep=how.existing in ("keep", "empty"))
+    names = made.create_tables(service, source, target, pair.plan.types, rest, keep=how.existing in ("keep", "empty"))
     tell(f"schema: {len(names) or len(service.tables)} tables {'made' if names else 'are there'}")
     link = pair.forward
     if how.follow:

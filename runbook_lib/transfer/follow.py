@@ -84,7 +84,8 @@ def open_clone(journal: Journal, pair: Pair, tables: Sequence[str], actor: str) 
     run_id = f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
     row = journal.open_run(run_id, environment=name, plan_digest=pair.plan.digest, actor=actor)
     if row.run_id == run_id:
-        payload = {**_address(pair), "tables": list(tables), "on_bad_row": pair.plan.on_bad_row}
+        how = {"on_bad_row": pair.plan.on_bad_row, "types": dict(pair.plan.types)}
+        payload = {**_address(pair), "tables": list(tables), "how": how}
         journal.append(run_id, "note", step=CLONE, actor=actor, payload=payload)
     return row.run_id
 
@@ -99,8 +100,8 @@ def find_clone(journal: Journal, pair: Pair) -> tuple[Pair, str]:
         if row.state == "open":
             for note in journal.entries(row.run_id, kind="note", step=CLONE):
                 if all(note.payload.get(key) == value for key, value in _address(pair).items()):
-                    how = note.payload["on_bad_row"]
-                    return pair_of(pair.source, pair.target, note.payload["tables"], on_bad_row=how), row.run_id
+                    said = note.payload
+                    return pair_of(pair.source, pair.target, said["tables"], **said["how"]), row.run_id
     raise TransferError(
         f"{pair.source.masked_url} to {pair.target.masked_url}",
         "no copy between them is being followed",
@@ -120,19 +121,28 @@ def follow(pair: Pair, journal: Journal, run_id: str, tell: Tell, *, batch_keys:
         int: keys applied.
     """
     applied = 0
-    while True:
-        side = _settled(pair, journal, run_id)
-        direction = BACK if side is Side.TARGET else FORWARD
-        link = pair.back if direction == BACK else pair.forward
-        since = last_entry(journal, run_id)
-        where = f"{link.reader.name} → {link.writer.name}"
-        tell(f"syncing {where}: {pending([link]).keys} keys pending; `runbook {_next(direction)}` moves the writers")
-        applied += sync_forever([link], journal, run_id, direction, batch_keys=batch_keys, since=since)
-        asked = [n for n in journal.entries(run_id, kind="note", step="sync_stop") if n.seq > since]
-        if not asked:
-            tell(f"stopped; {applied:,} keys applied. Capture goes on: the same command continues")
-            return applied
-        tell("stepping aside while the writers move")
+    try:
+        while True:
+            done, asked = _sync(pair, journal, run_id, tell, batch_keys)
+            applied += done
+            if not asked:
+                break
+            tell("stepping aside while the writers move")
+    except KeyboardInterrupt:  # between two syncs, which take signals themselves
+        pass
+    tell(f"stopped; {applied:,} keys applied. Capture goes on: the same command continues")
+    return applied
+
+
+def _sync(pair: Pair, journal: Journal, run_id: str, tell: Tell, batch_keys: int) -> tuple[int, bool]:
+    """Sync until told; the keys applied, and whether somebody asked for the way (and not Ctrl-C)."""
+    direction = BACK if _settled(pair, journal, run_id) is Side.TARGET else FORWARD
+    link = pair.back if direction == BACK else pair.forward
+    since = last_entry(journal, run_id)
+    where = f"{link.reader.name} → {link.writer.name}"
+    tell(f"syncing {where}: {pending([link]).keys} keys pending; `runbook {_next(direction)}` moves the writers")
+    applied = sync_forever([link], journal, run_id, direction, batch_keys=batch_keys, since=since)
+    return applied, any(note.seq > since for note in journal.entries(run_id, kind="note", step="sync_stop"))
 
 
 def _next(direction: str) -> str:

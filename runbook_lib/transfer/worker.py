@@ -50,25 +50,36 @@ def sync_forever(
     Raises:
         TransferError: another sync holds a link.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     since = last_entry(journal, run_id) if since < 0 else since
     applied, wait_s = 0, 0.5
+    with _stop_at_signals() as stop:
 
-    def over() -> bool:
-        return stop.is_set() or _asked_to_stop(journal, run_id, direction, since) or _orphaned()
+        def over() -> bool:
+            return stop.is_set() or _asked_to_stop(journal, run_id, direction, since) or _orphaned()
 
-    while True:
-        try:
-            for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over, pause):
-                applied, wait_s = applied + keys, 0.5
-            return applied
-        except (DatabaseError, JournalError) as error:
-            sys.stderr.write(f"sync {direction}: {error}; trying again in {wait_s:g} s\n")
-            if stop.wait(wait_s) or _orphaned():
+        while True:
+            try:
+                for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over, pause):
+                    applied, wait_s = applied + keys, 0.5
                 return applied
-            wait_s = min(wait_s * 2, 10.0)
+            except (DatabaseError, JournalError) as error:
+                sys.stderr.write(f"sync {direction}: {error}; trying again in {wait_s:g} s\n")
+                if stop.wait(wait_s) or _orphaned():
+                    return applied
+                wait_s = min(wait_s * 2, 10.0)
+
+
+@contextmanager
+def _stop_at_signals() -> Iterator[threading.Event]:
+    """Set at SIGTERM or SIGINT; afterwards these mean again what they meant before."""
+    stop = threading.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _drain_while_ours(

@@ -34,8 +34,9 @@ def demo(directory: Path, *arguments: str) -> tuple[Path, dict[str, Any], str]:
     """Run the demo at a small scale; its evidence folder, its summary, what it printed."""
     base = free_port_base()
     command = [sys.executable, "-m", "runbook_lib.cli", "demo", "--scale", "0.05", "--directory", str(directory)]
+    command += ["--rate", "50"]  # two cores, shared with other tests
     done = subprocess.run(
-        [*command, "--port-base", str(base), *arguments], capture_output=True, text=True, cwd=ROOT, timeout=400
+        [*command, "--port-base", str(base), *arguments], capture_output=True, text=True, cwd=ROOT, timeout=900
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
     require_free_ports(Ports(base).all())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -121,15 +122,13 @@ def follow(pair: Pair, journal: Journal, run_id: str, tell: Tell, *, batch_keys:
         int: keys applied.
     """
     applied = 0
-    try:
+    with suppress(KeyboardInterrupt):  # between two syncs, which take signals themselves
         while True:
             done, asked = _sync(pair, journal, run_id, tell, batch_keys)
             applied += done
             if not asked:
                 break
             tell("stepping aside while the writers move")
-    except KeyboardInterrupt:  # between two syncs, which take signals themselves
-        pass
     tell(f"stopped; {applied:,} keys applied. Capture goes on: the same command continues")
     return applied
 

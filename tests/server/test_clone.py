@@ -62,7 +62,7 @@ class Pair:
 
     def run(self, *words: str, status: int = 0, output: bool = False) -> str:
         ran = subprocess.run(
-            self.command(*words), capture_output=True, text=True, env=self.environment, cwd=self.folder, timeout=60
+            self.command(*words), capture_output=True, text=True, env=self.environment, cwd=self.folder, timeout=180
         )
         assert ran.returncode == status, ran.stdout + ran.stderr
         return ran.stdout if status == 0 or output else ran.stderr
@@ -150,7 +150,7 @@ def test_a_copy_that_was_killed_goes_on_where_it_was(pair: Pair):
     def some_done() -> bool:
         return bool(pair.target.rows("SELECT to_regclass('runbook.ranges')")[0][0]) and pair.target.rows(done)[0][0] > 5
 
-    wait_for(some_done, "the first ranges", 30)
+    wait_for(some_done, "the first ranges", 120)
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = pair.target.rows("SELECT sum(rows_done) FROM runbook.ranges")[0][0]
@@ -210,38 +210,38 @@ def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, po
     writer = Writer(pair, postgresql_server)
     writer.start()
     follower, log = pair.start("copy", "--follow", "--chunk-rows", "500")
-    wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 60)
+    wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
     assert follower.poll() is None, log.read_text()
     there = pair.run("cutover")
     assert "the target has the writes; the source is fenced" in there
-    wait_for(lambda: "syncing target → source" in log.read_text(), "the way back", 30)
+    wait_for(lambda: "syncing target → source" in log.read_text(), "the way back", 120)
     assert "the target has the writes already" in pair.run("cutover")
     seen = len(writer.acknowledged)
-    wait_for(lambda: len(writer.acknowledged) > seen + 50, "writes at the target", 30)
+    wait_for(lambda: len(writer.acknowledged) > seen + 50, "writes at the target", 120)
     assert "keys wait to be synced back" in pair.run("return", "--dry-run")
     assert "the source has the writes again" in pair.run("return")
     seen = len(writer.acknowledged)
-    wait_for(lambda: len(writer.acknowledged) > seen + 50, "writes at the source", 30)
+    wait_for(lambda: len(writer.acknowledged) > seen + 50, "writes at the source", 120)
     writer.stop.set()
     writer.join()
     assert writer.unexpected == [] and writer.refused
     assert writer.lost(pair.source) == []
-    wait_for(lambda: writer.lost(pair.target) == [], "the last changes at the target", 30)
+    wait_for(lambda: writer.lost(pair.target) == [], "the last changes at the target", 120)
     follower.send_signal(signal.SIGINT)
-    assert follower.wait(30) == 0
+    assert follower.wait(120) == 0
     assert "stopped;" in log.read_text()
     pair.equal("row_counts", "data_sample", "checksums")
 
 
 def test_a_switch_that_fails_puts_everything_back(pair: Pair):
     follower, log = pair.start("copy", "--follow")
-    wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 60)
+    wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
     line = pair.run("cutover", "--switch", "false", status=1)
     assert "switch `false`: status 1" in line and "the state before the cutover is restored" in line
     pair.source.execute("INSERT INTO users (name) VALUES ('still here')")
-    wait_for(lambda: log.read_text().count("syncing source → target") == 2, "the sync again", 30)
+    wait_for(lambda: log.read_text().count("syncing source → target") == 2, "the sync again", 120)
     follower.send_signal(signal.SIGINT)
-    assert follower.wait(30) == 0
+    assert follower.wait(120) == 0
 
 
 def test_a_cutover_between_strangers_is_refused(pair: Pair):
@@ -263,10 +263,10 @@ def test_rows_that_the_target_refuses_stop_the_copy_or_are_set_aside(pair: Pair)
 
 def test_a_return_says_which_rows_the_source_would_refuse_and_moves_nobody(pair: Pair):
     follower, log = pair.start("copy", "--follow")
-    wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 60)
+    wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
     pair.run("cutover")
     follower.send_signal(signal.SIGINT)
-    assert follower.wait(30) == 0
+    assert follower.wait(120) == 0
     pair.source.execute("ALTER TABLE users ADD CHECK (length(name) < 20) NOT VALID")
     pair.target.execute("INSERT INTO users (name) VALUES ('fits'), (repeat('too long', 5))")
     said = pair.run("return", "--dry-run", status=1, output=True)

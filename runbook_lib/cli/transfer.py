@@ -39,12 +39,8 @@ def endpoints(command: Any) -> Any:
 @main.command()
 @endpoints
 @click.option("--tables", default="", help="Only these, separated by commas; the default is all.")
-@click.option(
-    "--jobs", default=2, type=click.IntRange(1, 64), show_default=True, help="Ranges, tables, indexes at a time."
-)
-@click.option(
-    "--chunk-rows", default=250_000, type=click.IntRange(1, 10_000_000), show_default=True, help="Rows in a range."
-)
+@click.option("--jobs", default=2, type=_JOBS, show_default=True, help="Ranges, tables, indexes at a time.")
+@click.option("--chunk-rows", default=250_000, type=_ROWS, show_default=True, help="Rows in a range.")
 @click.option("--follow", is_flag=True, help="Capture changes from the start, and go on syncing until Ctrl-C.")
 @click.option(
     "--on-existing",

@@ -12,7 +12,7 @@ from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import BACK, FORWARD, backend, links, origin, reads, shares, verdict, writes
 from runbook_lib.steps.start_sync import StartSync
 from runbook_lib.transfer import cutover as act
-from runbook_lib.transfer.capture import capture_complete, enable_capture, pending
+from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.worker import exclusive, running, stop_sync
 from runbook_lib.validation import Report, validate
@@ -178,9 +178,7 @@ def _open_at_targets(forward: Sequence[Link]) -> bool:
 def _fence(over: Sequence[Link]) -> None:
     """See that everything on the side that has no writers is fenced, whatever was made there since."""
     for link in over:
-        written = [flow.table for flow in link.flows]
-        link.writer.prepare_fence(written)
-        link.writer.raise_fence(written, timeout_s=10.0)
+        fence_writer(link)
 
 
 def _source_tables(forward: Sequence[Link]) -> list[str]:

@@ -9,7 +9,7 @@ from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import links, verdict
-from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture
+from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture, fence_writer
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,7 @@ class EnableWritesToBoth:
         tables = 0
         for link in links(run):
             enable_capture(link)
-            written = [flow.table for flow in link.flows]
-            link.writer.prepare_fence(written)
-            link.writer.raise_fence(written, timeout_s=10.0)
+            fence_writer(link)
             tables += len(link.captured)
         return StepResult(f"writes to {tables} tables are captured; the targets are fenced", {"tables": tables})
 

@@ -13,6 +13,13 @@ def enable_capture(link: Link) -> None:
     link.reader.install_capture(link.channel, link.captured)
 
 
+def fence_writer(link: Link) -> None:
+    """Let nobody but the sync write at the link's writer, whatever was made there since. Idempotent."""
+    written = [flow.table for flow in link.flows]
+    link.writer.prepare_fence(written)
+    link.writer.raise_fence(written, timeout_s=10.0)
+
+
 def capture_complete(link: Link) -> bool:
     """Whether every captured table has its log, enabled."""
     return link.reader.capture_installed(link.channel) >= frozenset(link.captured)

@@ -16,7 +16,7 @@ from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.plan.model import Plan, Service
 from runbook_lib.schema import target as made
 from runbook_lib.schema.across import decisions
-from runbook_lib.transfer.capture import capture_complete, enable_capture
+from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer
 from runbook_lib.transfer.chunks import begun, forget_channel, unfinished
 from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.cutover import advance_sequences
@@ -224,9 +224,7 @@ def _require_no_gap(link: Link) -> None:
 def _capture(link: Link) -> None:
     """Log changes at the source, and let nobody but the sync write at the target."""
     enable_capture(link)
-    written = [flow.table for flow in link.flows]
-    link.writer.prepare_fence(written)
-    link.writer.raise_fence(written, timeout_s=10.0)
+    fence_writer(link)
 
 
 def _add_keys(pair: Pair, link: Link, how: How) -> None:

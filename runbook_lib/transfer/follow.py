@@ -17,7 +17,7 @@ from typing import Any
 from runbook_lib.errors import LeaseHeld, TransferError
 from runbook_lib.journal import Journal
 from runbook_lib.transfer import cutover as act
-from runbook_lib.transfer.capture import capture_complete, enable_capture, pending
+from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, pending
 from runbook_lib.transfer.clone import Pair, Tell, advance_loose, pair_of
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.preview import would_not_fit
@@ -211,9 +211,7 @@ def _open_way_back(there: Link, back: Link) -> None:
     """Log the other side's writes from its first one on; fence it, whatever was made there since."""
     if not capture_complete(back):
         enable_capture(back)
-    written = [flow.table for flow in there.flows]
-    there.writer.prepare_fence(written)
-    there.writer.raise_fence(written, timeout_s=10.0)
+    fence_writer(there)
     there.reader.prepare_fence(list(there.captured))
 
 

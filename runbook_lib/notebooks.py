@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import logging
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from runbook_lib import errors
 from runbook_lib.errors import ConfigurationError, EvidenceError, GateFailed
 from runbook_lib.imports import without_iri_grammar
 from runbook_lib.journal.history import History
+from runbook_lib.launch import tied
 from runbook_lib.quiet import quiet_errors
 
 if TYPE_CHECKING:
@@ -271,7 +273,11 @@ def _register_engine() -> None:
         transport = "ipc"
         # ipykernel 7.4 sometimes hangs at its exit (1 of 12 bare starts, 4 of 8 notebooks; over TCP too, cause not
         # found) until half of this is over: 2.5 s by default. State is in the journal; ending it early loses nothing.
-        shutdown_wait_time = 1.0
+        shutdown_wait_time = 0.4
+
+        # ipykernel looks for its parent's end once a second, by a process number that it compares only after its start.
+        def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+            return tied(super().format_kernel_cmd(extra_arguments), signal.SIGKILL)
 
     class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         @classmethod

@@ -10,27 +10,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runbook_lib.errors import ConfigurationError
-
-# Runs in a fresh interpreter instead of preexec_fn: forking Python code in a threaded process can deadlock.
-# Credentials first: changing them clears the parent-death signal. About 20 ms a start.
-_LAUNCH = """
-import ctypes, os, sys
-parent, uid, gid, death = map(int, sys.argv[1:5])
-if uid >= 0:
-    os.setgroups([]); os.setgid(gid); os.setuid(uid)
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, death)
-if os.getppid() != parent:
-    sys.exit(1)
-os.execv(sys.argv[5], sys.argv[5:])
-"""
+from runbook_lib.launch import tied
 
 
 @dataclass
@@ -131,11 +117,9 @@ def spawn(
     Raises:
         ConfigurationError: the program cannot be started.
     """
-    ids = [str(user.pw_uid), str(user.pw_gid)] if user else ["-1", "-1"]
-    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *ids, str(int(death_signal)), *argv]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            launcher,
+            tied(argv, death_signal, user),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

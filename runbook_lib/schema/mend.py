@@ -177,7 +177,8 @@ class Mend:
         if self.dialect == "mysql":  # the catalog leaves the name out
             timing, event, body = text.split(" ", 2)
             name = self._q(f"{self.here.name}_{timing}_{event}".lower())
-            return f"CREATE TRIGGER {name} {timing} {event} ON {self._table} FOR EACH ROW {body}"
+            made = f"CREATE TRIGGER {name} {timing} {event} ON {self._table} FOR EACH ROW {body}"
+            return f"DELIMITER ;;\n{made};;\nDELIMITER ;" if ";" in body else made
         if self.dialect == "sqlite":
             return f"CREATE TRIGGER {text}"
         made = f"CREATE {'CONSTRAINT ' if ' DEFERRABLE' in body else ''}TRIGGER {body}"

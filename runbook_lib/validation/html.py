@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runbook_lib.step import Outcome
 from runbook_lib.validation.findings import Mismatch, shorten
+from runbook_lib.validation.mending import heading, mending
 
 if TYPE_CHECKING:
     from runbook_lib.validation.report import Report
@@ -22,6 +23,7 @@ SIGNS = {
 }
 CELL = "padding:.3em .7em;border:1px solid #ddd;text-align:left;vertical-align:top;"
 HEAD = CELL + "background:#f6f7f9;font-weight:600;"
+CODE = "background:#f6f8fa;padding:.6em .9em;margin:.4em 0 .9em;white-space:pre-wrap;font-size:12px;line-height:1.45;"
 TABLE = "border-collapse:collapse;margin:.4em 0 .9em;font-size:13px;page-break-inside:auto;"
 
 
@@ -36,6 +38,7 @@ def render(report: Report) -> str:
         _grid(report),
         _errors(report),
         _differences("Differences", report.mismatches),
+        *(_mending(heading(report, service), script) for service, script in mending(report).items()),
         _differences("In flight (writes under way explain these)", report.in_flight),
         _differences("Tolerated", [m for r in report.results for m in r.tolerated]),
         _tolerances(report),
@@ -95,9 +98,12 @@ def _differences(title: str, mismatches: Sequence[Mismatch]) -> str:
 
 def _difference(m: Mismatch) -> str:
     key = f"key {escape(', '.join(map(shorten, m.key)))} " if m.key else ""
-    mend = f"<br><code style='font-size:12px'>{escape(m.mend)}</code>" if m.mend else ""
-    what = f"{key}{escape(m.text or ', '.join(m.columns) or m.name)}{mend}"
+    what = f"{key}{escape(m.text or ', '.join(m.columns) or m.name)}"
     return _row(m.check, escape(m.label), m.kind.replace("_", " "), what, _code(m.source_value), _code(m.target_value))
+
+
+def _mending(title: str, script: str) -> str:
+    return f"<b>{escape(title)}</b><pre style='{CODE}'>{escape(script)}</pre>"
 
 
 def _code(value: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from runbook_lib.step import Outcome
 from runbook_lib.validation.findings import CheckResult, Mismatch
+from runbook_lib.validation.mending import heading, mending
 from runbook_lib.validation.report import Report
 
 FIRST = 5  # rows or objects named of each kind; the JSON has all
@@ -19,6 +20,10 @@ def report_lines(report: Report) -> Iterator[str]:
         yield from _failures(result)
         for table, why in result.errors.items():
             yield f"? {_words(result.check)} of {table} could not run: {why}"
+    for service, script in mending(report).items():
+        yield f"-- {heading(report, service)}"
+        yield from script.splitlines()
+        yield "-- end"
     if report.in_flight:
         yield f"in flight: {len(report.in_flight)} differences that writes under way explain"
     for counted in report.tolerances:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 
 from runbook_lib.databases.port import Database
 from runbook_lib.validation import DATA, Report, validate
+from runbook_lib.validation.mending import mending
 
 SCHEMAS = ("schemas", "indexes", "constraints")
 Make = Callable[[str, str], Any]
@@ -54,21 +57,22 @@ def test_each_fault_is_named_and_nothing_else_and_mended(pair: tuple[Database, D
     report = look(source, target, SCHEMAS)
     assert said(report) == matrix.expected(matrix.SCHEMA, target.dialect)
     assert all(m.mend for m in report.mismatches), report.text
-    mended(source, target, report)
+    mended(target, report)
     report = look(source, target, SCHEMAS)
     assert report.passed, [(str(m), m.mend) for m in report.mismatches]
 
 
-def mended(source: Database, target: Database, report: Report) -> None:
-    """Every mend of the report; at SQLite, where a table is made anew, those of what is left after each."""
-    if target.dialect != "sqlite":
-        for mend in dict.fromkeys(m.mend for m in report.mismatches):
-            carry_out(target, mend)
-    for _ in report.mismatches:
-        if report.passed or target.dialect != "sqlite":
-            return
-        carry_out(target, report.mismatches[0].mend)
-        report = look(source, target, SCHEMAS)
+def mended(target: Any, report: Report) -> None:
+    """The report's script, pasted as it is."""
+    [script] = mending(report).values()
+    if target.dialect == "sqlite":
+        with closing(sqlite3.connect(target.path)) as driver:
+            driver.executescript(f"PRAGMA foreign_keys = ON;\n{script}")  # as an application's own connection has it
+    elif target.dialect == "mysql":
+        target.run_script(script)
+    else:
+        for statement in "\n".join(line for line in script.splitlines() if line[:2] != "--").split(";\n"):
+            carry_out(target, statement)
 
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)

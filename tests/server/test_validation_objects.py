@@ -29,7 +29,7 @@ TRIGGERS = {
     "postgresql": "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.b := upper(NEW.a);"
     " RETURN NEW; END $$; CREATE TRIGGER loud BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION shout();",
     "mysql": "CREATE TRIGGER loud BEFORE INSERT ON notes FOR EACH ROW SET NEW.b = upper(NEW.a);",
-    "sqlite": "CREATE TRIGGER loud AFTER INSERT ON notes BEGIN UPDATE notes SET b = upper(NEW.a) WHERE id = NEW.id; END;",
+    "sqlite": "CREATE TRIGGER loud AFTER INSERT ON notes BEGIN UPDATE notes SET b = upper(a) WHERE id = NEW.id; END;",
 }
 DROP = {"postgresql": "DROP TRIGGER loud ON notes;"}
 ENGINES = ("postgresql", "mysql", "sqlite")

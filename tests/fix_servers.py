@@ -115,13 +115,17 @@ MYSQL_RIGHTS = (
 class MariaDBServer:
     """Debian's MariaDB in a directory of its own; tests log in as `migrator`, who may use the tests' databases only.
 
+    With RUNBOOK_TEST_MYSQLD=/path/mysqld it is that server, a MySQL.
+
     Attributes:
         port: TCP port on 127.0.0.1.
         password: Of `migrator`.
     """
 
     def __init__(self) -> None:
-        if not (program := shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")):
+        oracle = os.environ.get("RUNBOOK_TEST_MYSQLD")
+        program = oracle or shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if not program:
             raise ConfigurationError("MariaDB", "mariadbd not found", action="apt-get install mariadb-server")
         self.directory = Path(tempfile.mkdtemp(prefix="runbook-test-", dir=_memory()))
         user = _mysql_user()
@@ -129,20 +133,14 @@ class MariaDBServer:
             os.chown(self.directory, user.pw_uid, user.pw_gid)
         self.port, self.password, data = free_port(), secrets.token_urlsafe(12), self.directory / "data"
         self.socket = self.directory / "socket"
-        install = [
-            "mariadb-install-db",
-            "--no-defaults",
-            f"--datadir={data}",
-            "--auth-root-authentication-method=normal",
-        ]
-        made = subprocess.run(
-            [*install, "--skip-test-db", *([f"--user={user.pw_name}"] if user else [])], capture_output=True, text=True
-        )
+        install = [*_installing(oracle), f"--datadir={data}", *([f"--user={user.pw_name}"] if user else [])]
+        made = subprocess.run(install, capture_output=True, text=True)
         if made.returncode:
             raise ConfigurationError("MariaDB", made.stderr.strip().replace("\n", " | ")[-300:])
         command = [program, "--no-defaults", f"--datadir={data}", f"--port={self.port}", "--bind-address=127.0.0.1"]
         command += [f"--socket={self.socket}", f"--pid-file={self.directory}/pid", "--skip-log-bin"]
         command += [f"--tmpdir={self.directory}"]  # a server that starts removes what another has in /tmp
+        command += ["--local-infile=1", "--mysqlx=OFF", "--secure-file-priv=NULL"] if oracle else []
         command += ["--innodb-buffer-pool-size=256M", "--innodb-flush-log-at-trx-commit=2", "--skip-name-resolve"]
         self.child: Child = spawn(
             "MariaDB", command, log=self.directory / "log", user=user, environment={"TZ": "UTC"},
@@ -155,7 +153,16 @@ class MariaDBServer:
             "GRANT PROCESS ON *.* TO migrator@`127.0.0.1`",
             "CREATE USER app@`127.0.0.1` IDENTIFIED BY 'app'",
             "GRANT SELECT, INSERT, UPDATE, DELETE ON `t\\_%`.* TO app@`127.0.0.1`",
+            *(["INSTALL COMPONENT 'file://component_classic_hashing'"] if self._lacks_md5() else []),
+            *(["GRANT FLUSH_TABLES ON *.* TO migrator@`127.0.0.1`"] if oracle else []),
         )
+
+    def _lacks_md5(self) -> bool:
+        try:
+            self.admin("SELECT md5('')")
+        except pymysql.MySQLError:
+            return True
+        return False
 
     def _ready(self) -> bool:
         return "ready for connections" in (self.directory / "log").read_text(errors="replace")
@@ -183,6 +190,14 @@ class MariaDBServer:
     def stop(self) -> None:
         self.child.stop(signal.SIGTERM, 30.0)
         shutil.rmtree(self.directory)
+
+
+def _installing(mysqld: str | None) -> list[str]:
+    """The command that makes an empty data directory."""
+    if mysqld:
+        return [mysqld, "--no-defaults", "--initialize-insecure"]
+    install = ["mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal"]
+    return [*install, "--skip-test-db"]
 
 
 def _mysql_user() -> pwd.struct_passwd | None:

@@ -123,6 +123,10 @@ class Database(Protocol):
         """Quote one identifier, or each part of `schema.table`."""
         ...
 
+    def ident(self, name: str) -> str:
+        """Quote one identifier, whatever it holds: a column's dot belongs to its name."""
+        ...
+
     def own_table(self, name: str) -> str:
         """Quoted name of one of the library's own tables, kept where the user's tables are not (PostgreSQL: a schema
         `runbook`, created when missing); such tables never appear in `catalog`."""

@@ -90,7 +90,7 @@ def _prove(
     total = 0
     for key_range, count in ranges:
         rows = next(groups) if count else []
-        lines = ", ".join(f"{database.quote(c.name)} {c.type}" for c in table.columns)
+        lines = ", ".join(f"{database.ident(c.name)} {c.type}" for c in table.columns)
         database.execute(f"DROP TABLE IF EXISTS {scratch}", f"CREATE TABLE {scratch} ({lines})")
         database.copy_in(scratch, names, copytext.encode(rows), binary=False)
         [kept] = database.range_sums(everything, types, [whole], canonical=False)
@@ -110,8 +110,8 @@ def _prove(
 
 def _everything(database: Database, table: Table) -> Selection:
     """Every column, generated ones too: an archive is what the table showed."""
-    quoted = tuple(database.quote(column.name) for column in table.columns)
-    return Selection(database.quote(table.name), tuple(database.quote(name) for name in table.key), quoted)
+    quoted = tuple(database.ident(column.name) for column in table.columns)
+    return Selection(database.quote(table.name), tuple(database.ident(name) for name in table.key), quoted)
 
 
 def _sha256(path: Path) -> str:

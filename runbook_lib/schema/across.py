@@ -73,7 +73,7 @@ def _derived(mapping: TableMapping, source: Database, origin: Table, renamed: Ma
     constraints = [Constraint("", "primary", key, f"PRIMARY KEY ({', '.join(key)})")]
     referenced = tuple(mapping.key.get(column, column) for column in key)
     if mapping.source in renamed and set(referenced) == set(origin.key):
-        there = ", ".join(source.quote(column) for column in referenced)
+        there = ", ".join(source.ident(column) for column in referenced)
         text = f"FOREIGN KEY () REFERENCES {renamed[mapping.source]} ({there}) ON DELETE CASCADE"
         constraints.append(Constraint("", "foreign", key, text, referenced_table=renamed[mapping.source]))
     return Table(mapping.target, "", columns, key, constraints=tuple(constraints))

@@ -131,7 +131,7 @@ def _selection(database: Database, asked: Batches) -> Selection:
         raise TransferError(f"batches of {asked.table}", wrong, state="nothing was run", action="name another table")
     name = asked.alias or database.quote(asked.table)
     relation = database.quote(asked.table) + (f" AS {asked.alias}" if asked.alias else "")
-    return Selection(relation, tuple(f"{name}.{database.quote(column)}" for column in table.key), ("1",))
+    return Selection(relation, tuple(f"{name}.{database.ident(column)}" for column in table.key), ("1",))
 
 
 def _batch(

@@ -44,7 +44,7 @@ def _measured(table: Table, columns: list[Column], source: Database) -> dict[str
     """Column → (MySQL's type as which it is translated, why)."""
     if not columns:
         return {}
-    asked = ", ".join(f"MIN({source.quote(c.name)}), MAX({source.quote(c.name)})" for c in columns)
+    asked = ", ".join(f"MIN({source.ident(c.name)}), MAX({source.ident(c.name)})" for c in columns)
     [ends] = source.rows(f"SELECT {asked} FROM {source.quote(table.name)}")
     found = {}
     for column, least, greatest in zip(columns, ends[::2], ends[1::2], strict=True):

@@ -177,7 +177,7 @@ def _shape(service: Service, source: Database, target: Database) -> tuple[str, s
 def _trim(mapping: TableMapping, target: Database) -> None:
     table = target.quote(mapping.source)
     for column in mapping.omit:
-        target.execute(f"ALTER TABLE {table} DROP COLUMN {target.quote(column)} CASCADE")
+        target.execute(f"ALTER TABLE {table} DROP COLUMN {target.ident(column)} CASCADE")
     if mapping.target != mapping.source:
         target.execute(f"ALTER TABLE {table} RENAME TO {target.quote(mapping.target)}")
 
@@ -187,13 +187,13 @@ def _derived(service: Service, mapping: TableMapping, source: Database, target: 
     expressions = forward_expressions(mapping, source, origin)
     types = source.expression_types(source.quote(mapping.source), tuple(expressions.values()))
     key = tuple(mapping.key) or origin.key
-    lines = [f"{target.quote(c)} {kind}" for c, kind in zip(expressions, types, strict=True)]
-    names = ", ".join(target.quote(column) for column in key)
+    lines = [f"{target.ident(c)} {kind}" for c, kind in zip(expressions, types, strict=True)]
+    names = ", ".join(target.ident(column) for column in key)
     lines.append(f"PRIMARY KEY ({names})")
     main = next((m for m in service.tables if not m.derived and m.source == mapping.source), None)
     referenced = tuple(mapping.key.get(column, column) for column in key)
     if main and set(referenced) == set(origin.key):
-        columns = ", ".join(target.quote(column) for column in referenced)
+        columns = ", ".join(target.ident(column) for column in referenced)
         lines.append(f"FOREIGN KEY ({names}) REFERENCES {target.quote(main.target)} ({columns}) ON DELETE CASCADE")
     return f"CREATE TABLE {target.quote(mapping.target)} ({', '.join(lines)})"
 

@@ -22,7 +22,7 @@ def create_views(service: Service, source: Database) -> tuple[str, ...]:
     for mapping in service.tables:
         table = catalog[mapping.source]
         columns = forward_expressions(mapping, source, table)
-        select = ", ".join(f"{sql} AS {source.quote(name)}" for name, sql in columns.items())
+        select = ", ".join(f"{sql} AS {source.ident(name)}" for name, sql in columns.items())
         where = f" WHERE {mapping.where}" if mapping.where else ""
         view, origin = _view(service, mapping, source), source.quote(mapping.source)
         statements += [f"DROP VIEW IF EXISTS {view}", f"CREATE VIEW {view} AS SELECT {select} FROM {origin}{where}"]
@@ -50,7 +50,7 @@ def _readers(source: Database, table: Table) -> list[str]:
         " WHERE table_schema = :s AND table_name = :t AND privilege_type = 'SELECT'",
         {"s": table.schema, "t": table.name.removeprefix(f"{table.schema}.")},
     )
-    return sorted("PUBLIC" if name == "PUBLIC" else source.quote(name) for (name,) in found)
+    return sorted("PUBLIC" if name == "PUBLIC" else source.ident(name) for (name,) in found)
 
 
 def drop_views(service: Service, source: Database) -> None:

@@ -267,7 +267,7 @@ def advance_sequences(link: Link) -> int:
 def _last(link: Link, sequence: Sequence_, origin: Sequence_ | None) -> int | None:
     """The farthest value in the sequence's direction: given out on either side, or present in the column."""
     farthest = "MAX" if sequence.increment > 0 else "MIN"
-    column, table = link.writer.quote(sequence.column), link.writer.quote(sequence.table)
+    column, table = link.writer.ident(sequence.column), link.writer.quote(sequence.table)
     [(present,)] = link.writer.rows(f"SELECT {farthest}({column}) FROM {table}")
     values = [v for v in (present, sequence.last, origin.last if origin else None) if v is not None]
     return (max(values) if sequence.increment > 0 else min(values)) if values else None

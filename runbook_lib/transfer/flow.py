@@ -7,7 +7,7 @@ always gives the whole row: the order in which changes arrive does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,8 +71,8 @@ class Flow:
 
     def writing(self, writer: Database) -> Selection:
         """The same rows where they were written."""
-        quoted = self.written or tuple(writer.quote(column) for column in self.columns)
-        return Selection(writer.quote(self.table), tuple(writer.quote(c) for c in self.key), quoted, self.within)
+        quoted = self.written or tuple(writer.ident(column) for column in self.columns)
+        return Selection(writer.quote(self.table), tuple(writer.ident(c) for c in self.key), quoted, self.within)
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _ruled(
 ) -> tuple[str, list[Rule]]:
     """A column of the source as the target gets it, and the rules behind it."""
     source, target = sides
-    sql, kind, dialects = source.quote(written.name), read.column(written.name).type, (source.dialect, target.dialect)
+    sql, kind, dialects = source.ident(written.name), read.column(written.name).type, (source.dialect, target.dialect)
     rules = rules_of(written.name, sql, kind, written.type, dialects, policies, key=written.name in key)
     return applied(sql, plain_form(sql, kind, written.type, dialects), rules), rules
 
@@ -173,8 +173,8 @@ def _ruled(
 def forward_expressions(mapping: TableMapping, source: Database, read: Table) -> dict[str, str]:
     """What each target column is at the source: the plan's expressions, or every column under its own name."""
     if not mapping.columns:
-        return {c.name: source.quote(c.name) for c in read.columns if c.name not in mapping.omit}
-    keys = {column: source.quote(origin) for column, origin in mapping.key.items()}
+        return {c.name: source.ident(c.name) for c in read.columns if c.name not in mapping.omit}
+    keys = {column: source.ident(origin) for column, origin in mapping.key.items()}
     return {**keys, **mapping.columns}
 
 
@@ -216,14 +216,13 @@ def _reverse_flow(
     given = {column: (index, m) for index, m in enumerate(derived) for column in m.reverse}
     names = {column.name for column in read[main.target].columns}
     columns = [c for c in written.columns if not c.generated and (c.name in names or c.name in given)]
-    quote = target.quote
-    relation = f"{quote(main.target)} AS m"
+    relation = f"{target.quote(main.target)} AS m"
     for index, mapping in enumerate(derived):
-        relation += _derived_join(index, mapping, quote)
+        relation += _derived_join(index, mapping, target)
 
     def expression(name: str) -> str:
         if name not in given:
-            return f"m.{quote(name)}"
+            return f"m.{target.ident(name)}"
         index, mapping = given[name]
         position = list(mapping.reverse).index(name)
         default = written.column(name).default or "NULL"
@@ -235,7 +234,7 @@ def _reverse_flow(
 
     def as_it_went(column: Column) -> str:
         if column.name not in there or source.dialect == target.dialect:
-            return source.quote(column.name)
+            return source.ident(column.name)
         return _ruled(there[column.name], written, key, sides, policies)[0]
 
     def counted(column: Column) -> str:
@@ -274,11 +273,11 @@ def _key_of(derived: TableMapping, key: Sequence[str]) -> tuple[str, ...]:
     return tuple(by_origin[column] for column in key)
 
 
-def _derived_join(index: int, mapping: TableMapping, quote: Callable[[str], str]) -> str:
-    keys = ", ".join(f"{quote(column)} AS k{i}" for i, column in enumerate(mapping.key))
+def _derived_join(index: int, mapping: TableMapping, database: Database) -> str:
+    keys = ", ".join(f"{database.ident(column)} AS k{i}" for i, column in enumerate(mapping.key))
     values = ", ".join(f"{sql} AS c{i}" for i, sql in enumerate(mapping.reverse.values()))
-    on = " AND ".join(f"d{index}.k{i} = m.{quote(origin)}" for i, origin in enumerate(mapping.key.values()))
-    return f" LEFT JOIN (SELECT {keys}, {values} FROM {quote(mapping.target)}) AS d{index} ON {on}"
+    on = " AND ".join(f"d{index}.k{i} = m.{database.ident(origin)}" for i, origin in enumerate(mapping.key.values()))
+    return f" LEFT JOIN (SELECT {keys}, {values} FROM {database.quote(mapping.target)}) AS d{index} ON {on}"
 
 
 def _cast(flow: Flow) -> Flow:

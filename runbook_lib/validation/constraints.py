@@ -117,7 +117,7 @@ def _key(link: Link, flow: Flow, here: Table, mend: Mend) -> list[Mismatch]:
     unique = [index for index in here.indexes if index.unique and index.valid and not index.partial]
     if not wanted or set(here.key) == wanted or any(set(index.columns) == wanted for index in unique):
         return []
-    columns = ", ".join(link.writer.quote(column) for column in flow.key)
+    columns = ", ".join(link.writer.ident(column) for column in flow.key)
     return [
         Mismatch(
             NAME,

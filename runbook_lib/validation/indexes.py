@@ -72,7 +72,7 @@ def _described(both: Sides, index: Index, *, there: bool) -> Described:
 def _invalid(link: Link, flow: Flow, index: Index, mend: str = "") -> Mismatch:
     found = Mismatch(NAME, link.service, flow.table, Kind.INVALID_INDEX, columns=index.columns, name=index.name)
     text = f"index {index.name} is not valid: no query uses it"
-    again = mend or f"REINDEX INDEX CONCURRENTLY {link.writer.quote(index.name)}"
+    again = mend or f"REINDEX INDEX CONCURRENTLY {link.writer.ident(index.name)}"
     return replace(found, target_value=index.definition, text=text, mend=again)
 
 

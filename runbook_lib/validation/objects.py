@@ -81,7 +81,7 @@ def sequences(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mismatc
     table = link.writer.quote(flow.table)
     for sequence in link.writer.sequences([flow.table]):
         farthest = "MAX" if sequence.increment > 0 else "MIN"
-        [(present,)] = link.writer.rows(f"SELECT {farthest}({link.writer.quote(sequence.column)}) FROM {table}")
+        [(present,)] = link.writer.rows(f"SELECT {farthest}({link.writer.ident(sequence.column)}) FROM {table}")
         last = sequence.start - sequence.increment if sequence.last is None else sequence.last
         if present is not None and (present - last) * sequence.increment > 0:
             yield say(

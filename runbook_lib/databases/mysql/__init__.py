@@ -128,6 +128,9 @@ class MySQL:
     def quote(self, identifier: str) -> str:
         return names.quote(identifier)
 
+    def ident(self, name: str) -> str:
+        return names.ident(name)
+
     def close(self) -> None:
         if "engine" in self.__dict__:
             self.engine.dispose()

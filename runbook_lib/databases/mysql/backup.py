@@ -41,12 +41,14 @@ def backup(db: MySQL, directory: Path, *, on_progress: Callable[[int], None] | N
     if directory.exists() and any(directory.iterdir()):
         raise ConfigurationError(str(directory), "is not empty", state="nothing was written", action="choose another")
     started, tables = time.monotonic(), 0
-    program = _program("mariadb-dump", "mysqldump")
+    program = _program(db, "mariadb-dump", "mysqldump")
     partial = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     what = ["--single-transaction", "--quick", "--hex-blob", "--routines", "--triggers", "--events"]
     what += ["--default-character-set=utf8mb4", "--tz-utc", "--no-tablespaces"]
+    if b"MariaDB" not in subprocess.run([program, "--version"], capture_output=True, check=False).stdout:
+        what += ["--set-gtid-purged=OFF"]  # to restore it would ask for rights over the server
     try:
         with _options(db) as options, gzip.open(partial / FILE, "wb", compresslevel=1) as file:
             command = [program, f"--defaults-extra-file={options}", *what, db.login.database]
@@ -77,7 +79,7 @@ def restore(db: MySQL, backup: BackupInfo, database: str) -> None:
     """
     if not (backup.path / FILE).is_file() or _digest(backup.path) != backup.sha256:
         raise DatabaseError(f"backup {backup.path}", "is not what was written: its digest differs or it is gone")
-    program = _program("mariadb", "mysql")
+    program = _program(db, "mariadb", "mysql")
     facts = db.facts()
     charset = f"CHARACTER SET {facts.encoding} COLLATE {facts.collation}"
     _outside(db, f"CREATE DATABASE {names.ident(database)} {charset}")
@@ -119,7 +121,9 @@ def scratch(db: MySQL, backup: BackupInfo) -> Iterator[MySQL]:
         _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)}")
 
 
-def _program(*candidates: str) -> str:
+def _program(db: MySQL, maria: str, other: str) -> str:
+    """The server's own program before its cousin's: MariaDB's dump has values for MySQL's generated columns."""
+    candidates = (maria, other) if db.flavour[0] == "MariaDB" else (other, maria)
     for name in candidates:
         if found := shutil.which(name):
             return found

@@ -9,6 +9,7 @@ and loses nothing). Changes by a foreign key's CASCADE or SET NULL: such tables 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,14 @@ CREATE TABLE IF NOT EXISTS {CAPTURES} (
   key_types TEXT NOT NULL, generation VARCHAR(200) NOT NULL, installed_at TIMESTAMP(6) DEFAULT CURRENT_TIMESTAMP(6),
   PRIMARY KEY (channel, table_name)) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
 """
-_GENERATION = """
-SELECT coalesce(group_concat(table_id ORDER BY table_id), '') FROM information_schema.{view},
+_NUMBERS = "SELECT coalesce(group_concat(table_id ORDER BY table_id), '') FROM information_schema."
+_GENERATION = f"""
+{_NUMBERS}innodb_sys_tables,
   (SELECT concat(cast(convert(database() USING filename) AS binary), '/',
-                 cast(convert({table} USING filename) AS binary)) AS path) AS own
+                 cast(convert({{table}} USING filename) AS binary)) AS path) AS own
 WHERE cast(name AS binary) = own.path OR left(cast(name AS binary), length(own.path) + 1) = concat(own.path, '#')
 """
+_GENERATION_MYSQL = f"{_NUMBERS}innodb_tables WHERE regexp_like(name, {{path}}, 'c')"
 _CREATED = """
 SELECT coalesce(create_time, '') FROM information_schema.tables
 WHERE table_schema = database() AND table_name = {table}
@@ -153,11 +156,25 @@ def _require_intact(db: MySQL, channel: str, table: str, key: tuple[str, ...], k
 
 def _generation(db: MySQL, table: str) -> str:
     """What changes when the table is truncated: its numbers in InnoDB's dictionary, else the time it was made."""
-    view = "innodb_sys_tables" if db.flavour[0] == "MariaDB" else "innodb_tables"
     if "generation" not in db.memo:
         db.memo["generation"] = "PROCESS" in housekeeping.grants(db)
-    sql = _GENERATION.format(view=view, table=names.text(table)) if db.memo["generation"] else ""
-    return str(db.rows(sql or _CREATED.format(table=names.text(table)))[0][0])
+    sql = _CREATED
+    if db.memo["generation"]:
+        sql = _GENERATION if db.flavour[0] == "MariaDB" else _GENERATION_MYSQL
+    path = f"^{_file_name(db.login.database)}/{_file_name(table)}(#.*)?$"
+    return str(db.rows(sql.format(table=names.text(table), path=names.text(path)))[0][0])
+
+
+def _file_name(name: str) -> str:
+    """A pattern for how MySQL, which does not lend its character set `filename` to queries, writes a name to disk.
+
+    A letter outside ASCII is one of two forms, and which is not known: a name that is like another may count as it.
+    What comes of that is a needless comparison, never a truncation that is not seen.
+    """
+    return "".join(
+        c if re.fullmatch(r"[A-Za-z0-9_]", c) else f"@{ord(c):04x}" if c.isascii() else "@([0-9a-z]{2}|[0-9a-f]{4})"
+        for c in name
+    )
 
 
 def capture_installed(db: MySQL, channel: str) -> frozenset[str]:

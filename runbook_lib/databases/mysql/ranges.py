@@ -117,7 +117,7 @@ def _part(sql: str, kind: str, collation: str) -> KeyPart:
 def estimated_rows(db: MySQL, selection: Selection) -> int:
     """The optimizer's estimate of a selection's rows; of a join, its largest table's."""
     where = f" WHERE {selection.where}" if selection.where else ""
-    plan = db.rows(f"EXPLAIN SELECT 1 FROM {selection.relation}{where}")
+    plan = db.rows(f"EXPLAIN FORMAT=TRADITIONAL SELECT 1 FROM {selection.relation}{where}")
     return max((int(row[-3 if db.flavour[0] == "MySQL" else -2] or 0) for row in plan), default=0)
 
 
@@ -140,7 +140,9 @@ def _indexed(db: MySQL, selection: Selection, parts: Sequence[KeyPart]) -> bool:
     """Whether an index gives the key's order, so that no step of a walk has to sort."""
     where = f" WHERE {selection.where}" if selection.where else ""
     order = ", ".join(part.ordered for part in parts)
-    plan = db.rows(f"EXPLAIN SELECT {order} FROM {selection.relation}{where} ORDER BY {order} LIMIT 1")
+    plan = db.rows(
+        f"EXPLAIN FORMAT=TRADITIONAL SELECT {order} FROM {selection.relation}{where} ORDER BY {order} LIMIT 1"
+    )
     return not any("filesort" in str(row[-1]) for row in plan)
 
 

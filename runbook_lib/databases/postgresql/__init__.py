@@ -127,6 +127,9 @@ class PostgreSQL:
     def quote(self, identifier: str) -> str:
         return names.quote(identifier)
 
+    def ident(self, name: str) -> str:
+        return names.ident(name)
+
     def close(self) -> None:
         if "engine" in self.__dict__:
             self.engine.dispose()

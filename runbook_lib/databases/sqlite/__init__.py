@@ -172,6 +172,9 @@ class SQLite:
     def quote(self, identifier: str) -> str:
         return names.quote(identifier)
 
+    def ident(self, name: str) -> str:
+        return names.ident(name)
+
     def own_table(self, name: str) -> str:
         return names.ident(f"{names.OWN}{name}")
 

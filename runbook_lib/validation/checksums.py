@@ -48,9 +48,10 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _
     side = context.compared(link, flow)
     if not side.key:
         return _multiset(link, flow, side, context, deadline, told)
-    ranges = link.reader.ranges(side.reading, range_rows(link, context))
+    wanted = range_rows(link, flow, context)
+    ranges = link.reader.ranges(side.reading, wanted)
     rows, unequal = 0, list[tuple[KeyRange, int]]()
-    for key_range, there, here in sum_both(link, side, ranges, context):
+    for key_range, there, here in sum_both(link, side, ranges, context, wanted):
         rows += there.rows
         told.more(flow, there.rows)
         if there != here:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
 from runbook_lib.databases.port import KeyRange, RangeSum
-from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.context import Compared, Context
 
-# Rows behind one statement: about a second of work, no long transaction on a live source. The canonical encoding is
-# several times slower than a server's own record hash.
-OWN_ROWS, CANONICAL_ROWS = 1_000_000, 250_000
+# Behind one statement: about a second of work, no long transaction on a live source. The canonical encoding is
+# several times slower than a server's own hash; wide rows have to be read, whatever is hashed.
+OWN_ROWS, CANONICAL_ROWS, RANGE_BYTES = 4_000_000, 250_000, 512 << 20
 
 Sum = tuple[KeyRange, RangeSum, RangeSum]
 
@@ -27,16 +27,23 @@ def use_canonical(link: Link, context: Context) -> bool:
     return context.once(("canonical", link.channel), ask)
 
 
-def range_rows(link: Link, context: Context) -> int:
+def range_rows(link: Link, flow: Flow, context: Context) -> int:
     """Rows in a range of the first pass (count, about)."""
-    return context.chunk_rows or (CANONICAL_ROWS if use_canonical(link, context) else OWN_ROWS)
+    table = context.catalogs(link)[0][flow.feeds[0].table]
+    wide = table.size_bytes // max(1, table.rows_estimate)
+    most = CANONICAL_ROWS if use_canonical(link, context) else OWN_ROWS
+    return context.chunk_rows or max(1, min(most, RANGE_BYTES // max(1, wide)))
 
 
-def sum_both(link: Link, side: Compared, ranges: Sequence[KeyRange], context: Context) -> Iterator[Sum]:
-    """Sum these ranges on both sides, `jobs` statements at a time on each, in their order."""
+def sum_both(link: Link, side: Compared, ranges: Sequence[KeyRange], context: Context, rows: int = 0) -> Iterator[Sum]:
+    """Sum these ranges on both sides, `jobs` statements at a time on each, in their order.
+
+    Args:
+        rows: Behind one statement (count, about); 0: one range.
+    """
     canonical = use_canonical(link, context)
     running: deque[tuple[Sequence[KeyRange], Future[list[RangeSum]], Future[list[RangeSum]]]] = deque()
-    for batch in _batches(ranges, range_rows(link, context)):
+    for batch in _batches(ranges, rows):
         if len(running) >= 2 * context.jobs:  # the next ones wait in the pool, not all of them
             yield from _taken(*running.popleft())
         left = context.pool.submit(link.reader.range_sums, side.reading, side.types, batch, canonical=canonical)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from runbook_lib.databases import values
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.postgresql import checksums
+from runbook_lib.databases.postgresql.own_hash import TOGETHER, constant, own_hash
 
 WHOLE = [KeyRange(0)]
 BOTH = pytest.mark.parametrize("canonical", [False, True], ids=["own", "canonical"])
@@ -93,35 +94,78 @@ def test_equal_hostile_rows_have_equal_sums_though_enum_oids_differ(database, ta
     assert digest(database, canonical=canonical).rows == len(ROWS)
 
 
-@BOTH
-@pytest.mark.parametrize(
-    "fault",
-    [
-        "DELETE FROM t WHERE id = 3",
-        "INSERT INTO t (id) VALUES (9)",
-        "UPDATE t SET raw = '\\x00fe' WHERE id = 1",
-        "UPDATE t SET name = 'plain ' WHERE id = 1",
-        "UPDATE t SET seen = seen + interval '1 hour' WHERE id = 1",
-        "UPDATE t SET name = NULL WHERE id = 2",
-        "UPDATE t SET name = '' WHERE id = 3",
-        "UPDATE t SET amount = -amount WHERE id = 1",
-        "UPDATE t SET amount = 0 WHERE id = 3",
-        "UPDATE t SET ratio = NULL WHERE id = 2",
-        "UPDATE t SET id = 4294967296 WHERE id = 1",
-        "UPDATE t SET grid = '{{1,2},{3,4}}' WHERE id = 1",
-        "UPDATE t SET doc = '[[], []]' WHERE id = 2",
-        "UPDATE t SET span = '30 days' WHERE id = 1",
-        "UPDATE t SET moods = '{sad,glad}' WHERE id = 1",
-        "UPDATE t SET flag = (t.id = 2) WHERE id IN (1, 2)",
-        "UPDATE t SET born = o.born FROM t AS o WHERE t.id IN (1, 2) AND o.id = 3 - t.id",
-        "UPDATE t SET ratio = o.ratio FROM t AS o WHERE t.id IN (1, 3) AND o.id = 4 - t.id",
-    ],
+FAULTS = (
+    "DELETE FROM t WHERE id = 3",
+    "INSERT INTO t (id) VALUES (9)",
+    "UPDATE t SET raw = '\\x00fe' WHERE id = 1",
+    "UPDATE t SET name = 'plain ' WHERE id = 1",
+    "UPDATE t SET seen = seen + interval '1 hour' WHERE id = 1",
+    "UPDATE t SET name = NULL WHERE id = 2",
+    "UPDATE t SET name = '' WHERE id = 3",
+    "UPDATE t SET amount = -amount WHERE id = 1",
+    "UPDATE t SET amount = 0 WHERE id = 3",
+    "UPDATE t SET ratio = NULL WHERE id = 2",
+    "UPDATE t SET id = 4294967296 WHERE id = 1",
+    "UPDATE t SET grid = '{{1,2},{3,4}}' WHERE id = 1",
+    "UPDATE t SET doc = '[[], []]' WHERE id = 2",
+    "UPDATE t SET span = '30 days' WHERE id = 1",
+    "UPDATE t SET moods = '{sad,glad}' WHERE id = 1",
+    "UPDATE t SET flag = (t.id = 2) WHERE id IN (1, 2)",
+    "UPDATE t SET born = o.born FROM t AS o WHERE t.id IN (1, 2) AND o.id = 3 - t.id",
+    "UPDATE t SET ratio = o.ratio FROM t AS o WHERE t.id IN (1, 3) AND o.id = 4 - t.id",
 )
+
+
+@BOTH
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_changes_the_sum(database, fault, canonical):
     fill(database)
     before = digest(database, canonical=canonical)
     database.execute(fault)
     assert digest(database, canonical=canonical) != before
+
+
+def test_servers_before_18_hash_what_they_cannot_reach_inside_a_record_as_exactly(database):
+    selection, types = whole(fill(database))
+    old, new = (f"SELECT sum({own_hash(selection.columns, types, version)}) FROM t" for version in (17, 18))
+    assert "hash_record_extended" in old
+    assert "hash_record_extended" not in new
+    with database.raw() as driver:
+        before = driver.execute(old.encode()).fetchone()
+        for fault in FAULTS:
+            driver.execute("SAVEPOINT fault")
+            driver.execute(fault)
+            assert driver.execute(old.encode()).fetchone() != before, fault
+            driver.execute("ROLLBACK TO fault")
+        assert driver.execute(old.encode()).fetchone() == before
+
+
+def test_values_that_change_places_within_a_row_are_seen(database):
+    database.execute(
+        "CREATE TABLE t (id bigint PRIMARY KEY, a numeric(12,2), b numeric(12,2), n numeric, m numeric, x text, y text,"
+        " p boolean, q boolean, i bigint, j integer, f float8, g float8)",
+        "INSERT INTO t VALUES (1, 5, 50000, 'NaN', 0, 'a', '', true, false, 1, 4294967, 0, 1)",
+    )
+    seen = {digest(database, canonical=False)}
+    for one, two in ("ab", "nm", "xy", "pq", "ij", "fg"):
+        database.execute(f"UPDATE t SET {one} = {two}, {two} = {one}")
+        seen.add(digest(database, canonical=False))
+    database.execute("UPDATE t SET n = NULL", "UPDATE t SET p = NULL, x = NULL")
+    assert len(seen) == 7
+    assert digest(database, canonical=False) not in seen
+
+
+def test_no_choice_of_fixed_numbers_in_a_row_cancels_out():
+    """NULL, true and false are fixed numbers of a column: those of columns combined by xor are linearly independent."""
+    for first in range(0, 1600, TOGETHER):
+        basis: list[int] = []
+        for number in range(first, first + TOGETHER):
+            seed, false, null = (constant(number, what) % 2**64 for what in ("seed", "false", "null"))
+            for vector in (seed ^ false, seed ^ null):
+                for known in basis:
+                    vector = min(vector, vector ^ known)
+                assert vector
+                basis.append(vector)
 
 
 @BOTH

@@ -2,9 +2,9 @@
 
 PostgreSQL's `hash_record` alone is not fit for this. It is linear in the columns' hashes, so the sum over rows does
 not change when two rows swap a value; numeric's hash ignores the sign and holds NaN for Infinity, bigint's folds 1
-onto 2^32, an array's ignores its dimensions, an enum's is its OID. So each column is given in a form whose hash is
-exact (`_parts`), and the row's hash is seeded with its key: what moves to another row hashes otherwise there. It
-takes 1.2 to 1.5 times as long as `sum(hash_record_extended(t, 0))`: figures in docs/canonical-values.md.
+onto 2^32, an array's ignores its dimensions, an enum's is its OID. Our own row hash (`own_hash`) calls the server's
+hash functions for each column in a form whose hash is exact, and mixes them: it is also faster than making a record
+of them. Figures in docs/canonical-values.md.
 """
 
 from __future__ import annotations
@@ -20,25 +20,13 @@ from runbook_lib.databases import values
 from runbook_lib.databases.port import Buckets, KeyRange, RangeSum, Selection
 from runbook_lib.databases.postgresql import connection
 from runbook_lib.databases.postgresql import ranges as key_ranges
+from runbook_lib.databases.postgresql.own_hash import as_text, own_hash
 from runbook_lib.databases.postgresql.relations import INTEGERS, as_key, listed
 from runbook_lib.databases.values import CanonicalType, canonical_type
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
-# Seeds are not 0: a NULL counts as 0 in a record's hash, and a float zero hashes to the seed.
-SEED, SCATTER = 7, 8245193749153713021
-
-_SENT = {  # types whose own hash folds 64 bits to 32 or calls different values equal: the binary form is hashed
-    "numeric": "numeric_send",
-    "decimal": "numeric_send",
-    "timestamp without time zone": "timestamp_send",
-    "timestamp with time zone": "timestamptz_send",
-    "time without time zone": "time_send",
-    "time with time zone": "timetz_send",
-    "interval": "interval_send",
-    "money": "cash_send",
-}
 # Strings first, so that digits in them are left alone; then zeros at the end of a fraction, or all of it.
 _JSON_ZEROS = r"""("([^"\\]|\\.)*")|(\.[0-9]*[1-9])0+(?![0-9])|\.0+(?![0-9])"""
 
@@ -107,8 +95,7 @@ def _bucket(db: PostgreSQL, selection: Selection, types: Sequence[str], count: i
     if values.integer_key(kinds):
         return f"(CAST({selection.key[0]} AS bigint) & {count - 1})"
     if not canonical:
-        parts = [part for sql, kind in zip(selection.key, kinds, strict=True) for part in _parts(sql, kind)]
-        return f"(hash_record_extended(ROW({listed(parts)}), {SEED}) & {count - 1})"
+        return f"({own_hash(selection.key, kinds, _version(db))} & {count - 1})"
     keys = [canonical_type(kind) for kind in kinds]
     fields = zip([_canonical(s, k, t) for s, k, t in zip(selection.key, keys, kinds, strict=True)], keys, strict=True)
     digest = _digest(list(fields), utf8=_is_utf8(db))
@@ -165,7 +152,7 @@ def _hashed(
     """A sub-select with the hash `h` of each row, and more columns."""
     where = key_ranges.condition(db, selection, key_range)
     if not canonical:
-        row_hash = _own_hash(selection, types)
+        row_hash = own_hash(selection.columns, types, _version(db))
         return f"(SELECT {listed([f'{row_hash} AS h', *more])} FROM {selection.relation} WHERE {where}) AS hashed"
     kinds = [canonical_type(each) for each in types]
     fields = [f"{_canonical(sql, k, t)} AS c{i}" for i, (sql, k, t) in enumerate(_zip(selection, kinds, types))]
@@ -187,46 +174,6 @@ def _sums(*, canonical: bool) -> str:
         return "coalesce(sum(h), 0)::text"
     # The hash is unsigned, bigint is not: each negative one is 2^64 short.
     return "(coalesce(sum(h), 0) + 18446744073709551616 * count(*) FILTER (WHERE h < 0))::text"
-
-
-def _own_hash(selection: Selection, types: Sequence[str]) -> str:
-    parts = [_parts(sql, type_text) for sql, type_text in zip(selection.columns, types, strict=True)]
-    row = listed([part for each in parts for part in each])
-    by_expression = dict(zip(selection.columns, parts, strict=True))
-    return f"hash_record_extended(ROW({row}), {_seed(selection, types, by_expression, row)})"
-
-
-def _seed(selection: Selection, types: Sequence[str], parts: dict[str, list[str]], row: str) -> str:
-    """What makes the same value hash otherwise in another row: the key; without one, the row's own hash."""
-    written = dict(zip(selection.columns, types, strict=True))
-    if len(selection.key) == 1 and written.get(selection.key[0]) in INTEGERS:
-        return f"(CAST({selection.key[0]} AS bigint) # {SCATTER})"  # saves a fifth of the time
-    known = [parts.get(sql, []) for sql in selection.key]
-    key = listed([part for each in known for part in each]) if known and all(known) else row
-    return f"hash_record_extended(ROW({key}), {SEED})"
-
-
-def _parts(sql: str, type_text: str) -> list[str]:
-    """A column as values whose hashes together are exact, decided by the type's name alone: both sides decide alike."""
-    kind = canonical_type(type_text)
-    if kind.name == "bigint":
-        return [f"CAST({sql} AS bigint)", f"(CAST({sql} AS bigint) >> 32)"]
-    if kind.name in ("smallint", "integer"):
-        return [f"CAST({sql} AS bigint)"]
-    if kind.name in _SENT:
-        return [f"{_SENT[kind.name]}(CAST({sql} AS {type_text}))"]
-    if kind.tag in (values.BOOLEAN, values.BYTES, values.DATE, values.UUID):
-        return [f"CAST({sql} AS {type_text})"]
-    if kind.tag == values.FLOAT:  # its hash is the same for both zeros and for every NaN
-        return [f"CAST(CAST({sql} AS {type_text}) AS double precision)"]
-    return [f'{_as_text(sql, kind, type_text)} COLLATE "C"']  # bytes, whatever the column's collation calls equal
-
-
-def _as_text(sql: str, kind: CanonicalType, type_text: str) -> str:
-    """Text form; only types that exist on every server are cast to first, since an enum may be this side's own."""
-    if kind.padded:
-        return f"CAST(CAST({sql} AS bpchar) AS text)"
-    return f"CAST(CAST({sql} AS {type_text}) AS text)" if kind.tag == values.JSON else f"CAST({sql} AS text)"
 
 
 def _canonical(sql: str, kind: CanonicalType, type_text: str) -> str:
@@ -252,7 +199,7 @@ def _canonical(sql: str, kind: CanonicalType, type_text: str) -> str:
         return f"CAST(CAST({sql} AS {own}) AS text)"
     if kind.tag == values.JSON:
         return f"regexp_replace(CAST(CAST({sql} AS jsonb) AS text), '{_JSON_ZEROS}', '\\1\\3', 'g')"
-    return _as_text(sql, kind, type_text)
+    return as_text(sql, kind, type_text)
 
 
 def _row_hash(kinds: Sequence[CanonicalType], *, utf8: bool) -> str:
@@ -270,6 +217,14 @@ def _digest(rendered: Sequence[tuple[str, CanonicalType]], *, utf8: bool) -> str
         fields.append(f"coalesce('{kind.tag}' || {told}, '-')")
     row = f"concat({listed(fields)})" if len(fields) < 100 else " || ".join(fields)  # a function takes 100 arguments
     return f"md5({row})" if utf8 else f"md5(convert_to({row}, 'UTF8'))"
+
+
+def _version(db: PostgreSQL) -> int:
+    """The server's major version, which the connection knows."""
+    if "version" not in db.memo:
+        with db.raw() as driver:
+            db.memo["version"] = driver.info.server_version // 10000
+    return int(db.memo["version"])
 
 
 def _is_utf8(db: PostgreSQL) -> bool:

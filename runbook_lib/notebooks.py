@@ -10,20 +10,18 @@ from __future__ import annotations
 import contextlib
 import difflib
 import logging
-import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from runbook_lib import errors
 from runbook_lib.errors import ConfigurationError, EvidenceError, GateFailed
 from runbook_lib.imports import without_iri_grammar
 from runbook_lib.journal.history import History
-from runbook_lib.launch import tied
+from runbook_lib.kernels import Kernel, start_kernel
 from runbook_lib.quiet import quiet_errors
 
 if TYPE_CHECKING:
@@ -100,6 +98,7 @@ def execute(
     timeout_s: float | None = None,
     root: Path | None = None,
     secrets: Sequence[str] = (),
+    kernel: Kernel | None = None,
 ) -> Executed:
     """Execute a phase's notebook and say whether its gate passed. The notebook is saved after each cell.
 
@@ -114,22 +113,25 @@ def execute(
         timeout_s: Longest time for one cell (seconds); None waits as long as it takes.
         root: Working directory of the kernel; the current directory when None.
         secrets: Values that must not be among the parameters: papermill writes those down in clear text.
+        kernel: Started ahead, in `root`; ended whatever happens. None starts one.
     Returns:
         Executed: a failing notebook is a result, not an exception.
     Raises:
         ConfigurationError: missing notebook, unknown parameter; nothing was started.
         EvidenceError: a secret among the parameters; nothing was started.
     """
-    known = parameters_of(notebook)
-    values = {"run_id": run_id, **parameters} if "run_id" in known else dict(parameters)
-    _require_known(notebook, known, values)
-    _require_no_secret(values, secrets)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    # Not under TMPDIR: a socket's path has at most 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="runbook-", dir="/tmp") as folder, tempfile.TemporaryFile() as stderr:
-        clock = _Clock(on_cell, Path(folder), stderr)
-        ending, error, text = _papermill(notebook, output, values, clock, timeout_s, root or Path.cwd())
+    try:
+        known = parameters_of(notebook)
+        values = {"run_id": run_id, **parameters} if "run_id" in known else dict(parameters)
+        _require_known(notebook, known, values)
+        _require_no_secret(values, secrets)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        started, clock = time.monotonic(), _Clock(on_cell)
+        kernel = kernel or start_kernel(root or Path.cwd())
+        ending, error, text = _papermill(notebook, output, values, clock, timeout_s, root or Path.cwd(), kernel)
+    finally:
+        if kernel:
+            kernel.end()
     elapsed_s = time.monotonic() - started
     if ending is Ending.PASSED and not _gate_passed(journal, run_id, phase):
         ending, text = Ending.NO_GATE, "the notebook ended without a passed gate in the journal"
@@ -197,19 +199,11 @@ def _gate_passed(journal: Journal, run_id: str, phase: str) -> bool:
 
 @dataclass
 class _Clock:
-    """Counts the seconds spent in cells, and tells the caller of each. `folder` is short-lived and private."""
+    """Counts the seconds spent in cells, and tells the caller of each."""
 
     on_cell: Callable[[Cell], None] | None
-    folder: Path
-    stderr: IO[bytes]
     cells_s: float = 0.0
     begun: float = 0.0
-
-    def last_words(self) -> str:
-        """The last line that the kernel wrote to its standard error."""
-        self.stderr.seek(0)
-        lines = self.stderr.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else ""
 
     def attach(self, manager: Any) -> None:
         """Listen to papermill's notebook manager."""
@@ -230,7 +224,13 @@ class _Clock:
 
 
 def _papermill(
-    notebook: Path, output: Path, values: Mapping[str, Any], clock: _Clock, timeout_s: float | None, root: Path
+    notebook: Path,
+    output: Path,
+    values: Mapping[str, Any],
+    clock: _Clock,
+    timeout_s: float | None,
+    root: Path,
+    kernel: Kernel,
 ) -> tuple[Ending, str, str]:
     papermill = _import_papermill()
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -248,13 +248,14 @@ def _papermill(
                 cwd=str(root),
                 execution_timeout=timeout_s,
                 runbook_clock=clock,
+                runbook_kernel=kernel,
             )
     except PapermillExecutionError as error:
         return Ending.RAISED, str(error.ename), f"{error.ename}: {_first_line(error.evalue)}"
     except CellTimeoutError:
         return Ending.TIMED_OUT, "", f"a cell took longer than {timeout_s:g} s"
     except DeadKernelError:
-        words = clock.last_words()
+        words = kernel.last_words()
         died = f"the kernel died ({words})" if words else "the kernel died"
         return Ending.KERNEL_DIED, "", f"{died}; run the phase again: it continues where it stopped"
     return Ending.PASSED, "", ""
@@ -265,37 +266,20 @@ def _first_line(text: object) -> str:
 
 
 def _register_engine() -> None:
-    from jupyter_client.manager import AsyncKernelManager
-    from papermill.engines import NBClientEngine, papermill_engines
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import Engine, papermill_engines
 
-    class Kernel(AsyncKernelManager):
-        # Sockets in a private folder: no ports that collide when notebooks run beside each other, none on the network.
-        transport = "ipc"
-        # ipykernel 7.4 sometimes hangs at its exit (1 of 12 bare starts, 4 of 8 notebooks; over TCP too, cause not
-        # found) until half of this is over: 2.5 s by default. State is in the journal; ending it early loses nothing.
-        shutdown_wait_time = 0.4
-
-        # ipykernel looks for its parent's end once a second, by a process number that it compares only after its start.
-        def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
-            return tied(super().format_kernel_cmd(extra_arguments), signal.SIGKILL)
-
-    class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
+    class Ours(Engine):  # type: ignore[misc]  # papermill has no types
         @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
-            clock: _Clock = kwargs.pop("runbook_clock")
-            clock.attach(nb_man)
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
+            """papermill's own engine, on a kernel that is there already, and with a clock."""
+            options["runbook_clock"].attach(nb_man)
+            manager, timeout_s = options["runbook_kernel"].manager, options["execution_timeout"]
+            client = PapermillNotebookClient(nb_man, km=manager, timeout=timeout_s, kernel_name=kernel_name)
+            client.owns_km = True  # it ends the kernel politely, and closes its own sockets
+            return client.execute()
 
-            class Logged(Kernel):
-                async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]  # takes what the base does
-                    self.ip = str(clock.folder / "socket")
-                    await super().start_kernel(**{**options, "stderr": clock.stderr})
-
-            arguments = ["--HistoryManager.enabled=False"]
-            return super().execute_managed_notebook(
-                nb_man, kernel_name, kernel_manager_class=Logged, extra_arguments=arguments, **kwargs
-            )
-
-    papermill_engines.register("runbook", Engine)
+    papermill_engines.register("runbook", Ours)
 
 
 @contextlib.contextmanager

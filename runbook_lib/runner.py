@@ -17,6 +17,7 @@ from runbook_lib.errors import ConfigurationError, RunbookError
 from runbook_lib.evidence.bundle import Facts, finish, phase_folder, seal_phase
 from runbook_lib.evidence.keys import SigningKey, demo_key, load_key
 from runbook_lib.journal import History, Journal, RunRow
+from runbook_lib.kernels import Kernel, start_kernel
 from runbook_lib.notebooks import Executed, execute
 from runbook_lib.notify import Notice, notify
 from runbook_lib.phases import PHASES, ROLLBACK, find_run, notebook_of, require_order
@@ -59,6 +60,7 @@ class Runner:
         self.journal = Journal(environment.journal_url, secrets=self.secrets)
         self._asked = run_id
         self.run_id = run_id
+        self._ahead: Kernel | None = None  # for the next phase: it starts while this one is sealed
 
     def carry_out(self, phases: Sequence[str], options: Mapping[str, Any] | None = None) -> Finished:
         """Run these phases in order; the first that does not pass ends it, and goes back if the policy says so.
@@ -68,12 +70,16 @@ class Runner:
             options: Tunables that win over the parameter file's.
         """
         executed: list[Executed] = []
-        for phase in phases:
-            executed.append(self._phase(phase, options or {}))
-            if not executed[-1].passed:
-                if phase != ROLLBACK and self._alarmed(phase):
-                    executed += self._answer_alarm(options or {})
-                break
+        try:
+            for number, phase in enumerate(phases, start=1):
+                executed.append(self._phase(phase, options or {}, more=number < len(phases)))
+                if not executed[-1].passed:
+                    if phase != ROLLBACK and self._alarmed(phase):
+                        executed += self._answer_alarm(options or {})
+                    break
+        finally:
+            if kernel := self._taken():
+                kernel.end()
         return Finished(self.run_id, self.bundle, tuple(executed))
 
     def finish(self, *, ledger: Mapping[str, Any] | None = None, charts: Mapping[str, str] | None = None) -> Path:
@@ -97,7 +103,11 @@ class Runner:
     def bundle(self) -> Path:
         return self.environment.evidence_root / self.environment.name / self.run_id
 
-    def _phase(self, phase: str, options: Mapping[str, Any]) -> Executed:
+    def _taken(self) -> Kernel | None:
+        kernel, self._ahead = self._ahead, None
+        return kernel
+
+    def _phase(self, phase: str, options: Mapping[str, Any], *, more: bool = False) -> Executed:
         environment = self.environment
         row = find_run(self.journal, environment, phase, self.run_id, acting_person())
         self.run_id = row.run_id
@@ -121,7 +131,10 @@ class Runner:
                 phase=phase,
                 root=environment.parameters_dir.parent,
                 secrets=self.secrets,
+                kernel=self._taken(),
             )
+        if more and done.passed:
+            self._ahead = start_kernel(environment.parameters_dir.parent)
         seal_phase(
             folder,
             journal=self.journal,

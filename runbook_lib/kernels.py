@@ -1,0 +1,84 @@
+"""Kernels for unattended notebooks: tied to us, on private sockets, and started before the notebook needs them."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from runbook_lib.launch import tied
+
+NAME = "python3"  # of every committed notebook; a test holds it
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel's process, which may still be starting. Whoever has it ends it with `end`.
+
+    Attributes:
+        manager: jupyter_client's, for a notebook client.
+        folder: Short-lived and private: the sockets.
+        stderr: What the kernel writes there.
+    """
+
+    manager: Any
+    folder: tempfile.TemporaryDirectory[str]
+    stderr: IO[bytes]
+
+    def last_words(self) -> str:
+        """The last line that the kernel wrote to its standard error."""
+        self.stderr.seek(0)
+        lines = self.stderr.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+    def end(self) -> None:
+        """End the process if it runs, and remove what it left. Harmless when called again."""
+        from jupyter_core.utils import run_sync
+
+        manager = self.manager
+        if manager.has_kernel:
+            run_sync(manager.shutdown_kernel)(now=True)
+        run_sync(manager.cleanup_resources)()
+        self.stderr.close()
+        self.folder.cleanup()
+
+
+def start_kernel(root: Path) -> Kernel:
+    """Start a kernel and do not wait for it: it takes about a second, in which its caller may do something else.
+
+    Args:
+        root: Its working directory.
+    """
+    from jupyter_core.utils import run_sync
+
+    # Not under TMPDIR: a socket's path has at most 107 bytes.
+    folder = tempfile.TemporaryDirectory(prefix="runbook-", dir="/tmp")
+    manager, stderr = _manager_class()(kernel_name=NAME), tempfile.TemporaryFile()  # noqa: SIM115  # closed by `end`
+    manager.ip = str(Path(folder.name) / "socket")
+    kernel = Kernel(manager, folder, stderr)
+    try:
+        arguments = ["--HistoryManager.enabled=False"]
+        run_sync(manager.start_kernel)(extra_arguments=arguments, cwd=str(root), stderr=stderr)
+    except BaseException:
+        kernel.end()
+        raise
+    return kernel
+
+
+def _manager_class() -> Any:
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Manager(AsyncKernelManager):
+        # Sockets in a private folder: no ports that collide when notebooks run beside each other, none on the network.
+        transport = "ipc"
+        # ipykernel 7.4 sometimes hangs at its exit (1 of 12 bare starts, 4 of 8 notebooks; over TCP too, cause not
+        # found) until half of this is over: 2.5 s by default. State is in the journal; ending it early loses nothing.
+        shutdown_wait_time = 0.4
+
+        # ipykernel looks for its parent's end once a second, by a process number that it compares only after its start.
+        def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+            return tied(super().format_kernel_cmd(extra_arguments), signal.SIGKILL)
+
+    return Manager

@@ -71,6 +71,7 @@ class PostgresServer:
         self.admin(f"CREATE ROLE migrator LOGIN CREATEDB PASSWORD '{self.password}'")
         self.admin("GRANT SET ON PARAMETER session_replication_role TO migrator")
         self.admin("GRANT pg_read_all_stats TO migrator")
+        self.admin("ALTER ROLE migrator REPLICATION")
         self.admin("CREATE ROLE app LOGIN PASSWORD 'app'")
 
     def admin(self, statement: str, dbname: str = "postgres") -> None:

@@ -294,6 +294,10 @@ class Database(Protocol):
         """Delete exactly these log rows: called after the target has committed."""
         ...
 
+    def keep_up(self) -> None:
+        """Let the server let go of what it keeps for this database's captures; cheap, to be called now and then."""
+        ...
+
     def read_rows(self, selection: Selection, keys: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """The current rows of these keys: the selection's columns (the key is among them), plain Python values."""
         ...

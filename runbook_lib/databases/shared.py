@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 from runbook_lib.databases.port import Column, Hazard, KeyRange, Selection, Sequence_, Table
-from runbook_lib.errors import DatabaseError, KeyNotAdvancing
+from runbook_lib.errors import ConfigurationError, DatabaseError, KeyNotAdvancing
 
 Result = TypeVar("Result")
 
@@ -48,6 +48,23 @@ def no_shortcut(*_: Any, **__: Any) -> None:
 def no_sequences(_: Any) -> list[Sequence_]:
     """`Database.loose_sequences` of an engine whose counters all belong to columns."""
     return []
+
+
+def chosen(database: str, options: Mapping[str, Any], name: str, values: Sequence[str]) -> str:
+    """An option of a database that has one of these values; the first where it is not given.
+
+    Raises:
+        ConfigurationError: it has another.
+    """
+    value = options.get(name, values[0])
+    if value not in values:
+        expected = " or ".join(values)
+        raise ConfigurationError(f"database {database}", f"option {name} is `{value}`", expected=expected)
+    return str(value)
+
+
+def nothing_kept(_: Any) -> None:
+    """`Database.keep_up` of an engine that keeps nothing for a capture but the capture's own logs."""
 
 
 def one_line(text: str, limit: int = 200) -> str:

@@ -198,6 +198,7 @@ class MySQL:
     pending = capture.pending
     read_changes = capture.read_changes
     forget_changes = capture.forget_changes
+    keep_up = shared.nothing_kept
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
 

@@ -29,6 +29,7 @@ from runbook_lib.databases.postgresql import (
     pipe,
     retry,
     schema,
+    spool,
 )
 from runbook_lib.databases.postgresql import backup as dumps
 from runbook_lib.databases.postgresql import catalog as catalog_
@@ -61,7 +62,11 @@ def open_database(
         url: postgresql://user@host:port/database?libpq=parameters
         password: Empty or None: pgpass or a libpq service.
         options: `lock_timeout_s` (seconds a statement waits for a lock, default 0.5), `lock_wait_s` (seconds in all
-            with retries, default 30), `pool_size` (connections, default 5).
+            with retries, default 30), `pool_size` (connections, default 5), `capture` (`triggers`, the default, or
+            `wal`: changes are read from the server's log), `wal_limit_mb` (what the server may keep of its log for a
+            capture, default 10240; 0: no limit), `wal_over_limit` (`warn`, the default; `give_up` drops the slot).
+    Raises:
+        ConfigurationError: an option has a value that it cannot have.
     """
     return PostgreSQL(name, connection.read_login(name, url, password), options or {})
 
@@ -77,6 +82,9 @@ class PostgreSQL:
         self.lock_timeout_s = float(options.get("lock_timeout_s", 0.5))
         self.lock_wait_s = float(options.get("lock_wait_s", 30.0))
         self.pool_size = int(options.get("pool_size", 5))
+        self.capture = shared.chosen(name, options, "capture", ("triggers", "wal"))
+        self.wal_limit_mb = int(options.get("wal_limit_mb", 10_240))
+        self.wal_over_limit = shared.chosen(name, options, "wal_over_limit", ("warn", "give_up"))
         self.rehearsal = shared.Rehearsal()
         self.memo: dict[Any, Any] = {}  # what modules look up once (types of keys)
 
@@ -184,6 +192,7 @@ class PostgreSQL:
     pending = capture.pending
     read_changes = capture.read_changes
     forget_changes = capture.forget_changes
+    keep_up = spool.keep_up
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
 

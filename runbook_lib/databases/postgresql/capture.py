@@ -1,4 +1,7 @@
-"""Capture by triggers: every change logs its key, nothing else (trap 1); the log is consumed as a queue.
+"""Capture: every change logs its key, nothing else (trap 1); the log is consumed as a queue.
+
+Triggers write the log, in the writer's own transaction; or, with `capture: wal`, it is filled from the server's
+write-ahead log whenever somebody asks for it (spool.py). What a channel was made for is recorded with it.
 
 A log table has typed key columns; keys leave it as integers or in PostgreSQL's text form, which is cast back where
 they are used: infinity, BC dates and NaN have a text form, but no Python value. Map of the logs: runbook.captures.
@@ -10,20 +13,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from runbook_lib.databases.port import Changes, Pending
-from runbook_lib.databases.postgresql import connection, names, retry
+from runbook_lib.databases.postgresql import connection, names, retry, slots, spool, triggers
 from runbook_lib.databases.postgresql.relations import (
     SCHEMA,
     as_key,
     column_facts,
     ensure_schema,
     listed,
-    members,
     own_name,
     qualified,
 )
@@ -38,33 +41,7 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.captures (
   key_columns text[] NOT NULL, key_types text[] NOT NULL, installed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (channel, table_name))
 """
-# Each member of a partition tree has its row trigger (a clone of the root's) and its own one for TRUNCATE.
-_COMPLETE = f"""
-SELECT c.table_name FROM {SCHEMA}.captures AS c
-WHERE c.channel = %s AND to_regclass(c.relation) IS NOT NULL AND to_regclass(c.log) IS NOT NULL AND NOT EXISTS (
-  SELECT FROM (SELECT to_regclass(c.relation)::oid AS relid
-               UNION SELECT relid::oid FROM pg_partition_tree(to_regclass(c.relation))) AS m
-  WHERE 2 > (SELECT count(*) FROM pg_trigger AS t WHERE t.tgrelid = m.relid AND t.tgenabled IN ('O', 'A')
-             AND t.tgfoid = to_regprocedure(c.function || '()')))
-"""
-_FUNCTION = """
-CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $capture$
-BEGIN
-  IF TG_OP = 'INSERT' THEN
-    INSERT INTO {log} ({keys}) VALUES ({new});
-  ELSIF TG_OP = 'DELETE' THEN
-    INSERT INTO {log} ({keys}) VALUES ({old});
-  ELSIF TG_OP = 'TRUNCATE' THEN
-    INSERT INTO {log} (truncated) VALUES (true);
-  ELSIF record_image_ne(ROW({old}), ROW({new})) THEN  -- binary: 'a' and 'A' are two keys, always
-    INSERT INTO {log} ({keys}) VALUES ({old}), ({new});
-  ELSE
-    INSERT INTO {log} ({keys}) VALUES ({new});
-  END IF;
-  RETURN NULL;
-END $capture$
-"""
+NO_FUNCTION = f"{SCHEMA}.none"  # in the map of logs: what fills this one is no trigger
 _WRITERS = """
 SELECT 'pid ' || pid, backend_xid::text, coalesce(usename::text, '?'),
        extract(epoch FROM clock_timestamp() - xact_start)::float8
@@ -90,37 +67,70 @@ def install_capture(db: PostgreSQL, channel: str, tables: Mapping[str, Sequence[
         DatabaseError: locks were not granted, or a writer older than the capture does not end in `db.lock_wait_s`.
     """
 
+    with db.raw() as driver:
+        wal = _by_wal(db, driver, channel, tables)
+    if wal:
+        slots.refuse_blocking(db)
+
     def prepare(driver: psycopg.Connection[Any]) -> None:
         ensure_schema(driver)
         driver.execute(_CAPTURES.encode())
+        driver.execute(slots.SLOTS.encode())
 
     retry.in_transaction(db, prepare, doing="preparing the capture")
     for table, key in tables.items():
-        work = partial(_install, channel=channel, table=table, key=tuple(key))
+        work = partial(_install, channel=channel, table=table, key=tuple(key), wal=wal)
         retry.in_transaction(db, work, doing=f"installing the capture of {table}")
     _await_older_writers(db)
+    if wal:
+        slots.create(db, channel)
+        _await_older_writers(db)  # one whose commit the slot did not see may not be visible yet
 
 
-def _install(driver: psycopg.Connection[Any], channel: str, table: str, key: tuple[str, ...]) -> None:
+def _by_wal(db: PostgreSQL, driver: psycopg.Connection[Any], channel: str, tables: Mapping[str, Sequence[str]]) -> bool:
+    """Whether this channel reads the server's log: as it was made, else as the inventory says."""
+    if slots.is_wal(driver, channel):
+        slots.state(driver, channel)  # raises where it is lost
+        return True
+    if db.capture != "wal":
+        return False
+    if _known(driver) and _tables(driver, channel):
+        raise TransferError(
+            f"capture of {channel}",
+            "is installed by triggers already",
+            expected="capture: wal",
+            state="the capture was left as it was",
+            action="remove the capture, then copy again; or leave `capture: triggers`",
+        )
+    for table in tables:
+        column_facts(driver, table)  # raises where there is no such table
+    slots.refuse_unfit(driver, {table: tuple(key) for table, key in tables.items()})
+    return True
+
+
+def _install(driver: psycopg.Connection[Any], channel: str, table: str, key: tuple[str, ...], wal: bool) -> None:
     known = _lookup(driver, channel, table)
     if known is not None:
-        _require_intact(driver, channel, table, key, tuple(known[1]))
+        _require_intact(driver, channel, table, key, known)
         return
     facts = column_facts(driver, table)
     if missing := [column for column in key if column not in facts]:
         raise TransferError(f"capture of {table}", f"no column {listed(missing)}", action="correct the plan's key")
-    log, function = (f"{SCHEMA}.{own_name(kind, channel, table)}" for kind in ("log", "capture"))
+    log = f"{SCHEMA}.{own_name('log', channel, table)}"
     kinds = [facts[column][0] for column in key]
     columns = "".join(f", k{i} {kind}" for i, kind in enumerate(kinds))
-    _run(
-        driver,
+    driver.execute(
         f"CREATE TABLE {log} (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
         f"at timestamptz NOT NULL DEFAULT clock_timestamp(), truncated boolean NOT NULL DEFAULT false{columns}) "
         # a queue: vacuum by the number of consumed rows, not by a share of what is usually an empty table
-        "WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000)",
+        "WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000)".encode()
     )
-    _run(driver, _function_sql(function, log, key), f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC")
-    _create_triggers(driver, channel, table, function)
+    function = NO_FUNCTION
+    if wal:
+        slots.refuse_unfit(driver, {table: key})
+        slots.publish(driver, channel, table)
+    else:
+        function = triggers.create(driver, channel, table, key, log)
     driver.execute(
         f"INSERT INTO {SCHEMA}.captures (channel, table_name, relation, log, function, key_columns, key_types) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s)".encode(),
@@ -128,29 +138,10 @@ def _install(driver: psycopg.Connection[Any], channel: str, table: str, key: tup
     )
 
 
-def _function_sql(function: str, log: str, key: Sequence[str]) -> str:
-    old, new = (listed([f"{record}.{names.ident(column)}" for column in key]) for record in ("OLD", "NEW"))
-    return _FUNCTION.format(
-        function=function, log=log, keys=listed([f"k{i}" for i in range(len(key))]), old=old, new=new
-    )
-
-
-def _create_triggers(driver: psycopg.Connection[Any], channel: str, table: str, function: str) -> None:
-    rows, truncate = (own_name(kind, channel, table) for kind in ("runbook_rows", "runbook_truncate"))
-    root = names.quote(table)
-    _run(
-        driver,
-        f"CREATE TRIGGER {rows} AFTER INSERT OR UPDATE OR DELETE ON {root} FOR EACH ROW EXECUTE FUNCTION {function}()",
-        *(
-            f"CREATE TRIGGER {truncate} AFTER TRUNCATE ON {member} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
-            for member in members(driver, table)
-        ),
-    )
-
-
 def _require_intact(
-    driver: psycopg.Connection[Any], channel: str, table: str, key: tuple[str, ...], logged: tuple[str, ...]
+    driver: psycopg.Connection[Any], channel: str, table: str, key: tuple[str, ...], known: _Known
 ) -> None:
+    logged = tuple(known.key)
     if key != logged:
         raise TransferError(
             f"capture of {table}",
@@ -159,10 +150,11 @@ def _require_intact(
             state="the capture was left as it is",
             action="remove the capture, then copy the table again",
         )
-    if (table,) not in driver.execute(_COMPLETE.encode(), (channel,)).fetchall():
+    if table not in (slots.published if known.wal else triggers.complete)(driver, channel):
+        what = "it is not published any more" if known.wal else f"a trigger of channel {channel} is missing or disabled"
         raise TransferError(
             f"capture of {table}",
-            f"a trigger of channel {channel} is missing or disabled, so changes may not have been logged",
+            f"{what}, so changes may not have been logged",
             state="the capture was left as it is",
             action="remove the capture, then copy the table again",
         )
@@ -191,42 +183,51 @@ def _await_older_writers(db: PostgreSQL) -> None:
 
 
 def capture_installed(db: PostgreSQL, channel: str) -> frozenset[str]:
-    """The tables whose log and triggers are complete and enabled, on every partition."""
+    """The tables whose log is complete, and fed: by enabled triggers on every partition, or from a sound slot."""
     with db.raw() as driver:
         if not _known(driver):
             return frozenset()
-        return frozenset(table for (table,) in driver.execute(_COMPLETE.encode(), (channel,)))
+        found = triggers.complete(driver, channel)
+        return found | slots.intact(driver, channel) if slots.is_wal(driver, channel) else found
 
 
 def remove_capture(db: PostgreSQL, channel: str) -> None:
-    """Remove triggers, functions and logs of the channel, one transaction a table. Idempotent."""
+    """Remove slot and publication, or triggers and functions, and the logs of the channel. Idempotent."""
     with db.raw() as driver:
         if not _known(driver):
             return
-        sql = f"SELECT table_name, log, function FROM {SCHEMA}.captures WHERE channel = %s ORDER BY 1"
-        found = driver.execute(sql.encode(), (channel,)).fetchall()
-    for table, log, function in found:
+        found, wal = _tables(driver, channel), slots.is_wal(driver, channel)
+    if wal:
+        slots.drop(db, channel)
+    for table, (log, function) in found.items():
         db.execute(
             f"DROP FUNCTION IF EXISTS {function}() CASCADE",  # and the triggers, on every partition
             f"DROP TABLE IF EXISTS {log}",
             f"DELETE FROM {SCHEMA}.captures WHERE (channel, table_name) = "
             f"({names.literal(channel)}, {names.literal(table)})",
         )
+    if wal:
+        slots.forget(db, channel)  # last: until then it is known that there may be a slot
 
 
 def pending(db: PostgreSQL, channel: str) -> dict[str, Pending]:
-    """Log rows and the age of the oldest (seconds), by table, in a new transaction."""
+    """Log rows and the age of the oldest (seconds), by table, in a new transaction.
+
+    Raises:
+        TransferError: the slot that fills the logs is lost.
+    """
     with db.raw() as driver:
-        if not _known(driver):
-            return {}
-        sql = f"SELECT table_name, log FROM {SCHEMA}.captures WHERE channel = %s ORDER BY 1"
-        logs = driver.execute(sql.encode(), (channel,)).fetchall()
-        if not logs:
-            return {}
-        age = "coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8"
-        parts = [f"SELECT {i}, count(*), {age} FROM {log}" for i, (_, log) in enumerate(logs)]
+        logs = _tables(driver, channel) if _known(driver) else {}
+    if not logs:
+        return {}
+    if any(function == NO_FUNCTION for _, function in logs.values()):
+        spool.fill(db, channel)
+    age = "coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8"
+    parts = [f"SELECT {i}, count(*), {age} FROM {log}" for i, (log, _) in enumerate(logs.values())]
+    tables = list(logs)
+    with db.raw() as driver:
         counted = driver.execute(" UNION ALL ".join(parts).encode()).fetchall()
-    return {logs[i][0]: Pending(count, max(age_s, 0.0)) for i, count, age_s in counted}
+    return {tables[i]: Pending(count, max(age_s, 0.0)) for i, count, age_s in counted}
 
 
 def read_changes(db: PostgreSQL, channel: str, table: str, limit: int) -> Changes:
@@ -235,16 +236,22 @@ def read_changes(db: PostgreSQL, channel: str, table: str, limit: int) -> Change
     Raises:
         TransferError: the table is not captured under this channel.
     """
-    try:
-        with db.raw() as driver:
-            log, _, kinds = _require(driver, channel, table)
-            keys = "".join(", " + as_key(f"k{i}", kind) for i, kind in enumerate(kinds))
-            sql = f"SELECT seq, truncated{keys} FROM {log} ORDER BY seq LIMIT %s"
-            found = driver.execute(sql.encode(), (limit,)).fetchall()
-    except psycopg.Error as error:
-        raise connection.explain(db.name, error, f"reading the capture log of {table}") from error
+    found, wal = _oldest(db, channel, table, limit)
+    if wal and len(found) < limit and spool.fill(db, channel):
+        found, _ = _oldest(db, channel, table, limit)
     distinct = dict.fromkeys(tuple(row[2:]) for row in found if not row[1])
     return Changes(table, tuple(row[0] for row in found), tuple(distinct), any(row[1] for row in found))
+
+
+def _oldest(db: PostgreSQL, channel: str, table: str, limit: int) -> tuple[list[tuple[Any, ...]], bool]:
+    try:
+        with db.raw() as driver:
+            known = _require(driver, channel, table)
+            keys = "".join(", " + as_key(f"k{i}", kind) for i, kind in enumerate(known.types))
+            sql = f"SELECT seq, truncated{keys} FROM {known.log} ORDER BY seq LIMIT %s"
+            return driver.execute(sql.encode(), (limit,)).fetchall(), known.wal
+    except psycopg.Error as error:
+        raise connection.explain(db.name, error, f"reading the capture log of {table}") from error
 
 
 def forget_changes(db: PostgreSQL, channel: str, changes: Changes) -> None:
@@ -253,7 +260,7 @@ def forget_changes(db: PostgreSQL, channel: str, changes: Changes) -> None:
         return
     try:
         with db.raw() as driver:
-            log, _, _ = _require(driver, channel, changes.table)
+            log = _require(driver, channel, changes.table).log
             driver.execute(f"DELETE FROM {log} WHERE seq = ANY (%s)".encode(), (list(changes.seqs),))
     except psycopg.Error as error:
         raise connection.explain(db.name, error, f"consuming the capture log of {changes.table}") from error
@@ -263,21 +270,32 @@ def _known(driver: psycopg.Connection[Any]) -> bool:
     return driver.execute("SELECT pg_catalog.to_regclass(%s)", (f"{SCHEMA}.captures",)).fetchone() != (None,)
 
 
-def _lookup(driver: psycopg.Connection[Any], channel: str, table: str) -> tuple[str, list[str], list[str]] | None:
-    sql = f"SELECT log, key_columns, key_types FROM {SCHEMA}.captures WHERE channel = %s AND table_name = %s"
+def _tables(driver: psycopg.Connection[Any], channel: str) -> dict[str, tuple[str, str]]:
+    """The channel's tables: log and function."""
+    sql = f"SELECT table_name, log, function FROM {SCHEMA}.captures WHERE channel = %s ORDER BY 1"
+    return {table: (log, function) for table, log, function in driver.execute(sql.encode(), (channel,))}
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A captured table: its log, the key's columns and their types, and whether the log is filled from a slot."""
+
+    log: str
+    key: list[str]
+    types: list[str]
+    wal: bool
+
+
+def _lookup(driver: psycopg.Connection[Any], channel: str, table: str) -> _Known | None:
+    sql = f"SELECT log, key_columns, key_types, function FROM {SCHEMA}.captures WHERE channel = %s AND table_name = %s"
     found = driver.execute(sql.encode(), (channel, table)).fetchone()
-    return (found[0], found[1], found[2]) if found else None
+    return _Known(found[0], found[1], found[2], found[3] == NO_FUNCTION) if found else None
 
 
-def _require(driver: psycopg.Connection[Any], channel: str, table: str) -> tuple[str, list[str], list[str]]:
+def _require(driver: psycopg.Connection[Any], channel: str, table: str) -> _Known:
     found = _lookup(driver, channel, table) if _known(driver) else None
     if found is None:
         raise TransferError(
             f"capture of {table}", f"not installed on channel {channel}", action="install the capture first"
         )
     return found
-
-
-def _run(driver: psycopg.Connection[Any], *statements: str) -> None:
-    for statement in statements:
-        driver.execute(statement.encode())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from runbook_lib.databases.port import IndexUse, Problem, ServerFacts
-from runbook_lib.databases.postgresql import connection, names
+from runbook_lib.databases.postgresql import connection, names, slots
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
@@ -68,6 +68,11 @@ def privileges_missing(db: PostgreSQL, role: str) -> list[Problem]:
     Both sides need: ownership of the tables (triggers and the fence are ALTER TABLE), CREATE in the database (schema
     `runbook`), and to set session_replication_role (rows are applied without firing triggers, on the way back too).
     """
+    found = slots.problems(db) if db.capture == "wal" else []
+    return found + _rights_missing(db, role)
+
+
+def _rights_missing(db: PostgreSQL, role: str) -> list[Problem]:
     login, superuser, createdb, create, public, bypass = db.rows(_RIGHTS)[0]
     if superuser:
         return []

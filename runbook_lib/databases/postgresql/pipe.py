@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from runbook_lib.databases.port import Database, KeyRange, Selection
-from runbook_lib.databases.postgresql import connection, names, programs
+from runbook_lib.databases.postgresql import connection, names, programs, spool
 from runbook_lib.databases.postgresql.ranges import condition
 from runbook_lib.errors import DatabaseError
 
@@ -31,6 +31,7 @@ _SETTINGS = [f"-c {key}={value.replace(' ', chr(92) + ' ')}" for key, value in c
 _WRITE = """\
 \\set ON_ERROR_STOP on
 BEGIN;
+SELECT pg_logical_emit_message(true, '{mark_of_ours}', '') \\g /dev/null
 SET LOCAL session_replication_role = replica;
 \\copy {into} from program '{read}' (format binary)
 \\set rows :ROW_COUNT
@@ -76,7 +77,7 @@ def copy_across(
     }
     if any(len(value) > 100_000 for value in given.values()):  # Linux takes 128 KiB for one variable
         return None
-    script = _WRITE.format(into=into, read=_READ, mark=_literal(*progress))
+    script = _WRITE.format(mark_of_ours=spool.MARK, into=into, read=_READ, mark=_literal(*progress))
     ran = subprocess.run(
         [psql, "-Xqd", db.login.conninfo(), "-f", "-"],
         input=script,

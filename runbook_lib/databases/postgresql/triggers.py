@@ -1,0 +1,69 @@
+"""Triggers that log keys: a row trigger for each change, a statement trigger for TRUNCATE.
+
+Not seen, because PostgreSQL fires no trigger: DETACH or DROP of a partition, and TRUNCATE of a partition that was
+attached after the capture was installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from runbook_lib.databases.postgresql import names
+from runbook_lib.databases.postgresql.relations import SCHEMA, listed, members, own_name
+
+# Each member of a partition tree has its row trigger (a clone of the root's) and its own one for TRUNCATE.
+_COMPLETE = f"""
+SELECT c.table_name FROM {SCHEMA}.captures AS c
+WHERE c.channel = %s AND to_regclass(c.relation) IS NOT NULL AND to_regclass(c.log) IS NOT NULL AND NOT EXISTS (
+  SELECT FROM (SELECT to_regclass(c.relation)::oid AS relid
+               UNION SELECT relid::oid FROM pg_partition_tree(to_regclass(c.relation))) AS m
+  WHERE 2 > (SELECT count(*) FROM pg_trigger AS t WHERE t.tgrelid = m.relid AND t.tgenabled IN ('O', 'A')
+             AND t.tgfoid = to_regprocedure(c.function || '()')))
+"""
+_FUNCTION = """
+CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $capture$
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    INSERT INTO {log} ({keys}) VALUES ({new});
+  ELSIF TG_OP = 'DELETE' THEN
+    INSERT INTO {log} ({keys}) VALUES ({old});
+  ELSIF TG_OP = 'TRUNCATE' THEN
+    INSERT INTO {log} (truncated) VALUES (true);
+  ELSIF record_image_ne(ROW({old}), ROW({new})) THEN  -- binary: 'a' and 'A' are two keys, always
+    INSERT INTO {log} ({keys}) VALUES ({old}), ({new});
+  ELSE
+    INSERT INTO {log} ({keys}) VALUES ({new});
+  END IF;
+  RETURN NULL;
+END $capture$
+"""
+
+
+def complete(driver: psycopg.Connection[Any], channel: str) -> frozenset[str]:
+    """The channel's tables that have their log, and enabled triggers on every partition."""
+    return frozenset(table for (table,) in driver.execute(_COMPLETE.encode(), (channel,)))
+
+
+def _function_sql(function: str, log: str, key: Sequence[str]) -> str:
+    old, new = (listed([f"{record}.{names.ident(column)}" for column in key]) for record in ("OLD", "NEW"))
+    return _FUNCTION.format(
+        function=function, log=log, keys=listed([f"k{i}" for i in range(len(key))]), old=old, new=new
+    )
+
+
+def create(driver: psycopg.Connection[Any], channel: str, table: str, key: Sequence[str], log: str) -> str:
+    """Make the function that logs this table's keys, and its triggers on the table and its partitions; its name."""
+    function = f"{SCHEMA}.{own_name('capture', channel, table)}"
+    driver.execute(_function_sql(function, log, key).encode())
+    driver.execute(f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC".encode())
+    rows, truncate = (own_name(kind, channel, table) for kind in ("runbook_rows", "runbook_truncate"))
+    root = names.quote(table)
+    made = [f"{rows} AFTER INSERT OR UPDATE OR DELETE ON {root} FOR EACH ROW"]
+    made += [f"{truncate} AFTER TRUNCATE ON {member} FOR EACH STATEMENT" for member in members(driver, table)]
+    for trigger in made:
+        driver.execute(f"CREATE TRIGGER {trigger} EXECUTE FUNCTION {function}()".encode())
+    return function

@@ -131,6 +131,8 @@ def _database(name: str, value: Value) -> DatabaseEntry:
     password = read_reference(fields["password"], "password") if "password" in fields else None
     options = fields["options"].plain() if "options" in fields and not fields["options"].is_null else {}
     url, reference = _url(fields["url"], name)
+    if (options or {}).get("capture") == "wal" and url.drivername.partition("+")[0] != "postgresql":
+        raise fields["options"].error("capture: wal is PostgreSQL's", expected="capture: triggers")
     if password and password.by_libpq and url.drivername.partition("+")[0] != "postgresql":
         raise fields["password"].error(f"{password.kind} is PostgreSQL's", expected="env:, file: or keyring:")
     return DatabaseEntry(name, url, password, reference, options)

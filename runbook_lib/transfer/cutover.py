@@ -310,9 +310,10 @@ def _refuse_without_way_back(back: Sequence[Link]) -> None:
 def _refuse_without_capture(links: Sequence[Link]) -> None:
     missing = [link.channel for link in links if not capture_complete(link)]
     if missing:
+        listed = ", ".join(missing)
         raise CutoverAborted(
             "cutover",
-            f"the capture of {', '.join(missing)} is not complete: a trigger is missing or disabled",
+            f"the capture of {listed} is not complete: a trigger is missing or disabled, or its slot is lost",
             expected="every change logged, up to the last one",
             state="the writers stay where they were",
             action="see who disabled it; then go back with 90_rollback and migrate again: changes may be missing",

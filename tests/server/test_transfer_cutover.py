@@ -24,9 +24,13 @@ SOURCE, TARGETS = "source", "targets"
 
 
 @pytest.fixture
-def estate(postgresql_server: Any) -> Iterator[Estate]:
-    with an_estate(postgresql_server, "ready") as ready:
+def estate(request: pytest.FixtureRequest, postgresql_server: Any) -> Iterator[Estate]:
+    """Captured by triggers, unless the test is told another way."""
+    with an_estate(postgresql_server, "ready", getattr(request, "param", "triggers")) as ready:
         yield ready
+
+
+BOTH_WAYS = pytest.mark.parametrize("estate", ["triggers", "wal"], indirect=True)
 
 
 @dataclass
@@ -140,6 +144,7 @@ def refuses_writes(database: Any, statement: str = "INSERT INTO users (email) VA
     return "fenced by a migration" in str(refused.value)
 
 
+@BOTH_WAYS
 def test_no_acknowledged_write_is_lost_there_and_back(estate: Estate, application: Application) -> None:
     with application.writing():
         application.more()
@@ -170,6 +175,7 @@ def test_no_acknowledged_write_is_lost_there_and_back(estate: Estate, applicatio
     assert pending(estate.forward).keys > 0  # the way forward is open again
 
 
+@BOTH_WAYS
 def test_a_writer_in_flight_is_waited_for_and_its_write_moves(
     estate: Estate, application: Application, postgresql_server: Any
 ) -> None:
@@ -249,16 +255,22 @@ def test_a_journal_that_does_not_answer_keeps_nobody_from_putting_back(
     before(estate, application)
 
 
+SOMEBODY = {
+    "triggers": "SELECT format('ALTER TABLE users DISABLE TRIGGER %I', tgname) FROM pg_trigger WHERE NOT tgisinternal"
+    " AND tgrelid = 'users'::regclass AND tgname LIKE 'runbook%' AND tgname <> 'runbook_fence' ORDER BY 1 LIMIT 1",
+    "wal": "SELECT format('SELECT pg_drop_replication_slot(%L)', slot_name) FROM pg_replication_slots"
+    " WHERE database = current_database() ORDER BY 1 LIMIT 1",
+}
+
+
+@BOTH_WAYS
 def test_a_cutover_does_not_begin_with_a_capture_that_somebody_disabled(
     estate: Estate, application: Application, postgresql_server: Any
 ) -> None:
-    [(trigger,)] = estate.source.rows(
-        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass "
-        " AND tgname LIKE 'runbook%' AND tgname <> 'runbook_fence' AND NOT tgisinternal ORDER BY 1 LIMIT 1"
-    )
-    estate.source.execute(f'ALTER TABLE users DISABLE TRIGGER "{trigger}"')
+    [(disabling,)] = estate.source.rows(SOMEBODY[estate.source.capture])
+    estate.source.execute(disabling)
     given = acts(application, TARGETS, SOURCE, estate.forward)
-    with pytest.raises(CutoverAborted, match="a trigger is missing or disabled"):
+    with pytest.raises(CutoverAborted, match="a trigger is missing or disabled, or its slot is lost"):
         cutover(estate.forward, estate.back, given, Prediction(0, 1.0, 0, 0, 0, 0), budget_s=10.0)
     assert estate.source.fenced(estate.captured) == frozenset()
 
@@ -290,6 +302,7 @@ def test_a_fence_that_is_not_granted_is_named_and_writers_go_on(
     before(estate, application)
 
 
+@BOTH_WAYS
 def test_what_cannot_be_put_back_is_named_beside_the_first_error_and_the_rest_is_put_back(
     estate: Estate, application: Application
 ) -> None:
@@ -305,6 +318,7 @@ def test_what_cannot_be_put_back_is_named_beside_the_first_error_and_the_rest_is
     before(estate, application)
 
 
+@BOTH_WAYS
 def test_nothing_is_fenced_when_the_prediction_is_over_the_budget_or_the_way_back_is_not_open(
     estate: Estate, application: Application
 ) -> None:

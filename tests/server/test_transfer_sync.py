@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -25,16 +26,27 @@ from runbook_lib.transfer.sync import drain, drain_once, must_wait
 Connect = Callable[[Any], Any]
 
 
+@pytest.fixture(params=["triggers", "wal"])
+def capture(request: pytest.FixtureRequest) -> str:
+    """How changes are captured, at every database of the test."""
+    return str(request.param)
+
+
 @pytest.fixture
-def made(postgresql_server: Any) -> Iterator[Estate]:
-    with an_estate(postgresql_server, "made") as ready:
+def made(postgresql_server: Any, capture: str) -> Iterator[Estate]:
+    with an_estate(postgresql_server, "made", capture) as ready:
         yield ready
 
 
 @pytest.fixture
-def copied(postgresql_server: Any) -> Iterator[Estate]:
-    with an_estate(postgresql_server, "copied") as ready:
+def copied(postgresql_server: Any, capture: str) -> Iterator[Estate]:
+    with an_estate(postgresql_server, "copied", capture) as ready:
         yield ready
+
+
+@pytest.fixture
+def new_database(new_database: Callable[..., Any], capture: str) -> Callable[..., Any]:
+    return partial(new_database, capture=capture)
 
 
 @pytest.fixture

@@ -82,9 +82,11 @@ def report(outcome: Outcome) -> None:
 
 
 def runbook(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run our own command line as a user does; its output."""
+    """Run our own command line as a user does, with its bytecode kept as an installed program's is; its output."""
     command = [sys.executable, "-m", "runbook_lib.cli", *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})}, cwd=ROOT)
+    kept = {"PYTHONPYCACHEPREFIX": str(RESULTS / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
+    within = {**os.environ, **kept, **(environment or {})}
+    ran = subprocess.run(command, capture_output=True, text=True, env=within, cwd=ROOT)
     if ran.returncode not in (0, 1):
         raise SystemExit(f"runbook {' '.join(arguments[:2])}: status {ran.returncode}\n{ran.stdout}{ran.stderr}")
     return ran.stdout

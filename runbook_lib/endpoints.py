@@ -6,15 +6,16 @@ import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from runbook_lib.databases.port import Database
-from runbook_lib.environment import Environment
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.references import Reference, is_reference
+
+if TYPE_CHECKING:
+    from runbook_lib.environment import Environment
 
 DIALECTS = {
     "postgresql": "postgresql",
@@ -73,7 +74,11 @@ def _file(path: str, role: str, create: bool) -> Database:
 def _password(role: str) -> str | None:
     name = f"RUNBOOK_{role.upper()}_PASSWORD"
     given = os.environ.get(name)
-    if not given or not is_reference(given):
+    if not given:
+        return given
+    from runbook_lib.references import Reference, is_reference
+
+    if not is_reference(given):
         return given
     kind, _, place = given.partition(":")
     return Reference(kind, place, name).resolve(Path.cwd())

@@ -72,7 +72,7 @@ def compare(
 @click.option("--apply", "apply", is_flag=True, help="Write; without it only what would be done is said.")
 def repair(source: str, target: str, file: Path | None, tables: str, jobs: int, settle: float, apply: bool) -> None:
     """Copy the rows that differ again, just those, and compare them: a dry run unless --apply is given."""
-    from runbook_lib.validation import repair as copy_again
+    from runbook_lib.validation.repair import repair as copy_again
 
     with _sides(source, target, file, _listed(tables)) as sides:
         report = _compare(sides, ("checksums",), jobs, settle)

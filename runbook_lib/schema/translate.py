@@ -12,19 +12,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Dialect
-from sqlalchemy.dialects import mysql, postgresql, sqlite
-
 from runbook_lib.databases.port import Column, Constraint, Index, Table
 from runbook_lib.schema.decisions import Decision, Policies, Translation
 from runbook_lib.schema.expressions import default, portable
 from runbook_lib.schema.types import Mapped, Neutral, UserTypes, read_type, write_type
 
-_DIALECTS: Mapping[str, Dialect] = {
-    "postgresql": postgresql.base.PGDialect(),  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it bare
-    "mysql": mysql.base.MySQLDialect(),
-    "sqlite": sqlite.base.SQLiteDialect(),
-}
 LONGEST = {"postgresql": (63, "bytes"), "mysql": (64, "characters"), "sqlite": (10_000, "bytes")}
 _DATES = ("date", "timestamp", "timestamptz")
 TEXTS = ("text", "varchar", "char", "any", "bytes", "varbytes")
@@ -61,8 +53,8 @@ class _Job:
 
 def quote(name: str, dialect: str) -> str:
     """Quote one identifier for an engine, always."""
-    # SQLAlchemy doubles percent signs for its drivers' placeholders; a script has none.
-    return _DIALECTS[dialect].identifier_preparer.quote_identifier(name).replace("%%", "%")
+    mark = "`" if dialect == "mysql" else '"'
+    return f"{mark}{name.replace(mark, mark * 2)}{mark}"
 
 
 def translate(

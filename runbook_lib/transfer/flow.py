@@ -103,15 +103,20 @@ class Link:
 
 
 def forward_links(
-    plan: Plan, source: Database, targets: Mapping[str, Database], quarantine: Path | None = None
+    plan: Plan,
+    source: Database,
+    targets: Mapping[str, Database],
+    quarantine: Path | None = None,
+    known: tuple[Mapping[str, Table], Mapping[str, Table]] | None = None,
 ) -> list[Link]:
     """One link from the source to each service's database, in the plan's order.
 
     Args:
         quarantine: Folder for the rows that a target refuses, if the plan says so.
+        known: The catalogs of the source and of the only target, where they are read already.
     """
     aside = _quarantine(plan, quarantine)
-    return [replace(_forward(plan, s, source, targets[s.database]), quarantine=aside) for s in plan.services]
+    return [replace(_forward(plan, s, source, targets[s.database], known), quarantine=aside) for s in plan.services]
 
 
 def reverse_links(
@@ -126,9 +131,17 @@ def _quarantine(plan: Plan, folder: Path | None) -> Quarantine | None:
     return Quarantine(folder, plan.quarantine_limit) if folder and plan.on_bad_row == "quarantine" else None
 
 
-def _forward(plan: Plan, service: Service, source: Database, target: Database) -> Link:
-    there = source.catalog([mapping.source for mapping in service.tables])
-    here = target.catalog([mapping.target for mapping in service.tables])
+def _forward(
+    plan: Plan,
+    service: Service,
+    source: Database,
+    target: Database,
+    known: tuple[Mapping[str, Table], Mapping[str, Table]] | None,
+) -> Link:
+    there, here = known or (
+        source.catalog([mapping.source for mapping in service.tables]),
+        target.catalog([mapping.target for mapping in service.tables]),
+    )
     policies = Policies.from_plan(plan.types)
     flows = tuple(_forward_flow(m, source, there[m.source], target, here[m.target], policies) for m in service.tables)
     return Link(service.name, service.name, source, target, flows)

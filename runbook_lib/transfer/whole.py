@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from runbook_lib.databases.port import Database
+from runbook_lib.databases.port import Database, Table
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.model import Plan, Service, TableMapping
 
 
-def whole_plan(source: Database, target: Database, tables: Sequence[str] = (), *, on_bad_row: str = "stop") -> Plan:
+def whole_plan(
+    source: Database,
+    target: Database,
+    tables: Sequence[str] = (),
+    *,
+    on_bad_row: str = "stop",
+    known: Mapping[str, Table] | None = None,
+) -> Plan:
     """One service with all the source's tables in short form; `digest` tells one pair and choice from another.
 
     Args:
         tables: Only these, by name; empty: all.
         on_bad_row: `stop`, or `quarantine`.
+        known: The source's catalog, where it is read already.
     Raises:
         ConfigurationError: the source has no tables, or none of this name.
     """
-    known = source.catalog()
+    known = source.catalog() if known is None else known
     for name in tables:
         if name not in known:
             near = get_close_matches(name, known, 1)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from runbook_lib.plan.model import Tolerance
@@ -18,7 +19,6 @@ from runbook_lib.validation.data_sample import data_sample
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.indexes import indexes
 from runbook_lib.validation.quarantined import with_quarantine
-from runbook_lib.validation.repair import Repaired, repair
 from runbook_lib.validation.report import Fingerprint, Report, combined
 from runbook_lib.validation.row_counts import row_counts
 from runbook_lib.validation.schemas import schemas
@@ -32,10 +32,8 @@ __all__ = [
     "Kind",
     "Mismatch",
     "Progress",
-    "Repaired",
     "Report",
     "Tolerated",
-    "repair",
     "validate",
 ]
 
@@ -110,7 +108,7 @@ def validate(
             on_progress=on_progress,
         )
         results = [_run(name, check, link, context) for name, check in functions for link in links]
-        fingerprints = () if only_keys is not None else _fingerprints(links)
+        fingerprints = () if only_keys is not None else _fingerprints(links, context)
     tolerated, counted = tolerate(combined(results, checks), tolerances)
     elapsed = time.perf_counter() - started
     return Report(tolerated, at, elapsed, counted, fingerprints, seed, only_keys is not None)
@@ -124,14 +122,18 @@ def _run(name: str, check: Callable[[Link, Context], CheckResult], link: Link, c
         return could_not_run(name, link, error)
 
 
-def _fingerprints(links: Sequence[Link]) -> tuple[Fingerprint, ...]:
+def _fingerprints(links: Sequence[Link], context: Context) -> tuple[Fingerprint, ...]:
     """Both sides' schema as it was validated; a side that cannot be read has failed its checks already."""
     found = []
     for link in links:
         read = list(dict.fromkeys(flow.feeds[0].table for flow in link.flows))
-        sides = (("source", link.reader, read), ("target", link.writer, [flow.table for flow in link.flows]))
-        for side, database, tables in sides:
-            found.append(Fingerprint(link.service, side, database.name, _fingerprint(database.fingerprint, tables)))
+        written = [flow.table for flow in link.flows]
+        there, here = context.both(
+            partial(_fingerprint, link.reader.fingerprint, read),
+            partial(_fingerprint, link.writer.fingerprint, written),
+        )
+        found.append(Fingerprint(link.service, "source", link.reader.name, there))
+        found.append(Fingerprint(link.service, "target", link.writer.name, here))
     return tuple(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from runbook_lib.databases.port import Database
@@ -27,14 +28,16 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> P
     Raises:
         ConfigurationError: the source has no such table.
     """
-    plan, here = whole_plan(source, target, tables), set(target.catalog())
+    with ThreadPoolExecutor(2) as pool:  # the first connections, too, are made on both sides at once
+        there, here = pool.map(lambda database: database.catalog(), (source, target))
+    plan = whole_plan(source, target, tables, known=there)
     [service] = plan.services
     missing = tuple(mapping.source for mapping in service.tables if mapping.source not in here)
     both = tuple(mapping for mapping in service.tables if mapping.source in here)
     if not both:
         return Pair((), missing)
     plan = replace(plan, services=(replace(service, tables=both),))
-    return Pair(tuple(forward_links(plan, source, {"target": target})), missing)
+    return Pair(tuple(forward_links(plan, source, {"target": target}, known=(there, here))), missing)
 
 
 def only_tables(links: Sequence[Link], tables: Sequence[str]) -> list[Link]:

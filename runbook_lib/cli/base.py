@@ -145,7 +145,7 @@ class Screen:
         self._step, self._unit = step, unit
         self._progress = Progress(self._show)
         self._live = sys.stdout.isatty()
-        self._said = time.monotonic()
+        self._said, self._reason = time.monotonic(), ""
 
     def tell(self, text: str) -> None:
         """Say a line that stays."""
@@ -160,6 +160,6 @@ class Screen:
 
         if self._live:
             click.echo(f"\r\033[K{line(row)}", nl=False)
-        elif time.monotonic() - self._said >= self.PLAIN_EVERY_S:
-            self._said = time.monotonic()
+        elif row.reason != self._reason or time.monotonic() - self._said >= self.PLAIN_EVERY_S:
+            self._said, self._reason = time.monotonic(), row.reason
             click.echo(f"  {line(row)}")

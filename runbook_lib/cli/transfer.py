@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +26,34 @@ _ENDPOINTS = (
     click.option("-f", "--file", "file", type=PATH, help="Parameter file in whose inventory names are looked up."),
 )
 _JOBS, _ROWS = click.IntRange(1, 64), click.IntRange(1, 10_000_000)
+_COUNT, _SECONDS = click.IntRange(0), click.FloatRange(0)
+_LIMITS = (
+    click.option(
+        "--throttle-file",
+        type=PATH,
+        default=Path(".runbook/throttle"),
+        show_default=True,
+        help="Copy and sync wait while it exists.",
+    ),
+    click.option("--source-sessions", default=0, type=_COUNT, help="They wait while more are at work at the source."),
+    click.option("--target-sessions", default=0, type=_COUNT, help="The same at the target; 0: not looked at."),
+    click.option("--replica-lag-s", default=0.0, type=_SECONDS, help="They wait while a replica is farther behind."),
+    click.option("--replica-lag-bytes", default=0, type=_COUNT, help="The same in bytes of PostgreSQL's log."),
+    click.option("--replicas", default="", help="Replicas by their names in the inventory of -f, with commas."),
+)
 _JOURNAL = Path(".runbook/copies.sqlite")
 
 
 def endpoints(command: Any) -> Any:
     """SOURCE, TARGET and -f: databases by URL, file, or name."""
     for decorate in reversed(_ENDPOINTS):
+        command = decorate(command)
+    return command
+
+
+def limits(command: Any) -> Any:
+    """What a copy bears; named as the options of a parameter file."""
+    for decorate in reversed(_LIMITS):
         command = decorate(command)
     return command
 
@@ -58,6 +80,7 @@ def endpoints(command: Any) -> Any:
     help="Rows that the target refuses: stop, or set them aside in .runbook/quarantine.",
 )
 @click.option("--type", "types", multiple=True, metavar="NAME=TYPE", help="A decision for a target of another engine.")
+@limits
 def copy(
     source: str,
     target: str,
@@ -71,27 +94,57 @@ def copy(
     """Copy a database: schema, rows, indexes, keys, sequences. Run again, it goes on where it was."""
     from runbook_lib.transfer.clone import How, clone, pair_of
 
-    chosen = _names(tables)
-    with open_both(source, target, file, create=True) as (reader, writer):
+    chosen, screen, copied = _names(tables), Screen("copy"), [0, 0]
+
+    def on_rows(done: int, total: int) -> None:
+        copied[:] = done, total
+        screen.progress(done, total)
+
+    with (
+        open_both(source, target, file, create=True) as (reader, writer),
+        _throttle(reader, writer, file, how, lambda reason: screen.progress(copied[0], copied[1], reason)) as pause,
+    ):
         pair = pair_of(reader, writer, chosen, on_bad_row=on_bad_row, types=_types(types))
-        screen = Screen("copy")
-        done = clone(pair, How(tables=chosen, follow=follow, **how), screen.tell, screen.progress)
+        done = clone(pair, How(tables=chosen, follow=follow, **how), screen.tell, on_rows, pause)
         screen.tell(f"{done.tables} tables, {done.rows:,} rows ({done.rows_now:,} now) in {done.elapsed_s:.1f} s")
         if done.quarantined:
             screen.tell(
                 f"{done.quarantined} rows were refused, and are set aside in .runbook/quarantine: `runbook replay`"
             )
         if follow:
-            _follow(pair, chosen)
+            _follow(pair, chosen, pause)
     sys.exit(1 if done.quarantined else 0)
 
 
-def _follow(pair: Pair, tables: tuple[str, ...]) -> None:
+@contextmanager
+def _throttle(
+    reader: Database, writer: Database, file: Path | None, how: dict[str, Any], on_reason: Callable[[str], None]
+) -> Iterator[Callable[[], str]]:
+    """When to wait, from the options of `limits`, which are taken out of `how`."""
+    from runbook_lib.transfer.throttle import Limits, throttle
+
+    borne = Limits(
+        file=how.pop("throttle_file"),
+        sessions={"source": how.pop("source_sessions"), "target": how.pop("target_sessions")},
+        lag_s=how.pop("replica_lag_s"),
+        lag_bytes=how.pop("replica_lag_bytes"),
+    )
+    names = _names(how.pop("replicas"))
+    if names and not file:
+        raise click.UsageError("--replicas: names of an inventory; -f says which")
+    with ExitStack() as opened:
+        replicas = [environment_of(file).database(name) for name in names if file]
+        for replica in replicas:
+            opened.callback(replica.close)
+        yield throttle(borne, {"source": [reader], "target": [writer]}, replicas, on_reason)
+
+
+def _follow(pair: Pair, tables: tuple[str, ...], pause: Callable[[], str]) -> None:
     from runbook_lib.run import acting_person
     from runbook_lib.transfer.follow import follow, open_clone
 
     with _journal() as journal:
-        follow(pair, journal, open_clone(journal, pair, tables, acting_person()), click.echo)
+        follow(pair, journal, open_clone(journal, pair, tables, acting_person()), click.echo, pause=pause)
 
 
 @main.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from runbook_lib.databases.port import Column, Constraint, Database, Table
@@ -10,6 +10,7 @@ from runbook_lib.errors import PlanError
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.schema.decisions import Decision, Policies, Translation, user_types, without_columns
 from runbook_lib.schema.measured import as_measured
+from runbook_lib.schema.promise import promise
 from runbook_lib.schema.translate import translate
 from runbook_lib.transfer.flow import forward_expressions
 
@@ -20,16 +21,30 @@ def translation(service: Service, source: Database, target: Database, types: Map
     Args:
         types: The plan's `types:`: column or source type → target type, and the policies by their names.
     """
-    origin = source.catalog(list(dict.fromkeys(mapping.source for mapping in service.tables)))
     policies = Policies.from_plan(types)
+    tables, measured = _tables(service, source, policies)
+    found = translate(tables, source.dialect, target.dialect, policies, user_types(source))
+    return replace(found, decisions=(*measured, *found.decisions))
+
+
+def foreseen(service: Service, source: Database, target: Database, types: Mapping[str, str]) -> dict[str, Table]:
+    """A service's tables as a target of another engine will show them, by their names there."""
+    policies = Policies.from_plan(types)
+    tables, _ = _tables(service, source, policies)
+    promised = promise(tables, source.dialect, target.dialect, policies, user_types(source))
+    return {name: each.table for name, each in promised.items()}
+
+
+def _tables(service: Service, source: Database, policies: Policies) -> tuple[dict[str, Table], Sequence[Decision]]:
+    """The plan's mappings applied to the source's catalog, and what was decided by the values that are there."""
+    origin = source.catalog(list(dict.fromkeys(mapping.source for mapping in service.tables)))
     origin, measured = as_measured(origin, source, policies)
     renamed = {m.source: m.target for m in service.tables if not m.derived}
     tables = {
         m.target: _derived(m, source, origin[m.source], renamed) if m.derived else _plain(m, origin[m.source], renamed)
         for m in service.tables
     }
-    found = translate(tables, source.dialect, target.dialect, policies, user_types(source))
-    return replace(found, decisions=(*measured, *found.decisions))
+    return tables, measured
 
 
 def decisions(service: Service, source: Database, target: Database, types: Mapping[str, str]) -> tuple[Decision, ...]:

@@ -12,10 +12,12 @@ from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import BACK, FORWARD, backend, links, origin, reads, shares, verdict, writes
 from runbook_lib.steps.start_sync import StartSync
 from runbook_lib.transfer import cutover as act
+from runbook_lib.transfer import moving
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, pending
 from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.moving import Pace, compare_touched
 from runbook_lib.transfer.worker import exclusive, running, stop_sync
-from runbook_lib.validation import Report, validate
+from runbook_lib.validation import Report
 
 Routes = dict[str, dict[str, int]]
 
@@ -103,47 +105,23 @@ class Cutover:
 
 def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes) -> act.CutoverResult:
     """Catch up, predict, and move the writers over these links within the plan's budget, as the only one who drains."""
-    with exclusive(forward):
-        return _move_alone(run, forward, back, there)
-
-
-def _move_alone(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes) -> act.CutoverResult:
-    budget_s = run.effective("max_write_pause_s", "cutover")
     here = {name: shares(state) for name, state in run.router.routes().items() if name in there}
-    for link in forward:
-        link.reader.prepare_fence(list(link.captured))
-    caught = act.catch_up(forward, small_enough=run.options.small_enough_keys, within_s=60.0)
-    rehearsal = _compared(run, forward, caught.touched).elapsed_s  # how long, not how equal: writes go on
-    predicted = act.predict(
-        forward,
-        drain_rate=caught.rate,
-        fence_s=float(run.record("disable_writes_to_source").data["fence_s"]),
-        verify_s=rehearsal,
-        switch_s=run.options.switch_s,
-    )
+    options = run.options
+
+    def compare(touched: act.Touched) -> Report:
+        return compare_touched(forward, touched, tolerances=run.plan.tolerances, jobs=options.jobs)
+
     acts = act.Acts(
-        verify=lambda touched: _compared(run, forward, touched).raise_for_failure(),
+        verify=lambda touched: compare(touched).raise_for_failure(),
         switch=lambda: run.router.set_weights(there),
         switch_back=lambda: run.router.set_weights(here),
         still_ours=lambda: run.note("the lease on this run is still ours"),
     )
-    return act.cutover(forward, back, acts, predicted, budget_s=budget_s)
-
-
-def _compared(run: Run, forward: Sequence[Link], touched: act.Touched) -> Report:
-    """These keys, value by value on both sides.
-
-    All six checks over everything run just before the fence and just after the lift; what is compared inside is what
-    was written between, so that the write pause does not grow with the tables.
-    """
-    return validate(
-        forward,
-        checks=("data_sample",),
-        tolerances=run.plan.tolerances,
-        jobs=run.options.jobs,
-        under_writes=False,
-        only_keys={key: sorted(keys, key=repr) for key, keys in touched.items()},
-    )
+    fence_s = float(run.record("disable_writes_to_source").data["fence_s"])
+    budget_s = run.effective("max_write_pause_s", "cutover")
+    with exclusive(forward):
+        pace = Pace(budget_s, options.small_enough_keys, fence_s, options.switch_s)
+        return moving.move(forward, back, acts, compare, pace)
 
 
 def _told(result: act.CutoverResult) -> str:

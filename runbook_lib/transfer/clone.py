@@ -15,13 +15,14 @@ from runbook_lib.databases.port import Database, Rest
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.plan.model import Plan, Service
 from runbook_lib.schema import target as made
-from runbook_lib.schema.across import decisions
+from runbook_lib.schema.across import decisions, foreseen
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer
 from runbook_lib.transfer.chunks import begun, forget_channel, unfinished
-from runbook_lib.transfer.copy import copy_link
+from runbook_lib.transfer.copy import Progress, copy_link
 from runbook_lib.transfer.cutover import advance_sequences
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.keys import add_keys
+from runbook_lib.transfer.measure import problems
 from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.transfer.worker import exclusive
 
@@ -99,15 +100,20 @@ def pair_of(
 
 
 def clone(
-    pair: Pair, how: How, tell: Tell = lambda text: None, on_rows: Callable[[int, int], None] = lambda done, total: None
+    pair: Pair,
+    how: How,
+    tell: Tell = lambda text: None,
+    on_rows: Progress = lambda done, total: None,
+    pause: Callable[[], str] = lambda: "",
 ) -> Cloned:
     """Copy the source's tables with everything that belongs to them; with `follow`, ready to be synced.
 
     Args:
         tell: Told each stage in one line when it is done.
         on_rows: Told rows done and rows in all (an estimate).
+        pause: Asked before each range: a reason to wait ("" = none).
     Raises:
-        TransferError: the target has tables of these names; nothing was done.
+        TransferError: the target has tables of these names, or will refuse values that are there; nothing was done.
         PlanError: something cannot be translated and is not decided; nothing was done.
         RowRejected: the target refused a row.
     """
@@ -116,6 +122,7 @@ def clone(
     _require_rights(pair, how)
     for decision in decisions(service, source, target, pair.plan.types):
         tell(f"  {decision.subject}: {decision.what}: {decision.chosen or 'not decided'}")
+    _refuse_misfits(pair, how, tell)
     rest = _rest(pair, how, tell)
     _make_room(pair, how, rest)
     names = made.create_tables(service, source, target, pair.plan.types, rest, keep=how.existing in ("keep", "empty"))
@@ -125,8 +132,9 @@ def clone(
         _require_no_gap(link)
         _capture(link)
         tell(f"capture: changes of {len(link.captured)} tables are logged at the source")
-    copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, on_progress=on_rows)
-    tell(f"rows: {copied.rows:,} copied, {copied.rate:,.0f} rows/s")
+    copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, pause=pause, on_progress=on_rows)
+    waited = f"; throttled for {copied.throttled_s:.0f} s" if copied.throttled_s else ""
+    tell(f"rows: {copied.rows:,} copied, {copied.rate:,.0f} rows/s{waited}")
     count = made.build_indexes(service, target, how.jobs)
     tell(f"indexes: {count} built, statistics gathered")
     _add_keys(pair, link, how)
@@ -166,6 +174,30 @@ def _require_rights(pair: Pair, how: How) -> None:
             "no key to capture changes by",
             state="nothing was done",
             action="add a primary key, leave the table out with --tables, or copy without --follow",
+        )
+
+
+def _refuse_misfits(pair: Pair, how: How, tell: Tell) -> None:
+    """Look for values that the target will refuse, one pass over each table that may have some, before it is made."""
+    service, source, target = pair.service, pair.source, pair.target
+    if source.dialect == target.dialect or begun(target, service.name):
+        return
+    tables = foreseen(service, source, target, pair.plan.types)
+    if how.existing in ("keep", "empty"):  # then these are the columns
+        here = target.catalog()
+        tables |= {name: here[name] for name in tables if name in here}
+    known = source.catalog([mapping.source for mapping in service.tables]), tables
+    [link] = forward_links(pair.plan, source, {"target": target}, QUARANTINE, known)
+    found = problems(link, quarantine=link.quarantine is not None)
+    for problem in found:
+        tell(f"  {problem.subject.partition('.')[2]}: {problem.text}")
+    if blocking := [problem for problem in found if problem.blocking]:
+        first, more = blocking[0], len(blocking) - 1
+        raise TransferError(
+            f"{source.name}.{first.subject.partition('.')[2]}",
+            first.text + (f" (and {more} more columns have such values)" if more else ""),
+            state="nothing was done",
+            action="correct them at the source, decide with --type, or set them aside with --on-bad-row quarantine",
         )
 
 

@@ -17,17 +17,19 @@ from typing import Any
 from runbook_lib.errors import LeaseHeld, TransferError
 from runbook_lib.journal import Journal
 from runbook_lib.transfer import cutover as act
+from runbook_lib.transfer import moving
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, pending
 from runbook_lib.transfer.clone import Pair, Tell, advance_loose, pair_of
 from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.moving import Pace, compare_touched
 from runbook_lib.transfer.preview import would_not_fit
 from runbook_lib.transfer.quarantine import Refused
 from runbook_lib.transfer.worker import exclusive, last_entry, stop_sync, sync_forever
-from runbook_lib.validation import Report, validate
 
 FORWARD, BACK = "forward", "back"
 CLONE, MOVED = "clone", "moved"
 FENCE_S = 0.05  # what raising a fence takes, for the prediction; the wait for writers in flight comes on top
+SWITCH_S = 0.1  # the same for the switch
 
 
 class Side(StrEnum):
@@ -115,16 +117,26 @@ def _address(pair: Pair) -> Mapping[str, Any]:
     return {"source": pair.source.masked_url, "target": pair.target.masked_url}
 
 
-def follow(pair: Pair, journal: Journal, run_id: str, tell: Tell, *, batch_keys: int = 2_000) -> int:
+def follow(
+    pair: Pair,
+    journal: Journal,
+    run_id: str,
+    tell: Tell,
+    *,
+    batch_keys: int = 2_000,
+    pause: Callable[[], str] = lambda: "",
+) -> int:
     """Sync towards the side without writers until Ctrl-C; steps aside for a cutover and turns round after it.
 
+    Args:
+        pause: Asked before each round: a reason to wait ("" = none).
     Returns:
         int: keys applied.
     """
     applied = 0
     with suppress(KeyboardInterrupt):  # between two syncs, which take signals themselves
         while True:
-            done, asked = _sync(pair, journal, run_id, tell, batch_keys)
+            done, asked = _sync(pair, journal, run_id, tell, batch_keys, pause)
             applied += done
             if not asked:
                 break
@@ -133,14 +145,16 @@ def follow(pair: Pair, journal: Journal, run_id: str, tell: Tell, *, batch_keys:
     return applied
 
 
-def _sync(pair: Pair, journal: Journal, run_id: str, tell: Tell, batch_keys: int) -> tuple[int, bool]:
+def _sync(
+    pair: Pair, journal: Journal, run_id: str, tell: Tell, batch_keys: int, pause: Callable[[], str]
+) -> tuple[int, bool]:
     """Sync until told; the keys applied, and whether somebody asked for the way (and not Ctrl-C)."""
     direction = BACK if _settled(pair, journal, run_id) is Side.TARGET else FORWARD
     link = pair.back if direction == BACK else pair.forward
     since = last_entry(journal, run_id)
     where = f"{link.reader.name} → {link.writer.name}"
     tell(f"syncing {where}: {pending([link]).keys} keys pending; `runbook {_next(direction)}` moves the writers")
-    applied = sync_forever([link], journal, run_id, direction, batch_keys=batch_keys, since=since)
+    applied = sync_forever([link], journal, run_id, direction, batch_keys=batch_keys, since=since, pause=pause)
     return applied, any(note.seq > since for note in journal.entries(run_id, kind="note", step="sync_stop"))
 
 
@@ -196,9 +210,9 @@ def move(
                 there.reader.lower_fence(list(there.captured))
                 tell("an interrupted cutover was undone first")
             _open_way_back(there, back)
-            result = _move(
-                pair, there, back, switch, budget_s, small_enough, lambda: _ours(journal, run_id, lease.token)
-            )
+            acts = _acts(pair, there, switch, lambda: _ours(journal, run_id, lease.token))
+            pace = Pace(budget_s, small_enough, FENCE_S, SWITCH_S)
+            result = moving.move([there], [back], acts, lambda touched: compare_touched([there], touched), pace)
         journal.append(run_id, "note", step=MOVED, token=lease.token, payload={"to": str(to), **result.as_dict()})
         return result
 
@@ -212,40 +226,20 @@ def _open_way_back(there: Link, back: Link) -> None:
     if not capture_complete(back):
         enable_capture(back)
     fence_writer(there)
-    there.reader.prepare_fence(list(there.captured))
 
 
-def _move(
-    pair: Pair,
-    there: Link,
-    back: Link,
-    switch: Switch,
-    budget_s: float,
-    small_enough: int,
-    still_ours: Callable[[], object],
-) -> act.CutoverResult:
-    caught = act.catch_up([there], small_enough=small_enough, within_s=60.0)
-    rehearsal = _compared(there, caught.touched).elapsed_s  # how long, not how equal: writes go on
-    predicted = act.predict([there], drain_rate=caught.rate, fence_s=FENCE_S, verify_s=rehearsal, switch_s=0.1)
-
+def _acts(pair: Pair, there: Link, switch: Switch, still_ours: Callable[[], object]) -> act.Acts:
     def verify(touched: act.Touched) -> None:
-        _compared(there, touched).raise_for_failure()
+        compare_touched([there], touched).raise_for_failure()
         if there.forward:
             advance_loose(pair)
 
-    acts = act.Acts(
+    return act.Acts(
         verify=verify,
         switch=lambda: switch.run(switch.there),
         switch_back=lambda: switch.run(switch.back),
         still_ours=still_ours,
     )
-    return act.cutover([there], [back], acts, predicted, budget_s=budget_s)
-
-
-def _compared(link: Link, touched: act.Touched) -> Report:
-    """What was written last, value by value on both sides: the pause does not grow with the tables."""
-    keys = {key: sorted(found, key=repr) for key, found in touched.items()}
-    return validate([link], checks=("data_sample",), under_writes=False, only_keys=keys)
 
 
 def would_return(pair: Pair) -> tuple[str, list[Refused]]:

@@ -10,8 +10,9 @@ from itertools import product
 import pytest
 from estate_engines import TABLES, differences, fill, link, make
 
-from runbook_lib.errors import RowRejected
+from runbook_lib.errors import RowRejected, TransferError
 from runbook_lib.transfer.capture import disable_capture, enable_capture
+from runbook_lib.transfer.clone import How, clone, pair_of
 from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.cutover import Acts, catch_up, cutover, predict
 from runbook_lib.transfer.sync import drain
@@ -149,10 +150,14 @@ def write_until_refused(database, seconds_before):
 )
 def test_what_mysql_cannot_hold_is_refused_and_named(new_on, value, says):
     source, target = new_on("postgresql", "source"), new_on("mysql", "target")
-    for each in (source, target):
-        make(each)
+    make(source)
     fill(source, 3)
     source.execute(value)
+    if says not in ("big", "2040"):  # the copy makes a numeric and a datetime there
+        with pytest.raises(TransferError, match=r"1 .*: the target will refuse the rows \(9\); nothing was done"):
+            clone(pair_of(source, target), How())
+        assert target.catalog() == {}
+    make(target)
     made = link(source, target, ("Order x",))
     with pytest.raises(RowRejected, match=says) as caught:
         copy_link(made)

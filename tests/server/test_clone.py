@@ -132,6 +132,7 @@ def test_tables_that_are_there_are_refused_unless_told(pair: Pair):
         (("--tables", "user"), "table user: not in"),
         (("--type", "mood"), "--type mood: has no `=`"),
         (("--on-existing", "ask"), "'ask' is not one of"),
+        (("--replicas", "standby"), "--replicas: names of an inventory; -f says which"),
     ],
 )
 def test_a_wrong_word_is_one_line_and_status_2(pair: Pair, words: tuple[str, ...], says: str):
@@ -140,17 +141,19 @@ def test_a_wrong_word_is_one_line_and_status_2(pair: Pair, words: tuple[str, ...
     assert pair.target.catalog() == {}
 
 
-def test_a_copy_that_was_killed_goes_on_where_it_was(pair: Pair):
+def test_a_copy_waits_for_a_file_and_one_that_was_killed_goes_on_where_it_was(pair: Pair):
     pair.source.run_script(
         "INSERT INTO orders (user_id, total) SELECT 1 + g % 3000, g FROM generate_series(1, 60000) AS g"
     )
-    process, _ = pair.start("copy", "--chunk-rows", "500", "--jobs", "1")
+    hold = pair.folder / "hold"
+    hold.touch()
+    process, log = pair.start("copy", "--chunk-rows", "500", "--jobs", "1", "--throttle-file", "hold")
     done = "SELECT count(*) FROM runbook.ranges WHERE rows_done IS NOT NULL"
 
-    def some_done() -> bool:
-        return bool(pair.target.rows("SELECT to_regclass('runbook.ranges')")[0][0]) and pair.target.rows(done)[0][0] > 5
-
-    wait_for(some_done, "the first ranges", 120)
+    wait_for(lambda: "hold exists" in log.read_text() or process.poll() is not None, "the throttle", 120)
+    assert pair.target.rows(done) == [(0,)]
+    hold.unlink()
+    wait_for(lambda: pair.target.rows(done)[0][0] > 5, "the first ranges", 120)
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = pair.target.rows("SELECT sum(rows_done) FROM runbook.ranges")[0][0]

@@ -24,6 +24,7 @@ class Options:
         after_s: Time between cutover and cleanup (seconds).
         sample_rows: Rows that the data sample compares in each table (count).
         settle_s: How long a mismatch may take to vanish while writes continue (seconds).
+        resume_within_s: How old may be what an interrupted comparison has read, to be taken over (seconds).
         step_watch_s: The same for each move of reads (seconds).
         baseline_s: How long the baseline is measured (seconds).
         min_requests: Requests in a window that a trigger needs to judge it (count).
@@ -51,6 +52,7 @@ class Options:
     after_s: float | None = None
     sample_rows: int = 1_000
     settle_s: float = 5.0
+    resume_within_s: float = 14_400.0
     step_watch_s: float | None = None
     baseline_s: float = 10.0
     min_requests: int = 20

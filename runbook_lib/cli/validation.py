@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runbook_lib.journal import ProgressRow
     from runbook_lib.plan.model import Plan, Tolerance
     from runbook_lib.transfer.flow import Link
-    from runbook_lib.validation import Report
+    from runbook_lib.validation import Record, Report
 
 PLAIN_EVERY_S = 2.0
 SETTLE = "Seconds in which a difference may vanish while writes go on; 0: nobody writes."
@@ -43,6 +43,10 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 @_shared
 @click.option("--checks", default="", help="Only these checks, with commas between them; the default is all six.")
 @click.option("--json", "json_file", type=PATH, help="Write the whole report there.")
+@click.option("--again", is_flag=True, help="Take nothing over from a comparison that was interrupted.")
+@click.option(
+    "--resume-within", default=4.0, type=click.FloatRange(0), show_default=True, help="Hours for which it may be."
+)
 def compare(
     source: str,
     target: str,
@@ -52,14 +56,18 @@ def compare(
     settle: float,
     checks: str,
     json_file: Path | None,
+    again: bool,
+    resume_within: float,
 ) -> None:
     """Compare two databases by six checks, or the plan's with -f FILE: status 0 same, 1 different, 2 could not tell."""
     from runbook_lib.step import Outcome
+    from runbook_lib.validation import Record
     from runbook_lib.validation.lines import report_lines
 
     chosen = _checks(checks)
     with _sides(source, target, file, _listed(tables)) as sides:
-        report = _compare(sides, chosen, jobs, settle)
+        record = Record(sides.folder / "comparisons", resume_within * 3600, again)
+        report = _compare(sides, chosen, jobs, settle, record)
     for line in report_lines(report):
         click.echo(line)
     if json_file:
@@ -91,12 +99,13 @@ def repair(source: str, target: str, file: Path | None, tables: str, jobs: int, 
 
 @dataclass(frozen=True)
 class _Sides:
-    """What is compared, and what the plan tolerates."""
+    """What is compared, what the plan tolerates, and where this program keeps its state."""
 
     links: tuple[Link, ...]
     missing: tuple[str, ...] = ()
     tolerances: tuple[Tolerance, ...] = ()
     plan: Plan | None = None
+    folder: Path = Path(".runbook")
 
 
 @contextmanager
@@ -115,7 +124,8 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
             links = links_of(environment)
             for database in {id(d): d for link in links for d in (link.reader, link.writer)}.values():
                 open_ones.callback(database.close)
-            yield _Sides(tuple(only_tables(links, tables)), (), tuple(environment.plan.tolerances), environment.plan)
+            plan, folder = environment.plan, environment.root / ".runbook"
+            yield _Sides(tuple(only_tables(links, tables)), (), tuple(plan.tolerances), plan, folder)
             return
         reader = open_endpoint(source, "source", environment)
         open_ones.callback(reader.close)
@@ -125,7 +135,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
         yield _Sides(pair.links, pair.missing)
 
 
-def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float) -> Report:
+def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, record: Record | None = None) -> Report:
     from runbook_lib.progress import Progress
     from runbook_lib.validation import validate
     from runbook_lib.validation.pair import with_missing
@@ -141,6 +151,7 @@ def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float) -
             jobs=jobs,
             under_writes=settle_s > 0,
             settle_s=settle_s,
+            record=record,
             on_progress=lambda at: progress.report("compare", at.check, at.at, at.of, at.unit, at.table),
         )
     return with_missing(report, sides.missing, sides.links[0].service if sides.links else "pair")

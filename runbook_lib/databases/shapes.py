@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,10 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Table:
-    """One table as its catalog describes it. `key` is the primary key, or the unique index that serves as one."""
+    """One table as its catalog describes it. `key` is the primary key, or the unique index that serves as one.
+
+    `incarnation` is another text after the table was made anew, emptied by TRUNCATE or loaded from a backup.
+    """
 
     name: str
     schema: str
@@ -62,6 +65,7 @@ class Table:
     size_bytes: int = 0
     comment: str = ""
     partitioned: bool = False
+    incarnation: str = field(default="", compare=False)
 
     def column(self, name: str) -> Column:
         return {column.name: column for column in self.columns}[name]

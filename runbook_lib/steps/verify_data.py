@@ -10,7 +10,7 @@ from runbook_lib.run import Run
 from runbook_lib.step import Outcome, StepResult, Verdict
 from runbook_lib.steps.common import behind, facing_links
 from runbook_lib.transfer.flow import Link
-from runbook_lib.validation import Report, validate
+from runbook_lib.validation import Record, Report, validate
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class VerifyData:
 
     def apply(self, run: Run) -> StepResult:
         every = facing_links(run)
-        report = _compare(run, every, sequences=self.when == "after_cutover")
+        report = _compare(run, every, self.when, sequences=self.when == "after_cutover")
         under_way, outcome, text = len(report.in_flight), report.outcome, report.text
         if report.passed and under_way > run.options.small_enough_keys:
             outcome, text = Outcome.FAIL, f"{under_way} differences are still under way: is the sync running?"
@@ -59,12 +59,14 @@ def compare_sides(run: Run) -> Report:
     Returns:
         Report: shows itself; the charts take it.
     """
-    report = _compare(run, facing_links(run))
+    report = _compare(run, facing_links(run), "sides")
     run.verdict("sides_compared", report.verdict())
     return report
 
 
-def _compare(run: Run, every: Sequence[Link], *, sequences: bool = False) -> Report:
+def _compare(run: Run, every: Sequence[Link], when: str, *, sequences: bool = False) -> Report:
+    """Killed in the middle, the same verification goes on where it was; another one reads everything itself."""
+    folder = run.environment.root / ".runbook" / "comparisons" / run.run_id / when
     return validate(
         every,
         tolerances=run.plan.tolerances,
@@ -74,5 +76,6 @@ def _compare(run: Run, every: Sequence[Link], *, sequences: bool = False) -> Rep
         types=run.plan.types,
         require=run.plan.require,
         sequences=sequences,
+        record=Record(folder, run.options.resume_within_s),
         on_progress=lambda at: run.progress(at.at, at.of, at.unit, f"{at.check} {at.table}"),
     )

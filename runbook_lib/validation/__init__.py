@@ -19,6 +19,7 @@ from runbook_lib.validation.data_sample import data_sample
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.indexes import indexes
 from runbook_lib.validation.quarantined import with_quarantine
+from runbook_lib.validation.record import Record
 from runbook_lib.validation.report import Fingerprint, Report, combined
 from runbook_lib.validation.row_counts import row_counts
 from runbook_lib.validation.schemas import schemas
@@ -32,6 +33,7 @@ __all__ = [
     "Kind",
     "Mismatch",
     "Progress",
+    "Record",
     "Report",
     "Tolerated",
     "validate",
@@ -65,6 +67,7 @@ def validate(
     sequences: bool = False,
     types: Mapping[str, Any] | None = None,
     require: Sequence[str] = (),
+    record: Record | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Report:
     """Run every check over every table; one that fails or raises does not keep the others from running.
@@ -83,6 +86,7 @@ def validate(
         sequences: Check, too, that no sequence at the target is behind its column (after the cutover).
         types: The plan's `types:`: what a source's types become in another engine.
         require: What is otherwise only reported: `privileges`, `column_order`.
+        record: Where key ranges that agreed are noted, so that a comparison that was interrupted is taken up.
         on_progress: Called before each table.
     Returns:
         Report: every difference by name; `passed`, `failed`, `raise_for_failure()`.
@@ -105,10 +109,14 @@ def validate(
             sequences=sequences,
             types=types or {},
             require=require,
+            record=record,
             on_progress=on_progress,
         )
         results = [_run(name, check, link, context) for name, check in functions for link in links]
         fingerprints = () if only_keys is not None else _fingerprints(links, context)
+    if record is not None and not any(result.errors for result in results):
+        for link in links:
+            record.forget(link)
     tolerated, counted = tolerate(combined(results, checks), tolerances)
     elapsed = time.perf_counter() - started
     return Report(tolerated, at, elapsed, counted, fingerprints, seed, only_keys is not None)

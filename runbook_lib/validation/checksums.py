@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from runbook_lib.databases.port import KeyRange, RangeSum
@@ -11,10 +12,11 @@ from runbook_lib.validation import delta
 from runbook_lib.validation.context import Compared, Context, Deadline, Progress, each_table, label
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.narrow import Narrowed, narrow
+from runbook_lib.validation.record import Cut, identity
 from runbook_lib.validation.rows import NO_COLUMN
 from runbook_lib.validation.sampling import ends
 from runbook_lib.validation.settle import FIRST_PAUSE_S, LONGEST_PAUSE_S, settle
-from runbook_lib.validation.sums import range_rows, sum_both, use_canonical
+from runbook_lib.validation.sums import encoding, range_rows, sum_both, use_canonical
 
 NAME = "checksums"
 
@@ -49,14 +51,20 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _
     if not side.key:
         return _multiset(link, flow, side, context, deadline, told)
     wanted = range_rows(link, flow, context)
-    ranges = link.reader.ranges(side.reading, wanted)
-    rows, unequal = 0, list[tuple[KeyRange, int]]()
-    for key_range, there, here in sum_both(link, side, ranges, context, wanted):
+    cut = _cut(link, flow, side, context, wanted)
+    rows, unequal = sum(each.rows for each in cut.taken.values()), list[tuple[KeyRange, int]]()
+    told.more(flow, rows)
+    for key_range, there, here, at in sum_both(link, side, cut.left, context, wanted):
         rows += there.rows
-        told.more(flow, there.rows)
         if there != here:
             unequal.append((key_range, max(there.rows, here.rows)))
-    figures: dict[str, Any] = {"rows": rows, "ranges": len(ranges), "unequal_ranges": len(unequal)}
+        else:
+            cut.agreed(key_range, there.rows, at)
+        told.more(flow, there.rows)
+    figures: dict[str, Any] = {"rows": rows, "ranges": len(cut.ranges), "unequal_ranges": len(unequal)}
+    if cut.taken:
+        oldest = datetime.fromtimestamp(min(each.at for each in cut.taken.values()), UTC)
+        figures |= {"taken_over": len(cut.taken), "taken_over_since": oldest.isoformat(timespec="seconds")}
     if not unequal:
         return CheckResult(NAME, figures={label(link, flow): figures})
     narrowed = narrow(link, side, unequal, context)
@@ -66,6 +74,19 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _
     return found.plus(_rest(link, flow, narrowed, found, context)).plus(
         CheckResult(NAME, figures={label(link, flow): figures})
     )
+
+
+def _cut(link: Link, flow: Flow, side: Compared, context: Context, wanted: int) -> Cut:
+    """The table's ranges, with what an interrupted comparison has compared of them."""
+
+    def ranges() -> list[KeyRange]:
+        return link.reader.ranges(side.reading, wanted)
+
+    if context.record is None:
+        return Cut(ranges())
+    read, written = context.catalogs(link)
+    tables = (read[flow.feeds[0].table], written[flow.table])
+    return context.record.cut(link, identity(link, flow, side, tables, encoding(link, context)), ranges)
 
 
 def _extent(link: Link, side: Compared) -> dict[str, Any]:
@@ -120,7 +141,7 @@ def _whole_sums(
 ) -> tuple[RangeSum, RangeSum]:
     pause = FIRST_PAUSE_S
     while True:
-        ((_, there, here),) = sum_both(link, side, [whole], context)
+        ((_, there, here, _),) = sum_both(link, side, [whole], context)
         if there == here or not context.under_writes or deadline.over:
             return there, here
         time.sleep(pause)  # a moving target has no event to wait for

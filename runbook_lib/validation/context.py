@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runbook_lib.databases.port import Selection, Table
 from runbook_lib.errors import RunbookError
@@ -14,6 +14,9 @@ from runbook_lib.schema.promise import Promised
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.equivalence import promises
 from runbook_lib.validation.findings import CheckResult
+
+if TYPE_CHECKING:
+    from runbook_lib.validation.record import Record
 
 Left = TypeVar("Left")
 Right = TypeVar("Right")
@@ -86,6 +89,7 @@ class Context:
     sequences: bool = False
     types: Mapping[str, Any] = field(default_factory=dict)
     require: Collection[str] = ()
+    record: Record | None = None
     on_progress: Callable[[Progress], None] = lambda progress: None
     memo: dict[Any, Any] = field(default_factory=dict)
 

@@ -34,6 +34,8 @@ def report_lines(report: Report) -> Iterator[str]:
     expected = sum(len(result.information) for result in report.results)
     if expected:
         yield f"expected by the mapping: {expected} (in the JSON)"
+    if report.taken_over:
+        yield f"taken over: {report.taken_over}; rows changed in them since are not seen (--again reads them)"
     yield f"{_verdict(report)} in {report.elapsed_s:.1f} s"
 
 

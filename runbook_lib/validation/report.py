@@ -84,6 +84,17 @@ class Report:
         """Declared differences that were not found: the plan may be out of date."""
         return tuple(counted for counted in self.tolerances if not counted.matched)
 
+    @property
+    def taken_over(self) -> str:
+        """What a comparison that was interrupted had read, in words; empty when all was read now."""
+        figures = [each for result in self.results for each in result.figures.values()]
+        taken = [each for each in figures if each.get("taken_over")]
+        if not taken:
+            return ""
+        many, of = (sum(int(each.get(name, 0)) for each in figures) for name in ("taken_over", "ranges"))
+        since = min(str(each["taken_over_since"]) for each in taken)
+        return f"{many:,} of {of:,} ranges as they were from {since} on, read before an interruption"
+
     def result(self, check: str) -> CheckResult:
         """The result of one check; KeyError when it was not asked for."""
         return {result.check: result for result in self.results}[check]
@@ -95,7 +106,8 @@ class Report:
             flight = f", {len(self.in_flight)} in flight" if self.in_flight else ""
             tolerated = sum(counted.matched for counted in self.tolerances)
             declared = f", {tolerated} tolerated" if tolerated else ""
-            return f"{len(self.results)} checks over {len(self.tables)} tables passed{declared}{flight}"
+            before = f", {self.taken_over}" if self.taken_over else ""
+            return f"{len(self.results)} checks over {len(self.tables)} tables passed{declared}{flight}{before}"
         return "; ".join(result.text for result in self.results if result.outcome is not Outcome.PASS)
 
     def __str__(self) -> str:

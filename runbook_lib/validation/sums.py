@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -14,17 +15,26 @@ from runbook_lib.validation.context import Compared, Context
 # several times slower than a server's own hash; wide rows have to be read, whatever is hashed.
 OWN_ROWS, CANONICAL_ROWS, RANGE_BYTES = 4_000_000, 250_000, 512 << 20
 
-Sum = tuple[KeyRange, RangeSum, RangeSum]
+# Another number here, and sums of before are no longer taken over.
+CANONICAL, OWN = "canonical 1", "own 2"
+
+Sum = tuple[KeyRange, RangeSum, RangeSum, float]  # the last: when it was asked for, seconds since the epoch
 
 
 def use_canonical(link: Link, context: Context) -> bool:
     """False where both sides hash records alike: same engine, same major version."""
+    return encoding(link, context) == CANONICAL
 
-    def ask() -> bool:
-        there, here = context.both(link.reader.facts, link.writer.facts)
-        return (there.dialect, there.version[0]) != (here.dialect, here.version[0])
 
-    return context.once(("canonical", link.channel), ask)
+def encoding(link: Link, context: Context) -> str:
+    """What is hashed, with its version: the canonical encoding, or what both servers hash alike."""
+
+    def ask() -> str:
+        both = context.both(link.reader.facts, link.writer.facts)
+        there, here = (f"{facts.dialect} {facts.version[0]}" for facts in both)
+        return CANONICAL if there != here else f"{OWN}, {there}"
+
+    return context.once(("encoding", link.channel), ask)
 
 
 def range_rows(link: Link, flow: Flow, context: Context) -> int:
@@ -42,19 +52,23 @@ def sum_both(link: Link, side: Compared, ranges: Sequence[KeyRange], context: Co
         rows: Behind one statement (count, about); 0: one range.
     """
     canonical = use_canonical(link, context)
-    running: deque[tuple[Sequence[KeyRange], Future[list[RangeSum]], Future[list[RangeSum]]]] = deque()
+    running: deque[tuple[Sequence[KeyRange], Future[list[RangeSum]], Future[list[RangeSum]], float]] = deque()
     for batch in _batches(ranges, rows):
         if len(running) >= 2 * context.jobs:  # the next ones wait in the pool, not all of them
             yield from _taken(*running.popleft())
+        at = time.time()
         left = context.pool.submit(link.reader.range_sums, side.reading, side.types, batch, canonical=canonical)
         right = context.pool.submit(link.writer.range_sums, side.writing, side.types, batch, canonical=canonical)
-        running.append((batch, left, right))
+        running.append((batch, left, right, at))
     while running:
         yield from _taken(*running.popleft())
 
 
-def _taken(batch: Sequence[KeyRange], left: Future[list[RangeSum]], right: Future[list[RangeSum]]) -> Iterator[Sum]:
-    yield from zip(batch, left.result(), right.result(), strict=True)
+def _taken(
+    batch: Sequence[KeyRange], left: Future[list[RangeSum]], right: Future[list[RangeSum]], at: float
+) -> Iterator[Sum]:
+    for key_range, there, here in zip(batch, left.result(), right.result(), strict=True):
+        yield key_range, there, here, at
 
 
 def _batches(ranges: Sequence[KeyRange], rows: int) -> Iterator[Sequence[KeyRange]]:

@@ -61,7 +61,7 @@ def _table(
     checks: Rows,
     fired: Rows,
 ) -> Table:
-    rows, size, comment, partitioned, _ = head
+    rows, size, comment, partitioned, _, made = head
     documents = {
         found[1].replace("``", "`") for _, text, _ in checks.get(name, ()) if (found := _JSON_CHECK.match(text))
     }
@@ -79,6 +79,7 @@ def _table(
         size_bytes=int(size),
         comment=comment or "",
         partitioned=bool(partitioned),
+        incarnation=str(made),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 # Our own tables bear the prefix; views are no tables.
 TABLES = """
 SELECT table_name, coalesce(table_rows, 0), coalesce(data_length, 0) + coalesce(index_length, 0), table_comment,
-       coalesce(create_options, '') LIKE '%partitioned%', coalesce(engine, '')
+       coalesce(create_options, '') LIKE '%partitioned%', coalesce(engine, ''), create_time
 FROM information_schema.tables
 WHERE table_schema = database() AND table_type = 'BASE TABLE' AND left(table_name, 8) <> 'runbook_' ORDER BY table_name
 """

@@ -64,7 +64,7 @@ def _table(
     constraints: Sequence[tuple[Any, ...]],
     triggers: Sequence[tuple[Any, ...]],
 ) -> Table:
-    schema, name, partitioned, rows, size, comment = head
+    schema, name, partitioned, rows, size, comment, incarnation = head
     own = names.ident(schema) + "."
     bare = f"{schema}." if schema == schema.lower() and schema.isidentifier() else own
 
@@ -95,6 +95,7 @@ def _table(
         size_bytes=size,
         comment=comment or "",
         partitioned=partitioned,
+        incarnation=incarnation,
     )
 
 

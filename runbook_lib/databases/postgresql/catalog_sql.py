@@ -30,7 +30,10 @@ SELECT c.oid, n.nspname, c.relname, c.relkind = 'p',
              LATERAL (SELECT pg_relation_size(l.oid) / current_setting('block_size')::int AS pages) s
         WHERE p.root = c.oid AND l.relkind = 'r'),
        (SELECT coalesce(sum(pg_table_size(p.oid)), 0)::bigint FROM parts p WHERE p.root = c.oid),
-       obj_description(c.oid, 'pg_class')
+       obj_description(c.oid, 'pg_class'),
+       -- Two clusters made by the same steps have the same numbers; when their statistics began tells them apart.
+       (SELECT string_agg(concat(p.oid, '/', pg_relation_filenode(p.oid)), ' ' ORDER BY p.oid) FROM parts p
+        WHERE p.root = c.oid) || ' ' || coalesce((SELECT stats_reset FROM pg_stat_archiver)::text, '')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY (:oids)
 """
 

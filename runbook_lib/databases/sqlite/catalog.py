@@ -7,6 +7,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.port import Column, Constraint, Index, Sequence_, Table
@@ -46,7 +47,7 @@ class Catalog(dict[str, Table]):
 
 def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]:
     """Describe these tables, or all of the user's. One that does not exist is left out of the answer."""
-    found = Catalog(db.name)
+    found, incarnation = Catalog(db.name), _incarnation(db)
     with db.raw() as driver:
         present = {name: (sql, without) for name, sql, without in driver.execute(_tables_sql())}
         folded = {name.lower(): name for name in present}
@@ -54,8 +55,15 @@ def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]
         for table in asked:
             name = folded.get(names.bare(table).lower())
             if name is not None:
-                found[table] = _table(driver, name, *present[name])
+                found[table] = replace(_table(driver, name, *present[name]), incarnation=incarnation)
     return found
+
+
+def _incarnation(db: SQLite) -> str:
+    """Another text after any write: nothing cheaper tells a table from one that was made anew."""
+    log = db.path.with_name(f"{db.path.name}-wal")
+    states = [path.stat() for path in (db.path, log) if path.exists()]
+    return " ".join(f"{state.st_ino}/{state.st_size}/{state.st_mtime_ns}" for state in states if state.st_size)
 
 
 def _tables_sql() -> str:

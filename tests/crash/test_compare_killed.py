@@ -1,0 +1,156 @@
+"""SIGKILL in the middle of a comparison; run again: what had agreed is not read again, and the report says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import estate_killed
+import pytest
+from click.testing import CliRunner
+
+from runbook_lib.cli import main
+from runbook_lib.validation import Progress, Record, Report, validate
+from runbook_lib.validation.pair import pair_of
+
+PAIRS = [("postgresql", "postgresql"), ("mysql", "postgresql"), ("sqlite", "mysql")]
+ROWS, CHUNK, DONE = 1000, 100, 4
+DDL = "CREATE TABLE items (id bigint NOT NULL PRIMARY KEY, name varchar(40))"
+FILL = "INSERT INTO items VALUES " + ", ".join(f"({i}, {i * 7919})" for i in range(1, ROWS + 1))
+Kill = Callable[[Path], None]
+
+
+def carry_out(order: dict[str, Any]) -> None:
+    """In the forked process: compare, and die when so many ranges have agreed."""
+
+    def die(at: Progress) -> None:
+        if at.rows >= DONE * CHUNK:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    opened = [
+        import_module(f"runbook_lib.databases.{dialect}").open_database(name, url, password, {})
+        for name, dialect, url, password in order["databases"]
+    ]
+    compare(opened, Path(order["folder"]), on_progress=die)
+
+
+def compare(sides: Any, folder: Path, *, on_progress: Any = lambda at: None, **options: Any) -> Report:
+    """The checksums of both sides, in ranges of a hundred rows."""
+    links = pair_of(*sides).links
+    more = {"checks": ("checksums",), "chunk_rows": CHUNK, "under_writes": False, "jobs": 1}
+    return validate(links, **more, on_progress=on_progress, record=Record(folder, **options))
+
+
+@pytest.fixture(scope="module")
+def killer() -> Iterator[Any]:
+    """Its children are the ones to be killed."""
+    with estate_killed.killer("test_compare_killed") as process:
+        yield process
+
+
+@pytest.fixture
+def sides(request: pytest.FixtureRequest, new_on: Any) -> tuple[Any, Any]:
+    """Two databases with the same rows."""
+    engines = getattr(request, "param", PAIRS[0])
+    made = tuple(new_on(engine, name) for engine, name in zip(engines, ("source", "target"), strict=True))
+    for database in made:
+        database.execute(DDL, FILL)
+        database.analyze(["items"])
+    return made
+
+
+@pytest.fixture
+def killed(killer: Any, servers: Any, sides: Any) -> Kill:
+    """A comparison that has died; what it noted is in the folder."""
+
+    def kill(folder: Path) -> None:
+        opened = [(d.name, d.dialect, d.masked_url, getattr(servers(d.dialect), "password", None)) for d in sides]
+        estate_killed.carry_out_and_die(killer, {"databases": opened, "folder": str(folder)})
+
+    return kill
+
+
+def figures(report: Report) -> dict[str, Any]:
+    [found] = report.result("checksums").figures.values()
+    return dict(found)
+
+
+@pytest.mark.parametrize("sides", PAIRS, ids="-".join, indirect=True)
+def test_a_comparison_killed_in_the_middle_reads_only_the_ranges_that_are_left(
+    sides: Any, killed: Kill, tmp_path: Path
+) -> None:
+    killed(tmp_path)
+    read: list[int] = []
+    for side in sides:
+        original = side.range_sums
+        side.range_sums = lambda s, t, ranges, of=original, **more: (
+            read.extend(each.ordinal for each in ranges) or of(s, t, ranges, **more)
+        )
+    report = compare(sides, tmp_path)
+    assert report.passed
+    assert (figures(report)["ranges"], figures(report)["taken_over"], figures(report)["rows"]) == (10, DONE, ROWS)
+    assert sorted(read) == sorted([*range(DONE, 10)] * 2)
+    assert "4 of 10 ranges as they were from 20" in report.text
+    assert "taken_over" not in figures(compare(sides, tmp_path))  # it was through: the next one reads everything
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_rows_changed_since_are_named_where_they_are_read_and_the_report_says_what_was_not(
+    sides: Any, killed: Kill, tmp_path: Path
+) -> None:
+    killed(tmp_path)
+    sides[1].execute("UPDATE items SET name = 'x' WHERE id IN (50, 950)")
+    report = compare(sides, tmp_path)
+    assert [m.key for m in report.mismatches] == [(950,)]
+    assert "read before an interruption" in report.taken_over
+    killed(tmp_path)
+    assert [m.key for m in compare(sides, tmp_path, again=True).mismatches] == [(50,), (950,)]
+
+
+def test_the_command_line_says_what_it_took_over_and_again_reads_all(
+    sides: Any, killed: Kill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for side, role in zip(sides, ("SOURCE", "TARGET"), strict=True):
+        monkeypatch.setenv(f"RUNBOOK_{role}_PASSWORD", side.login.password)
+    command = ["compare", *(side.masked_url for side in sides), "--checks", "checksums", "--settle", "0"]
+    for more, told in (((), True), (("--again",), False), (("--resume-within", "0"), False)):
+        killed(tmp_path / ".runbook/comparisons")
+        done = CliRunner().invoke(main, [*command, *more], prog_name="runbook")
+        assert done.exit_code == 0, done.output
+        assert ("taken over: 4 of 10 ranges as they were from 20" in done.stdout) is told
+        assert "same: 1 check over 1 table passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["ALTER TABLE items ADD COLUMN more integer", "TRUNCATE items", "DROP TABLE items"],
+)
+def test_nothing_is_taken_over_once_a_table_is_another_one(
+    sides: Any, killed: Kill, tmp_path: Path, change: str
+) -> None:
+    killed(tmp_path)
+    for side in sides:
+        side.execute(change, *([] if "ALTER" in change else [DDL] if "DROP" in change else []))
+        side.execute(*([] if "ALTER" in change else [FILL]))
+    report = compare(sides, tmp_path)
+    assert report.passed
+    assert figures(report).get("taken_over") is None
+    assert figures(report)["rows"] == ROWS
+
+
+def test_half_a_line_is_none_and_what_is_noted_after_it_counts(sides: Any, killed: Kill, tmp_path: Path) -> None:
+    killed(tmp_path)
+    [noted] = tmp_path.rglob("*.jsonl")
+    whole = noted.read_bytes()
+    noted.write_bytes(whole[:-5])
+    assert figures(compare(sides, tmp_path))["taken_over"] == DONE - 1
+    killed(tmp_path)
+    [noted] = tmp_path.rglob("*.jsonl")
+    noted.write_bytes(noted.read_bytes()[:-5])
+    killed(tmp_path)  # takes three over, and dies after one more
+    assert figures(compare(sides, tmp_path))["taken_over"] == DONE

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from runbook_lib import drift
 from runbook_lib.errors import GateFailed, JournalError
-from runbook_lib.journal import Ask, Entry, History, Journal, digest_of
+from runbook_lib.journal import Ask, Entry, History, Journal, Unit, digest_of
 from runbook_lib.phases import phases_of
 from runbook_lib.plan.grammar import CARRIED_OUT_BY
 from runbook_lib.plan.nodes import shown
@@ -27,13 +29,17 @@ def gate(run: Run, approval: str = "") -> GateRecord:
         if task.text:
             signoff(run, task.text)
     history = run.history()
-    items = [*_results(run, history), *_signoffs(run, history)]
+    schemas = _looks(run, history)
+    items = [*_results(run, history), *_drift(run, history, schemas), *_signoffs(run, history)]
     subject = subject_of(run, history)
     if approval and all(item.passed for item in items):
         items.append(_approved(run, history, approval, subject))
     elif approval:
         items.append(Item(approval, "could_not_run", "approval: asked for when everything else has passed"))
     record = GateRecord(run.phase, all(item.passed for item in items), items, subject, approval)
+    renewal = {each.database: each.renewal for each in schemas if not each.known or each.words}
+    if record.passed and renewal:
+        run.write("note", payload={"text": f"schema approved: {', '.join(renewal)}", drift.KEY: renewal})
     run.write("gate", payload={"passed": record.passed, "items": items, "subject": subject, "approval": approval})
     if not record.passed:
         raise _failed(record)
@@ -88,6 +94,59 @@ def _failed(record: GateRecord) -> GateFailed:
     )
     error.record = record  # type: ignore[attr-defined]  # for displays; the message says it all
     return error
+
+
+# -- schemas ---
+
+
+def _looks(run: Run, history: History) -> list[drift.Look]:
+    """The plan's databases; after the end of a run their schemas are no more its affair."""
+    return [] if run.journal.run(run.run_id).state == "done" else drift.look(run, history, tuple(run.databases))
+
+
+def _drift(run: Run, history: History, schemas: Sequence[drift.Look]) -> list[Item]:
+    """What changed at a database without a step of this run.
+
+    While a step that changes it is interrupted nobody can say: that step's result, and its own gate, are still to come.
+    """
+    halfway = {db: u.name for u in history.latest() if u.outcome == "interrupted" for db in _reshaped(u)}
+    items = []
+    for each in schemas:
+        name = f"schema of {each.database}"
+        if each.error:
+            items.append(Item(name, "could_not_run", each.error))
+        elif each.words and each.database in halfway:
+            items.append(Item(name, "pass", f"{halfway[each.database]} changes it, and was interrupted: run it again"))
+        elif each.words:
+            given = _approved(run, history, each.approval, each.subject, waivable=False)
+            text = given.text if given.passed else f"put it back, or: {_command(run, each.approval)}"
+            items.append(Item(name, "pass" if given.passed else "fail", f"{each.words}; {text}"))
+    same = [each.database for each in schemas if each.known and not each.words and not each.error]
+    return [*items, Item("schemas", "pass", f"as approved: {', '.join(same)}")] if same else items
+
+
+def _reshaped(unit: Unit) -> Sequence[str]:
+    return [str(name) for name in unit.intent.payload.get("reshapes", ())]
+
+
+def require_no_drift(run: Run, history: History, databases: Sequence[str]) -> None:
+    """Before a step changes these schemas: what it would build on is what was approved.
+
+    Raises:
+        GateFailed: names what changed, and how to approve it.
+    """
+    for each in drift.look(run, history, databases):
+        if each.words:
+            try:
+                require_approval(run, history, each.approval, each.subject, waivable=False)
+            except GateFailed as refusal:
+                raise GateFailed(
+                    f"schema of {each.database}",
+                    each.words,
+                    expected="what the run approved",
+                    state="nothing was done",
+                    action=f"put it back, or: {_command(run, each.approval)}",
+                ) from refusal
 
 
 # -- people ---

@@ -50,6 +50,7 @@ class Step(Protocol):
         reversible: False needs an approval of its own.
         standing: Optional, True: its state can end by itself (a process), so a repetition looks again.
         barrier: Optional, True: while it is in force nothing before it may be undone.
+        reshapes: Optional: whose schema it changes (`source`, `targets`, or a database's name); else that is drift.
         requires: Names of steps of this run that must have passed before this one.
     """
 

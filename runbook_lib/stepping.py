@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from runbook_lib import drift
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import ConfigurationError, LeaseHeld, OutOfOrder, RunbookError, StepFailed
-from runbook_lib.gates import require_approval
+from runbook_lib.gates import require_approval, require_no_drift
 from runbook_lib.journal import Entry, History, Unit, digest_of, plain
 from runbook_lib.masking import mask
 from runbook_lib.phases import notebook_of, phases_of
@@ -47,6 +48,8 @@ def execute(run: Run, step: Step) -> StepRecord:
         subject = digest_of({**spec, "plan": run.plan.digest, "stands_on": grounds})
         require_approval(run, history, f"irreversible: {step.name}", subject)
     attempt = _Attempt(run, step, inputs, resumed=before is not None and before.outcome == "interrupted")
+    if not attempt.resumed:  # else its own half may be there
+        require_no_drift(run, history, attempt.reshapes)
     attempt.begin(spec)
     return attempt.carry_out()
 
@@ -62,10 +65,12 @@ class _Attempt:
     def __init__(self, run: Run, step: Step, inputs: str, *, resumed: bool) -> None:
         self.run, self.step, self.inputs, self.resumed = run, step, inputs, resumed
         self.applied = False
+        self.reshapes = drift.reshaped(run, step)
         self._begun = time.monotonic()
 
     def begin(self, spec: Mapping[str, Any]) -> None:
         payload = {**spec, "inputs": self.inputs, "reversible": self.step.reversible, "resumed": self.resumed}
+        payload |= {"reshapes": self.reshapes} if self.reshapes else {}
         self.run.write("intent", step=self.step.name, payload=payload)
         self.run.current = self.step.name
         if self.resumed:
@@ -115,6 +120,7 @@ class _Attempt:
             "resumed": self.resumed,
             "duration_s": round(time.monotonic() - self._begun, 3),
             **more,
+            **(drift.renewed(self.run, self.reshapes) if self.applied else {}),
         }
         self.run.current = ""
         return self.run.write("result", step=self.step.name, payload=payload)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Container
 from typing import TYPE_CHECKING
 
+from runbook_lib import drift
 from runbook_lib.errors import GateFailed, LeaseHeld, OutOfOrder, RollbackFailed, RunbookError
 from runbook_lib.gates import require_approval
 from runbook_lib.journal import Unit
@@ -127,6 +128,7 @@ def _undo(run: Run, unit: Unit, errors: list[BaseException]) -> Item:
     finally:
         run.current = ""
     payload = {"inputs": unit.inputs, "phase": unit.phase, "outcome": verdict.outcome, "text": text, "data": data}
+    payload |= drift.renewed(run, unit.intent.payload.get("reshapes", ()))
     run.write("rollback_result", step=unit.name, payload={**payload, "verdict": verdict})
     return Item(unit.name, verdict.outcome, verdict.text if not verdict.passed else text or verdict.text)
 

@@ -11,31 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.errors import ConfigurationError, DatabaseError
+from runbook_lib.databases.sqlite import SQLite, open_database
+from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.model import Phase, Plan, Task
 from runbook_lib.run import Run, begin
 from runbook_lib.step import Outcome, StepResult, Verdict
-
-
-class SmallSource:
-    """Just what a health check asks of a database."""
-
-    name, dialect, masked_url = "legacy", "sqlite", "legacy.db"
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        if not self.path.exists():
-            raise DatabaseError("legacy", "does not answer")
-        connection = sqlite3.connect(self.path)
-        try:
-            return list(connection.execute(sql, params or {}))
-        finally:
-            connection.close()
-
-    def close(self) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -72,8 +52,8 @@ class SmallEnvironment:
     def secrets(self) -> tuple[str, ...]:
         return ("hunter2secret",)
 
-    def database(self, name: str) -> SmallSource:
-        return SmallSource(self.root / f"{name}.db")
+    def database(self, name: str) -> SQLite:
+        return open_database(name, f"sqlite:///{self.root}/{name}.db")
 
     def router(self) -> Any:
         raise ConfigurationError("inventory", "the inventory has no router")
@@ -163,6 +143,21 @@ class WriteFile:
         if not self._broken("stuck"):
             self.path.unlink(missing_ok=True)
         return StepResult(f"removed {self.title}")
+
+
+@dataclass(frozen=True)
+class MakeTable(WriteFile):
+    """Makes a table of its title at the source as well, and says so."""
+
+    reshapes: tuple[str, ...] = ("source",)
+
+    def apply(self, run: Run) -> StepResult:
+        run.source.execute(f'CREATE TABLE IF NOT EXISTS "{self.title}" (id integer PRIMARY KEY)')
+        return super().apply(run)
+
+    def rollback(self, run: Run) -> StepResult:
+        run.source.execute(f'DROP TABLE IF EXISTS "{self.title}"')
+        return super().rollback(run)
 
 
 def calls(root: Path, stage: str = "") -> list[str]:

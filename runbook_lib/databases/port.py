@@ -160,6 +160,9 @@ class Database(Protocol):
         """SHA-256 over the canonical description of these tables' schema: drift shows as another value."""
         ...
 
+    def definitions(self) -> dict[str, str]:
+        """What stands beside the tables: the user's views, routines and types (`view name`), with their texts."""
+
     # -- schema ---
     def dump_schema(self, tables: Sequence[str]) -> tuple[str, str]:
         """The tables' DDL at full fidelity: (before data, after data) as SQL scripts of this engine.

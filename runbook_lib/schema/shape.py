@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 from runbook_lib.databases.port import Column, Database, Table
@@ -14,14 +15,16 @@ Shape = Mapping[str, Sequence[str]]
 def shape_of(database: Database, without: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
     """Each table's columns, indexes, constraints and triggers, one line each, in no order that a revision changes.
 
-    A column that went and came back stands last in its table: that is no difference. Views and functions are not
-    in it.
+    A column that went and came back stands last in its table: that is no difference. Views, routines and types are
+    one line each, the beginning of their text and its digest.
 
     Args:
         without: Tables left out, whatever their schema.
     """
     found = database.catalog()
-    return {name: _lines(found[name]) for name in sorted(found) if name.rpartition(".")[2] not in without}
+    tables = {name: _lines(found[name]) for name in sorted(found) if name.rpartition(".")[2] not in without}
+    beside = {name: (_shortened(text),) for name, text in sorted(database.definitions().items())}
+    return {**tables, **beside}
 
 
 def digest_of(shape: Shape) -> str:
@@ -34,7 +37,7 @@ def differences(before: Shape, after: Shape) -> list[tuple[str, str, str]]:
     found = []
     for table in sorted({*before, *after}):
         old, new = set(before.get(table, ())), set(after.get(table, ()))
-        if table not in before or table not in after:
+        if (table not in before or table not in after) and not _BESIDE.match(table):
             found.append((table, "-" if table in before else "+", "the table"))
         found += [(table, "-", line) for line in sorted(old - new)] + [(table, "+", line) for line in sorted(new - old)]
     return found
@@ -44,6 +47,14 @@ def in_words(found: Sequence[tuple[str, str, str]], most: int = 4) -> str:
     """Differences in one line."""
     words = [f"{table}: {'+' if sign == '+' else '−'} {line}" for table, sign, line in found]
     return "; ".join(words[:most]) + (f"; {len(words) - most} more" if len(words) > most else "")
+
+
+_BESIDE = re.compile(r"(?:materialized )?view |function |procedure |aggregate |type |event |trigger ")
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:60]}… [{hashlib.sha256(text.encode()).hexdigest()[:8]}]"
 
 
 def _lines(table: Table) -> tuple[str, ...]:

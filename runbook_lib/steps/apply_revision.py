@@ -43,6 +43,10 @@ class ApplyRevision:
     def name(self) -> str:
         return f"apply_revision:{self.revision}{'' if self.direction == UP else ':down'}"
 
+    @property
+    def reshapes(self) -> tuple[str, ...]:
+        return (self.database,)
+
     def check(self, run: Run) -> list[Problem]:
         database, _, revision = self._parts(run)
         found, subject = current_version(database), f"database {self.database}"

@@ -21,6 +21,7 @@ class BuildIndexes:
     name: str = "build_indexes"
     reversible: bool = True
     requires: Sequence[str] = ("copy_history",)
+    reshapes: Sequence[str] = ("targets",)
 
     def check(self, run: Run) -> list[Problem]:
         return []

@@ -19,6 +19,7 @@ class CreateExtractionViews:
     name: str = "create_extraction_views"
     reversible: bool = True
     requires: Sequence[str] = ("create_target_schemas",)
+    reshapes: Sequence[str] = ("source",)
 
     def check(self, run: Run) -> list[Problem]:
         return []

@@ -20,6 +20,7 @@ class CreateTargetSchemas:
     name: str = "create_target_schemas"
     reversible: bool = True
     requires: Sequence[str] = ("backup_source",)
+    reshapes: Sequence[str] = ("targets",)
 
     def check(self, run: Run) -> list[Problem]:
         missing = [p for s in run.plan.services for p in run.databases[s.database].privileges_missing("target")]

@@ -21,6 +21,7 @@ class DecommissionSource:
     name: str = "decommission_source"
     reversible: bool = False
     requires: Sequence[str] = ("archive_source", "watch_traffic:stability")
+    reshapes: Sequence[str] = ("source",)
 
     def check(self, run: Run) -> list[Problem]:
         routes = run.router.routes()

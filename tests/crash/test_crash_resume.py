@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fix_run import WriteFile, small_environment, start
+from fix_run import MakeTable, WriteFile, small_environment, start
 
 from runbook_lib.errors import RollbackFailed
 from runbook_lib.journal import History, Journal
@@ -19,7 +19,7 @@ from runbook_lib.run import Run
 Kill = Callable[[str, Path, str, str], None]
 TESTS = Path(__file__).parent.parent
 TITLES = ("one", "two", "three")
-APPENDS = 10  # two phases started, three intents, three results, two gates
+APPENDS = 11  # two phases started, three intents, three results, the schema as approved, two gates
 BACK_APPENDS = 7  # a phase started, three intents and results
 ACTS = [f"{stage}:{title}" for title in TITLES for stage in ("check", "apply", "applied", "verify")]
 BACK_ACTS = [f"{stage}:{title}" for title in TITLES for stage in ("rollback", "verify")]
@@ -32,7 +32,7 @@ def forward(root: Path) -> None:
         run.step(WriteFile(str(root), "one"))
         run.gate()
     with start(environment, "preparation") as run:
-        run.step(WriteFile(str(root), "two", needs=("one",)))
+        run.step(MakeTable(str(root), "two", needs=("one",)))
         run.step(WriteFile(str(root), "three", needs=("two",)))
         run.gate()
 

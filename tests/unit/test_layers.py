@@ -27,11 +27,12 @@ LAYERS = {
         "files.copytext",  # an encoding; imports nothing
         "endpoints", "traffic.port", "services.port", "step", "tables", "web", "quiet", "options", "records",
         "progress", "phases",
+        "schema.shape",  # words about a catalog; gates need it
     ),
     2: (
         "databases.postgresql", "databases.mysql", "databases.sqlite", "databases.shared", "traffic.envoy",
         "traffic.envoy_files", "traffic.envoy_stats", "services.command", "executor", "run", "stepping", "gates",
-        "undo",
+        "undo", "drift",
     ),
     3: (
         "schema", "files", "transfer", "validation", "performance", "monitor", "triggers", "probes", "services.smoke",

@@ -67,7 +67,7 @@ def test_a_step_that_the_plan_lists_must_have_run(tmp_path: Path) -> None:
         run.gate()
     with start(environment, "preparation") as run:
         run.step(WriteFile(str(tmp_path), "copy:users"))
-        with pytest.raises(GateFailed, match=r"1 of 2 not passed: prove \(fail\): the plan lists it"):
+        with pytest.raises(GateFailed, match=r"1 of 3 not passed: prove \(fail\): the plan lists it"):
             run.gate()
         run.verdict("prove", Verdict(Outcome.PASS, "equal"))
         assert run.gate().passed

@@ -98,7 +98,7 @@ def test_an_exception_is_recorded_without_the_secret_in_it(run: Run, tmp_path: P
 
 def test_an_unhealthy_source_fails_the_step(run: Run, tmp_path: Path) -> None:
     (tmp_path / "legacy.db").unlink()
-    with pytest.raises(StepFailed, match=r"first \(health\): legacy: does not answer"):
+    with pytest.raises(StepFailed, match=r"first \(health\): database legacy: no file"):
         run.step(WriteFile(str(tmp_path), "first"))
 
 

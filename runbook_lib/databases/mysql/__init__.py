@@ -165,6 +165,8 @@ class MySQL:
 
     grants = catalog_.grants
 
+    definitions = catalog_.definitions
+
     def fingerprint(self, tables: Sequence[str]) -> str:
         return shared.fingerprint(self.catalog(tables), tables)
 

@@ -209,6 +209,12 @@ def expression_facts(db: MySQL, relation: str, expressions: Sequence[str]) -> tu
         raise db.explain(error, f"reading {expressions[0]} from {relation}") from error
 
 
+def definitions(db: MySQL) -> dict[str, str]:
+    """See Database.definitions; MySQL writes the database's name into a view's text."""
+    own = f"{names.ident(db.login.database)}."
+    return {str(name): str(text or "").replace(own, "") for name, text in db.rows(sql.DEFINITIONS)}
+
+
 def grants(db: MySQL, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
     """See Database.grants."""
     given = _grouped(db.rows(sql.GRANTS))

@@ -44,6 +44,20 @@ SELECT event_object_table, trigger_name, action_timing, event_manipulation, acti
 FROM information_schema.triggers WHERE trigger_schema = database() AND left(trigger_name, 8) <> 'runbook_'
 ORDER BY event_object_table, action_timing, event_manipulation, action_order
 """
+# Without rights on it a routine has no text.
+DEFINITIONS = """
+SELECT concat('view ', table_name), view_definition FROM information_schema.views WHERE table_schema = database()
+UNION ALL
+SELECT concat(lower(r.routine_type), ' ', r.routine_name), concat_ws(' ', r.dtd_identifier,
+  (SELECT group_concat(p.parameter_mode, ' ', p.parameter_name, ' ', p.dtd_identifier ORDER BY p.ordinal_position)
+   FROM information_schema.parameters AS p WHERE p.specific_schema = r.routine_schema
+     AND p.specific_name = r.specific_name AND p.ordinal_position > 0), r.routine_definition)
+FROM information_schema.routines AS r WHERE r.routine_schema = database()
+UNION ALL
+SELECT concat('event ', event_name),
+       concat_ws(' ', interval_value, interval_field, execute_at, status, event_definition)
+FROM information_schema.events WHERE event_schema = database()
+"""
 # Those of a whole database or server are not among them: they are no table's.
 GRANTS = """
 SELECT table_name, grantee, privilege_type FROM information_schema.table_privileges WHERE table_schema = database()

@@ -163,6 +163,7 @@ class PostgreSQL:
     set_sequence = sequences_.set_sequence
     grants = catalog_.grants
     fingerprint = catalog_.fingerprint
+    definitions = catalog_.definitions
 
     # -- schema ---
     dump_schema = schema.dump_schema

@@ -149,6 +149,11 @@ def fingerprint(db: PostgreSQL, tables: Sequence[str]) -> str:
     return shared.fingerprint(catalog(db, tables), tables, types)
 
 
+def definitions(db: PostgreSQL) -> dict[str, str]:
+    """See Database.definitions."""
+    return dict(db.rows(sql.DEFINITIONS))
+
+
 def grants(db: PostgreSQL, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
     """See Database.grants."""
     oids = find(db, tables)

@@ -146,6 +146,36 @@ JOIN pg_attribute a ON (d.classid = 'pg_class'::regclass AND d.objid = q.oid AND
 WHERE d.refclassid = 'pg_class'::regclass AND a.attrelid = ANY (:oids) AND a.attnum > 0 AND NOT a.attisdropped
 """
 
+# Views, routines and types, without extensions' and our own; a pair of the name as it is found and the text.
+DEFINITIONS = r"""
+WITH kinds AS (
+  SELECT 'pg_class'::regclass AS catalog, c.oid, c.relnamespace AS place, c.relname AS name, '' AS more,
+         CASE c.relkind WHEN 'm' THEN 'materialized view ' ELSE 'view ' END AS kind,
+         pg_table_is_visible(c.oid) AS visible, pg_get_viewdef(c.oid) AS text
+  FROM pg_class c WHERE c.relkind IN ('v', 'm')
+  UNION ALL
+  SELECT 'pg_proc'::regclass, p.oid, p.pronamespace, p.proname, '(' || pg_get_function_identity_arguments(p.oid) || ')',
+         CASE p.prokind WHEN 'p' THEN 'procedure ' WHEN 'a' THEN 'aggregate ' ELSE 'function ' END,
+         pg_function_is_visible(p.oid), CASE p.prokind WHEN 'a' THEN '' ELSE pg_get_functiondef(p.oid) END
+  FROM pg_proc p
+  WHERE p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+  UNION ALL
+  SELECT 'pg_type'::regclass, t.oid, t.typnamespace, t.typname, '', 'type ', pg_type_is_visible(t.oid),
+         CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)
+           || CASE WHEN t.typnotnull THEN ' not null' ELSE '' END
+           || coalesce((SELECT string_agg(' ' || pg_get_constraintdef(k.oid), '' ORDER BY k.conname)
+                        FROM pg_constraint k WHERE k.contypid = t.oid), '')
+         ELSE (SELECT string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder)
+               FROM pg_enum e WHERE e.enumtypid = t.oid) END
+  FROM pg_type t WHERE t.typtype IN ('d', 'e')
+)
+SELECT k.kind || CASE WHEN k.visible THEN '' ELSE n.nspname || '.' END || k.name || k.more, coalesce(k.text, '')
+FROM kinds k JOIN pg_namespace n ON n.oid = k.place
+WHERE n.nspname NOT IN ('information_schema', 'runbook') AND n.nspname NOT LIKE 'pg\_%'
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = k.catalog AND d.objid = k.oid AND d.deptype = 'e')
+ORDER BY 1
+"""
+
 GRANTS = """
 SELECT c.oid, coalesce(quote_ident(r.rolname), 'PUBLIC'), a.privilege_type
 FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee

@@ -196,6 +196,7 @@ class SQLite:
     loose_sequences = shared.no_sequences
     set_sequence = catalog_.set_sequence
     fingerprint = catalog_.fingerprint
+    definitions = catalog_.definitions
 
     def grants(self, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
         """None: SQLite knows no roles."""

@@ -291,6 +291,13 @@ def set_sequence(db: SQLite, sequence: Sequence_, last: int) -> None:
     )
 
 
+def definitions(db: SQLite) -> dict[str, str]:
+    """See Database.definitions; triggers of tables are the tables' own."""
+    views = "SELECT name FROM sqlite_master WHERE type = 'view'"
+    sql = f"SELECT type || ' ' || name, sql FROM sqlite_master WHERE type = 'view' OR tbl_name IN ({views})"
+    return {str(name): str(text) for name, text in db.rows(sql)}
+
+
 def fingerprint(db: SQLite, tables: Sequence[str]) -> str:
     """SHA-256 over columns, indexes, constraints and triggers of these tables; names of indexes aside."""
     found = catalog(db, tables)

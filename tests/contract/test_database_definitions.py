@@ -1,0 +1,65 @@
+"""Views, routines and types are part of a schema's shape: a change of one is named, whatever the engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from estate_sqlite import new_database
+
+from runbook_lib.schema.shape import differences, shape_of
+
+BASE = "CREATE TABLE items (id int PRIMARY KEY, name varchar(20)); CREATE VIEW named AS SELECT name FROM items;"
+MORE = {
+    "postgresql": "CREATE FUNCTION one(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TYPE mood AS ENUM ('ok');"
+    "CREATE MATERIALIZED VIEW kept AS SELECT id FROM items; CREATE DOMAIN price AS int CHECK (VALUE > 0);",
+    "mysql": "CREATE FUNCTION one(a int) RETURNS int DETERMINISTIC RETURN 1; CREATE PROCEDURE p(IN b int) SELECT b;",
+    "sqlite": "CREATE TRIGGER t INSTEAD OF DELETE ON named BEGIN SELECT 1; END;",
+}
+CHANGES = {  # statement: what it is called
+    "postgresql": {
+        "CREATE OR REPLACE FUNCTION one(a int) RETURNS int LANGUAGE sql AS 'SELECT 2'": "function one(a integer)",
+        "ALTER TYPE mood ADD VALUE 'sad'": "type mood",
+        "DROP MATERIALIZED VIEW kept": "materialized view kept",
+        "ALTER DOMAIN price SET NOT NULL": "type price",
+        "CREATE OR REPLACE VIEW named AS SELECT name, id FROM items": "view named",
+    },
+    "mysql": {
+        "DROP FUNCTION one": "function one",
+        "CREATE OR REPLACE PROCEDURE p(IN b bigint) SELECT b": "procedure p",
+        "CREATE OR REPLACE VIEW named AS SELECT name, id FROM items": "view named",
+        "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DISABLE DO DELETE FROM items": "event e",
+    },
+    "sqlite": {"DROP TRIGGER t": "trigger t", "DROP VIEW named": "view named"},
+}
+
+
+@pytest.mark.parametrize("engine", CHANGES)
+def test_each_change_beside_the_tables_is_named(new_on: Callable[..., Any], tmp_path: Path, engine: str) -> None:
+    database = new_database(tmp_path, "source") if engine == "sqlite" else new_on(engine, "source")
+    database.run_script(BASE + MORE[engine])
+    before = shape_of(database)
+    assert shape_of(database) == before
+    for statement, name in CHANGES[engine].items():
+        database.run_script(f"{statement};")
+        after = shape_of(database)
+        assert {what for what, _, line in differences(before, after) if line != "the table"} == {name}, statement
+        before = after
+
+
+def test_a_shape_of_two_hundred_tables_takes_less_than_100_ms(database: Any) -> None:
+    tables = "".join(
+        f"CREATE TABLE t{i} (id bigint PRIMARY KEY, name varchar(20) NOT NULL, at timestamptz DEFAULT now());"
+        f"CREATE INDEX ON t{i} (name);"
+        for i in range(200)
+    )
+    database.run_script(tables)
+    took = []
+    for _ in range(5):  # the fastest: other tests share the cores
+        begun = time.perf_counter()
+        shape_of(database)
+        took.append(time.perf_counter() - begun)
+    assert min(took) < 0.1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +27,7 @@ from runbook_lib.databases.shapes import Index as Index
 from runbook_lib.databases.shapes import IndexUse as IndexUse
 from runbook_lib.databases.shapes import Load as Load
 from runbook_lib.databases.shapes import Pending as Pending
+from runbook_lib.databases.shapes import Problem as Problem
 from runbook_lib.databases.shapes import RangeSum as RangeSum
 from runbook_lib.databases.shapes import Rest as Rest
 from runbook_lib.databases.shapes import Sequence_ as Sequence_
@@ -68,18 +69,6 @@ class KeyRange:
     upto: tuple[Any, ...] | None = None
     rows_estimate: int = 0
     kind: str = "key"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something a check found before anything was done. `blocking` problems stop the step."""
-
-    subject: str
-    text: str
-    action: str = ""
-    blocking: bool = True
-    count: int = 0
-    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Database(Protocol):

@@ -122,6 +122,18 @@ class Hazard:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """Something a check found before anything was done. `blocking` problems stop the step."""
+
+    subject: str
+    text: str
+    action: str = ""
+    blocking: bool = True
+    count: int = 0
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class IndexUse:
     """How often indexes were read since statistics were last reset.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -190,6 +191,46 @@ def test_an_interrupted_copy_leaves_neither_rows_nor_progress(database):
     assert database.rows("SELECT count(*) FROM t") == [(0,)]
     assert database.rows("SELECT rows FROM runbook.done") == [(None,)]
     assert database.copy_in("t", ["id", "age"], iter([b"1\t5\n"]), binary=False, progress=[(mark, {"n": 1})]) == 1
+
+
+def _across(source, target, table, expressions=None, mark=None, encrypted=False):
+    """One table by the engine's own way; `encrypted` sessions cannot be relayed and go through psql."""
+    source.memo["encrypted"] = encrypted
+    reading = selection(source, table)
+    names = [c.name for c in target.catalog([table])[table].columns if not c.generated]
+    if expressions:
+        reading = Selection(reading.relation, reading.key, expressions)
+    target.execute(
+        f"CREATE TABLE IF NOT EXISTS {target.own_table('done')} (n int, rows bigint)",
+        f"INSERT INTO {target.own_table('done')} VALUES (1, NULL)",
+    )
+    sql = f"UPDATE {target.own_table('done')} SET rows = :rows WHERE n = :n AND rows IS NULL"
+    return target.copy_across(source, reading, KeyRange(0), table, names, mark or (sql, {"n": 1}))
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["relayed", "by psql"])
+@pytest.mark.parametrize("table", ["lines", "parted", "keyless", "bound"])
+def test_the_engines_own_way_moves_a_range_with_its_mark(hostile, prepared, table, encrypted):
+    hostile.execute(
+        "INSERT INTO keyless SELECT g, repeat('c' || chr(1) || 'COPY 5', g % 900) FROM generate_series(1, 2000) g"
+    )
+    rows = _across(hostile, prepared, table, encrypted=encrypted)
+    assert rows == len(contents(hostile, table))
+    assert contents(prepared, table) == contents(hostile, table)
+    assert prepared.rows("SELECT rows FROM runbook.done") == [(rows,)]
+    assert hostile.rows("SELECT 1") == prepared.rows("SELECT 1")  # both sessions are as they were
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["relayed", "by psql"])
+def test_the_engines_own_way_leaves_nothing_when_it_fails(hostile, prepared, encrypted):
+    failing = ("unit", '1 / ("no" - 2)', "what")
+    assert _across(hostile, prepared, "lines", failing, encrypted=encrypted) is None
+    prepared.execute("ALTER TABLE lines ADD CHECK (what <> md5('400'))")
+    with suppress(RowRejected):  # the relay names it by itself
+        assert _across(hostile, prepared, "lines", encrypted=encrypted) is None
+    assert contents(prepared, "lines") == []
+    assert prepared.rows("SELECT rows FROM runbook.done") == [(None,), (None,)]
+    assert hostile.rows("SELECT 1") == prepared.rows("SELECT 1")
 
 
 def test_a_failing_progress_statement_takes_the_rows_back(database):

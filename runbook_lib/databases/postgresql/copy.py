@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 from psycopg import errors as pg
 from psycopg.pq import ExecStatus
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases.port import KeyRange, Selection
@@ -69,9 +69,7 @@ def copy_out(db: PostgreSQL, selection: Selection, key_range: KeyRange, *, binar
     Raises:
         DatabaseError: the server refused the statement, or was lost meanwhile.
     """
-    where = condition(db, selection, key_range)
-    form = "(FORMAT binary)" if binary else "(FORMAT text)"
-    query = f"COPY (SELECT {', '.join(selection.columns)} FROM {selection.relation} WHERE {where}) TO STDOUT {form}"
+    query = reading(db, selection, key_range, binary=binary)
     pooled = db.engine.raw_connection()
     finished = False
     try:
@@ -84,6 +82,17 @@ def copy_out(db: PostgreSQL, selection: Selection, key_range: KeyRange, *, binar
         if not finished:
             pooled.invalidate()  # in the middle of a COPY: nothing else can be said on it
         pooled.close()
+
+
+def reading(db: PostgreSQL, selection: Selection, key_range: KeyRange, *, binary: bool) -> str:
+    """The statement that sends one range."""
+    where = condition(db, selection, key_range)
+    columns = ", ".join(selection.columns)
+    return f"COPY (SELECT {columns} FROM {selection.relation} WHERE {where}) TO STDOUT {_form(binary)}"
+
+
+def _form(binary: bool) -> str:
+    return "(FORMAT binary)" if binary else "(FORMAT text)"
 
 
 def _blocks(pgconn: Any, query: bytes) -> Iterator[bytes]:
@@ -129,17 +138,37 @@ def copy_in(
         TransferError: a progress statement changed nothing: somebody else did this range.
         DatabaseError: session_replication_role may not be set, or anything else the server says.
     """
-    listed = ", ".join(names.ident(column) for column in columns)
-    form = "(FORMAT binary)" if binary else "(FORMAT text)"
-    with db.engine.begin() as connected:  # an error rolls everything back
+
+    def send(connected: Connection, into: str) -> int:
         driver: Any = connected.connection.driver_connection
+        with driver.cursor() as cursor:
+            with cursor.copy(into) as copy:
+                for block in blocks:
+                    copy.write(block)
+            return int(cursor.rowcount)
+
+    return write(db, table, columns, send, binary=binary, progress=progress)
+
+
+def write(
+    db: PostgreSQL,
+    table: str,
+    columns: Sequence[str],
+    send: Callable[[Connection, str], int],
+    *,
+    binary: bool,
+    progress: Sequence[tuple[str, Mapping[str, Any]]] = (),
+) -> int:
+    """Send rows and run the progress statements in one transaction, as `copy_in` does; the rows written.
+
+    Args:
+        send: Gets the connection and the COPY statement; carries it out and returns the rows.
+    """
+    listed = ", ".join(names.ident(column) for column in columns)
+    with db.engine.begin() as connected:  # an error rolls everything back
         try:
-            _as_replica(db, driver)
-            with driver.cursor() as cursor:
-                with cursor.copy(f"COPY {names.quote(table)} ({listed}) FROM STDIN {form}") as copy:
-                    for block in blocks:
-                        copy.write(block)
-                rows = int(cursor.rowcount)
+            _as_replica(db, cast(Any, connected.connection.driver_connection))
+            rows = send(connected, f"COPY {names.quote(table)} ({listed}) FROM STDIN {_form(binary)}")
             for statement, values in progress:
                 if connected.execute(text(statement), {"rows": rows, **values}).rowcount == 0:
                     raise TransferError(table, "this range was done by somebody else", state="rolled back")

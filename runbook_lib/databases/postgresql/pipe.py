@@ -1,6 +1,6 @@
-"""Move a range between two PostgreSQL servers by two psql processes: the stream never passes through Python.
+"""Move a range between two PostgreSQL servers: relayed, or by two psql processes where a session is encrypted.
 
-libpq hands COPY out row by row, which costs a Python call a row; psql does the same in C (docs/benchmarks.md).
+libpq hands COPY out row by row, which costs a Python call a row; psql does the same in C (docs/decisions.md).
 
 The writer commits only after `\\copy … from program` has seen the reader end with status 0: a stream that is cut at a
 row's border looks complete to the server. If we are killed, the pair ends its range by itself, rows and mark in one
@@ -13,11 +13,13 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from runbook_lib.databases.port import Database, KeyRange, Selection
 from runbook_lib.databases.postgresql import connection, names, programs, spool
 from runbook_lib.databases.postgresql.ranges import condition
+from runbook_lib.databases.postgresql.relay import Broken, encrypted, relay
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -53,23 +55,29 @@ def copy_across(
     columns: Sequence[str],
     progress: tuple[str, Mapping[str, Any]],
 ) -> int | None:
-    """See Database.copy_across: the rows written, or None where psql cannot do it or did not succeed.
+    """See Database.copy_across: the rows written, or None where neither can do it or it did not succeed.
 
     Nothing is written then: the caller goes the ordinary way, which also names what is wrong.
     """
-    if reader.dialect != db.dialect or (psql := _psql(db)) is None:
+    if reader.dialect != db.dialect:
         return None
     there = cast("PostgreSQL", reader)
+    if not encrypted(there) and not encrypted(db):
+        with suppress(Broken):
+            return relay(db, there, selection, key_range, table, columns, progress)
+        return None
+    if (psql := _psql(db)) is None:
+        return None
     into = f"{names.quote(table)} ({', '.join(names.ident(column) for column in columns)})"
     where = condition(there, selection, key_range)
     read = f"SELECT {', '.join(selection.columns)} FROM {selection.relation} WHERE {where}"
     if "\n" in into or {"options", "service"} & {*db.login.parameters, *there.login.parameters}:
         return None  # \copy is one line; options of the login's own would replace our settings
     given = {
-        "PSQL": psql,
-        "READ": f"COPY ({read}) TO STDOUT (FORMAT binary)",
-        "READ_FROM": there.login.conninfo(),
-        "READ_PASSWORD": there.login.password,
+        "RUNBOOK_PSQL": psql,
+        "RUNBOOK_READ": f"COPY ({read}) TO STDOUT (FORMAT binary)",
+        "RUNBOOK_READ_FROM": there.login.conninfo(),
+        "RUNBOOK_READ_PASSWORD": there.login.password,
         "PGPASSWORD": db.login.password,
         "PGOPTIONS": " ".join(_SETTINGS),
         "PGAPPNAME": "runbook",

@@ -253,8 +253,8 @@ class Database(Protocol):
     ) -> int | None:
         """Move one range from another database of this engine by the engine's own programs; the rows written.
 
-        The same promises as `copy_out` and `copy_in` together. None: not possible, or it did not succeed; then nothing
-        was written, and those two will say what is wrong.
+        The same promises as `copy_out` and `copy_in` together, and the same errors. None: not possible, or it did not
+        succeed; then nothing was written, and those two will say what is wrong.
         """
         ...
 

@@ -21,7 +21,7 @@ from runbook_lib.databases.port import Database
 from runbook_lib.databases.shared import one_line, without_comments
 from runbook_lib.errors import DatabaseError, StepFailed, TransferError
 from runbook_lib.schema import batches, memory
-from runbook_lib.schema.expand import NOTHING_MAY_BE_FOUND
+from runbook_lib.schema.in_step import AT_ANY_TIME, NOTHING_MAY_BE_FOUND
 from runbook_lib.schema.revisions import DOWN, UP, VERSION_TABLE, Rendered, Revision, Revisions, current_version
 from runbook_lib.schema.shape import digest_of, in_words
 
@@ -312,6 +312,7 @@ def _half_way(database: Database, revisions: Revisions, revision: Revision, dire
 
     Its way back is written for the whole of it. Statements about rows are left out when none of its own has run, and
     all are run when all have; in between nothing is, unless it has none: what was filled goes with its column then.
+    What says `-- at any time` does no harm in between: it is run, and has to succeed.
     A statement about the schema may fail, for what it takes away may never have been made: that the shape is what it
     was before is the proof.
     """
@@ -331,12 +332,12 @@ def _half_way(database: Database, revisions: Revisions, revision: Revision, dire
     if not whole and begun and moved != moving and refills:
         raise _stuck(database, revision, direction, f"{len(moved)} of {len(moving)} of its moves of rows are in")
     for number, statement in enumerate(back.rendered.statements, 1):
-        if writes_rows(statement) and not moved and not whole:
+        if writes_rows(statement) and not moved and not whole and AT_ANY_TIME not in statement:
             continue
         try:
             back.one(number)
         except DatabaseError as error:
-            if writes_rows(statement):
+            if writes_rows(statement) or AT_ANY_TIME in statement:
                 raise _stuck(database, revision, direction, error.observed) from error
     found = memory.drift(database, revision.before(direction))
     if found:

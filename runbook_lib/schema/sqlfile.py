@@ -30,6 +30,10 @@ _SECTION = re.compile(r"^--\s*(up|verify|down)\s*(?:\(\s*(\w+)\s*\))?\s*$", re.I
 _EITHER = r"\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'"
 _STANDARD = re.compile(r"[eE]'(?:[^'\\]|\\.|'')*'|" + _EITHER, re.DOTALL)
 _BACKSLASHES = re.compile(r"'(?:[^'\\]|\\.|'')*'|\#[^\n]*|" + _EITHER, re.DOTALL)
+_WORD = re.compile(r"\w+")
+_BODY = re.compile(r"\s*CREATE\b[^;]*?\b(?:TRIGGER|PROCEDURE|FUNCTION|EVENT)\b", re.IGNORECASE)  # has a body, perhaps
+_ENDS_LESS = re.compile(r"\s+(?:IF|LOOP|WHILE|REPEAT)\b", re.IGNORECASE)
+_ENDED = re.compile(r"\bEND\s+$", re.IGNORECASE)  # END CASE
 
 ENGINES = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
 Section = tuple[str, str]  # (up | verify | down, dialect or "")
@@ -59,16 +63,27 @@ def load_sql(path: Path) -> ModuleType:
 def statements(text: str, dialect: str = "") -> Iterator[str]:
     """The statements of a section; strings, quoted names, comments and dollar quotes may hold semicolons."""
     token = _BACKSLASHES if dialect == "mysql" else _STANDARD
-    start = position = 0
+    start = position = depth = 0
     while position < len(text):
-        if found := token.match(text, position):
+        if found := token.match(text, position) or _WORD.match(text, position):
+            if found[0].lower() in ("begin", "case", "end") and _BODY.match(token.sub(" ", text[start:position])):
+                depth += _nesting(text, found)
             position = found.end()
             continue
-        if text[position] == ";":
+        if text[position] == ";" and depth <= 0:
             yield from _spoken(text[start:position], token)
-            start = position + 1
+            start, depth = position + 1, 0
         position += 1
     yield from _spoken(text[start:], token)
+
+
+def _nesting(text: str, word: re.Match[str]) -> int:
+    """How much deeper in BEGIN … END and CASE … END a word leads; `END IF` and the like end what was not counted."""
+    if text[word.start() - 1] == ".":
+        return 0  # a column
+    if word[0].lower() == "end":
+        return 0 if _ENDS_LESS.match(text, word.end()) else -1
+    return 0 if _ENDED.search(text[max(word.start() - 20, 0) : word.start()]) else 1
 
 
 def _spoken(text: str, token: re.Pattern[str]) -> Iterator[str]:

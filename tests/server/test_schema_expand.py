@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from estate_clients import Client, wait_for
 from estate_schema import Place
 
 from runbook_lib.databases.port import Database
@@ -63,63 +64,10 @@ def revisions(people: Database, tmp_path: Path) -> Revisions:
     return Revisions(folder)
 
 
-class Client:
-    """One version of the application: inserts and updates its own rows, and remembers what was acknowledged."""
-
-    def __init__(self, database: Database, start: int, insert: str, update: str, shared: str) -> None:
-        self.database, self.start = database, start
-        self.insert, self.update, self.shared = insert, update, shared
-        self.acknowledged: dict[int, tuple[str, str]] = {}
-        self.errors: list[str] = []
-        self.writes = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work)
-
-    def _work(self) -> None:
-        with self.database.engine.connect() as connection:
-
-            def run(statement: str, values: tuple[Any, ...]) -> bool:
-                try:
-                    with connection.begin():
-                        connection.exec_driver_sql(statement.format(*values))
-                    return True
-                except Exception as error:
-                    self.errors.append(str(error))
-                    return False
-
-            while not self._over.is_set():
-                number = self.start + self.writes
-                first, last = f"N{number}", f"M{number}"
-                if run(self.insert, (number, first, last)):
-                    self.acknowledged[number] = (first, last)
-                if run(self.update, (number, first + "x", last + "y")):
-                    self.acknowledged[number] = (first + "x", last + "y")
-                run(self.shared, (self.writes % ROWS, f"S{self.start}", f"T{number}"))
-                self.writes += 1
-
-    def __enter__(self) -> Client:
-        self._thread.start()
-        wait_for(lambda: self.writes > 3 or bool(self.errors))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    waiting = threading.Event()
-    for _ in range(2000):
-        if true():
-            return
-        waiting.wait(0.01)
-    raise AssertionError("it did not come about in 20 s")
-
-
 def old_client(database: Database, start: int) -> Client:
     insert = "INSERT INTO people (id, name, age) VALUES ({0}, '{1} {2}', 1)"
     update = "UPDATE people SET name = '{1} {2}' WHERE id = {0}"
-    return Client(database, start, insert, update, update)
+    return Client(database, start, insert, update, update, ROWS)
 
 
 def new_client(database: Database, start: int) -> Client:
@@ -128,7 +76,7 @@ def new_client(database: Database, start: int) -> Client:
     insert = f"INSERT INTO people (id, {first}, {last}, age) VALUES ({{0}}, '{{1}}', '{{2}}', 1)"
     update = f"UPDATE people SET {first} = '{{1}}', {last} = '{{2}}' WHERE id = {{0}}"
     shared = f"UPDATE people SET {last} = '{{2}}' WHERE id = {{0}}"  # half of the new shape
-    return Client(database, start, insert, update, shared)
+    return Client(database, start, insert, update, shared, ROWS)
 
 
 def old_shape(database: Database) -> Mapping[int, str]:
@@ -153,6 +101,7 @@ def test_both_clients_write_at_once_and_every_write_is_in_both_shapes(people: Da
             count = old.writes
             wait_for(lambda: old.writes > count + 20 and new.writes > 20)
     assert old.errors == new.errors == []
+    assert old.deadlocks == new.deadlocks == 0
     joined, halves = old_shape(people), new_shape(people)
     for number, (first, last) in {**old.acknowledged, **new.acknowledged}.items():
         assert (joined[number], halves[number]) == (f"{first} {last}", (first, last))

@@ -17,6 +17,14 @@ def rendered(folder: Path, dialect: str = "postgresql") -> list[str]:
     return list(revisions.render(revision, UP, dialect).statements)
 
 
+BODY = """CREATE TRIGGER t AFTER UPDATE ON a FOR EACH ROW
+BEGIN
+  IF NEW.begin > 1 THEN SET @x = CASE WHEN 1 THEN ';' END; UPDATE b SET c = 1; END IF;
+  CASE NEW.d WHEN 1 THEN SET @y = 2; END CASE;
+  BEGIN DELETE FROM b; END;
+END"""
+
+
 @pytest.mark.parametrize(
     ("text", "dialect", "expected"),
     [
@@ -26,6 +34,8 @@ def rendered(folder: Path, dialect: str = "postgresql") -> list[str]:
         (r"SELECT 'a\'; SELECT 2", "", [r"SELECT 'a\'", "SELECT 2"]),
         (r"SELECT E'a\';'; SELECT 2", "", [r"SELECT E'a\';'", "SELECT 2"]),
         (r"SELECT 'a\';'; # x;", "mysql", [r"SELECT 'a\';'"]),
+        (f"{BODY}; SELECT 2", "mysql", [BODY, "SELECT 2"]),
+        ("BEGIN; SELECT CASE WHEN 1 THEN 2; END", "mysql", ["BEGIN", "SELECT CASE WHEN 1 THEN 2", "END"]),
         ("SELECT `a;b`; SELECT 'it''s;'", "mysql", ["SELECT `a;b`", "SELECT 'it''s;'"]),
     ],
 )

@@ -10,7 +10,7 @@ from runbook_lib.files.archive import archive_table
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import BACK, links, verdict
-from runbook_lib.transfer.sync import drain
+from runbook_lib.transfer.sync import drain_pending
 from runbook_lib.transfer.worker import exclusive, running, stop_sync
 
 
@@ -32,7 +32,7 @@ class ArchiveSource:
         back = links(run, BACK)
         stop_sync(back, run.journal, run.run_id, BACK)
         with exclusive(back):
-            drain(back, batch_keys=run.options.batch_keys)
+            drain_pending(back, batch_keys=run.options.batch_keys)
         tables = run.source.catalog(sorted({m.source for s in run.plan.services for m in s.tables}))
         total, done, archived = sum(t.rows_estimate for t in tables.values()), 0, []
         for table in tables.values():

@@ -112,6 +112,15 @@ def drain(
     return touched
 
 
+def drain_pending(links: Sequence[Link], *, batch_keys: int = 2_000) -> None:
+    """Apply what is in the logs by now: beside writers that never stop `drain` may never see an empty one."""
+    for link in links:
+        most = max((part.keys for part in link.reader.pending(link.channel).values()), default=0)
+        waiting = must_wait(link)
+        for _ in range(-(-most // batch_keys)):
+            drain_once(link, batch_keys=batch_keys, waiting=waiting)
+
+
 def must_wait(link: Link) -> tuple[str, ...]:
     """Written tables whose changes must wait for their bulk copy; none on the way back, which has no copy."""
     return unfinished(link) if link.forward else ()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import closing
-from itertools import product
+from itertools import count, product
 
 import pytest
-from estate_engines import TABLES, differences, fill, link, make
+from estate_engines import differences, fill, link, make
+from fix_sandbox import wait_for
 
 from runbook_lib.errors import RowRejected, TransferError
+from runbook_lib.journal import Journal
 from runbook_lib.transfer.capture import disable_capture, enable_capture
 from runbook_lib.transfer.clone import How, clone, pair_of
 from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.cutover import Acts, catch_up, cutover, predict
+from runbook_lib.transfer.follow import Side, Switch, move, open_clone, would_return
 from runbook_lib.transfer.sync import drain
 
 PAIRS = [pair for pair in product(("postgresql", "mysql", "sqlite"), repeat=2) if pair != ("postgresql", "postgresql")]
@@ -84,58 +85,88 @@ def test_changes_are_captured_and_applied(pair):
     assert source.capture_installed(made.channel) == frozenset()
 
 
-def test_a_cutover_with_writers_loses_nothing_and_neither_does_the_return(pair):
-    source, target = pair
-    made = link(source, target)
-    back = link(target, source, forward=False)
-    enable_capture(made)
-    copy_link(made)
-    enable_capture(back)
-    source.prepare_fence(TABLES)
-    target.prepare_fence(TABLES)
-    target.raise_fence(TABLES, timeout_s=5)
-    acknowledged, refused = write_until_refused(source, 0.3)
-    rate = catch_up([made], small_enough=200, within_s=20)
-    predicted = predict([made], drain_rate=rate.rate, fence_s=0.5, verify_s=0.1, switch_s=0.1)
-    acts = Acts(lambda touched: None, lambda: None, lambda: None)
-    result = cutover([made], [back], acts, predicted, budget_s=10)
-    assert refused.wait(10)
-    assert differences(made) == {}
-    there = {row[0] for row in target.rows(f"SELECT id FROM {target.quote('Order x')}")}
-    assert len(acknowledged) > 5 and set(acknowledged) <= there
-    assert result.pause_s < 5
-    target.execute(
-        f"INSERT INTO {target.quote('Order x')} (n) VALUES (4.5)", "UPDATE coded SET n = 99 WHERE code = 'D3'"
-    )
-    assert drain([back]) and differences(back) == {} and differences(made) == {}
-    newest = target.rows(f"SELECT max(id) FROM {target.quote('Order x')} WHERE n = 4.5")[0][0]
-    assert newest > max(acknowledged)
+class Writer(threading.Thread):
+    """Inserts, updates, moves keys and deletes where writes are let in, and notes what was acknowledged: key → n."""
 
+    def __init__(self, *sides):
+        super().__init__(daemon=True)
+        self.sides, self.stop = sides, threading.Event()
+        self.acknowledged: dict[int, int | None] = {}
+        self.taken, self.refused, self.unexpected = [0, 0], 0, list[str]()
 
-def write_until_refused(database, seconds_before):
-    """A writer that never stops until it is turned away; the keys it was acknowledged."""
-    acknowledged: list[int] = []
-    refused = threading.Event()
-    table = database.quote("Order x")
-
-    def write() -> None:
-        number = 100_000
-        while True:
-            number += 1
-            try:
-                with database.raw() as driver, closing(driver.cursor()) as cursor:
-                    cursor.execute(f"INSERT INTO {table} (id, n) VALUES ({number}, 1)")
-            except Exception as error:
-                assert "fenced" in str(error)
-                refused.set()
+    def run(self):
+        side = 0
+        for number in count(100_000):
+            if self.stop.is_set():
                 return
-            acknowledged.append(number)
+            try:
+                for statement, after in self.statements(self.sides[side].quote, number):
+                    with self.sides[side].raw() as driver, closing(driver.cursor()) as cursor:
+                        cursor.execute(statement)
+                    self.acknowledged |= after
+                    self.taken[side] += 1
+            except Exception as error:
+                if "fenced" in str(error):
+                    self.refused, side = self.refused + 1, 1 - side
+                elif "locked" not in str(error):  # SQLite has one writer at a time; this one did not get its turn
+                    self.unexpected.append(str(error))
+                    return
+            self.stop.wait(0.004)  # what two cores shared with other tests keep up with
 
-    threading.Thread(target=write, daemon=True).start()
-    deadline = time.monotonic() + seconds_before
-    while time.monotonic() < deadline or len(acknowledged) < 6:
-        time.sleep(0.01)
-    return acknowledged, refused
+    def statements(self, quote, number):
+        table = quote("Order x")
+        yield f"INSERT INTO {table} (id, n) VALUES ({number}, 1)", {number: 1}
+        if number % 3 == 0:
+            yield f"UPDATE {table} SET n = 2 WHERE id = {number}", {number: 2}
+        if number % 4 == 0:
+            yield (
+                f"UPDATE {table} SET id = -id WHERE id = {number}",
+                {number: None, -number: 2 if number % 3 == 0 else 1},
+            )
+        elif number % 5 == 0:
+            yield f"DELETE FROM {table} WHERE id = {number}", {number: None}
+        else:  # a child of its own
+            yield f"INSERT INTO {quote('lines')} (unit, {quote('no')}) VALUES ({number}, 0)", {}
+
+    def more(self, side, writes=25):
+        """Wait until that side has taken so many more."""
+        before = self.taken[side]
+        wait_for(lambda: self.unexpected or self.taken[side] > before + writes, f"writes at side {side}")
+
+    def lost(self, database):
+        found = dict(database.rows(f"SELECT id, n FROM {database.quote('Order x')}"))
+        return [(key, n, found.get(key)) for key, n in self.acknowledged.items() if found.get(key) != n]
+
+
+@pytest.mark.parametrize("engines", PAIRS, ids="-".join)
+def test_a_writer_that_never_stops_loses_nothing_in_copy_sync_cutover_and_return(new_on, engines, tmp_path):
+    source, target = (new_on(engine, name) for engine, name in zip(engines, ("source", "target"), strict=True))
+    make(source)
+    fill(source, 60)
+    pair, writer = pair_of(source, target), Writer(source, target)
+    with closing(Journal(f"sqlite:///{tmp_path}/journal.sqlite")) as journal:
+        writer.start()
+        writer.more(0)
+        clone(pair, How(chunk_rows=50, follow=True))
+        run_id = open_clone(journal, pair, (), "test")
+        writer.more(0)
+        drain([pair.forward], until=lambda: writer.taken[0] > 200)
+        there = move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=10)
+        writer.more(1)
+        assert would_return(pair)[1] == []
+        highest = max(writer.acknowledged)
+        back = move(pair, journal, run_id, Side.SOURCE, Switch(), budget_s=10)
+        writer.more(0)
+        writer.stop.set()
+        writer.join(30)
+    assert writer.unexpected == [] and writer.refused
+    assert max(there.pause_s, back.pause_s) < 5
+    assert writer.lost(source) == []
+    drain([pair.forward])
+    assert writer.lost(target) == [] and differences(pair.forward) == {}
+    source.execute(f"INSERT INTO {source.quote('Order x')} (n) VALUES (4.5)")
+    [(newest,)] = source.rows(f"SELECT id FROM {source.quote('Order x')} WHERE n = 4.5")
+    assert newest > highest
 
 
 @pytest.mark.parametrize(

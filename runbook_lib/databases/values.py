@@ -6,7 +6,7 @@ The reference implementation. Adapters render the same in SQL; docs/canonical-va
     field  = "-"                                    NULL
            | tag text ";"                           families whose text never holds a semicolon: nfxbdtlz
            | tag length ":" text                    the others, suoj; length: bytes of the text in UTF-8, decimal
-    hash   = first 64 bits of MD5(row), big-endian, unsigned
+    hash   = first 64 bits of SHA-256(row), big-endian, unsigned
     digest = sum of the rows' hashes, decimal       never xor: two equal rows would cancel; the row count goes with it
 """
 
@@ -114,7 +114,7 @@ def bucket_of(key: Sequence[Any], types: Sequence[str], count: int) -> int:
 
 def row_hash(values: Sequence[Any], types: Sequence[str]) -> str:
     """A row's hash as 16 hexadecimal digits."""
-    return hashlib.md5(encode_row(values, types), usedforsecurity=False).hexdigest()[:16]
+    return hashlib.sha256(encode_row(values, types)).hexdigest()[:16]
 
 
 def digest_of(hashes: Iterable[str]) -> str:

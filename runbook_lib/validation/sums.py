@@ -13,10 +13,10 @@ from runbook_lib.validation.context import Compared, Context
 
 # Behind one statement: about a second of work, no long transaction on a live source. The canonical encoding is
 # several times slower than a server's own hash; wide rows have to be read, whatever is hashed.
-OWN_ROWS, CANONICAL_ROWS, RANGE_BYTES = 4_000_000, 250_000, 512 << 20
+OWN_ROWS, CANONICAL_ROWS, RANGE_BYTES = 4_000_000, 500_000, 512 << 20
 
 # Another number here, and sums of before are no longer taken over.
-CANONICAL, OWN = "canonical 1", "own 2"
+CANONICAL, OWN = "canonical 2", "own 2"
 
 Sum = tuple[KeyRange, RangeSum, RangeSum, float]  # the last: when it was asked for, seconds since the epoch
 

@@ -140,6 +140,15 @@ def test_servers_before_18_hash_what_they_cannot_reach_inside_a_record_as_exactl
         assert driver.execute(old.encode()).fetchone() == before
 
 
+def test_servers_before_18_read_the_canonical_hash_as_the_same_number(database):
+    fill(database)
+    found = []
+    for version in (17, 18):
+        database.memo["version"] = version
+        found.append(digest(database, canonical=True))
+    assert found[0] == found[1]
+
+
 def test_values_that_change_places_within_a_row_are_seen(database):
     database.execute(
         "CREATE TABLE t (id bigint PRIMARY KEY, a numeric(12,2), b numeric(12,2), n numeric, m numeric, x text, y text,"

@@ -192,7 +192,7 @@ def _parsed_rows(
 
 
 def _row_hash(db: MySQL, selection: Selection, types: Sequence[str]) -> str:
-    """SQL of `values.row_hash`: all of MD5's digits, of which sixteen count."""
+    """SQL of `values.row_hash`: all of its hexadecimal digits, of which sixteen count."""
     fields = []
     for sql, (own, collation), written in zip(selection.columns, _facts(db, selection), types, strict=True):
         kind = canonical_type(written)
@@ -202,7 +202,8 @@ def _row_hash(db: MySQL, selection: Selection, types: Sequence[str]) -> str:
         long = kind.tag in (*values.MEASURED, values.BYTES)
         whole = f"CONCAT('{kind.tag}', {told})"
         fields.append(f"IF({sql} IS NULL, '-', {whole})" if long else f"COALESCE({whole}, '-')")
-    return f"md5(concat(_binary'', {listed(fields)}))"  # binary: bytes as they are, whatever the columns' collations
+    # Binary: bytes as they are, whatever the columns' collations.
+    return f"sha2(concat(_binary'', {listed(fields)}), 256)"
 
 
 def _facts(db: MySQL, selection: Selection) -> tuple[tuple[str, str], ...]:
@@ -237,7 +238,7 @@ def canonical_sql(sql: str, own: str, kind: CanonicalType) -> str:
         return sql if read.name == "date" else f"CAST({sql} AS date)"
     if kind.tag in (values.TIME, values.LOCAL, values.INSTANT):
         moment = f"CAST({sql} AS datetime)" if read.name == "date" else sql
-        return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM CAST({moment} AS CHAR)))" if read.size else moment
+        return _short(moment) if read.size else moment
     if kind.tag == values.UUID and read.name == "binary":
         hexed = f"LOWER(HEX({sql}))"
         pieces = [f"SUBSTR({hexed}, {start}, {size})" for start, size in ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))]
@@ -248,15 +249,20 @@ def canonical_sql(sql: str, own: str, kind: CanonicalType) -> str:
     return f"TRIM(TRAILING ' ' FROM {text})" if kind.padded else text
 
 
+def _short(sql: str) -> str:
+    """Text without zeros at the end of its fraction. Of bytes: to trim characters costs 180 ns more a value."""
+    return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM CAST({sql} AS BINARY)))"
+
+
 def _number(sql: str, read: neutral.Kind, kind: CanonicalType) -> str:
     if read.integer:
         return f"({sql} + 0)"
     if kind.name in ("numeric", "decimal"):
         if read.text.partition(" ")[0] == f"decimal({','.join(map(str, kind.modifiers))})" and kind.modifiers[-1]:
-            return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM CAST({sql} AS CHAR)))"  # its own scale already
+            return _short(sql)  # its own scale already
         scale = kind.modifiers[1] if len(kind.modifiers) > 1 else 0 if kind.modifiers else 30
         sql = f"CAST({sql} AS decimal(65, {min(scale, 30)}))"
-        return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM CAST({sql} AS CHAR)))" if scale else sql
+        return _short(sql) if scale else sql
     return f"CAST({sql} AS decimal(65, 0))"
 
 

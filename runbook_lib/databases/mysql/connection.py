@@ -16,8 +16,6 @@ from runbook_lib.databases.mysql.wire import Connection
 from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import ConfigurationError, DatabaseError
 
-# MySQL 9.6 moved MD5(), of which the checksums of rows are made, into a component that is not there by default.
-HASHING, _NO_FUNCTION = "INSTALL COMPONENT 'file://component_classic_hashing'", 1305
 MINIMUM = {"MySQL": (8, 0), "MariaDB": (10, 6)}
 
 # Strict, but zero dates and zeros in auto_increment columns that are there may be copied as they are (traps 14, 30).
@@ -175,8 +173,7 @@ def explain(name: str, error: Exception, doing: str = "") -> DatabaseError:
     """One line about a failed statement: the server's message and number, never parameters."""
     number, text = code(error), str(error.args[-1]) if error.args else str(error)
     told = f"{one_line(text)}{f' ({number})' if number else ''}{f' while {doing}' if doing else ''}"
-    action = HASHING if number == _NO_FUNCTION and ".md5 " in text.lower() else ""
-    return DatabaseError(f"database {name}", told, action=action)
+    return DatabaseError(f"database {name}", told)
 
 
 def code(error: BaseException) -> int:

@@ -27,6 +27,7 @@ from runbook_lib.databases.values import CanonicalType, canonical_type
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
+BYTES_AS_NUMBERS = 18  # the first version that casts bytea to bigint
 # Strings first, so that digits in them are left alone; then zeros at the end of a fraction, or all of it.
 _JSON_ZEROS = r"""("([^"\\]|\\.)*")|(\.[0-9]*[1-9])0+(?![0-9])|\.0+(?![0-9])"""
 
@@ -98,8 +99,8 @@ def _bucket(db: PostgreSQL, selection: Selection, types: Sequence[str], count: i
         return f"({own_hash(selection.key, kinds, _version(db))} & {count - 1})"
     keys = [canonical_type(kind) for kind in kinds]
     fields = zip([_canonical(s, k, t) for s, k, t in zip(selection.key, keys, kinds, strict=True)], keys, strict=True)
-    digest = _digest(list(fields), utf8=_is_utf8(db))
-    return f"(('x' || substr({digest}, 1, 8))::bit(32)::bigint & {count - 1})"
+    digest = _digest(list(fields), 4, utf8=_is_utf8(db))
+    return f"({_bits(digest)}::bit(32)::bigint & {count - 1})"
 
 
 def row_sums(
@@ -159,7 +160,7 @@ def _hashed(
     # OFFSET 0: the renderings are computed once each, not once for each use; 2.8 times faster.
     inner = f"SELECT {listed([*fields, *more])} FROM {selection.relation} WHERE {where} OFFSET 0"
     taken = [column.rpartition(" AS ")[2] for column in more]
-    row_hash = _row_hash(kinds, utf8=_is_utf8(db))
+    row_hash = _row_hash(kinds, utf8=_is_utf8(db), version=_version(db))
     return f"(SELECT {listed([f'{row_hash} AS h', *taken])} FROM ({inner}) AS c OFFSET 0) AS hashed"
 
 
@@ -202,21 +203,29 @@ def _canonical(sql: str, kind: CanonicalType, type_text: str) -> str:
     return as_text(sql, kind, type_text)
 
 
-def _row_hash(kinds: Sequence[CanonicalType], *, utf8: bool) -> str:
+def _row_hash(kinds: Sequence[CanonicalType], *, utf8: bool, version: int) -> str:
     """SQL of `values.row_hash` over the rendered columns c0, c1, …"""
-    digest = _digest([(f"c{i}", kind) for i, kind in enumerate(kinds)], utf8=utf8)
-    return f"('x' || substr({digest}, 1, 16))::bit(64)::bigint"
+    digest = _digest([(f"c{i}", kind) for i, kind in enumerate(kinds)], 8, utf8=utf8)
+    if version >= BYTES_AS_NUMBERS:  # an eighth of the row's time less
+        return f"CAST({digest} AS bigint)"
+    return f"{_bits(digest)}::bit(64)::bigint"
 
 
-def _digest(rendered: Sequence[tuple[str, CanonicalType]], *, utf8: bool) -> str:
-    """MD5 of the canonical row of these rendered values."""
+def _bits(sql: str) -> str:
+    return f"('x' || encode({sql}, 'hex'))"
+
+
+def _digest(rendered: Sequence[tuple[str, CanonicalType]], size: int, *, utf8: bool) -> str:
+    """The first bytes (`size`, count) of SHA-256 of the canonical row of these rendered values."""
     fields = []
     for sql, kind in rendered:
-        size = f"octet_length({sql})" if utf8 else f"octet_length(convert_to({sql}, 'UTF8'))"
-        told = f"{size} || ':' || {sql}" if kind.tag in values.MEASURED else f"{sql} || ';'"
+        length = f"octet_length({sql})" if utf8 else f"octet_length(convert_to({sql}, 'UTF8'))"
+        told = f"{length} || ':' || {sql}" if kind.tag in values.MEASURED else f"{sql} || ';'"
         fields.append(f"coalesce('{kind.tag}' || {told}, '-')")
-    row = f"concat({listed(fields)})" if len(fields) < 100 else " || ".join(fields)  # a function takes 100 arguments
-    return f"md5({row})" if utf8 else f"md5(convert_to({row}, 'UTF8'))"
+    # `||` takes a tenth less time than concat(), but copies what is there at each step; a function takes 100 arguments.
+    few = [" || ".join(fields[start : start + 8]) for start in range(0, len(fields), 8)]
+    row = " || ".join(f"concat({listed(few[start : start + 99])})" for start in range(0, len(few), 99))
+    return f"substr(sha256(convert_to({few[0] if len(few) == 1 else row}, 'UTF8')), 1, {size})"
 
 
 def _version(db: PostgreSQL) -> int:

@@ -133,7 +133,7 @@ def _row_hash(db: SQLite, selection: Selection, types: Sequence[str], *, canonic
 
     def row_hash(row: Sequence[Any]) -> str:
         body = "".join([one(value) for one, value in zip(fields, row, strict=True)]).encode()
-        return hashlib.md5(body, usedforsecurity=False).hexdigest()[:16]
+        return hashlib.sha256(body).hexdigest()[:16]
 
     return row_hash
 

@@ -19,7 +19,10 @@ from estate_sqlite import (
 )
 
 from runbook_lib.databases.port import Applied, KeyRange, Selection
+from runbook_lib.databases.sqlite import blocks
+from runbook_lib.databases.sqlite.types import renderer
 from runbook_lib.errors import CutoverAborted, DatabaseError, RowRejected, TransferError
+from runbook_lib.files import copytext
 
 WHOLE = KeyRange(0)
 PEOPLE = "CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT UNIQUE, n INTEGER CHECK (n < 100))"
@@ -152,6 +155,46 @@ def test_values_are_rendered_as_postgresql_prints_them(database, declared, value
         return
     assert b"".join(database.copy_out(selection(database, "t"), WHOLE, binary=False)).decode() == f"1\t{text}\n"
     assert str(database.read_rows(selection(database, "t"), [(1,)])[0][1]) == text
+
+
+KEYED = {
+    "dense": "(k INTEGER PRIMARY KEY, n DECIMAL(8,2), t TEXT, d DATETIME)",
+    "paired": "(k INTEGER NOT NULL, l INTEGER NOT NULL, n DECIMAL(8,2), t TEXT, d DATETIME, PRIMARY KEY (k, l))",
+    "worded": "(k TEXT PRIMARY KEY, n DECIMAL(8,2), t TEXT, d DATETIME)",
+    "mixed": "(k NOT NULL PRIMARY KEY, n DECIMAL(8,2), t TEXT, d DATETIME)",
+    "keyless": "(n DECIMAL(8,2), t TEXT, d DATETIME)",
+    "unsearched": "(k INTEGER NOT NULL, n DECIMAL(8,2), t TEXT, d DATETIME)",
+}
+HOSTILE_TEXTS = ("", "\\N", "\\", "tab\tnl\ncr\r", "nul\0behind", None, "x" * 3_000, "ünïcödé 👩‍👩‍👧", "\x1f\x0b\x0c")
+HOSTILE_NUMBERS = (0, -0.0, 1.5, 12.34, -0.01, 1e15, 99999999999999.99, 0.1 + 0.2, None, 7, -3, 1e-7)
+
+
+@pytest.mark.parametrize("table", KEYED)
+@pytest.mark.parametrize(("step_rows", "step_bytes"), [(1_000, 2**24), (7, 2_000)])
+def test_lines_joined_by_sqlite_are_those_rendered_value_by_value(database, table, step_rows, step_bytes, monkeypatch):
+    monkeypatch.setattr(blocks, "STEP_ROWS", step_rows)
+    monkeypatch.setattr(blocks, "STEP_BYTES", step_bytes)
+    keys = [-(2**40), *range(-5, 5), *range(100, 160), 2**62]
+    shown = {"paired": lambda k: (k // 3, k % 3), "keyless": lambda k: (), "worded": lambda k: (f"{k}é",)}
+    shown["mixed"] = lambda k: (k if k % 2 else f"{k}",)
+    rows = [
+        (*shown.get(table, lambda k: (k,))(k), HOSTILE_NUMBERS[i % 12], HOSTILE_TEXTS[i % 9], "2024-02-29 12:00:00")
+        for i, k in enumerate(keys)
+    ]
+    database.execute(f"CREATE TABLE {table} {KEYED[table]}")
+    with database.writing("filling") as driver:
+        driver.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    columns = [column.name for column in database.catalog([table])[table].columns]
+    kinds = [column.type for column in database.catalog([table])[table].columns]
+    key = {"keyless": (), "paired": ("k", "l")}.get(table, ("k",))
+    for where in ("", "t IS NOT NULL OR n > 1"):
+        reading = Selection(table, key, tuple(columns), where)
+        kept = database.rows(f"SELECT {', '.join(columns)} FROM {table} WHERE {where or 1}")
+        wanted = sorted(repr(tuple(renderer(kind)(v) for v, kind in zip(row, kinds, strict=True))) for row in kept)
+        for rows_per_range in (1_000, 20):
+            ranges = [KeyRange(0)] if table == "mixed" else database.ranges(reading, rows_per_range)
+            found = b"".join(b"".join(database.copy_out(reading, each, binary=False)) for each in ranges)
+            assert sorted(map(repr, map(tuple, copytext.decode([found])))) == wanted
 
 
 @pytest.mark.parametrize(

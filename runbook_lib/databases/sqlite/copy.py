@@ -14,6 +14,7 @@ from sqlalchemy import text
 from runbook_lib.databases import values
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.sqlite import names, ranges
+from runbook_lib.databases.sqlite.blocks import FETCH_ROWS, lines
 from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.triggers import silenced
 from runbook_lib.databases.sqlite.types import EXACT_DIGITS, Kind, Misfit, kind_of, parser, renderer
@@ -24,7 +25,7 @@ from runbook_lib.files import copytext
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
 
-FETCH_ROWS, INSERT_ROWS = 500, 5_000
+INSERT_ROWS = 5_000
 SPOOL_BYTES = 64 * 2**20  # a range that is longer goes to a temporary file
 
 _ESCAPED = "replace(replace(replace(replace({0},'\\','\\\\'),char(9),'\\t'),char(10),'\\n'),char(13),'\\r')"
@@ -49,34 +50,29 @@ def copy_out(db: SQLite, selection: Selection, key_range: KeyRange, *, binary: b
         DatabaseError: SQLite refused the statement.
     """
     where, bound = ranges.condition(db, selection, key_range)
-    shown = ", ".join(selection.columns) if binary else _line(db, selection)
-    query = f"SELECT {shown} FROM {selection.relation} WHERE {where}"
-    render = _framed if binary else _joined
+    key = "_rowid_" if key_range.kind == "blocks" else next(iter(selection.key), "")
+
+    def blocks() -> Iterator[bytes]:
+        with db.raw() as driver:
+            if binary:
+                listed = ", ".join(selection.columns)
+                cursor = driver.execute(f"SELECT {listed} FROM {selection.relation} WHERE {where}", bound)
+                yield from map(_framed, iter(lambda: cursor.fetchmany(FETCH_ROWS), []))
+            else:
+                yield from lines(driver, selection, _line(db, selection), where, bound, key)
+
     try:
         if db.journal_mode == "wal":
-            yield from _blocks(db, query, bound, render)
+            yield from blocks()
             return
         with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
-            for block in _blocks(db, query, bound, render):
+            for block in blocks():
                 spool.write(block)
             spool.seek(0)
             yield from iter(lambda: spool.read(65_536), b"")
     except sqlite3.Error as error:
         misfit = locate(db, selection, where, bound)
         raise (misfit or db.explain(error, f"reading {selection.relation}")) from error
-
-
-def _blocks(
-    db: SQLite, query: str, bound: Sequence[Any], render: Callable[[list[tuple[Any, ...]]], bytes]
-) -> Iterator[bytes]:
-    with db.raw() as driver:
-        cursor = driver.execute(query, bound)
-        while rows := cursor.fetchmany(FETCH_ROWS):
-            yield render(rows)
-
-
-def _joined(rows: list[tuple[Any, ...]]) -> bytes:
-    return "".join([row[0] for row in rows]).encode()
 
 
 def _framed(rows: list[tuple[Any, ...]]) -> bytes:

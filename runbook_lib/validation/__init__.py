@@ -94,7 +94,8 @@ def validate(
         KeyError: a check's name is unknown.
     """
     started, at = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
-    functions = [(name, CHECKS[name]) for name in checks]
+    # The checksums come first: what they have read through need not be counted again.
+    functions = [(name, CHECKS[name]) for name in sorted(checks, key=lambda name: name != "checksums")]
     keys = None if only_keys is None else {place: list(found) for place, found in only_keys.items()}
     with ThreadPoolExecutor(max_workers=2 * max(1, jobs), thread_name_prefix="validate") as pool:
         context = Context(

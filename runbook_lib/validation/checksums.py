@@ -65,6 +65,8 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _
     if cut.taken:
         oldest = datetime.fromtimestamp(min(each.at for each in cut.taken.values()), UTC)
         figures |= {"taken_over": len(cut.taken), "taken_over_since": oldest.isoformat(timespec="seconds")}
+    if not unequal and not cut.taken:
+        context.counted(link, flow, rows)
     if not unequal:
         return CheckResult(NAME, figures={label(link, flow): figures})
     narrowed = narrow(link, side, unequal, context)

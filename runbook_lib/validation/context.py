@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from runbook_lib.databases.port import Selection, Table
+from runbook_lib.databases.port import Database, KeyRange, Selection, Table
 from runbook_lib.errors import RunbookError
 from runbook_lib.schema.promise import Promised
 from runbook_lib.transfer.flow import Flow, Link
@@ -17,6 +17,8 @@ from runbook_lib.validation.findings import CheckResult
 
 if TYPE_CHECKING:
     from runbook_lib.validation.record import Record
+
+COUNT_ROWS = 20_000_000  # rows counted in one statement: about a second
 
 Left = TypeVar("Left")
 Right = TypeVar("Right")
@@ -140,9 +142,31 @@ class Context:
             if column.name not in flow.columns and column.generated and column.name in there
         }
 
+    def counts(self, link: Link, flow: Flow, *, now: bool = False) -> tuple[int, int]:
+        """The rows on both sides: as they were counted, or summed and found equal, before; else, or `now`, counted."""
+        known = ("rows", link.channel, flow.table)
+        if now:
+            self.memo.pop(known, None)
+        return self.once(known, lambda: self._count(link, flow))
+
+    def _count(self, link: Link, flow: Flow) -> tuple[int, int]:
+        reading, writing = flow.reading, flow.writing(link.writer)
+        pieces = [KeyRange(0)]
+        if flow.key and self.catalogs(link)[0][flow.feeds[0].table].rows_estimate > COUNT_ROWS:
+            pieces = link.reader.ranges(reading, COUNT_ROWS)
+        return self.both(lambda: _counted(link.reader, reading, pieces), lambda: _counted(link.writer, writing, pieces))
+
+    def counted(self, link: Link, flow: Flow, rows: int) -> None:
+        """Both sides have just been read in full, and have the same rows, so many."""
+        self.memo["rows", link.channel, flow.table] = (rows, rows)
+
     def deadline(self) -> Deadline:
         """From now on, `settle_s` seconds."""
         return Deadline(time.monotonic() + self.settle_s)
+
+
+def _counted(database: Database, selection: Selection, pieces: Sequence[KeyRange]) -> int:
+    return sum(database.count(replace(selection, where=database.condition(selection, each))) for each in pieces)
 
 
 def _names(flow: Flow) -> tuple[str, str]:

@@ -30,12 +30,20 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline) -> Chec
         return CheckResult(
             NAME, figures={label(link, flow): {"sampled": 0, "note": "no key: checksums compare it all"}}
         )
-    random = Random(f"{context.seed} {flow.table}")  # noqa: S311  a sample that can be drawn again
-    drawn, ends_there = draw(link.reader, side.reading, side, context.sample_rows, random)
-    drawn_here, ends_here = draw(link.writer, side.writing, side, context.sample_rows // 4, random)  # rows too many
+    there, here = context.counts(link, flow)
+    several, few = context.sample_rows, context.sample_rows // 4  # at the target, for rows too many
+    (drawn, ends_there), (drawn_here, ends_here) = context.both(
+        lambda: draw(link.reader, side.reading, side, several, there, _random(context, flow, "source")),
+        lambda: draw(link.writer, side.writing, side, few, here, _random(context, flow, "target")),
+    )
     keys: dict[tuple[str, ...], Key] = {plain(k): k for k in (*drawn, *ends_there, *drawn_here, *ends_here)}
     found = settle(NAME, link, flow, side, list(keys.values()), context, deadline)
     return found.plus(CheckResult(NAME, figures={label(link, flow): _figures(len(keys), context.seed)}))
+
+
+def _random(context: Context, flow: Flow, where: str) -> Random:
+    """A sample that can be drawn again."""
+    return Random(f"{context.seed} {flow.table} {where}")  # noqa: S311  a sample, not a secret
 
 
 def _figures(sampled: int, seed: int) -> dict[str, object]:

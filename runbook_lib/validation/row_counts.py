@@ -1,4 +1,7 @@
-"""Check: as many rows on the target as the mapping promises. Exact counts, both sides at the same time."""
+"""Check: as many rows on the target as the mapping promises. Exact counts, both sides at the same time.
+
+A table whose checksums have just agreed range by range has been counted with them, and is not counted again.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def row_counts(link: Link, context: Context) -> CheckResult:
 
 
 def _count(link: Link, flow: Flow, context: Context, deadline: Deadline) -> CheckResult:
-    counts, unsettled = _both(link, flow, context), 0
+    counts, unsettled = context.counts(link, flow), 0
     if counts[0] != counts[1] and context.under_writes:
         counts, unsettled = _again(link, flow, context, deadline, counts)
     figures = {label(link, flow): {"rows": counts[0], "target_rows": counts[1]}}
@@ -43,11 +46,6 @@ def _count(link: Link, flow: Flow, context: Context, deadline: Deadline) -> Chec
     )
 
 
-def _both(link: Link, flow: Flow, context: Context) -> tuple[int, int]:
-    writing = flow.writing(link.writer)
-    return context.both(lambda: link.reader.count(flow.reading), lambda: link.writer.count(writing))
-
-
 def _again(
     link: Link, flow: Flow, context: Context, deadline: Deadline, counts: tuple[int, int]
 ) -> tuple[tuple[int, int], int]:
@@ -58,7 +56,7 @@ def _again(
         time.sleep(pause)  # between two looks at a moving target
         pause = min(pause * 2, LONGEST_PAUSE_S)
         before, waiting = counts, _pending(link, flow, context) if has_queue else 0
-        counts = _both(link, flow, context)
+        counts = context.counts(link, flow, now=True)
         waiting = max(waiting, _pending(link, flow, context)) if has_queue else 0
         movement = max(abs(now - then) for now, then in zip(counts, before, strict=True))
         moved = movement if has_queue else max(moved, movement)

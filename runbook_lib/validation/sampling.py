@@ -14,14 +14,16 @@ LONGEST_LIST = 20_000  # keys in one condition; sparser keys are drawn by their 
 
 
 def draw(
-    database: Database, selection: Selection, side: Compared, rows: int, random: Random
+    database: Database, selection: Selection, side: Compared, rows: int, total: int, random: Random
 ) -> tuple[list[Key], list[Key]]:
     """Up to `rows` random keys, and the first and the last one (none of an empty table).
 
     Integer keys without big holes: random numbers, an index lookup each. Other keys: random positions in key order,
     one pass over the index.
+
+    Args:
+        total: The rows of the selection, counted not long ago.
     """
-    total = database.count(selection)
     if total == 0:
         return [], []
     if total <= rows:

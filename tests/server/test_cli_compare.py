@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from runbook_lib.cli import main
+from runbook_lib.validation import validate
+from runbook_lib.validation.pair import pair_of
 
 DDL = """
 CREATE TABLE items (id integer PRIMARY KEY, name text, price numeric(10,2));
@@ -105,3 +107,27 @@ def test_repair_refuses_while_the_target_has_the_writes(pair: tuple[Any, Any]) -
     assert done.exit_code == 1
     assert "the target has the writes" in done.stderr
     assert target.rows("SELECT count(*) FROM items") == [(2999,)]
+
+
+def test_a_large_table_is_counted_in_pieces_and_not_at_all_where_checksums_have_agreed(
+    pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runbook_lib.validation.context.COUNT_ROWS", 1000)
+    links = pair_of(*pair, ["items"]).links
+    asked: list[str] = []
+    for side in pair:
+        original = side.count
+        monkeypatch.setattr(side, "count", lambda s, of=original: asked.append(s.where) or of(s))
+    report = validate(links, checks=("row_counts",))
+    assert report.passed
+    assert report.results[0].figures[report.tables[0]] == {"rows": 3000, "target_rows": 3000}
+    assert len(asked) == 6  # three pieces a side
+    asked.clear()
+    report = validate(links, checks=("row_counts", "data_sample", "checksums"))
+    assert [result.check for result in report.results] == ["row_counts", "data_sample", "checksums"]
+    assert report.results[0].figures[report.tables[0]] == {"rows": 3000, "target_rows": 3000}
+    assert asked == []
+    pair[1].execute("DELETE FROM items WHERE id = 7")
+    report = validate(links, checks=("row_counts", "checksums"), under_writes=False)
+    assert [str(m.kind) for m in report.mismatches] == ["row_count", "missing_on_target"]
+    assert len(asked) == 6

@@ -46,7 +46,7 @@ class Preview:
         text = f"{self.database} is at {self.path.current}"
         for version, direction, count in self.half_way:
             text += f", and half-way through {version} ({direction}): {count} statements are begun"
-        if self.drift:
+        if self.drift and not self.half_way:
             text += f"; changed by hand since: {in_words(self.drift)}"
         return text if self.drift is not None else f"{text}; no shape is recorded for it, so drift cannot be seen"
 

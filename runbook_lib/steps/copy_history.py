@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from runbook_lib.databases.port import Problem
+from runbook_lib.databases.port import Database, Problem
 from runbook_lib.errors import RollbackFailed
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
@@ -72,7 +72,7 @@ class CopyHistory:
         for link in links(run):
             tables_here = [flow.table for flow in link.flows]
             link.writer.lower_fence(tables_here)  # it turns TRUNCATE away too; its own undo comes next
-            link.writer.execute(f"TRUNCATE {', '.join(map(link.writer.quote, tables_here))}")
+            link.writer.execute(*_emptying(link.writer, tables_here))
             forget(link)
             for table in tables_here:
                 if link.quarantine:
@@ -86,10 +86,19 @@ class CopyHistory:
         run.sample("rows_copied", before + done)
 
 
+def _emptying(writer: Database, tables: Sequence[str]) -> list[str]:
+    """PostgreSQL empties all at once; MySQL's TRUNCATE refuses what a foreign key leads to, SQLite has none."""
+    names = [writer.quote(table) for table in tables]
+    if writer.dialect == "postgresql":
+        return [f"TRUNCATE {', '.join(names)}"]
+    return [f"DELETE FROM {name}" for name in reversed(names)]
+
+
 def _refuse_while_in_use(run: Run) -> None:
-    """What the services write to is never emptied, whatever the order of the undos."""
-    routes = run.router.routes()
-    used = [writes(s) for s in run.plan.services if shares(routes[writes(s)]) != {origin(run): 100}]
+    """What the services write to is never emptied, whatever the order of the undos; without a router the log tells."""
+    services = run.plan.services if run.environment.router_settings else ()
+    routes = run.router.routes() if services else {}
+    used = [writes(s) for s in services if shares(routes[writes(s)]) != {origin(run): 100}]
     logged = [link.channel for link in links(run, BACK) if link.reader.capture_installed(link.channel)]
     if used or logged:
         raise RollbackFailed(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from runbook_lib.databases.port import Database, Problem
 from runbook_lib.errors import RunbookError
+from runbook_lib.phases import ROLLBACK
 from runbook_lib.plan.lint import lint
 from runbook_lib.run import Run
 from runbook_lib.schema.advise import IndexAdvice, advise
 from runbook_lib.steps.common import origin, shares, targets, writes
 from runbook_lib.steps.findings import Findings, findings
+
+MOVES_TRAFFIC = ("gradual_extraction", "data_migration", "cutover", "cleanup")
 
 
 def lint_plan(run: Run) -> Findings:
@@ -42,7 +45,12 @@ def advise_indexes(run: Run) -> IndexAdvice:
 
 
 def inspect_traffic(run: Run) -> Findings:
-    """The router's routes now: before a migration, and after a rollback, the source's service has all the writes."""
+    """The router's routes now: before a migration, and after a rollback, the source's service has all the writes.
+
+    A plan that moves no traffic needs no router.
+    """
+    if not run.environment.router_settings:
+        return _no_traffic(run)
     routes = run.router.routes()
     rows = [
         (name, ", ".join(f"{backend} {weight} %" for backend, weight in state.weights.items() if weight))
@@ -60,6 +68,15 @@ def inspect_traffic(run: Run) -> Findings:
     return findings(
         run, "traffic_inspected", "Routes", ("route", "goes to"), rows, problems, f"all writes go to {origin(run)}"
     )
+
+
+def _no_traffic(run: Run) -> Findings:
+    """Without a router: nothing to see, unless phases of the plan are still to switch traffic by one."""
+    switching = [phase.name for phase in run.plan.phases if phase.name in MOVES_TRAFFIC and run.phase != ROLLBACK]
+    text = "the inventory has no router: "
+    problems = [Problem("traffic", f"{text}{', '.join(switching)} would switch traffic by one", "add `router:`")]
+    fine = f"{text}this run moves no traffic"
+    return findings(run, "traffic_inspected", "Routes", ("route", "goes to"), [], problems if switching else [], fine)
 
 
 def _keyless(run: Run, role: str, database: Database) -> list[Problem]:

@@ -12,9 +12,12 @@ import pytest
 from click.testing import CliRunner
 from estate_schema import HEAD, Place, fill, new_sqlite, users, write
 
+from runbook_lib import steps
 from runbook_lib.cli import main
+from runbook_lib.environment import load_environment_file
 from runbook_lib.errors import ConfigurationError, GateFailed, OutOfOrder, StepFailed
 from runbook_lib.evidence.verify import verify_bundle
+from runbook_lib.run import begin
 from runbook_lib.schema import memory
 from runbook_lib.schema.revisions import BASE
 from runbook_lib.steps import migrate_schema, schema_difference, schema_path, schema_result
@@ -247,3 +250,42 @@ def test_its_notebook_runs_by_papermill_and_leaves_evidence_that_verifies(
     page = (bundle / "schema_migration/notebook.html").read_text()
     for words in ("CREATE TABLE preferences", "<svg", "went", "restored and equal in 2 tables"):
         assert words in page
+
+
+def go_back(place: Place) -> list[str]:
+    """What 90_rollback does; the names of the steps undone."""
+    with begin(load_environment_file(place.file), "rollback") as run:
+        steps.reasons(run)
+        record = run.rollback()
+        traffic = steps.inspect_traffic(run)
+        assert str(traffic) == "Routes: pass (the inventory has no router: this run moves no traffic)"
+        run.gate()
+    return [item.name for item in record.items]
+
+
+def test_the_rollback_notebook_needs_no_router_where_only_a_schema_was_moved(small: Place) -> None:
+    before = users(small.example().database)
+    small.go()
+    assert go_back(small)[1:4] == [f"apply_revision:{one}" for one in (HEAD, "0002_preferences", "0001_country")]
+    assert (small.version(), users(small.database)) == (BASE, before)
+    small.go()  # a new run
+    assert small.version() == HEAD
+
+
+def test_nor_where_only_rows_were_copied_and_a_plan_that_switches_traffic_is_told_beforehand(small: Place) -> None:
+    plan = small.root / "parameters/plans/p.yaml"
+    plan.write_text(plan.read_text() + "services: {shop: {database: shop, tables: [notes]}}\nphases: [cleanup: {}]\n")
+    small.database.execute(
+        "CREATE TABLE notes (id integer PRIMARY KEY, words text)", "INSERT INTO notes VALUES (1, 'a'), (2, 'b')"
+    )
+    inventory = small.root / "parameters/inventories/i.yaml"
+    shop = f"shop: {{url: 'sqlite:///{small.root}/shop.db', options: {{create: true}}}}"
+    inventory.write_text(inventory.read_text().replace("databases: {", f"databases: {{{shop}, "))
+    with begin(load_environment_file(small.file), "preflight") as run:
+        assert "has no router: cleanup would switch traffic by one (next: add `router:`)" in str(
+            steps.inspect_traffic(run)
+        )
+        run.steps([steps.BackupSource(), steps.CreateTargetSchemas(), steps.EnableWritesToBoth()])
+        assert run.step(steps.CopyHistory()).data["rows_copied"] == 2
+    assert go_back(small) == ["copy_history", "enable_writes_to_both", "create_target_schemas", "backup_source"]
+    assert small.database.rows("SELECT count(*) FROM notes") == [(2,)]

@@ -29,7 +29,7 @@ from runbook_lib.databases import mysql, sqlite
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.postgresql import PostgreSQL, open_database
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.sandbox.clusters import Cluster, server_user
+from runbook_lib.sandbox.clusters import SETTINGS, Cluster, server_user
 from runbook_lib.sandbox.processes import Child, spawn, wait_until
 
 
@@ -63,7 +63,10 @@ class PostgresServer:
         if user:
             os.chown(self.directory, user.pw_uid, user.pw_gid)
         self.port, self.password, admin = free_port(), secrets.token_urlsafe(12), secrets.token_urlsafe(12)
-        self.cluster = Cluster("test", self.directory / "postgresql", self.port, admin, binaries=binaries)
+        settings = {**SETTINGS, "max_prepared_transactions": "2"}
+        self.cluster = Cluster(
+            "test", self.directory / "postgresql", self.port, admin, binaries=binaries, settings=settings
+        )
         self.cluster.start()
         self.superuser = make_conninfo(
             host="127.0.0.1", port=self.port, user="postgres", password=admin, dbname="postgres"

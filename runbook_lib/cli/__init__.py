@@ -9,9 +9,9 @@ from __future__ import annotations
 import atexit
 import gc
 
-from runbook_lib.cli import demo, evidence, replay, run, schema, transfer, validation
+from runbook_lib.cli import assessment, demo, evidence, replay, run, schema, transfer, validation
 from runbook_lib.cli.base import main
 
 atexit.register(gc.freeze)  # at its end Python would look through all there is once more: 50 ms
 
-__all__ = ["demo", "evidence", "main", "replay", "run", "schema", "transfer", "validation"]
+__all__ = ["assessment", "demo", "evidence", "main", "replay", "run", "schema", "transfer", "validation"]

@@ -93,6 +93,12 @@ class Database(Protocol):
         """What `role` ("source" or "target" of a migration) needs and the login does not have."""
         ...
 
+    def pitfalls(self, tables: Sequence[str], open_s: float) -> list[Problem]:
+        """What is no row of these tables and stands in a migration's way: `detail` has its `finding`, an `example`.
+
+        Transactions count that have been open for longer than `open_s` (seconds).
+        """
+
     def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one read-only statement (SQLAlchemy `:name` parameters) in its own transaction."""
         ...

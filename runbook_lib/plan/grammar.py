@@ -24,7 +24,15 @@ TOP = (
     "on_bad_row",
     "quarantine_limit",
     "schema",
+    "accept",
 )
+ACCEPT = ("finding", "table", "because")
+# What an assessment can find: docs/assessment.md says where, and what to do.
+FINDINGS = (
+    "zero_dates", "dates", "times", "nan", "negative_zeros", "numbers", "digits", "fractions", "lengths", "nul",
+    "encoding", "other_types", "nulls", "duplicates", "types", "names", "no_key", "cascades", "triggers",
+    "always_triggers", "large_objects", "unlogged", "long_transactions", "prepared_transactions", "engines", "rights",
+)  # fmt: skip
 SCHEMA = ("revisions", "to")
 ON_BAD_ROW = ("stop", "quarantine")
 POLICIES = {"zero_dates": ("error", "null"), "nul": ("error", "strip"), "nan": ("error", "text"),

@@ -18,6 +18,7 @@ from runbook_lib.plan.nodes import Value, nearest, read_file
 from runbook_lib.plan.phases import read_phases
 from runbook_lib.plan.sections import (
     CHECKLIST,
+    read_accepted,
     read_checklist,
     read_lint,
     read_performance,
@@ -53,6 +54,7 @@ def load_plan(path: Path | str) -> Plan:
         services=services,
         phases=phases,
         tolerances=read_tolerances(fields["validation"]) if "validation" in fields else (),
+        accepted=read_accepted(fields["accept"]) if "accept" in fields else (),
         require=read_required(fields["validation"]) if "validation" in fields else (),
         performance=read_performance(fields["performance"]) if "performance" in fields else PerformanceGoal(),
         triggers=read_triggers(fields["rollback_triggers"]) if "rollback_triggers" in fields else (),

@@ -107,6 +107,16 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
+class Acceptance:
+    """A finding of the assessment that the plan takes as it is; without a table, of any."""
+
+    finding: str
+    because: str
+    table: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
 class Trigger:
     """A rollback trigger: `metric` above `threshold` (a share for rates, a factor for `x baseline`)."""
 
@@ -168,6 +178,7 @@ class Plan:
     services: tuple[Service, ...]
     phases: tuple[Phase, ...]
     tolerances: tuple[Tolerance, ...] = ()
+    accepted: tuple[Acceptance, ...] = ()
     require: tuple[str, ...] = ()  # what is otherwise only reported: privileges, column_order
     performance: PerformanceGoal = PerformanceGoal()
     triggers: tuple[Trigger, ...] = ()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from runbook_lib.plan import grammar
 from runbook_lib.plan.hazards import ANSWERS, RULES
-from runbook_lib.plan.model import ChecklistItem, LintRule, PerformanceGoal, Tolerance, Trigger
+from runbook_lib.plan.model import Acceptance, ChecklistItem, LintRule, PerformanceGoal, Tolerance, Trigger
 from runbook_lib.plan.nodes import Entry, Value, nearest
 from runbook_lib.plan.quantities import read_share
 
@@ -46,6 +46,22 @@ def _tolerance(item: Value) -> Tolerance:
             f"unknown check `{fields['check']}`", expected="one of " + ", ".join(grammar.CHECKS), action=action
         )
     return Tolerance(**fields, line=item.line)
+
+
+def read_accepted(value: Value) -> tuple[Acceptance, ...]:
+    """The findings of an assessment that the plan takes as they are."""
+    return tuple(_acceptance(item) for item in value.items("accept"))
+
+
+def _acceptance(item: Value) -> Acceptance:
+    fields = {name: value.text(name) for name, value in item.fields("accept", grammar.ACCEPT).items()}
+    for required in ("finding", "because"):
+        if required not in fields:
+            raise item.error(f"an accepted finding without `{required}`", action=f"add `{required}:`")
+    if fields["finding"] not in grammar.FINDINGS:
+        expected, action = "one of " + ", ".join(grammar.FINDINGS), nearest(fields["finding"], grammar.FINDINGS)
+        raise item.error(f"unknown finding `{fields['finding']}`", expected=expected, action=action)
+    return Acceptance(**fields, line=item.line)
 
 
 def read_required(value: Value) -> tuple[str, ...]:

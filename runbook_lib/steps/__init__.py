@@ -16,7 +16,7 @@ from runbook_lib.steps.enable_writes_to_both import EnableWritesToBoth
 from runbook_lib.steps.migrate_schema import migrate_schema, schema_difference, schema_path, schema_result
 from runbook_lib.steps.open_way_back import OpenWayBack
 from runbook_lib.steps.people import borders, checklist, reasons, retrospective, signoffs, step_times, timeline, window
-from runbook_lib.steps.preflight import advise_indexes, inspect_databases, inspect_traffic, lint_plan
+from runbook_lib.steps.preflight import advise_indexes, assess_source, inspect_databases, inspect_traffic, lint_plan
 from runbook_lib.steps.prove_way_back import ProveWayBack
 from runbook_lib.steps.record_baseline import RecordBaseline
 from runbook_lib.steps.shift_reads import ShiftReads, read_shifts
@@ -51,6 +51,7 @@ __all__ = [
     "VerifyVersion",
     "WatchTraffic",
     "advise_indexes",
+    "assess_source",
     "borders",
     "checklist",
     "compare_sides",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from runbook_lib.assessment import Assessment, assess
 from runbook_lib.databases.port import Database, Problem
 from runbook_lib.errors import RunbookError
 from runbook_lib.phases import ROLLBACK
 from runbook_lib.plan.lint import lint
 from runbook_lib.run import Run
 from runbook_lib.schema.advise import IndexAdvice, advise
+from runbook_lib.step import Outcome, Verdict
 from runbook_lib.steps.common import origin, shares, targets, writes
 from runbook_lib.steps.findings import Findings, findings
 
@@ -29,7 +31,8 @@ def inspect_databases(run: Run) -> Findings:
     for role, database in every:
         try:
             facts = database.facts()
-            problems += database.privileges_missing(role) + _keyless(run, role, database)
+            problems += [p for p in database.privileges_missing(role) if "finding" not in p.detail]
+            problems += _missing(run, role, database)
             size = f"{facts.size_bytes / 1e6:,.0f} MB"
             rows.append((database.name, role, facts.version_text, facts.encoding, size, database.masked_url))
         except RunbookError as error:
@@ -37,6 +40,17 @@ def inspect_databases(run: Run) -> Findings:
             rows.append((database.name, role, "–", "–", "–", database.masked_url))
     header = ("database", "role", "version", "encoding", "size", "where")
     return findings(run, "databases_inspected", "Databases", header, rows, problems, f"{len(every)} databases answer")
+
+
+def assess_source(run: Run) -> Assessment:
+    """The source's pitfalls, with what the plan has to declare; the gate demands that none is left open."""
+    try:
+        found = assess(run.plan, run.source, targets(run), rights=False)
+    except RunbookError as error:
+        run.verdict("source_assessed", Verdict(Outcome.COULD_NOT_RUN, str(error)))
+        raise
+    run.verdict("source_assessed", found.verdict())
+    return found
 
 
 def advise_indexes(run: Run) -> IndexAdvice:
@@ -79,16 +93,8 @@ def _no_traffic(run: Run) -> Findings:
     return findings(run, "traffic_inspected", "Routes", ("route", "goes to"), [], problems if switching else [], fine)
 
 
-def _keyless(run: Run, role: str, database: Database) -> list[Problem]:
-    """Planned tables that are missing or that have no key: these cannot be synced."""
-    if role != "source":
-        return []
+def _missing(run: Run, role: str, database: Database) -> list[Problem]:
+    """Planned tables that are not there; what else may be wrong with them is the assessment's to say."""
     wanted = sorted({mapping.source for service in run.plan.services for mapping in service.tables})
-    catalog = database.catalog()
-    missing = [Problem(f"{database.name}.{table}", "no such table") for table in wanted if table not in catalog]
-    keyless = [
-        Problem(f"{database.name}.{table}", "has no key that a change could be captured by", "add a primary key")
-        for table in wanted
-        if table in catalog and not catalog[table].key
-    ]
-    return missing + keyless
+    catalog = database.catalog() if role == "source" else dict.fromkeys(wanted)
+    return [Problem(f"{database.name}.{table}", "no such table") for table in wanted if table not in catalog]

@@ -36,7 +36,7 @@ LAYERS = {
     ),
     3: (
         "schema", "files", "transfer", "validation", "performance", "monitor", "triggers", "probes", "services.smoke",
-        "evidence", "notify", "backups",
+        "evidence", "notify", "backups", "assessment",
     ),
     4: ("steps",),
     5: ("notebooks", "kernels", "runner", "terminal", "charts", "widgets", "cli", "sandbox"),

@@ -31,6 +31,7 @@ from runbook_lib.databases.mysql import backup as dumps
 from runbook_lib.databases.mysql import catalog as catalog_
 from runbook_lib.databases.mysql import hazards as hazards_
 from runbook_lib.databases.mysql import load as load_
+from runbook_lib.databases.mysql import pitfalls as pitfalls_
 from runbook_lib.databases.mysql import ranges as ranges_
 from runbook_lib.databases.mysql import sequences as sequences_
 from runbook_lib.databases.mysql.wire import Connection
@@ -155,6 +156,7 @@ class MySQL:
 
     facts = housekeeping.facts
     privileges_missing = housekeeping.privileges_missing
+    pitfalls = pitfalls_.pitfalls
 
     # -- catalog ---
     catalog = catalog_.catalog

@@ -93,7 +93,13 @@ def privileges_missing(db: MySQL, role: str) -> list[Problem]:
 def _unfit(db: MySQL, role: str) -> list[Problem]:
     """Tables that a migration with live sync cannot carry faithfully."""
     problems = [
-        _problem(db, f"{table} is kept by {engine}, which has no transactions", f"ALTER TABLE {table} ENGINE = InnoDB")
+        _problem(
+            db,
+            f"{table} is kept by {engine}, which has no transactions",
+            f"ALTER TABLE {table} ENGINE = InnoDB",
+            finding="engines",
+            table=table,
+        )
         for table, engine in db.rows(_ODD_ENGINES)
     ]
     problems += [
@@ -102,6 +108,8 @@ def _unfit(db: MySQL, role: str) -> list[Problem]:
             f"the triggers of {table} cannot be silenced: the sync's writes would fire them",
             "begin their body with IF @runbook_sync IS NULL, or create them after the migration",
             blocking=role == "target",
+            finding="triggers",
+            table=table,
         )
         for (table,) in db.rows(_TRIGGERED)
     ]
@@ -111,6 +119,8 @@ def _unfit(db: MySQL, role: str) -> list[Problem]:
             f"foreign key {name} of {table} changes rows when {parent} changes, and MySQL fires no trigger for that",
             f"declare it RESTRICT for the migration, or leave {table} out",
             blocking=False,  # the capture refuses it for tables that are really captured
+            finding="cascades",
+            table=table,
         )
         for table, name, parent, _, _ in db.rows(CASCADES)
     ]
@@ -137,8 +147,9 @@ def _covers(scope: str, database: str) -> bool:
     return scope.endswith(".*") and re.fullmatch("".join(parts), database) is not None
 
 
-def _problem(db: MySQL, text: str, action: str, count: int = 0, *, blocking: bool = True) -> Problem:
-    return Problem(f"database {db.name}", text, action, blocking=blocking, count=count)
+def _problem(db: MySQL, text: str, action: str, count: int = 0, *, blocking: bool = True, **detail: str) -> Problem:
+    """`detail`: what an assessment calls it, and the table, where it is no matter of rights."""
+    return Problem(f"database {db.name}", text, action, blocking=blocking, count=count, detail=detail)
 
 
 def analyze(db: MySQL, tables: Sequence[str]) -> None:

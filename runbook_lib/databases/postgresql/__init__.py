@@ -35,6 +35,7 @@ from runbook_lib.databases.postgresql import backup as dumps
 from runbook_lib.databases.postgresql import catalog as catalog_
 from runbook_lib.databases.postgresql import hazards as hazards_
 from runbook_lib.databases.postgresql import load as load_
+from runbook_lib.databases.postgresql import pitfalls as pitfalls_
 from runbook_lib.databases.postgresql import ranges as ranges_
 from runbook_lib.databases.postgresql import sequences as sequences_
 from runbook_lib.errors import DatabaseError
@@ -154,6 +155,7 @@ class PostgreSQL:
 
     facts = housekeeping.facts
     privileges_missing = housekeeping.privileges_missing
+    pitfalls = pitfalls_.pitfalls
 
     # -- catalog ---
     catalog = catalog_.catalog

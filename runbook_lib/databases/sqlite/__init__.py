@@ -19,6 +19,7 @@ from runbook_lib.databases.port import (
     Capabilities,
     IndexUse,
     Load,
+    Problem,
     Result,
 )
 from runbook_lib.databases.sqlite import (
@@ -188,6 +189,10 @@ class SQLite:
 
     facts = housekeeping.facts
     privileges_missing = housekeeping.privileges_missing
+
+    def pitfalls(self, tables: Sequence[str], open_s: float) -> list[Problem]:  # noqa: ARG002  see below
+        """None: all of an SQLite database is in its tables, and a reader's transaction holds nobody up in WAL mode."""
+        return []
 
     # -- catalog ---
     catalog = catalog_.catalog

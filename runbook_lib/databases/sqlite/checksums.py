@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import struct
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -193,7 +194,26 @@ def canonical_field(value: Any, stored: str, written: str) -> str:
 def register(driver: sqlite3.Connection) -> None:
     """Make the canonical encoding known to SQL on this connection."""
     driver.create_function("runbook_canonical", 3, canonical_field, deterministic=True)
+    driver.create_function("runbook_unreadable", 1, unreadable, deterministic=True)
+    driver.create_function("runbook_folded", 1, folded, deterministic=True)
     driver.create_function("runbook_without_nul", 1, without_nul, deterministic=True)
+
+
+def unreadable(value: Any) -> bool:
+    """The SQL function runbook_unreadable: whether bytes are no UTF-8."""
+    try:
+        bytes(value or b"").decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def folded(value: Any) -> Any:
+    """The SQL function runbook_folded: text without case and accents; SQLite's lower() knows ASCII only."""
+    if not isinstance(value, str):
+        return value
+    bare = unicodedata.normalize("NFD", value)
+    return "".join(c for c in bare if not unicodedata.combining(c)).casefold()
 
 
 def without_nul(value: Any) -> Any:

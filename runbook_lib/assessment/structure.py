@@ -1,0 +1,106 @@
+"""What the catalogs show: names, types, keys, cascades and triggers that a migration trips over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from runbook_lib.assessment.findings import Finding
+from runbook_lib.assessment.subjects import Subject
+from runbook_lib.databases.port import Database
+from runbook_lib.schema.decisions import Translation
+
+_CASCADE = re.compile(r"ON (DELETE|UPDATE) (CASCADE|SET NULL|SET DEFAULT)", re.IGNORECASE)
+
+
+def structure_findings(
+    every: Sequence[Subject], source: Database, translations: Mapping[str, Translation]
+) -> Iterator[Finding]:
+    """The findings of all subjects."""
+    for subject in {each.mapping.source: each for each in every}.values():
+        yield from _of_table(subject, source)
+    for subject in every:
+        if subject.there:
+            yield from _at_target(subject)
+    for service, found in translations.items():
+        yield from _of_translation(service, found)
+    yield from _twins(every)
+
+
+def accept(kind: str, table: str = "") -> str:
+    """The plan's line that accepts a finding as it is."""
+    where = f", table: {table}" if table else ""
+    return f"accept: [{{finding: {kind}{where}, because: …}}]"
+
+
+def _finding(
+    kind: str, severity: str, subject: Subject, text: str, example: str = "", action: str = "", count: int = 1
+) -> Finding:
+    table = subject.mapping.source
+    return Finding(kind, severity, subject.label, text, count, example, (accept(kind, table),), action, table=table)
+
+
+def _of_table(subject: Subject, source: Database) -> Iterator[Finding]:
+    table = subject.read
+    if not table.key:
+        text = "has no key that a change could be captured by, or a row be told by"
+        yield _finding("no_key", "blocks", subject, text, action="add a primary key")
+    if source.dialect == "mysql":
+        for constraint in (c for c in table.constraints if _CASCADE.search(c.definition)):
+            text = f"rows change when {constraint.referenced_table} changes, and {source.dialect} fires no trigger then"
+            yield _finding("cascades", "blocks", subject, text, constraint.name, "declare the key RESTRICT")
+        yield from _loud(subject, table.triggers, "the source's")
+    yield from _always(subject, table.triggers, "source")
+
+
+def _at_target(subject: Subject) -> Iterator[Finding]:
+    yield from _always(subject, subject.written.triggers, "target")
+    if subject.dialect == "mysql":
+        yield from _loud(subject, subject.written.triggers, "the target's")
+
+
+def _loud(subject: Subject, triggers: Sequence[str], whose: str) -> Iterator[Finding]:
+    """MySQL cannot silence a trigger for one session."""
+    if loud := [text for text in triggers if "@runbook_sync" not in text]:
+        text = f"{len(loud)} of {whose} triggers fire for the rows that a sync writes too"
+        action = "begin their body with IF @runbook_sync IS NULL"
+        yield _finding("triggers", "loses", subject, text, _short(loud[0]), action, len(loud))
+
+
+def _always(subject: Subject, triggers: Sequence[str], side: str) -> Iterator[Finding]:
+    if always := [text for text in triggers if text.endswith("[always]")]:
+        text = f"{len(always)} ENABLE ALWAYS triggers at the {side} fire for the rows that a load or a sync writes too"
+        yield _finding("always_triggers", "loses", subject, text, _short(always[0]), "ENABLE it plainly", len(always))
+
+
+def _short(trigger: str) -> str:
+    return " ".join(trigger.split()[:3])
+
+
+def _of_translation(service: str, found: Translation) -> Iterator[Finding]:
+    for decision in found.blocking:
+        kind = "names" if "only in case" in decision.what else "types"
+        column = decision.subject
+        declare = (f"types: {{{column}: text}}", "types: {unmapped: text}") if kind == "types" else ()
+        action = "" if kind == "types" else "give one of them another name at the source"
+        yield Finding(
+            kind, "blocks", f"{service}.{column}", decision.what, 1, column, declare, action, table=column.split(".")[0]
+        )
+    for subject, short in found.renamed.items():
+        if " " not in subject:
+            text, action = "the name is too long for the target", "give it another by `from:` and `columns:`"
+            table = subject.split(".")[0]
+            yield Finding("names", "blocks", f"{service}.{subject}", text, 1, short, (), action, table=table)
+
+
+def _twins(every: Sequence[Subject]) -> Iterator[Finding]:
+    """Tables whose names differ only in case: one and the same to SQLite."""
+    seen: dict[tuple[str, str], Subject] = {}
+    for subject in every:
+        twin = seen.setdefault((subject.service, subject.mapping.target.lower()), subject)
+        if twin is not subject and subject.dialect == "sqlite":
+            text = f"differs from {twin.mapping.target} only in case"
+            yield Finding(
+                "names", "blocks", subject.label, text, 1, twin.mapping.target, (), "give one of them another name",
+                table=subject.mapping.source,
+            )  # fmt: skip

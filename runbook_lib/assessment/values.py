@@ -1,0 +1,129 @@
+"""Values that the target has not, in one pass over each table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from runbook_lib.assessment.findings import Finding
+from runbook_lib.assessment.looking import Bounds, Looked, example, look
+from runbook_lib.assessment.subjects import Subject
+from runbook_lib.databases.port import Column, Database
+from runbook_lib.plan.model import Plan
+from runbook_lib.schema.decisions import Policies
+from runbook_lib.schema.limits import limits_of
+from runbook_lib.schema.policies import rules_of
+from runbook_lib.schema.types import read_type, write_type
+
+# Rules of `schema.policies` by the kind of finding; the two that the plan decides by a policy of their own.
+_KINDS = {
+    "zero dates": "zero_dates",
+    "NUL characters": "nul",
+    "NaN or infinity": "nan",
+    "fractions of a second": "fractions",
+    "negative zeros": "negative_zeros",
+    "times outside of a day": "times",
+    "dates with a month or day of 0": "dates",
+    "dates that the target has not": "dates",
+}
+_POLICIES = {"zero_dates": 'zero_dates: "null"', "nul": "nul: strip"}
+QUARANTINE = "on_bad_row: quarantine"
+_WIDEST = {"postgresql": {"lengths": "text", "numbers": "numeric", "digits": "numeric"},
+           "mysql": {"lengths": "longtext", "numbers": "decimal(65,30)", "digits": "decimal(65,30)"}}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Sought:
+    """One condition over one column. `changed`: the flow changes the value, so nothing is refused."""
+
+    column: Column
+    written: Column
+    kind: str
+    name: str
+    found: str
+    changed: bool = False
+    refused: bool = True
+
+
+def value_findings(
+    plan: Plan, subject: Subject, source: Database, encoding: str, bounds: Bounds
+) -> tuple[list[Finding], Looked | None]:
+    """The findings of one table, and what was looked at; None: there was nothing to look for.
+
+    Args:
+        encoding: The source database's.
+    """
+    sought = list(_sought(plan, subject, source, encoding))
+    if subject.mapping.derived or not sought:
+        return [], None
+    looked = look(source, subject, [each.found for each in sought], bounds)
+    return [
+        _finding(plan, subject, each, count, example(source, subject, each.found, place))
+        for each, count, place in zip(sought, looked.counts, looked.places, strict=True)
+        if count
+    ], looked
+
+
+def _sought(plan: Plan, subject: Subject, source: Database, encoding: str) -> Iterator[_Sought]:
+    policies, dialects = Policies.from_plan(plan.types), (source.dialect, subject.dialect)
+    written = {column.name: column for column in subject.written.columns}
+    for column in subject.read.columns:
+        there = written.get(column.name)
+        if there is None or there.generated or column.generated or column.name in subject.mapping.omit:
+            continue
+        sql, key = source.quote(column.name), column.name in subject.read.key
+        for rule in rules_of(column.name, sql, column.type, there.type, dialects, policies, key=key):
+            kind = _KINDS.get(rule.name, "numbers")
+            yield _Sought(column, there, kind, rule.name, rule.found, bool(rule.instead), not rule.instead)
+        for limit in limits_of(sql, column.type, there.type, dialects, encoding=encoding):
+            if limit.name != "NUL characters" or policies.nul == "error":
+                yield _Sought(column, there, limit.kind, limit.name, limit.found, refused=limit.refused)
+        if column.nullable and not there.nullable:
+            yield _Sought(column, there, "nulls", "NULLs where the target takes none", f"{sql} IS NULL")
+
+
+def _finding(plan: Plan, subject: Subject, each: _Sought, count: int, shown: str) -> Finding:
+    place = f"{subject.mapping.target}.{each.column.name}"
+    told = next((name for name in (place, each.column.type) if name in plan.types), "")
+    declared = QUARANTINE if each.refused and plan.on_bad_row == "quarantine" else ""
+    if each.changed and each.kind in _POLICIES:
+        declared = f"types: {{{each.kind}: {plan.types[each.kind]}}}"
+    elif each.kind in ("fractions", "digits") and told:
+        declared = f"types: {{{told}: {plan.types[told]}}}"
+    severity = "note" if each.kind == "negative_zeros" else "blocks" if each.refused else "loses"
+    return Finding(
+        each.kind,
+        severity,
+        f"{subject.label}.{each.column.name}",
+        f"{count:,} {each.name}" + (", changed as they are copied" if each.changed else ""),
+        count,
+        shown,
+        tuple(_declare(subject, each, place)),
+        "correct them at the source" if not subject.there else f"correct them at the source, or {_alter(each)}",
+        declared,
+        subject.mapping.source,
+    )
+
+
+def _alter(each: _Sought) -> str:
+    return f"give the target's column another type than {each.written.type}"
+
+
+def _declare(subject: Subject, each: _Sought, place: str) -> Iterator[str]:
+    target = subject.dialect
+    if each.kind in _POLICIES and each.column.name not in subject.read.key and "JSON" not in each.name:
+        yield f"types: {{{_POLICIES[each.kind]}}}"
+    if each.kind == "nan" and target == "mysql" and not subject.there and "numeric" not in each.column.type:
+        yield "types: {nan: text}"
+    keyed = any(each.column.name in c.columns for c in subject.read.constraints if c.kind in ("primary", "unique"))
+    if not subject.there and each.kind in ("lengths", "numbers", "digits", "fractions"):
+        plain = write_type(read_type(each.column.type, "any"), target).type if each.kind == "fractions" else ""
+        wider = plain or _WIDEST.get(target, {}).get(each.kind, "")
+        if wider and wider != each.written.type and not (keyed and wider == "longtext"):
+            yield f"types: {{{place}: {_yaml(wider)}}}"
+    if each.refused:
+        yield QUARANTINE
+
+
+def _yaml(text: str) -> str:
+    return f'"{text}"' if set(text) & set(",{}[]") else text

@@ -1,0 +1,190 @@
+"""Pitfalls to plant: for each source engine, statements, and what an assessment has to say of them by target."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+ENGINES = ("postgresql", "mysql", "sqlite")
+BASE = "CREATE TABLE notes (id int NOT NULL PRIMARY KEY, what varchar(20));"
+
+
+@dataclass(frozen=True)
+class Pitfall:
+    """One planted pitfall.
+
+    Attributes:
+        source: Engine.
+        sql: What plants it, in a database that holds BASE.
+        found: Target engine → (kind, subject's end, count, example) of the only finding.
+        target_sql: The table as such a target has it already.
+    """
+
+    name: str
+    source: str
+    sql: str
+    found: dict[str, tuple[str, str, int, str]] = field(default_factory=dict)
+    target_sql: str = ""
+
+    @property
+    def table(self) -> str:
+        """Its table's name: `t` stands for it in the texts above."""
+        return re.sub(r"\W+", "_", self.name.lower())
+
+    def written(self, text: str) -> str:
+        """A text with the table's name for `t`."""
+        return re.sub(r"\bt\b", self.table, text)
+
+
+def _to(kind: str, place: str, count: int, example: str, *targets: str) -> dict[str, tuple[str, str, int, str]]:
+    return dict.fromkeys(targets, (kind, place, count, example))
+
+
+PG, MY, LITE = ENGINES
+PITFALLS = (
+    Pitfall(
+        "zero dates", MY,
+        "CREATE TABLE t (id int PRIMARY KEY, born date);"
+        " SET STATEMENT sql_mode = '' FOR INSERT INTO t"
+        " VALUES (1, '2020-01-01'), (5, '0000-00-00'), (6, '0000-00-00');",
+        _to("zero_dates", "t.born", 2, "id 5", PG, LITE),
+    ),
+    Pitfall(
+        "impossible dates", MY,
+        "CREATE TABLE t (id int PRIMARY KEY, born date);"
+        " SET STATEMENT sql_mode = '' FOR INSERT INTO t VALUES (1, '2020-00-10');",
+        _to("dates", "t.born", 1, "id 1", PG, LITE),
+    ),
+    Pitfall(
+        "times beyond a day", MY,
+        "CREATE TABLE t (id int PRIMARY KEY, took time); INSERT INTO t VALUES (3, '30:00:00');",
+        _to("times", "t.took", 1, "id 3", PG, LITE),
+    ),
+    Pitfall(
+        "NUL characters", MY,
+        "CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t VALUES (3, concat('a', char(0)));",
+        _to("nul", "t.x", 1, "id 3", PG),
+    ),
+    Pitfall(
+        "a key changed by cascade", MY,
+        "CREATE TABLE t (id int PRIMARY KEY, note int, CONSTRAINT of_note FOREIGN KEY (note) REFERENCES notes (id)"
+        " ON DELETE CASCADE);",
+        _to("cascades", "t", 1, "of_note", *ENGINES),
+    ),
+    Pitfall(
+        "a trigger that cannot be silenced", MY,
+        "CREATE TABLE t (id int PRIMARY KEY, n int); CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET NEW.n = 1;",
+        _to("triggers", "t", 1, "BEFORE INSERT SET", *ENGINES),
+    ),
+    Pitfall(
+        "a table without transactions", MY, "CREATE TABLE t (id int PRIMARY KEY) ENGINE = MyISAM;",
+        _to("engines", "source", 1, "", *ENGINES),
+    ),
+    *(
+        Pitfall("a table without a key", engine, "CREATE TABLE t (x int);", _to("no_key", "t", 1, "", *ENGINES))
+        for engine in ENGINES
+    ),
+    Pitfall(
+        "NaN", PG, "CREATE TABLE t (id int PRIMARY KEY, f float8); INSERT INTO t VALUES (1, 'NaN'), (2, 'Infinity');",
+        {**_to("nan", "t.f", 2, "id 1", MY), **_to("nan", "t.f", 1, "id 1", LITE)},
+    ),
+    Pitfall(
+        "dates beyond the target's", PG,
+        "CREATE TABLE t (id int PRIMARY KEY, d date); INSERT INTO t VALUES (1, 'infinity'), (2, '0044-03-15 BC');",
+        _to("dates", "t.d", 2, "id 1", MY),
+    ),
+    Pitfall(
+        "a number of forty digits", PG,
+        "CREATE TABLE t (id int PRIMARY KEY, n numeric); INSERT INTO t VALUES (1, 10::numeric ^ 39), (2, 7);",
+        _to("numbers", "t.n", 1, "id 1", MY),
+    ),
+    Pitfall(
+        "keys longer than an index holds", PG,
+        "CREATE TABLE t (code text PRIMARY KEY); INSERT INTO t VALUES ('a'), (repeat('x', 300));",
+        _to("lengths", "t.code", 1, "code " + "x" * 300, MY),
+    ),
+    Pitfall(
+        "keys that differ in trailing spaces", PG,
+        "CREATE TABLE t (code varchar(20) PRIMARY KEY); INSERT INTO t VALUES ('a'), ('a '), ('A'), ('ä');",
+        _to("duplicates", "t (code)", 1, "'a' and 'a '", MY),
+    ),
+    Pitfall(
+        "keys that a collation takes for equal", PG,
+        "CREATE TABLE t (code varchar(20) PRIMARY KEY); INSERT INTO t VALUES ('Zoe'), ('zoë'), ('b');",
+        _to("duplicates", "t (code)", 1, "'Zoe' and 'zoë'", MY),
+        "CREATE TABLE t (code varchar(20) COLLATE utf8mb4_general_ci PRIMARY KEY);",
+    ),
+    Pitfall(
+        "NULL where the target takes none", PG,
+        "CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t VALUES (4, NULL), (5, 'y');",
+        _to("nulls", "t.x", 1, "id 4", PG, LITE), "CREATE TABLE t (id int NOT NULL PRIMARY KEY, x text NOT NULL);",
+    ),
+    Pitfall(
+        "a number beyond a smaller column", PG,
+        "CREATE TABLE t (id int PRIMARY KEY, n bigint); INSERT INTO t VALUES (1, 5), (2, 3000000000);",
+        _to("numbers", "t.n", 1, "id 2", PG, MY), "CREATE TABLE t (id int PRIMARY KEY, n int);",
+    ),
+    Pitfall(
+        "digits that a coarser column drops", PG,
+        "CREATE TABLE t (id int PRIMARY KEY, n numeric(12,4)); INSERT INTO t VALUES (1, 1.25), (2, 1.3333);",
+        _to("digits", "t.n", 1, "id 2", PG, MY), "CREATE TABLE t (id int PRIMARY KEY, n numeric(10,2));",
+    ),
+    Pitfall(
+        "an ALWAYS trigger", PG,
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RETURN NEW; END $$; CREATE TRIGGER loud BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();"
+        " ALTER TABLE t ENABLE ALWAYS TRIGGER loud;",
+        _to("always_triggers", "t", 1, "loud BEFORE INSERT", *ENGINES),
+    ),
+    Pitfall("a large object", PG, "SELECT lo_create(4711);", _to("large_objects", "source", 1, "4711", *ENGINES)),
+    Pitfall(
+        "an unlogged table", PG, "CREATE UNLOGGED TABLE t (id int PRIMARY KEY);", _to("unlogged", "t", 1, "", *ENGINES)
+    ),
+    Pitfall(
+        "a type without a like", PG, "CREATE TABLE t (id int PRIMARY KEY, p point);",
+        _to("types", "t.p", 1, "t.p", MY, LITE),
+    ),
+    Pitfall(
+        "names that differ only in case", PG, 'CREATE TABLE t (id int PRIMARY KEY, x int, "X" int);',
+        _to("names", "t.X", 1, "t.X", MY, LITE),
+    ),
+    Pitfall(
+        "tables that differ only in case", PG, 'CREATE TABLE "Notes" (id int PRIMARY KEY);',
+        _to("names", "notes", 1, "Notes", LITE),
+    ),
+    Pitfall(
+        "text in a column of numbers", LITE, "CREATE TABLE t (id INTEGER PRIMARY KEY, n int);"
+        " INSERT INTO t VALUES (1, 5), (2, 'many');",
+        _to("other_types", "t.n", 1, "id 2", PG, MY),
+    ),
+    Pitfall(
+        "a day that is none", LITE, "CREATE TABLE t (id INTEGER PRIMARY KEY, d date);"
+        " INSERT INTO t VALUES (1, '2026-02-28'), (2, '2026-02-30'), (3, 20260228);",
+        _to("other_types", "t.d", 2, "id 2", PG, MY),
+    ),
+    Pitfall(
+        "bytes that are no text", LITE, "CREATE TABLE t (id INTEGER PRIMARY KEY, x text);"
+        " INSERT INTO t VALUES (1, 'ü'), (2, CAST(x'ff41' AS TEXT));",
+        _to("encoding", "t.x", 1, "id 2", PG, MY),
+    ),
+    Pitfall(
+        "NUL characters", LITE, "CREATE TABLE t (id INTEGER PRIMARY KEY, x text);"
+        " INSERT INTO t VALUES (1, 'a' || char(0) || 'b');",
+        _to("nul", "t.x", 1, "id 1", PG),
+    ),
+    Pitfall(
+        "longer than declared", LITE, "CREATE TABLE t (id INTEGER PRIMARY KEY, x varchar(3));"
+        " INSERT INTO t VALUES (1, 'abc'), (2, 'abcd');",
+        _to("lengths", "t.x", 1, "id 2", PG, MY),
+    ),
+    Pitfall(
+        "NULL in a primary key", LITE, "CREATE TABLE t (code varchar(10) PRIMARY KEY, n int UNIQUE NOT NULL);"
+        " INSERT INTO t VALUES ('a', 1), (NULL, 2);",
+        _to("nulls", "t.code", 1, "n 2", PG, MY),
+    ),
+    Pitfall(
+        "more digits than declared", LITE, "CREATE TABLE t (id INTEGER PRIMARY KEY, n decimal(5,2));"
+        " INSERT INTO t VALUES (1, 1.25), (2, 1.255);",
+        _to("digits", "t.n", 1, "id 2", PG, MY),
+    ),
+)  # fmt: skip

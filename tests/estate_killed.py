@@ -12,6 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# The moments of a cutover and of a return, in their order.
+EVENTS = (
+    "fence requested",
+    "writers turned away",
+    "final sync done",
+    "last keys verified",
+    "sequences set",
+    "traffic switched",
+    "writers let in at the new side",
+)
 TESTS = Path(__file__).parent
 _SERVER = """
 import importlib, json, os, sys
@@ -59,6 +69,9 @@ def arm(database: Any, method: str, moment: str, number: int) -> None:
         calls[0] += 1
         due = calls[0] == number
         if due and moment == "before":
+            die()
+        if due and moment == "within" and method == "run_script":  # where each statement commits by itself
+            original(args[0].split(";\n", 1)[0] + ";")
             die()
         if due and moment == "within":
             args = (*args[:2], cut(args[2]), *args[3:])

@@ -163,6 +163,8 @@ def _default(text: str | None, kind: str, dialect: str) -> str:
         return ""
     known = default(text, kind, dialect, FINEST) or text
     bare = _bare(known)
+    if kind in ("time", "timestamp", "timestamptz"):  # MySQL prints a fraction's zeros
+        bare = re.sub(r"\.(\d*?)0*('?)$", lambda found: f"{'.' if found[1] else ''}{found[1]}{found[2]}", bare)
     return bare if kind in _TEXTS else _number(bare.strip("'")) or bare
 
 

@@ -10,21 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from estate_killed import EVENTS
 from estate_steps import carry_out, cut_over, environment_of, give_back
 from fix_sandbox import SCALE, free_port_base
 
 from runbook_lib.sandbox.estate import Estate
 from runbook_lib.sandbox.ledger import Ledger, missing_writes
 
-EVENTS = (
-    "fence requested",
-    "writers turned away",
-    "final sync done",
-    "last keys verified",
-    "sequences set",
-    "traffic switched",
-    "writers let in at the new side",
-)
 KILLED_ON_THE_WAY_BACK = EVENTS[1::2]  # each alone: from "final sync done" on, a return run again is done at once
 HERE = Path(__file__).parent.parent
 pytestmark = pytest.mark.xdist_group("cutover_killed")

@@ -14,7 +14,7 @@ from benchmarks.bench import ROOT, Outcome, PostgreSQLServer, postgresql, report
 ROWS = int(os.environ.get("RUNBOOK_BENCH_ROWS", "1000000"))
 COMMAND = "python -m benchmarks.copy_memory"
 # A process of its own, so that the peak of its children is this copy's.
-_MEASURE = """
+MEASURE = """
 import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
@@ -35,7 +35,7 @@ def _peak(source: PostgreSQLServer, target: PostgreSQLServer, rows: int) -> floa
     source.sql(f"INSERT INTO t SELECT g, g % 1000, md5(g::text) FROM generate_series(1, {rows}) g", "bench")
     source.sql("VACUUM ANALYZE", "bench")
     copy = [sys.executable, "-m", "runbook_lib.cli", "copy", source.url("bench"), target.fresh("ours")]
-    ran = subprocess.run([sys.executable, "-c", _MEASURE, *copy], capture_output=True, text=True, check=True, cwd=ROOT)
+    ran = subprocess.run([sys.executable, "-c", MEASURE, *copy], capture_output=True, text=True, check=True, cwd=ROOT)
     peak = int(ran.stdout.split()[-1]) / 1024
     print(f"  {rows:,} rows: {peak:.1f} MB", flush=True)
     return peak

@@ -216,7 +216,7 @@ class Buckets:
     chosen: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # tens of thousands of them are held against each other
 class RangeSum:
     """Checksum of one range: order-independent sum of row hashes, with the count of rows."""
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from runbook_lib.databases.port import Buckets, KeyRange, RangeSum
@@ -16,8 +17,8 @@ from runbook_lib.validation.rows import Key, plain
 from runbook_lib.validation.sums import use_canonical
 
 LEAF_ROWS = 2_000  # listing so few row hashes costs less than another pass over them
-BUCKET_ROWS = 32  # rows in a bucket, about: fewer means more sums to fetch, more means more hashes to list
-MOST_BUCKETS = 65_536
+BUCKET_ROWS = 64  # rows in a bucket, about: fewer means more sums to fetch, more means more hashes to list
+PIECE_ROWS = 1_000_000  # summed by buckets at a time: about a second of work, 16,384 sums a side in memory
 SLICE_ROWS = 50_000  # hashes listed at a time: memory stays flat
 MOST_KEYS = 50_000  # rows named in one table: more is not a repair but a new copy
 
@@ -35,8 +36,9 @@ class Narrowed:
 
 
 def narrow(link: Link, side: Compared, unequal: Suspects, context: Context) -> Narrowed:
-    """Find the keys behind unequal ranges, `jobs` ranges at a time."""
+    """Find the keys behind unequal ranges, `jobs` pieces of them at a time."""
     keys: dict[tuple[str, ...], Key] = {}
+    unequal = [piece for each in unequal for piece in _pieces(link, side, *each)]
     for start in range(0, len(unequal), context.jobs):
         parts = list(_slices(link, side, unequal[start : start + context.jobs], context))
         for number in range(0, len(parts), context.jobs):
@@ -49,6 +51,16 @@ def narrow(link: Link, side: Compared, unequal: Suspects, context: Context) -> N
     return Narrowed(tuple(keys.values())[:MOST_KEYS], int(len(keys) > MOST_KEYS))
 
 
+def _pieces(link: Link, side: Compared, key_range: KeyRange, rows: int) -> Suspects:
+    """A range as it is, or cut where its rows are too many for one statement."""
+    if rows <= 2 * PIECE_ROWS or key_range.kind != "key":
+        return [(key_range, rows)]
+    within = replace(side.reading, where=link.reader.condition(side.reading, key_range))
+    cut = link.reader.ranges(within, PIECE_ROWS)
+    edges = [key_range.after, *(each.upto for each in cut[:-1]), key_range.upto]
+    return [(KeyRange(key_range.ordinal, after, upto), rows // len(cut)) for after, upto in pairwise(edges)]
+
+
 def _slices(link: Link, side: Compared, unequal: Suspects, context: Context) -> Iterator[Slice]:
     """What to list: small ranges as they are, of large ones the buckets that differ."""
     canonical = use_canonical(link, context)
@@ -57,7 +69,7 @@ def _slices(link: Link, side: Compared, unequal: Suspects, context: Context) -> 
         if rows <= LEAF_ROWS:
             yield key_range, None
             continue
-        count = min(MOST_BUCKETS, 1 << (rows // BUCKET_ROWS).bit_length())
+        count = 1 << (rows // BUCKET_ROWS).bit_length()
         sums = tuple(
             context.pool.submit(database.bucket_sums, selection, side.types, key_range, count, canonical=canonical)
             for database, selection in ((link.reader, side.reading), (link.writer, side.writing))

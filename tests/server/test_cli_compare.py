@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from runbook_lib.cli import main
+from runbook_lib.databases.port import KeyRange
 from runbook_lib.validation import validate
 from runbook_lib.validation.pair import pair_of
 
@@ -131,3 +133,24 @@ def test_a_large_table_is_counted_in_pieces_and_not_at_all_where_checksums_have_
     report = validate(links, checks=("row_counts", "checksums"), under_writes=False)
     assert [str(m.kind) for m in report.mismatches] == ["row_count", "missing_on_target"]
     assert len(asked) == 6
+
+
+def test_a_large_range_that_differs_is_searched_in_pieces(
+    pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runbook_lib.validation.narrow.PIECE_ROWS", 500)
+    monkeypatch.setattr("runbook_lib.validation.narrow.LEAF_ROWS", 100)
+    pair[1].execute("DELETE FROM items WHERE id IN (1, 500, 501, 3000)", "INSERT INTO items VALUES (0), (3001)")
+    asked: list[KeyRange] = []
+    original = pair[0].bucket_sums
+
+    def note(selection: Any, types: Any, key_range: KeyRange, *more: Any, **options: Any) -> Any:
+        asked.append(key_range)
+        return original(selection, types, key_range, *more, **options)
+
+    monkeypatch.setattr(pair[0], "bucket_sums", note)
+    report = validate(pair_of(*pair, ["items"]).links, checks=("checksums",), under_writes=False)
+    assert sorted(m.key for m in report.mismatches) == [(0,), (1,), (500,), (501,), (3000,), (3001,)]
+    assert len(asked) == 6
+    assert (asked[0].after, asked[-1].upto) == (None, None)
+    assert all(one.upto == two.after for one, two in pairwise(asked))

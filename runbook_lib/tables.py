@@ -9,7 +9,7 @@ from runbook_lib.step import Outcome
 
 _COLOURS = {Outcome.PASS: "#2e7d32", Outcome.FAIL: "#c62828", Outcome.COULD_NOT_RUN: "#b26a00"}
 _WORDS = {Outcome.PASS: "pass", Outcome.FAIL: "fail", Outcome.COULD_NOT_RUN: "could not run"}
-_CELL = "text-align:left;padding:3px 14px 3px 0;border-bottom:1px solid #ddd"
+_CELL = "text-align:left;vertical-align:top;padding:3px 14px 3px 0;border-bottom:1px solid #ddd;white-space:pre-line"
 
 
 def html_table(title: str, outcome: Outcome, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -46,6 +46,8 @@ def assess(
     begun = time.monotonic()
     every, translations = subjects(_only(plan, tables), source, targets)
     encoding = source.facts().encoding
+    if encoding == "SQL_ASCII" and {target.facts().encoding for target in targets.values()} == {encoding}:
+        encoding = ""  # the target keeps any bytes as well
     found, rows, partly = list[Finding](), 0, dict[str, str]()
     for subject in every:
         values, looked = value_findings(plan, subject, source, encoding, bounds)
@@ -54,7 +56,7 @@ def assess(
         rows += looked.rows if looked else 0
         said = [text for text in (looked.partly if looked else "", missed) if text]
         partly |= {subject.label: "; ".join(said)} if said else {}
-    found += structure_findings(every, source, translations)
+    found += structure_findings(every, source, translations, way_back=plan.strategy != "move")
     found += _beside(every, source, targets, rights=rights, open_s=open_s)
     found = [_declared(plan, finding) for finding in found]
     found.sort(key=lambda finding: (not finding.open, SEVERITIES.index(finding.severity)))

@@ -62,7 +62,7 @@ class Assessment:
 
     Attributes:
         tables: How many were looked at (count).
-        rows: How many of their rows were (count).
+        rows: How many of their rows were (count); none where the target holds all that the source does.
         partly: Table → why not all of its rows.
         elapsed_s: Seconds.
     """
@@ -81,7 +81,8 @@ class Assessment:
     @property
     def text(self) -> str:
         """One line."""
-        looked = f"{self.tables} tables, {self.rows:,} rows in {self.elapsed_s:.1f} s"
+        rows = f"{self.rows:,} rows" if self.rows else "no values had to be read"
+        looked = f"{self.tables} table{'' if self.tables == 1 else 's'}, {rows}, {self.elapsed_s:.1f} s"
         if not self.open:
             more = f", {len(self.findings)} noted or declared" if self.findings else ""
             return f"nothing to declare: {looked}{more}"
@@ -97,9 +98,8 @@ class Assessment:
             mark = "✗" if finding.open else "·" if finding.severity == "note" else "✓"
             yield f"{mark} {finding.severity:<6} {finding.kind}: {finding}"
             if finding.open:
-                yield from (f"      {line}" for line in finding.declare)
-                if finding.action:
-                    yield f"      {'or ' if finding.declare else ''}{finding.action}"
+                ways = [*finding.declare, *([finding.action] if finding.action else [])]
+                yield from (f"      {'or ' if number else ''}{way}" for number, way in enumerate(ways))
         yield from (f"? {table}: {why}" for table, why in self.partly.items())
         yield self.text if not self.open else self.text.partition(":")[0] + f" of {len(self.findings)} findings"
 
@@ -137,7 +137,7 @@ class Assessment:
 
 def _row(finding: Finding) -> Sequence[object]:
     what = finding.declared and f"declared: {finding.declared}"
-    what = what or "\n".join([*finding.declare, *([finding.action] if finding.action else [])])
+    what = what or "\nor ".join(filter(None, (*finding.declare, finding.action)))
     return (
         finding.kind.replace("_", " "), finding.severity, finding.subject, finding.text, f"{finding.count:,}",
         finding.example, what,

@@ -7,21 +7,24 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from runbook_lib.assessment.findings import Finding
 from runbook_lib.assessment.subjects import Subject
-from runbook_lib.databases.port import Database
+from runbook_lib.databases.port import Database, Table
 from runbook_lib.schema.decisions import Translation
 
 _CASCADE = re.compile(r"ON (DELETE|UPDATE) (CASCADE|SET NULL|SET DEFAULT)", re.IGNORECASE)
 
 
 def structure_findings(
-    every: Sequence[Subject], source: Database, translations: Mapping[str, Translation]
+    every: Sequence[Subject], source: Database, translations: Mapping[str, Translation], *, way_back: bool
 ) -> Iterator[Finding]:
-    """The findings of all subjects."""
+    """The findings of all subjects.
+
+    Args:
+        way_back: Whether the targets are captured too, after the cutover.
+    """
     for subject in {each.mapping.source: each for each in every}.values():
         yield from _of_table(subject, source)
     for subject in every:
-        if subject.there:
-            yield from _at_target(subject)
+        yield from _at_target(subject, source, way_back=way_back)
     for service, found in translations.items():
         yield from _of_translation(service, found)
     yield from _twins(every)
@@ -46,14 +49,22 @@ def _of_table(subject: Subject, source: Database) -> Iterator[Finding]:
         text = "has no key that a change could be captured by, or a row be told by"
         yield _finding("no_key", "blocks", subject, text, action="add a primary key")
     if source.dialect == "mysql":
-        for constraint in (c for c in table.constraints if _CASCADE.search(c.definition)):
-            text = f"rows change when {constraint.referenced_table} changes, and {source.dialect} fires no trigger then"
-            yield _finding("cascades", "blocks", subject, text, constraint.name, "declare the key RESTRICT")
+        yield from _cascades(subject, table, "", "blocks")
         yield from _loud(subject, table.triggers, "the source's")
     yield from _always(subject, table.triggers, "source")
 
 
-def _at_target(subject: Subject) -> Iterator[Finding]:
+def _cascades(subject: Subject, table: Table, where: str, severity: str) -> Iterator[Finding]:
+    for constraint in (c for c in table.constraints if _CASCADE.search(c.definition)):
+        text = f"rows change when {constraint.referenced_table} changes, and MySQL fires no trigger then{where}"
+        yield _finding("cascades", severity, subject, text, constraint.name, "declare the key RESTRICT")
+
+
+def _at_target(subject: Subject, source: Database, *, way_back: bool) -> Iterator[Finding]:
+    if subject.dialect == "mysql" and source.dialect != "mysql":
+        yield from _cascades(subject, subject.written, ": not on the way back either", "blocks" if way_back else "note")
+    if not subject.there:
+        return
     yield from _always(subject, subject.written.triggers, "target")
     if subject.dialect == "mysql":
         yield from _loud(subject, subject.written.triggers, "the target's")
@@ -79,18 +90,21 @@ def _short(trigger: str) -> str:
 
 def _of_translation(service: str, found: Translation) -> Iterator[Finding]:
     for decision in found.blocking:
-        kind = "names" if "only in case" in decision.what else "types"
-        column = decision.subject
-        declare = (f"types: {{{column}: text}}", "types: {unmapped: text}") if kind == "types" else ()
-        action = "" if kind == "types" else "give one of them another name at the source"
-        yield Finding(
-            kind, "blocks", f"{service}.{column}", decision.what, 1, column, declare, action, table=column.split(".")[0]
-        )
-    for subject, short in found.renamed.items():
-        if " " not in subject:
+        twins, place = "only in case" in decision.what, decision.subject
+        declare = () if twins else (f"types: {{{place}: text}}", "types: {unmapped: text}")
+        action = "give one of them another name at the source" if twins else ""
+        yield _name("names" if twins else "types", service, place, decision.what, place, declare, action)
+    for place, short in found.renamed.items():
+        if " " not in place:
             text, action = "the name is too long for the target", "give it another by `from:` and `columns:`"
-            table = subject.split(".")[0]
-            yield Finding("names", "blocks", f"{service}.{subject}", text, 1, short, (), action, table=table)
+            yield _name("names", service, place, text, short, (), action)
+
+
+def _name(
+    kind: str, service: str, place: str, text: str, example: str, declare: tuple[str, ...], action: str
+) -> Finding:
+    subject = f"{service}.{place}" if service else place
+    return Finding(kind, "blocks", subject, text, 1, example, declare, action, table=place.split(".")[0])
 
 
 def _twins(every: Sequence[Subject]) -> Iterator[Finding]:

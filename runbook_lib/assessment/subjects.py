@@ -31,8 +31,8 @@ class Subject:
 
     @property
     def label(self) -> str:
-        """`service.table`, as every report calls it."""
-        return f"{self.service}.{self.mapping.target}"
+        """`service.table`, as every report calls it; without a plan the service has no name."""
+        return f"{self.service}.{self.mapping.target}" if self.service else self.mapping.target
 
 
 def subjects(
@@ -46,17 +46,16 @@ def subjects(
     found, translations = list[Subject](), dict[str, Translation]()
     for service in plan.services:
         origin = source.catalog(list(dict.fromkeys(mapping.source for mapping in service.tables)))
-        target = targets.get(service.database)
+        name, target = service.name if plan.phases else "", targets.get(service.database)
         kept = tuple(mapping for mapping in service.tables if mapping.source in origin)
         here = target.catalog([mapping.target for mapping in kept]) if target else {}
         made: Mapping[str, Table] = {m.target: replace(origin[m.source], triggers=()) for m in kept}
         if target and target.dialect != source.dialect and kept:
             known = replace(service, tables=kept)
-            translations[service.name] = translation(known, source, target, plan.types)
+            translations[name] = translation(known, source, target, plan.types)
             made = foreseen(known, source, target, plan.types)
         dialect = target.dialect if target else source.dialect
-        found += [
-            Subject(service.name, m, origin[m.source], here.get(m.target) or made[m.target], dialect, m.target in here)
-            for m in kept
-        ]
+        for m in kept:
+            written = here.get(m.target) or made[m.target]
+            found.append(Subject(name, m, origin[m.source], written, dialect, m.target in here))
     return found, translations

@@ -13,7 +13,6 @@ from runbook_lib.plan.model import Plan
 from runbook_lib.schema.decisions import Policies
 from runbook_lib.schema.limits import limits_of
 from runbook_lib.schema.policies import rules_of
-from runbook_lib.schema.types import read_type, write_type
 
 # Rules of `schema.policies` by the kind of finding; the two that the plan decides by a policy of their own.
 _KINDS = {
@@ -116,9 +115,8 @@ def _declare(subject: Subject, each: _Sought, place: str) -> Iterator[str]:
     if each.kind == "nan" and target == "mysql" and not subject.there and "numeric" not in each.column.type:
         yield "types: {nan: text}"
     keyed = any(each.column.name in c.columns for c in subject.read.constraints if c.kind in ("primary", "unique"))
-    if not subject.there and each.kind in ("lengths", "numbers", "digits", "fractions"):
-        plain = write_type(read_type(each.column.type, "any"), target).type if each.kind == "fractions" else ""
-        wider = plain or _WIDEST.get(target, {}).get(each.kind, "")
+    if not subject.there and each.kind in ("lengths", "numbers", "digits"):
+        wider = _WIDEST.get(target, {}).get(each.kind, "")
         if wider and wider != each.written.type and not (keyed and wider == "longtext"):
             yield f"types: {{{place}: {_yaml(wider)}}}"
     if each.refused:

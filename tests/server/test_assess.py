@@ -13,12 +13,15 @@ import pytest
 from click.testing import CliRunner
 from estate_assess import BASE, ENGINES, PITFALLS
 from estate_sqlite import new_database
+from fix_run import small_environment, small_plan, start
 
 from runbook_lib.assessment import Assessment, Bounds, assess
 from runbook_lib.cli import main
 from runbook_lib.databases.postgresql import open_database
+from runbook_lib.errors import GateFailed
 from runbook_lib.plan.grammar import FINDINGS
-from runbook_lib.plan.model import Acceptance
+from runbook_lib.plan.model import Acceptance, Service, TableMapping
+from runbook_lib.steps import assess_source
 from runbook_lib.transfer.whole import whole_plan
 
 Make = Callable[[str, str], Any]
@@ -51,7 +54,7 @@ def test_every_planted_pitfall_is_found_with_its_count_and_an_example_and_nothin
             if pitfall.target_sql and kind in pitfall.found:
                 target.run_script(pitfall.written(pitfall.target_sql))
         found = look(source, target).findings
-        told = {(f.kind, f.subject.partition(".")[2] or f.subject.split()[-1], f.count, f.example) for f in found}
+        told = {(f.kind, f.subject.removeprefix("database "), f.count, f.example) for f in found}
         expected = {
             tuple(p.written(x) if isinstance(x, str) else x for x in p.found[kind]) for p in planted if kind in p.found
         }
@@ -77,6 +80,18 @@ def test_what_the_plan_decides_is_declared_and_what_is_left_is_not(make: Make) -
     assert not aside.open and {f.declared for f in aside.findings} == {"on_bad_row: quarantine", "accept: static"}
     other = look(source, target, on_bad_row="quarantine", accepted=(Acceptance("no_key", "static", "elsewhere"),))
     assert [finding.kind for finding in other.open] == ["no_key"]
+
+
+def test_what_a_target_would_do_on_the_way_there_or_back_is_found(make: Make) -> None:
+    source = make("postgresql", "source")
+    source.run_script(f"{BASE} CREATE TABLE t (id int PRIMARY KEY, note int REFERENCES notes (id) ON DELETE SET NULL);")
+    there, mysql = make("postgresql", "target"), make("mysql", "other")
+    loud = next(pitfall for pitfall in PITFALLS if pitfall.name == "an ALWAYS trigger")
+    there.run_script(loud.sql)
+    assert kinds(look(source, there)) == ["always_triggers"]
+    mysql.run_script(f"{BASE} CREATE TRIGGER x BEFORE INSERT ON notes FOR EACH ROW SET NEW.what = 'x';")
+    assert [(f.kind, f.severity) for f in look(source, mysql).findings] == [("triggers", "loses"), ("cascades", "note")]
+    assert [f.kind for f in look(source, mysql, strategy="dual_write").open] == ["cascades", "triggers"]
 
 
 def test_text_that_is_no_utf8_is_found_in_a_database_that_keeps_any_bytes(make: Make, servers: Any) -> None:
@@ -165,7 +180,7 @@ def test_the_command_shows_what_to_declare_and_its_status_says_whether_anything_
         return CliRunner().invoke(main, ["assess", *arguments], prog_name="runbook")
 
     done = run(str(source.path), str(target.path), "--json", str(file))
-    assert done.exit_code == 0 and "nothing to declare: 1 tables" in done.stdout, done.output
+    assert done.exit_code == 0 and "nothing to declare: 1 table, no values had to be read" in done.stdout, done.output
     source.run_script("CREATE TABLE k (x int);")
     done = run(str(source.path), "--json", str(file))
     assert done.exit_code == 1
@@ -176,6 +191,23 @@ def test_the_command_shows_what_to_declare_and_its_status_says_whether_anything_
     assert run().exit_code == 2
     page = look(source, target)._repr_html_()
     assert "no key" in page and "http" not in page
+
+
+def test_a_finding_that_nothing_declares_fails_the_pre_flight_and_an_accepted_one_does_not(tmp_path: Path) -> None:
+    service = Service("stock", "target", tables=(TableMapping("k", "k"),))
+    environment = small_environment(tmp_path, replace(small_plan(), services=(service,)))
+    new_database(tmp_path, "target").close()
+    source = environment.database("legacy")
+    source.run_script("CREATE TABLE k (x int);")
+    source.close()
+    with start(environment) as run:
+        assert "accept: [{finding: no_key, table: k" in assess_source(run)._repr_html_()
+        with pytest.raises(GateFailed, match=r"source_assessed \(fail\): 1 to declare or mend: stock\.k: has no key"):
+            run.gate()
+    accepted = replace(environment.plan, accepted=(Acceptance("no_key", "static"),), digest="plan-2")
+    with start(replace(environment, plan=accepted)) as run:
+        assess_source(run)
+        assert run.gate().passed
 
 
 def test_every_finding_is_explained_in_the_document_and_only_those() -> None:

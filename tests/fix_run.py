@@ -49,6 +49,10 @@ class SmallEnvironment:
     def evidence_root(self) -> Path:
         return self.root / "evidence"
 
+    @property
+    def quarantine(self) -> Path:
+        return self.root / ".runbook" / "quarantine"
+
     def secrets(self) -> tuple[str, ...]:
         return ("hunter2secret",)
 

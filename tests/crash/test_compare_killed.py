@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,12 @@ from typing import Any
 import estate_killed
 import pytest
 from click.testing import CliRunner
+from fix_run import SmallEnvironment, small_plan, start
 
+from runbook_lib import steps
 from runbook_lib.cli import main
-from runbook_lib.validation import Progress, Record, Report, validate
+from runbook_lib.plan.model import Service, TableMapping
+from runbook_lib.validation import Progress, Record, Report, sums, validate
 from runbook_lib.validation.pair import pair_of
 
 PAIRS = [("postgresql", "postgresql"), ("mysql", "postgresql"), ("sqlite", "mysql")]
@@ -31,6 +37,9 @@ def carry_out(order: dict[str, Any]) -> None:
         if at.rows >= DONE * CHUNK:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    if "root" in order:
+        sums.OWN_ROWS = CHUNK
+        verify(Path(order["root"]), on_progress=lambda done, *_: die(Progress("", "", 0, 0, int(done))))
     opened = [
         import_module(f"runbook_lib.databases.{dialect}").open_database(name, url, password, {})
         for name, dialect, url, password in order["databases"]
@@ -43,6 +52,18 @@ def compare(sides: Any, folder: Path, *, on_progress: Any = lambda at: None, **o
     links = pair_of(*sides).links
     more = {"checks": ("checksums",), "chunk_rows": CHUNK, "under_writes": False, "jobs": 1}
     return validate(links, **more, on_progress=on_progress, record=Record(folder, **options))
+
+
+def verify(root: Path, on_progress: Any = None) -> dict[str, Any]:
+    """The step of a run, over two SQLite files; what it found."""
+    service = Service("shop", "shop", tables=(TableMapping("items", "items"),))
+    run = start(SmallEnvironment(root, replace(small_plan(), services=(service,))), options={"lease_ttl_s": 1})
+    try:
+        if on_progress:
+            run.progress = on_progress  # type: ignore[method-assign]  # dies there
+        return dict(steps.VerifyData("before_reads").apply(run).data["report"])
+    finally:
+        run.close()
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +93,22 @@ def killed(killer: Any, servers: Any, sides: Any) -> Kill:
         estate_killed.carry_out_and_die(killer, {"databases": opened, "folder": str(folder)})
 
     return kill
+
+
+def test_the_verification_of_a_run_goes_on_where_it_was_killed(
+    killer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("legacy", "shop"):
+        with closing(sqlite3.connect(tmp_path / f"{name}.db")) as file, file:
+            file.execute(DDL)
+            file.execute(FILL)
+    monkeypatch.setattr(sums, "OWN_ROWS", CHUNK)  # the child has set it, too
+    estate_killed.carry_out_and_die(killer, {"root": str(tmp_path)})
+    assert list(tmp_path.glob(".runbook/comparisons/*/before_reads/*/*.jsonl"))
+    [checked] = [each for each in verify(tmp_path)["results"] if each["check"] == "checksums"]
+    assert checked["outcome"] == "pass"
+    assert checked["figures"]["shop.items"]["taken_over"] >= DONE
+    assert not list(tmp_path.glob(".runbook/comparisons/*/before_reads/*/*.jsonl"))
 
 
 def figures(report: Report) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 
@@ -41,6 +42,7 @@ def _to(kind: str, place: str, count: int, example: str, *targets: str) -> dict[
 
 
 PG, MY, LITE = ENGINES
+LONG = "x" * 64
 PITFALLS = (
     Pitfall(
         "zero dates", MY,
@@ -64,6 +66,37 @@ PITFALLS = (
         "NUL characters", MY,
         "CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t VALUES (3, concat('a', char(0)));",
         _to("nul", "t.x", 1, "id 3", PG),
+    ),
+    Pitfall(
+        "NUL in JSON", MY,
+        "CREATE TABLE t (id int PRIMARY KEY, x json); INSERT INTO t VALUES (3, concat('[\"', char(92), 'u0000\"]'));",
+        _to("nul", "t.x", 1, "id 3", PG),
+    ),
+    Pitfall(
+        "a name too long", MY, f"CREATE TABLE t (id int PRIMARY KEY, {LONG} int);",
+        _to("names", f"t.{LONG}", 1, f"{LONG[:54]}_{hashlib.sha256(LONG.encode()).hexdigest()[:8]}", PG),
+    ),
+    Pitfall(
+        "an empty value of an enum", MY,
+        "CREATE TABLE t (id int PRIMARY KEY, e enum('a', 'b'));"
+        " SET STATEMENT sql_mode = '' FOR INSERT INTO t VALUES (1, 'a'), (2, 'c');",
+        _to("numbers", "t.e", 1, "id 2", PG, LITE),
+    ),
+    Pitfall(
+        "a key of mysql that another collation takes for equal", MY,
+        "CREATE TABLE t (code varchar(20) COLLATE utf8mb4_bin PRIMARY KEY); INSERT INTO t VALUES ('a'), ('A'), ('b');",
+        _to("duplicates", "t (code)", 1, "'A' and 'a'", MY),
+        "CREATE TABLE t (code varchar(20) COLLATE utf8mb4_general_ci PRIMARY KEY);",
+    ),
+    Pitfall(
+        "texts longer than a shorter column", MY,
+        "CREATE TABLE t (id int PRIMARY KEY, x varchar(9)); INSERT INTO t VALUES (1, 'äöü'), (2, 'four');",
+        _to("lengths", "t.x", 1, "id 2", PG, MY), "CREATE TABLE t (id int PRIMARY KEY, x varchar(3));",
+    ),
+    Pitfall(
+        "a fraction of a second", MY,
+        "CREATE TABLE t (id int PRIMARY KEY, x datetime(6)); INSERT INTO t VALUES (1, '2026-01-01 00:00:00.25');",
+        _to("fractions", "t.x", 1, "id 1", PG), "CREATE TABLE t (id int PRIMARY KEY, x timestamp(0));",
     ),
     Pitfall(
         "a key changed by cascade", MY,
@@ -113,6 +146,23 @@ PITFALLS = (
         "CREATE TABLE t (code varchar(20) PRIMARY KEY); INSERT INTO t VALUES ('Zoe'), ('zoë'), ('b');",
         _to("duplicates", "t (code)", 1, "'Zoe' and 'zoë'", MY),
         "CREATE TABLE t (code varchar(20) COLLATE utf8mb4_general_ci PRIMARY KEY);",
+    ),
+    Pitfall(
+        "keys that sqlite takes for equal", PG,
+        "CREATE TABLE t (code varchar(20) PRIMARY KEY); INSERT INTO t VALUES ('Zoe'), ('ZOE'), ('zoë');",
+        _to("duplicates", "t (code)", 1, "'ZOE' and 'Zoe'", LITE),
+        "CREATE TABLE t (code varchar(20) COLLATE NOCASE NOT NULL PRIMARY KEY);",
+    ),
+    Pitfall(
+        "rows that a new unique key refuses", PG,
+        "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 5), (2, 5), (3, NULL), (4, NULL);",
+        _to("duplicates", "t (n)", 1, "5 and 5", *ENGINES),
+        "CREATE TABLE t (id int NOT NULL PRIMARY KEY, n int UNIQUE);",
+    ),
+    Pitfall(
+        "negative zeros", PG,
+        "CREATE TABLE t (id int PRIMARY KEY, f float8); INSERT INTO t VALUES (1, '-0'), (2, 0);",
+        _to("negative_zeros", "t.f", 1, "id 1", MY, LITE),
     ),
     Pitfall(
         "NULL where the target takes none", PG,
@@ -181,6 +231,12 @@ PITFALLS = (
         "NULL in a primary key", LITE, "CREATE TABLE t (code varchar(10) PRIMARY KEY, n int UNIQUE NOT NULL);"
         " INSERT INTO t VALUES ('a', 1), (NULL, 2);",
         _to("nulls", "t.code", 1, "n 2", PG, MY),
+    ),
+    Pitfall(
+        "keys without case", LITE, "CREATE TABLE t (code varchar(10) NOT NULL PRIMARY KEY);"
+        " INSERT INTO t VALUES ('Zoe'), ('zoë'), ('b');",
+        _to("duplicates", "t (code)", 1, "'Zoe' and 'zoë'", MY),
+        "CREATE TABLE t (code varchar(10) COLLATE utf8mb4_general_ci PRIMARY KEY);",
     ),
     Pitfall(
         "more digits than declared", LITE, "CREATE TABLE t (id INTEGER PRIMARY KEY, n decimal(5,2));"

@@ -268,6 +268,13 @@ MISTAKES = [
     ("copy_history", "copy_hystory", "plan.yaml:22: unknown step `copy_hystory`", "write `copy_history`"),
     ("{step: create_target_schemas}", "{step: make_schema}", "plan.yaml:20: unknown step `make_schema`", "one of"),
     ("check: schemas", "check: schema", "plan.yaml:26: unknown check `schema`", "write `schemas`"),
+    (
+        "notify: [team]",
+        "accept: [{finding: cascade, because: x}]",
+        "plan.yaml:31: unknown finding `cascade`",
+        "`cascades`",
+    ),
+    ("notify: [team]", "accept: [{finding: nul}]", "plan.yaml:31: an accepted finding without `because`", "because"),
     (", because: dropped by design", "", "plan.yaml:26: a tolerated difference without `because`", "because"),
     (
         "table: accounts, column",

@@ -10,12 +10,22 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def run_all(work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int) -> Iterator[tuple[Item, Result]]:
+Task = Callable[[], "Sequence[Task]"]  # something to do; it returns what can be done then
+
+
+def run_all(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    jobs: int,
+    more: Callable[[Item, Result], Sequence[Item]] = lambda item, result: (),
+) -> Iterator[tuple[Item, Result]]:
     """Yield (item, result) as they are ready.
 
     Args:
         work: Idempotent: an item whose result was not seen is run again by the next attempt.
         jobs: Items at a time (count, at least 1).
+        more: Items that can be done now that this one is: they go before those that wait.
     Raises:
         The first error of `work`, after the items under way have ended; those not begun are not begun.
     """
@@ -28,4 +38,6 @@ def run_all(work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int)
                 running[pool.submit(work, item)] = item
             ready, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in ready:
-                yield running.pop(future), future.result()
+                item, result = running.pop(future), future.result()
+                waiting += reversed(more(item, result))
+                yield item, result

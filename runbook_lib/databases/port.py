@@ -175,6 +175,10 @@ class Database(Protocol):
         """Cut a script of `dump_schema` into stages: the scripts of one stage may run side by side."""
         ...
 
+    def about(self, script: str, tables: Sequence[str]) -> str:
+        """The one of these tables that a script of `stages` is about; empty: several, or none."""
+        ...
+
     def split_references(self, after: str) -> tuple[str, str]:
         """Cut the second script of `dump_schema` in two: everything but the foreign keys, and the foreign keys.
 

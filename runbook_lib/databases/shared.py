@@ -45,6 +45,11 @@ def no_shortcut(*_: Any, **__: Any) -> None:
     """`Database.copy_across` of an engine without programs of its own for it."""
 
 
+def about_all(script: str, tables: Sequence[str]) -> str:  # noqa: ARG001  a script is about all tables
+    """`Database.about` of an engine that makes everything at once."""
+    return ""
+
+
 def no_sequences(_: Any) -> list[Sequence_]:
     """`Database.loose_sequences` of an engine whose counters all belong to columns."""
     return []

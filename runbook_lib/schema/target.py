@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from sqlalchemy import text
 
 from runbook_lib.databases.port import Database, Rest, Table
 from runbook_lib.errors import TransferError
-from runbook_lib.executor import run_all
+from runbook_lib.executor import Task, run_all
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.schema import across
 from runbook_lib.transfer.flow import forward_expressions
@@ -76,6 +77,22 @@ def create_tables(
     target.run_script(before)
     _keep(target, service.name, MADE, parts)
     return wanted
+
+
+def index_tasks(service: Service, target: Database, table: str) -> list[Task]:
+    """What can be made when one table has all its rows, as `build_indexes` would: its keys, then its indexes."""
+    names = [mapping.target for mapping in service.tables]
+    mine = [part for part in _parts(target, service.name, OBJECTS) if target.about(part.script, names) == table]
+    last = max((part.stage for part in mine), default=0)
+    plain: list[Task] = [partial(_task, target, service.name, [part]) for part in mine if part.stage == last]
+    first = [part for part in mine if part.stage < last]
+    return [partial(_task, target, service.name, first, plain)] if first else plain
+
+
+def _task(target: Database, service: str, parts: Sequence[Part], more: Sequence[Task] = ()) -> Sequence[Task]:
+    for part in parts:
+        _run(target, service, part)
+    return more
 
 
 def build_indexes(service: Service, target: Database, jobs: int = 2) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from runbook_lib.databases.port import Database, Rest
@@ -132,7 +133,8 @@ def clone(
         _require_no_gap(link)
         _capture(link)
         tell(f"capture: changes of {len(link.captured)} tables are logged at the source")
-    copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, pause=pause, on_progress=on_rows)
+    indexes = partial(made.index_tasks, service, target)  # of a table as soon as it has its rows
+    copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, pause=pause, on_progress=on_rows, then=indexes)
     waited = f"; throttled for {copied.throttled_s:.0f} s" if copied.throttled_s else ""
     tell(f"rows: {copied.rows:,} copied, {copied.rate:,.0f} rows/s{waited}")
     count = made.build_indexes(service, target, how.jobs)

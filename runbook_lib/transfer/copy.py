@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from runbook_lib.databases.port import Selection
 from runbook_lib.errors import RowRejected, TransferError
-from runbook_lib.executor import run_all
+from runbook_lib.executor import Task, run_all
 from runbook_lib.transfer.apart import copy_apart
 from runbook_lib.transfer.chunks import Chunk, mark_done, planned, stored
 from runbook_lib.transfer.flow import Flow, Link
@@ -50,6 +52,7 @@ def copy_link(
     jobs: int = 2,
     pause: Callable[[], str] = lambda: "",
     on_progress: Progress = lambda done, total: None,
+    then: Callable[[str], Sequence[Task]] = lambda table: (),
 ) -> CopyResult:
     """Copy every row of a link's flows and return what was copied.
 
@@ -61,6 +64,7 @@ def copy_link(
         jobs: Ranges at a time (count).
         pause: Asked before each range: a reason to wait ("" = none).
         on_progress: Told rows done and rows in all.
+        then: What can be done when a table has all its rows: it is done beside the ranges of the other tables.
     Raises:
         TransferError: the target already has rows that this copy did not write, or is being copied into.
         RowRejected: the target refused a row, and the link has no quarantine for it, or a full one.
@@ -74,11 +78,16 @@ def copy_link(
                 action="wait for it to end, or end it, and run again",
             )
         _refuse_foreign_rows(link)
-        return _copy(link, planned(link, chunk_rows), jobs, pause, on_progress)
+        return _copy(link, planned(link, chunk_rows), jobs, pause, on_progress, then)
 
 
 def _copy(
-    link: Link, chunks: Sequence[Chunk], jobs: int, pause: Callable[[], str], on_progress: Progress
+    link: Link,
+    chunks: Sequence[Chunk],
+    jobs: int,
+    pause: Callable[[], str],
+    on_progress: Progress,
+    then: Callable[[str], Sequence[Task]],
 ) -> CopyResult:
     started = time.monotonic()
     before = sum(chunk.rows_done or 0 for chunk in chunks)
@@ -86,17 +95,37 @@ def _copy(
     tables = {flow.table: 0 for flow in link.flows}
     for chunk in chunks:
         tables[chunk.flow.table] += chunk.rows_done or 0
-    todo = sorted((c for c in chunks if c.rows_done is None), key=lambda c: -c.key_range.rows_estimate)
-    done, measured = before, Throttle(pause, interval_s=0.0)
-    for chunk, rows in run_all(lambda c: _copy_chunk(link, c, measured), todo, jobs=jobs):
-        done += rows
-        tables[chunk.flow.table] += rows
-        on_progress(done, max(total, done))
+    todo = _largest_first(chunks)
+    left = Counter(chunk.flow.table for chunk in todo)
+    done, measured, ended = before, Throttle(pause, interval_s=0.0), started
+
+    def work(item: Chunk | Task) -> int | Sequence[Task]:
+        return _copy_chunk(link, item, measured) if isinstance(item, Chunk) else item()
+
+    def more(item: Chunk | Task, result: int | Sequence[Task]) -> Sequence[Chunk | Task]:
+        if not isinstance(item, Chunk):
+            return cast(Sequence[Task], result)
+        left[item.flow.table] -= 1
+        return () if left[item.flow.table] else then(item.flow.table)
+
+    items: list[Chunk | Task] = [task for flow in link.flows if not left[flow.table] for task in then(flow.table)]
+    for item, rows in run_all(work, [*items, *todo], jobs=jobs, more=more):
+        if isinstance(item, Chunk):
+            done, ended = done + cast(int, rows), time.monotonic()
+            tables[item.flow.table] += cast(int, rows)
+            on_progress(done, max(total, done))
     changed = {f"{m.table}.{m.column}: {m.name}": m.rows for m in measure(link, changed_only=True)}
     aside = counts(link.quarantine, link.channel, list(tables))
-    return CopyResult(
-        link.channel, done, done - before, time.monotonic() - started, tables, aside, measured.waited_s, changed
-    )
+    return CopyResult(link.channel, done, done - before, ended - started, tables, aside, measured.waited_s, changed)
+
+
+def _largest_first(chunks: Sequence[Chunk]) -> list[Chunk]:
+    """The ranges still to be done: those of the largest table first, for what comes after it takes longest too."""
+    size = Counter[str]()
+    for chunk in chunks:
+        size[chunk.flow.table] += chunk.key_range.rows_estimate
+    todo = (chunk for chunk in chunks if chunk.rows_done is None)
+    return sorted(todo, key=lambda c: (-size[c.flow.table], c.flow.table, -c.key_range.rows_estimate))
 
 
 def _copy_chunk(link: Link, chunk: Chunk, pause: Callable[[], str]) -> int:

@@ -153,3 +153,13 @@ def test_foreign_keys_can_be_made_after_everything_else(hostile, target):
     assert "foreign" not in kinds
     target.run_script(keys)
     assert [c for c in target.catalog()["lines"].constraints if c.kind == "foreign"]
+
+
+def test_a_script_for_later_is_about_one_table_or_none(hostile):
+    _, after = hostile.dump_schema(TABLES)
+    keys, indexes, rest = hostile.stages(hostile.split_references(after)[0])
+    about = sorted(hostile.about(script, TABLES) for script in keys)
+    assert about == sorted(["", "", *(table for table in TABLES if table != "keyless")])  # two partitions'
+    assert {hostile.about(script, TABLES) for script in indexes} == {TABLES[0]}
+    assert hostile.about(rest[0], TABLES) == ""
+    assert hostile.about("CREATE INDEX i ON other.lines (unit);", ["lines", "other.lines"]) == "other.lines"

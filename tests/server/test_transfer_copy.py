@@ -13,8 +13,9 @@ from contract_estate import contents as whole
 from estate_transfer import an_estate, plan, texts
 
 from runbook_lib.errors import RowRejected, TransferError
+from runbook_lib.executor import Task
 from runbook_lib.plan.model import Service, TableMapping
-from runbook_lib.schema.target import build_indexes, create_tables
+from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_tables, index_tasks
 from runbook_lib.transfer.capture import enable_capture
 from runbook_lib.transfer.chunks import forget, planned, stored, unfinished
 from runbook_lib.transfer.copy import CopyResult, copy_link
@@ -52,6 +53,40 @@ def test_a_finished_copy_is_not_done_again(database: Any, target: Any) -> None:
     assert copy_link(link, chunk_rows=100).rows_now == 500
     again = copy_link(link, chunk_rows=7)  # the ranges are those of the first time
     assert (again.rows, again.rows_now, len(stored(link, link.flows[0]))) == (500, 0, 5)
+
+
+def test_a_table_gets_its_indexes_when_it_has_its_rows_and_after_an_interruption_too(
+    database: Any, target: Any
+) -> None:
+    database.run_script(HOSTILE_SCHEMA)
+    database.run_script(HOSTILE_ROWS)
+    database.analyze(TABLES)
+    link = linked(database, target, *TABLES)
+    service = Service("shop", "shop_db", tables=tuple(TableMapping(name, name) for name in TABLES))
+    full: list[str] = []
+
+    def then(table: str) -> list[Task]:
+        assert table not in unfinished(link)
+        full.append(table)
+        return index_tasks(service, target, table)
+
+    def stop(*_: int) -> None:
+        if len(full) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy_link(link, chunk_rows=70, jobs=1, on_progress=stop, then=then)
+    assert len(full) == 3
+    full.clear()
+    copy_link(link, chunk_rows=70, then=then)
+    assert sorted(full) == sorted(TABLES)
+    made, wanted = target.catalog(TABLES), database.catalog(TABLES)
+    for table in set(TABLES) - {"parted"}:  # whose partitions' own come last
+        assert {i.definition for i in made[table].indexes} == {i.definition for i in wanted[table].indexes}
+    build_indexes(service, target)  # what is left: of partitions, triggers, comments
+    add_foreign_keys(service, target)
+    moved = [table for table in TABLES if table != "bound"]  # its key refers to a table that stayed
+    assert target.fingerprint(moved) == database.fingerprint(moved)
 
 
 def test_a_copy_that_was_interrupted_goes_on_with_the_ranges_it_began_with(database: Any, target: Any) -> None:

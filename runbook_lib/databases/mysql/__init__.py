@@ -176,6 +176,7 @@ class MySQL:
     dump_schema = schema.dump_schema
     dump_rest = schema.dump_rest
     stages = staticmethod(schema.stages)
+    about = staticmethod(schema.about)
     split_references = staticmethod(schema.split_references)
     drop_tables = schema.drop_tables
     run_script = schema.run_script

@@ -125,6 +125,11 @@ def stages(after: str) -> list[list[str]]:
     return [one] if one else []
 
 
+def about(script: str, tables: Sequence[str]) -> str:
+    """The table whose indexes a script makes."""
+    return next((name for name in tables if script.startswith(f"ALTER TABLE {names.ident(name)} ")), "")
+
+
 def split_references(after: str) -> tuple[str, str]:
     """Everything but the foreign keys (and triggers, which MySQL cannot silence), and these."""
     others, _, references = after.partition(f"{REFERENCES}\n")

@@ -172,6 +172,7 @@ class PostgreSQL:
 
     dump_rest = schema.dump_rest
     stages = staticmethod(schema.stages)
+    about = staticmethod(schema.about)
     split_references = staticmethod(schema.split_references)
     drop_tables = dropping.drop_tables
     run_script = schema.run_script

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from runbook_lib.databases.port import Rest
-from runbook_lib.databases.postgresql import programs, retry, schema_sql
+from runbook_lib.databases.postgresql import names, programs, retry, schema_sql
 from runbook_lib.databases.postgresql.catalog import find
 from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError
@@ -35,6 +35,9 @@ _LEFT_OUT = re.compile(
 _KIND = re.compile(r"--\n-- Name: .*; Type: ([A-Z ]+);")
 _WORD = r'(?:"(?:[^"]|"")+"|[^\s".(]+)'
 _ON_TABLE = re.compile(rf"^ALTER TABLE (?:ONLY )?({_WORD}(?:\.{_WORD})?)", re.MULTILINE)
+_ABOUT = re.compile(
+    rf"^(?:ALTER TABLE|CREATE (?:UNIQUE )?INDEX {_WORD} ON) (?:ONLY )?({_WORD}(?:\.{_WORD})?)", re.MULTILINE
+)
 # An index of 2 M rows: 1.1 s with the default of 64 MB, 0.8 s with this.
 _ROOM = "SET LOCAL maintenance_work_mem = '256MB';\n"
 _ALONE = "SET LOCAL max_parallel_maintenance_workers = 0;\n"  # several tables at a time: workers cost a fifth more
@@ -168,6 +171,15 @@ def stages(after: str) -> list[list[str]]:
             rest.append(text)
     cut = [["".join(texts) for texts in keys.values()], indexes, ["".join(rest)] if rest else []]
     return [[head + _ROOM + (_ALONE if len(stage) > 1 else "") + text for text in stage] for stage in cut if stage]
+
+
+def about(script: str, tables: Sequence[str]) -> str:
+    """The table of a script's keys or index; a table that is named without its schema is the one on the search path."""
+    found = {names.split(name) for name in _ABOUT.findall(script)}
+    if len(found) != 1:
+        return ""
+    known, parts = {names.split(table): table for table in tables}, found.pop()
+    return known.get(parts) or known.get(parts[-1:], "")
 
 
 def split_references(after: str) -> tuple[str, str]:

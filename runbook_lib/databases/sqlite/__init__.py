@@ -211,6 +211,7 @@ class SQLite:
     dump_schema = schema.dump_schema
     dump_rest = schema.dump_rest
     stages = staticmethod(schema.stages)
+    about = staticmethod(shared.about_all)
 
     def split_references(self, after: str) -> tuple[str, str]:
         """All of it, and nothing: SQLite's foreign keys are part of CREATE TABLE, and not checked for our sessions."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.databases.port import Problem
+from runbook_lib.executor import run_all
 from runbook_lib.schema.policies import Rule
 from runbook_lib.transfer.flow import Flow, Link
 
@@ -34,11 +35,11 @@ def measure(link: Link, *, changed_only: bool = False) -> list[Measured]:
     Args:
         changed_only: Only what the flow changes.
     """
-    found = []
-    for flow in link.flows:
-        rules = [rule for rule in flow.rules if rule.instead or not changed_only]
-        found += _in_table(link, flow, rules) if rules else []
-    return found
+    asked = [(flow, [rule for rule in flow.rules if rule.instead or not changed_only]) for flow in link.flows]
+    found = dict(
+        run_all(lambda n: _in_table(link, *asked[n]), [n for n, (_, rules) in enumerate(asked) if rules], jobs=2)
+    )
+    return [each for n in sorted(found) for each in found[n]]
 
 
 def problems(link: Link, *, quarantine: bool) -> list[Problem]:

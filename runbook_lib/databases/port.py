@@ -173,11 +173,9 @@ class Database(Protocol):
 
     def stages(self, after: str) -> list[list[str]]:
         """Cut a script of `dump_schema` into stages: the scripts of one stage may run side by side."""
-        ...
 
     def about(self, script: str, tables: Sequence[str]) -> str:
         """The one of these tables that a script of `stages` is about; empty: several, or none."""
-        ...
 
     def split_references(self, after: str) -> tuple[str, str]:
         """Cut the second script of `dump_schema` in two: everything but the foreign keys, and the foreign keys.

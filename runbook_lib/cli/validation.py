@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runbook_lib.validation import Record, Report
 
 PLAIN_EVERY_S = 2.0
+RESUME = "Hours for which what an interrupted comparison has read may be taken over."
 SETTLE = "Seconds in which a difference may vanish while writes go on; 0: nobody writes."
 
 
@@ -44,9 +45,7 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--checks", default="", help="Only these checks, with commas between them; the default is all six.")
 @click.option("--json", "json_file", type=PATH, help="Write the whole report there.")
 @click.option("--again", is_flag=True, help="Take nothing over from a comparison that was interrupted.")
-@click.option(
-    "--resume-within", default=4.0, type=click.FloatRange(0), show_default=True, help="Hours for which it may be."
-)
+@click.option("--resume-within", default=4.0, type=click.FloatRange(0), show_default=True, help=RESUME)
 def compare(
     source: str,
     target: str,

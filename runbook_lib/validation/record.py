@@ -16,6 +16,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,16 @@ class Taken:
 
 @dataclass(frozen=True)
 class Cut:
-    """One table's ranges; those in `taken` (by ordinal) need not be read again."""
+    """One table's ranges; those in `taken` (by ordinal) need not be read again. Without a path nothing is noted."""
 
     ranges: Sequence[KeyRange]
     taken: Mapping[int, Taken] = field(default_factory=dict)
     path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Two comparisons at once may write to one file: a note is of the ranges that it names, by this."""
+        return _digest(json.dumps([asdict(each) for each in self.ranges]))
 
     @property
     def left(self) -> list[KeyRange]:
@@ -51,7 +57,8 @@ class Cut:
     def agreed(self, key_range: KeyRange, rows: int, at: float) -> None:
         """Note that a range of so many rows, read from `at` on, is the same on both sides."""
         if self.path is not None:
-            _append(self.path, {"range": key_range.ordinal, "rows": rows, "at": at})
+            with suppress(OSError):  # it is only read again then
+                _append(self.path, {"of": self.name, "range": key_range.ordinal, "rows": rows, "at": at})
 
 
 @dataclass(frozen=True)
@@ -69,28 +76,33 @@ class Record:
     again: bool = False
 
     def cut(self, link: Link, what: str, ranges: Callable[[], list[KeyRange]]) -> Cut:
-        """The ranges of before with what agreed, or new ones.
+        """The ranges of before with what agreed, or new ones. Where nothing can be written nothing is noted.
 
         Args:
             what: See `identity`.
         """
         folder, young = self._of(link), time.time() - self.within_s
         path = folder / f"{_digest(what)}.jsonl"
-        if found := [] if self.again else list(_lines(path)):
-            taken = {each["range"]: Taken(each["rows"], each["at"]) for each in found[1:] if each["at"] > young}
-            return Cut([_range(each) for each in found[0]["ranges"]], taken, path)
+        found = [] if self.again else list(_lines(path))
+        for cut in (Cut([_range(r) for r in line["ranges"]]) for line in found if "ranges" in line):
+            notes = (line for line in found if line.get("of") == cut.name and line["at"] > young)
+            return Cut(cut.ranges, {line["range"]: Taken(line["rows"], line["at"]) for line in notes}, path)
         new = ranges()
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.jsonl"):  # of tables that have changed since, or of long ago
-            if old == path or old.stat().st_mtime < young:
-                old.unlink(missing_ok=True)
-        _append(path, {"ranges": [asdict(each) for each in new]})
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for old in folder.glob("*.jsonl"):  # of tables that have changed since, or of long ago
+                if old == path or old.stat().st_mtime < young:
+                    old.unlink(missing_ok=True)
+            _append(path, {"ranges": [asdict(each) for each in new]})
+        except OSError:
+            return Cut(new)
         return Cut(new, {}, path)
 
     def forget(self, link: Link) -> None:
         """Take back every note about a link: its comparison is through."""
-        for path in self._of(link).glob("*.jsonl"):
-            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            for path in self._of(link).glob("*.jsonl"):
+                path.unlink(missing_ok=True)
 
     def _of(self, link: Link) -> Path:
         return self.folder / _digest(f"{link.channel} {link.reader.masked_url} {link.writer.masked_url}")

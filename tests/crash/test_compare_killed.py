@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -19,9 +20,11 @@ from fix_run import SmallEnvironment, small_plan, start
 
 from runbook_lib import steps
 from runbook_lib.cli import main
+from runbook_lib.databases.port import KeyRange
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.validation import Progress, Record, Report, sums, validate
 from runbook_lib.validation.pair import pair_of
+from runbook_lib.validation.record import Cut
 
 PAIRS = [("postgresql", "postgresql"), ("mysql", "postgresql"), ("sqlite", "mysql")]
 ROWS, CHUNK, DONE = 1000, 100, 4
@@ -191,3 +194,26 @@ def test_half_a_line_is_none_and_what_is_noted_after_it_counts(sides: Any, kille
     noted.write_bytes(noted.read_bytes()[:-5])
     killed(tmp_path)  # takes three over, and dies after one more
     assert figures(compare(sides, tmp_path))["taken_over"] == DONE
+
+
+def test_what_another_comparison_notes_meanwhile_is_not_taken_for_ranges_of_its_own(sides: Any, tmp_path: Path) -> None:
+    [link] = pair_of(*sides).links
+
+    def cut(bound: int, **options: Any) -> Cut:
+        halves = [KeyRange(0, None, (bound,)), KeyRange(1, (bound,), None)]
+        return Record(tmp_path, **options).cut(link, "the same", lambda: halves)
+
+    one, two = cut(10), cut(20, again=True)
+    one.agreed(one.ranges[0], 5, time.time())
+    two.agreed(two.ranges[1], 7, time.time())
+    assert (cut(30).ranges, [*cut(30).taken]) == (two.ranges, [1])
+    Record(tmp_path).forget(link)
+    one.agreed(one.ranges[1], 5, time.time())
+    assert (cut(40).ranges[0].upto, cut(40).taken) == ((40,), {})
+
+
+def test_where_nothing_can_be_written_the_comparison_is_made_all_the_same(sides: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    report = compare(sides, tmp_path / "file" / "comparisons")
+    assert report.passed
+    assert figures(report)["rows"] == ROWS

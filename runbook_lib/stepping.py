@@ -22,6 +22,7 @@ from runbook_lib.step import Outcome, Step, Verdict
 if TYPE_CHECKING:
     from runbook_lib.run import Run
 
+BY_HAND = "put it right and run the cell again"
 _PACKAGES = ("runbook_lib.steps",)
 
 
@@ -133,7 +134,7 @@ class _Attempt:
 
     def _failed(self, stage: str, text: str) -> StepFailed:
         state = "nothing was applied" if not self.applied else "it was applied, at least in part"
-        action = f"put it right and run the cell again, or undo with {notebook_of('rollback')}"
+        action = f"{BY_HAND}, or undo with {notebook_of('rollback')}"
         return StepFailed(f"{self.step.name} ({stage})", text, state=state, action=action)
 
 

@@ -127,10 +127,11 @@ def _undo(run: Run, unit: Unit, errors: list[BaseException]) -> Item:
         verdict = Verdict(Outcome.FAIL, mask(words))
     finally:
         run.current = ""
+    text = (text if verdict.passed else "") or verdict.text
     payload = {"inputs": unit.inputs, "phase": unit.phase, "outcome": verdict.outcome, "text": text, "data": data}
     payload |= drift.renewed(run, unit.intent.payload.get("reshapes", ()))
     run.write("rollback_result", step=unit.name, payload={**payload, "verdict": verdict})
-    return Item(unit.name, verdict.outcome, verdict.text if not verdict.passed else text or verdict.text)
+    return Item(unit.name, verdict.outcome, text)
 
 
 def _gone(run: Run, step: Step) -> Verdict:

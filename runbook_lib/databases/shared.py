@@ -102,6 +102,9 @@ def hazards_of_words(statements: Sequence[str], rules: Mapping[str, tuple[str, s
     ]
 
 
+RIGHTS = "grant it to the inventory's login, or name the owner there"  # next, where the server says: permission denied
+
+
 def own_name(kind: str, *parts: str) -> str:
     """A name for one of our objects: readable, at most 63 bytes, different for different parts; not quoted."""
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]

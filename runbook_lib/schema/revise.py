@@ -183,7 +183,8 @@ def _failed(
 ) -> DatabaseError:
     """The server's words, with the statement they are about and the state that is left."""
     where = f", statement {at} of {len(rendered.statements)}" if at else ""
-    what = f" in `{one_line(rendered.statements[at - 1], 80)}`" if at else ""
+    words = one_line(without_comments(rendered.statements[at - 1]), 80) if at else ""
+    what = f" in `{words}`" if words and words not in error.observed else ""
     action = error.action or "mend the revision, then run again"
     return DatabaseError(
         f"revision {revision.id} ({direction}){where}", error.observed + what, state=state, action=action

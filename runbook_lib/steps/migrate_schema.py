@@ -20,6 +20,7 @@ from runbook_lib.schema.preview import Preview, preview
 from runbook_lib.schema.revisions import DOWN, UP, Revisions, current_version
 from runbook_lib.schema.shape import differences
 from runbook_lib.step import Step
+from runbook_lib.stepping import BY_HAND
 from runbook_lib.steps.apply_revision import ApplyRevision, require_approved
 from runbook_lib.steps.backup_source import BackupSource
 from runbook_lib.steps.findings import Findings, findings
@@ -76,7 +77,8 @@ def migrate_schema(
     except (LeaseHeld, GateFailed):
         raise  # somebody else acts, or is asked: what is in stays in
     except RunbookError as error:
-        raise _undo(run, way, f"{error.subject}: {error.observed}", error.action) from error
+        action = "" if BY_HAND in error.action else error.action  # it is undone by then, and there may be no cell
+        raise _undo(run, way, f"{error.subject}: {error.observed}", action) from error
     _note(run, ENDED, way.number, f"schema of {way.database}: {way.current} → {way.wanted}")
     return records
 
@@ -248,9 +250,10 @@ def _undo(run: Run, way: Way, why: str, action: str) -> StepFailed:
     except LeaseHeld:
         raise
     except RunbookError as second:
+        cause = second.__cause__ if isinstance(second.__cause__, RunbookError) else second
         error = StepFailed(
             subject,
-            f"{why}; and undoing it failed: {second.observed}",
+            f"{why}; and undoing it failed: {cause.subject}: {cause.observed}",
             state=where(database),
             action="put that right and run again: it goes on undoing; or restore the backup into a new database",
         )

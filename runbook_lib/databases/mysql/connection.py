@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from runbook_lib.databases.mysql.wire import Connection
-from runbook_lib.databases.shared import one_line
+from runbook_lib.databases.shared import RIGHTS, one_line
 from runbook_lib.errors import ConfigurationError, DatabaseError
 
 MINIMUM = {"MySQL": (8, 0), "MariaDB": (10, 6)}
@@ -173,7 +173,7 @@ def explain(name: str, error: Exception, doing: str = "") -> DatabaseError:
     """One line about a failed statement: the server's message and number, never parameters."""
     number, text = code(error), str(error.args[-1]) if error.args else str(error)
     told = f"{one_line(text)}{f' ({number})' if number else ''}{f' while {doing}' if doing else ''}"
-    return DatabaseError(f"database {name}", told)
+    return DatabaseError(f"database {name}", told, action=RIGHTS if number in (1044, 1142, 1143, 1227) else "")
 
 
 def code(error: BaseException) -> int:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from runbook_lib.databases.shared import one_line
+from runbook_lib.databases.shared import RIGHTS, one_line
 from runbook_lib.errors import ConfigurationError, DatabaseError
 
 MINIMUM_VERSION = 14
@@ -167,6 +167,8 @@ def explain(name: str, error: psycopg.Error, doing: str = "") -> DatabaseError:
     primary = error.diag.message_primary or one_line(str(error))
     code = f" ({error.sqlstate})" if error.sqlstate else ""
     hint = one_line(error.diag.message_hint or "")
+    if error.sqlstate == "42501":
+        hint = hint or RIGHTS
     if (error.sqlstate or "").startswith("23"):  # which key breaks the rule
         primary += f" [{one_line(error.diag.message_detail or '', 120)}]"
     return DatabaseError(f"database {name}", f"{primary}{code}{f' while {doing}' if doing else ''}", action=hint)

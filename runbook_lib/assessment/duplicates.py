@@ -46,6 +46,8 @@ def _folded(subject: Subject, source: Database, name: str) -> str:
     sql, here, there = source.quote(name), subject.read.column(name), _column(subject, name)
     if there is None or read_type(here.type, source.dialect).kind not in _TEXTS:
         return sql
+    if source.dialect == subject.dialect and (here.type, here.collation) == (there.type, there.collation):
+        return sql
     case, accents, spaces = _blind(there, subject.dialect)
     if source.dialect == subject.dialect == "mysql":
         same = here.collation == there.collation or not there.collation

@@ -15,7 +15,7 @@ from runbook_lib.errors import ConfigurationError
 if TYPE_CHECKING:
     from runbook_lib.assessment import Assessment
 
-MINUTES = "Seconds that a table of more than two million rows is read for, in parts spread over its keys."
+TABLE_SECONDS = "Seconds that a table of more than two million rows is read for, in parts spread over its keys."
 
 
 @main.command()
@@ -23,7 +23,7 @@ MINUTES = "Seconds that a table of more than two million rows is read for, in pa
 @click.argument("target", required=False, default="")
 @click.option("-f", "--file", type=PATH, help="Parameter file: its plan, or names of its inventory.")
 @click.option("--tables", default="", help="Only these tables of the source, with commas between them.")
-@click.option("--table-seconds", default=20.0, type=click.FloatRange(1, 86_400), show_default=True, help=MINUTES)
+@click.option("--table-seconds", default=20.0, type=click.FloatRange(1, 86_400), show_default=True, help=TABLE_SECONDS)
 @click.option("--json", "json_file", type=PATH, help="Write the whole assessment there.")
 def assess(
     source: str, target: str, file: Path | None, tables: str, table_seconds: float, json_file: Path | None

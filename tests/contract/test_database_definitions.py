@@ -63,3 +63,18 @@ def test_a_shape_takes_the_same_few_statements_however_many_tables_there_are(dat
     few = asked()
     database.run_script("".join(f"CREATE TABLE t{i} (id bigint PRIMARY KEY);" for i in range(40)))
     assert asked() == few < 12
+
+
+@pytest.mark.parametrize("engine", CHANGES)
+def test_what_the_library_itself_installs_is_no_part_of_a_shape(
+    new_on: Callable[..., Any], tmp_path: Path, engine: str
+) -> None:
+    database = new_database(tmp_path, "source") if engine == "sqlite" else new_on(engine, "source")
+    database.run_script(BASE.replace("id int", "id int NOT NULL"))
+    before = shape_of(database)
+    database.install_capture("channel", {"items": ("id",)})
+    database.prepare_fence(["items"])
+    database.execute(f"CREATE TABLE {database.own_table('progress_x')} (id int)")
+    assert shape_of(database) == before
+    database.raise_fence(["items"], timeout_s=2.0)
+    assert shape_of(database) == before

@@ -27,7 +27,14 @@ DIALECTS = {
 FORMS = "postgresql://user@host:port/database, mysql://…, sqlite:///path, or a name in the inventory of -f FILE"
 
 
-def open_endpoint(text: str, role: str, environment: Environment | None = None, *, create: bool = False) -> Database:
+def open_endpoint(
+    text: str,
+    role: str,
+    environment: Environment | None = None,
+    *,
+    create: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Database:
     """The database that the text names; nothing is connected yet.
 
     The password is not part of the text: it is looked up where `RUNBOOK_SOURCE_PASSWORD` or
@@ -39,15 +46,27 @@ def open_endpoint(text: str, role: str, environment: Environment | None = None, 
         role: "source" or "target": names the database in messages.
         environment: Where names are looked up.
         create: Make an SQLite file that is not there; its folder must be.
+        options: As in an inventory's entry, and before those.
     Raises:
-        ConfigurationError: it is none of the forms, or the name is unknown.
+        ConfigurationError: it is none of the forms, the name is unknown, or the engine has no such option.
     """
+    database = _endpoint(text, role, environment, create, options or {})
+    if options and options.get("capture") == "wal" and not database.capabilities.wal_capture:
+        raise ConfigurationError(
+            f"the {role}", f"{database.dialect} has no `capture: wal`", expected="capture: triggers"
+        )
+    return database
+
+
+def _endpoint(
+    text: str, role: str, environment: Environment | None, create: bool, options: Mapping[str, Any]
+) -> Database:
     if environment is not None and text in environment.inventory.databases:
-        return environment.database(text)
+        return environment.database(text, options)
     if "://" not in text:
         if environment is None or Path(text).exists() or Path(text).suffix in (".sqlite", ".sqlite3", ".db"):
             return _file(text, role, create)
-        return environment.database(text)  # says which names there are
+        return environment.database(text, options)  # says which names there are
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # the text may hold a password: it is not repeated
@@ -59,7 +78,7 @@ def open_endpoint(text: str, role: str, environment: Environment | None = None, 
         return _file(url.database or "", role, create)
     password = _password(role) or url.password
     plain = url.set(drivername=dialect, password=None).render_as_string(hide_password=False)
-    return _open(dialect, role, plain, password)
+    return _open(dialect, role, plain, password, options)
 
 
 def _file(path: str, role: str, create: bool) -> Database:

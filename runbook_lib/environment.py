@@ -103,9 +103,11 @@ class Environment:
         """The inventory's `router:`; `origin` is the service that has all the traffic before the migration."""
         return self.inventory.router
 
-    def database(self, name: str) -> Database:
+    def database(self, name: str, options: Mapping[str, Any] | None = None) -> Database:
         """The database of this name; nothing is connected yet.
 
+        Args:
+            options: Beside, and before, those of its entry.
         Raises:
             ConfigurationError: the inventory has no such database, or its secret is not there.
         """
@@ -115,7 +117,7 @@ class Environment:
             url = url.set(database=str(self.root / url.database))
         module = _adapter(f"runbook_lib.databases.{url.drivername.partition('+')[0]}", name)
         text = url.render_as_string(hide_password=False)  # has no password any more
-        return cast(Database, module.open_database(name, text, password, dict(entry.options)))
+        return cast(Database, module.open_database(name, text, password, {**entry.options, **(options or {})}))
 
     def router(self) -> Router:
         """The router of the inventory.

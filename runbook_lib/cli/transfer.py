@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,10 @@ _LIMITS = (
 _JOURNAL = Path(".runbook/copies.sqlite")
 
 
+_CAPTURE = click.Choice(["triggers", "wal"])
+_CAPTURE_HELP = "How changes of the {} are captured; wal: PostgreSQL's own log, without a trigger."
+
+
 def endpoints(command: Any) -> Any:
     """SOURCE, TARGET and -f: databases by URL, file, or name."""
     for decorate in reversed(_ENDPOINTS):
@@ -64,6 +68,7 @@ def limits(command: Any) -> Any:
 @click.option("--jobs", default=2, type=_JOBS, show_default=True, help="Ranges, tables, indexes at a time.")
 @click.option("--chunk-rows", default=250_000, type=_ROWS, show_default=True, help="Rows in a range.")
 @click.option("--follow", is_flag=True, help="Capture changes from the start, and go on syncing until Ctrl-C.")
+@click.option("--capture", type=_CAPTURE, default=None, help=_CAPTURE_HELP.format("source"))
 @click.option(
     "--on-existing",
     "existing",
@@ -87,6 +92,7 @@ def copy(
     file: Path | None,
     tables: str,
     follow: bool,
+    capture: str | None,
     types: tuple[str, ...],
     on_bad_row: str,
     **how: Any,
@@ -101,7 +107,7 @@ def copy(
         screen.progress(done, total)
 
     with (
-        open_both(source, target, file, create=True) as (reader, writer),
+        open_both(source, target, file, create=True, capture={"source": capture}) as (reader, writer),
         _throttle(reader, writer, file, how, lambda reason: screen.progress(copied[0], copied[1], reason)) as pause,
     ):
         pair = pair_of(reader, writer, chosen, on_bad_row=on_bad_row, types=_types(types))
@@ -152,7 +158,8 @@ def _follow(pair: Pair, tables: tuple[str, ...], pause: Callable[[], str]) -> No
 @click.option("--max-write-pause", default="2s", show_default=True, help="Longer, and everything is put back.")
 @click.option("--switch", default="", help="Command that sends the applications to the target, run inside the pause.")
 @click.option("--switch-back", default="", help="Command that undoes --switch.")
-def cutover(source: str, target: str, file: Path | None, **how: str) -> None:
+@click.option("--capture", type=_CAPTURE, default=None, help=_CAPTURE_HELP.format("target"))
+def cutover(source: str, target: str, file: Path | None, **how: Any) -> None:
     """Move the writers of a followed copy to the target, within the write pause or not at all."""
     from runbook_lib.transfer.follow import Side
 
@@ -193,7 +200,21 @@ def return_(source: str, target: str, file: Path | None, dry_run: bool, **how: s
     click.echo("the source has the writes again, with all that the target took; the target is fenced")
 
 
-def _move(source: str, target: str, file: Path | None, to: Side, how: dict[str, str]) -> CutoverResult | None:
+@main.command()
+@endpoints
+def unfollow(source: str, target: str, file: Path | None) -> None:
+    """End the following of a copy for good: capture is removed at both databases, and with it the way back."""
+    from runbook_lib.transfer.clone import pair_of
+    from runbook_lib.transfer.follow import Side, find_clone, leave
+
+    with open_both(source, target, file) as (reader, writer), _journal(must_exist=True) as journal:
+        pair, run_id = find_clone(journal, pair_of(reader, writer))
+        side = leave(pair, journal, run_id)
+    other = Side.SOURCE if side is Side.TARGET else Side.TARGET
+    click.echo(f"nothing is captured any more; the {side} has the writes, the {other} stays fenced")
+
+
+def _move(source: str, target: str, file: Path | None, to: Side, how: dict[str, Any]) -> CutoverResult | None:
     from runbook_lib.plan.quantities import seconds
     from runbook_lib.transfer.clone import pair_of
     from runbook_lib.transfer.follow import Switch, find_clone, move
@@ -202,7 +223,8 @@ def _move(source: str, target: str, file: Path | None, to: Side, how: dict[str, 
     if not budget_s:
         raise click.UsageError(f"--max-write-pause {how['max_write_pause']}: not a duration, such as 2s or 500ms")
     switch = Switch(shlex.split(how["switch"]), shlex.split(how["switch_back"]))
-    with open_both(source, target, file) as (reader, writer), _journal(must_exist=True) as journal:
+    capture = {"target": how.get("capture")}
+    with open_both(source, target, file, capture=capture) as (reader, writer), _journal(must_exist=True) as journal:
         pair, run_id = find_clone(journal, pair_of(reader, writer))
         return move(pair, journal, run_id, to, switch, budget_s=budget_s, tell=click.echo)
 
@@ -216,16 +238,26 @@ def _tell_move(result: CutoverResult) -> None:
 
 @contextmanager
 def open_both(
-    source: str, target: str, file: Path | None, *, create: bool = False
+    source: str,
+    target: str,
+    file: Path | None,
+    *,
+    create: bool = False,
+    capture: Mapping[str, str | None] | None = None,
 ) -> Iterator[tuple[Database, Database]]:
-    """Both databases, asked one thing, so that one that does not answer is told before anything else."""
+    """Both databases, asked one thing, so that one that does not answer is told before anything else.
+
+    Args:
+        capture: How a role's changes are to be captured, where that was said.
+    """
     from runbook_lib.endpoints import open_endpoint
 
     environment = environment_of(file) if file else None
     with ExitStack() as opened:
         both = []
         for text, role in ((source, "source"), (target, "target")):
-            database = open_endpoint(text, role, environment, create=create and role == "target")
+            said = {"capture": how} if capture and (how := capture.get(role)) else {}
+            database = open_endpoint(text, role, environment, create=create and role == "target", options=said)
             opened.callback(database.close)
             database.rows("SELECT 1")
             both.append(database)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -25,50 +24,18 @@ from runbook_lib.databases.shapes import Constraint as Constraint
 from runbook_lib.databases.shapes import Hazard as Hazard
 from runbook_lib.databases.shapes import Index as Index
 from runbook_lib.databases.shapes import IndexUse as IndexUse
+from runbook_lib.databases.shapes import KeyRange as KeyRange
 from runbook_lib.databases.shapes import Load as Load
 from runbook_lib.databases.shapes import Pending as Pending
 from runbook_lib.databases.shapes import Problem as Problem
 from runbook_lib.databases.shapes import RangeSum as RangeSum
 from runbook_lib.databases.shapes import Rest as Rest
+from runbook_lib.databases.shapes import Selection as Selection
 from runbook_lib.databases.shapes import Sequence_ as Sequence_
 from runbook_lib.databases.shapes import ServerFacts as ServerFacts
 from runbook_lib.databases.shapes import Table as Table
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Rows to read: expressions over a relation, in key order.
-
-    Attributes:
-        relation: FROM clause, e.g. `"public"."users" AS s`.
-        key: Expressions of the key, in order (not null, unique together); empty: no usable key.
-        columns: Expressions to read, in order, already cast to the written table's types.
-        where: Condition, or empty.
-    """
-
-    relation: str
-    key: tuple[str, ...]
-    columns: tuple[str, ...]
-    where: str = ""
-
-
-@dataclass(frozen=True)
-class KeyRange:
-    """Rows with after < key <= upto, in the engine's own binary order of the key; None is unbounded.
-
-    A bound is a key tuple whose values are int, or str in the engine's text form that the adapter casts back to the
-    key's type: bounds are stored as JSON and must survive that exactly. `ordinal` is the range's number in the table
-    (0-based).
-    A range of a table without a key is a block range (PostgreSQL ctid): `kind="blocks"`, values (block,).
-    """
-
-    ordinal: int
-    after: tuple[Any, ...] | None = None
-    upto: tuple[Any, ...] | None = None
-    rows_estimate: int = 0
-    kind: str = "key"
 
 
 class Database(Protocol):
@@ -286,8 +253,11 @@ class Database(Protocol):
         """Lag per captured table, each poll in a new transaction."""
         ...
 
-    def read_changes(self, channel: str, table: str, limit: int) -> Changes:
-        """Up to `limit` oldest log rows of a table; nothing is consumed."""
+    def read_changes(self, channel: str, table: str, limit: int, *, as_of: float | None = None) -> Changes:
+        """Up to `limit` oldest log rows of a table; nothing is consumed.
+
+        Fewer than `limit`: these are all that was committed by `as_of` (`time.monotonic`; None: by now).
+        """
         ...
 
     def forget_changes(self, channel: str, changes: Changes) -> None:

@@ -1,4 +1,8 @@
-"""How adapters describe things: servers, tables with columns, indexes, constraints; what a change would do."""
+"""How adapters describe things: servers, tables with columns, indexes, constraints; what a change would do; and what
+goes through the port: rows to read, key ranges, problems.
+
+A *relation* is the text of an SQL FROM clause, an *expression* SQL of the engine that evaluates it.
+"""
 
 from __future__ import annotations
 
@@ -235,3 +239,37 @@ class Changes:
     seqs: tuple[int, ...]
     keys: tuple[tuple[Any, ...], ...]
     truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows to read: expressions over a relation, in key order.
+
+    Attributes:
+        relation: FROM clause, e.g. `"public"."users" AS s`.
+        key: Expressions of the key, in order (not null, unique together); empty: no usable key.
+        columns: Expressions to read, in order, already cast to the written table's types.
+        where: Condition, or empty.
+    """
+
+    relation: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """Rows with after < key <= upto, in the engine's own binary order of the key; None is unbounded.
+
+    A bound is a key tuple whose values are int, or str in the engine's text form that the adapter casts back to the
+    key's type: bounds are stored as JSON and must survive that exactly. `ordinal` is the range's number in the table
+    (0-based).
+    A range of a table without a key is a block range (PostgreSQL ctid): `kind="blocks"`, values (block,).
+    """
+
+    ordinal: int
+    after: tuple[Any, ...] | None = None
+    upto: tuple[Any, ...] | None = None
+    rows_estimate: int = 0
+    kind: str = "key"

@@ -10,6 +10,7 @@ from runbook_lib.run import Run
 from runbook_lib.schema.target import build_indexes
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import links, verdict
+from runbook_lib.transfer.capture import kept_up
 from runbook_lib.transfer.keys import add_keys
 from runbook_lib.transfer.worker import exclusive
 
@@ -27,10 +28,12 @@ class BuildIndexes:
         return []
 
     def apply(self, run: Run) -> StepResult:
-        counts = {s.database: build_indexes(s, run.databases[s.database], run.options.jobs) for s in run.plan.services}
-        for link in links(run):
-            with exclusive([link]):
-                add_keys(run.plan.service(link.service), link, batch_keys=run.options.batch_keys)
+        services, databases = run.plan.services, run.databases
+        with kept_up(run.source):
+            counts = {s.database: build_indexes(s, databases[s.database], run.options.jobs) for s in services}
+            for link in links(run):
+                with exclusive([link]):
+                    add_keys(run.plan.service(link.service), link, batch_keys=run.options.batch_keys)
         return StepResult(f"{sum(counts.values())} indexes, with constraints and triggers", {"indexes": counts})
 
     def verify(self, run: Run) -> Verdict:

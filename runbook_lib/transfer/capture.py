@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from runbook_lib.databases.port import Pending
+from runbook_lib.databases.port import Database, Pending
 from runbook_lib.transfer.flow import Link
 
 
@@ -34,3 +36,22 @@ def pending(links: Sequence[Link]) -> Pending:
     """Lag over several links: pending keys (count) and the age of the oldest (seconds)."""
     parts = [part for link in links for part in link.reader.pending(link.channel).values()]
     return Pending(sum(p.keys for p in parts), max((p.oldest_s for p in parts), default=0.0))
+
+
+@contextmanager
+def kept_up(*databases: Database) -> Iterator[None]:
+    """Keep up with the captures of these databases meanwhile, so that no server keeps its log for hours."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(1.0):
+            for database in databases:
+                database.keep_up()
+
+    thread = threading.Thread(target=work, name="kept up", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

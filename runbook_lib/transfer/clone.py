@@ -17,7 +17,7 @@ from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.plan.model import Plan, Service
 from runbook_lib.schema import target as made
 from runbook_lib.schema.across import decisions, foreseen
-from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer
+from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, kept_up
 from runbook_lib.transfer.chunks import begun, forget_channel, unfinished
 from runbook_lib.transfer.copy import Progress, copy_link
 from runbook_lib.transfer.cutover import advance_sequences
@@ -137,9 +137,10 @@ def clone(
     copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, pause=pause, on_progress=on_rows, then=indexes)
     waited = f"; throttled for {copied.throttled_s:.0f} s" if copied.throttled_s else ""
     tell(f"rows: {copied.rows:,} copied, {copied.rate:,.0f} rows/s{waited}")
-    count = made.build_indexes(service, target, how.jobs)
-    tell(f"indexes: {count} built, statistics gathered")
-    _add_keys(pair, link, how)
+    with kept_up(source):
+        count = made.build_indexes(service, target, how.jobs)
+        tell(f"indexes: {count} built, statistics gathered")
+        _add_keys(pair, link, how)
     others = made.run_rest(service, target)
     moved = advance_sequences(link) + advance_loose(pair, how)
     more = f", {len(rest.names)} other objects made" if others else ""

@@ -12,6 +12,7 @@ from runbook_lib.databases.port import Selection
 from runbook_lib.errors import RowRejected, TransferError
 from runbook_lib.executor import Task, run_all
 from runbook_lib.transfer.apart import copy_apart
+from runbook_lib.transfer.capture import kept_up
 from runbook_lib.transfer.chunks import Chunk, mark_done, planned, stored
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.transfer.measure import measure
@@ -78,7 +79,8 @@ def copy_link(
                 action="wait for it to end, or end it, and run again",
             )
         _refuse_foreign_rows(link)
-        return _copy(link, planned(link, chunk_rows), jobs, pause, on_progress, then)
+        with kept_up(link.reader):
+            return _copy(link, planned(link, chunk_rows), jobs, pause, on_progress, then)
 
 
 def _copy(

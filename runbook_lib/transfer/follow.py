@@ -18,7 +18,7 @@ from runbook_lib.errors import LeaseHeld, TransferError
 from runbook_lib.journal import Journal
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer import moving
-from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, pending
+from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture, fence_writer, pending
 from runbook_lib.transfer.clone import Pair, Tell, advance_loose, pair_of
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.moving import Pace, compare_touched
@@ -215,6 +215,28 @@ def move(
             result = moving.move([there], [back], acts, lambda touched: compare_touched([there], touched), pace)
         journal.append(run_id, "note", step=MOVED, token=lease.token, payload={"to": str(to), **result.as_dict()})
         return result
+
+
+def leave(pair: Pair, journal: Journal, run_id: str) -> Side:
+    """Remove the capture at both databases and close the run; who has the writes now, for good.
+
+    Raises:
+        TransferError: a cutover was interrupted, or the pair is still being synced; nothing was removed.
+        LeaseHeld: somebody moves this pair.
+    """
+    with journal.lease(run_id, "unfollow", ttl_s=15.0), exclusive([pair.forward, pair.back]):
+        side = side_of(pair)
+        if side is Side.BETWEEN:
+            raise TransferError(
+                f"{pair.source.name} to {pair.target.name}",
+                "a cutover was interrupted, and nobody has the writes",
+                state="nothing was removed",
+                action="runbook cutover (or return) first",
+            )
+        for link in (pair.forward, pair.back):
+            disable_capture(link)
+        journal.set_state(run_id, "done")
+    return side
 
 
 def _ours(journal: Journal, run_id: str, token: str) -> None:

@@ -64,26 +64,35 @@ def drain_once(link: Link, *, batch_keys: int = 2_000, waiting: Collection[str] 
     Raises:
         RowRejected: the target refused a row, and there is no quarantine, or a full one; its log rows stay.
     """
-    done = Round()
+    done, began = Round(), time.monotonic()
     for table in link.captured:
         fed = [(flow, feed) for flow in link.flows for feed in flow.feeds if feed.table == table]
         if not any(flow.table in waiting for flow, _ in fed):
-            done += _drain_table(link, table, fed, batch_keys)
+            done += _drain_table(link, table, fed, batch_keys, began)
     return done
 
 
-def _drain_table(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], batch_keys: int) -> Round:
+def _drain_table(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], batch_keys: int, as_of: float) -> Round:
     """One batch of a table's log; a larger one while the target refuses a row whose counterpart may still be in it."""
     for attempt in range(_WIDENED):
         with contextlib.suppress(RowRejected):
-            return _apply_batch(link, table, fed, batch_keys << attempt)
+            return _apply_batch(link, table, fed, batch_keys << attempt, as_of)
+    # More of the log may be what is needed: all that is there now.
     return _apply_batch(link, table, fed, batch_keys << _WIDENED, apart=link.quarantine is not None)
 
 
-def _apply_batch(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], limit: int, *, apart: bool = False) -> Round:
+def _apply_batch(
+    link: Link,
+    table: str,
+    fed: Sequence[tuple[Flow, Feed]],
+    limit: int,
+    as_of: float | None = None,
+    *,
+    apart: bool = False,
+) -> Round:
     make_equal = apply_apart if apart else _make_equal
     started = time.monotonic()
-    changes = link.reader.read_changes(link.channel, table, limit)
+    changes = link.reader.read_changes(link.channel, table, limit, as_of=as_of)
     if not changes.seqs:
         return Round()
     done = Round(keys=len(changes.seqs))

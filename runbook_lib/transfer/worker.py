@@ -102,6 +102,8 @@ def _drain_while_ours(
             if time.monotonic() - looked >= 1.0:
                 looked = time.monotonic()
                 _tell(links, journal, run_id, direction, applied, throttled=bool(pause()))
+                for database in {id(side): side for link in links for side in (link.reader, link.writer)}.values():
+                    database.keep_up()  # the other direction's capture goes on, and nobody drains it
                 if over():
                     break
                 if not running(links):  # our own session was ended: somebody else may hold the locks in a moment

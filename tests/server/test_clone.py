@@ -76,6 +76,10 @@ class Pair:
         self.started.append(process)
         return process, log
 
+    def slots(self) -> list[str]:
+        of_ours = "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
+        return [name for database in (self.source, self.target) for (name,) in database.rows(of_ours)]
+
     def equal(self, *checks: str) -> None:
         report = validate([pair_of(self.source, self.target).forward], checks=checks, under_writes=False)
         assert report.passed, report.text
@@ -209,13 +213,14 @@ class Writer(threading.Thread):
         return [(key, name, found.get(key)) for key, name in self.acknowledged.items() if found.get(key) != name]
 
 
-def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, postgresql_server: Any):
+@pytest.mark.parametrize("capture", ["triggers", "wal"])
+def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, postgresql_server: Any, capture: str):
     writer = Writer(pair, postgresql_server)
     writer.start()
-    follower, log = pair.start("copy", "--follow", "--chunk-rows", "500")
+    follower, log = pair.start("copy", "--follow", "--chunk-rows", "500", "--capture", capture)
     wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
     assert follower.poll() is None, log.read_text()
-    there = pair.run("cutover")
+    there = pair.run("cutover", "--capture", capture)
     assert "the target has the writes; the source is fenced" in there
     wait_for(lambda: "syncing target → source" in log.read_text(), "the way back", 120)
     assert "the target has the writes already" in pair.run("cutover")
@@ -234,6 +239,10 @@ def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, po
     assert follower.wait(120) == 0
     assert "stopped;" in log.read_text()
     pair.equal("row_counts", "data_sample", "checksums")
+    assert len(pair.slots()) == (2 if capture == "wal" else 0)
+    assert "nothing is captured any more; the source has the writes" in pair.run("unfollow")
+    assert pair.slots() == [] and pair.source.rows("SELECT pubname FROM pg_publication") == []
+    assert "no copy between them is being followed" in pair.run("cutover", status=2)
 
 
 def test_a_switch_that_fails_puts_everything_back(pair: Pair):

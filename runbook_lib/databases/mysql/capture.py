@@ -215,7 +215,14 @@ def pending(db: MySQL, channel: str) -> dict[str, Pending]:
     return {logs[int(i)][0]: Pending(int(keys), max(float(age_s), 0.0)) for i, keys, age_s in counted}
 
 
-def read_changes(db: MySQL, channel: str, table: str, limit: int) -> Changes:
+def read_changes(  # the log is written with the change: whatever `as_of`, it is all there
+    db: MySQL,
+    channel: str,
+    table: str,
+    limit: int,
+    *,
+    as_of: float | None = None,  # noqa: ARG001
+) -> Changes:
     """The `limit` oldest log rows of a table: their numbers, and their keys without repetition, oldest first.
 
     Raises:

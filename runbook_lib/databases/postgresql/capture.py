@@ -230,14 +230,16 @@ def pending(db: PostgreSQL, channel: str) -> dict[str, Pending]:
     return {tables[i]: Pending(count, max(age_s, 0.0)) for i, count, age_s in counted}
 
 
-def read_changes(db: PostgreSQL, channel: str, table: str, limit: int) -> Changes:
+def read_changes(db: PostgreSQL, channel: str, table: str, limit: int, *, as_of: float | None = None) -> Changes:
     """The `limit` oldest log rows of a table: their numbers, and their keys without repetition, oldest first.
+
+    See Database.read_changes.
 
     Raises:
         TransferError: the table is not captured under this channel.
     """
     found, wal = _oldest(db, channel, table, limit)
-    if wal and len(found) < limit and spool.fill(db, channel):
+    if wal and len(found) < limit and spool.fill(db, channel, as_of):
         found, _ = _oldest(db, channel, table, limit)
     distinct = dict.fromkeys(tuple(row[2:]) for row in found if not row[1])
     return Changes(table, tuple(row[0] for row in found), tuple(distinct), any(row[1] for row in found))

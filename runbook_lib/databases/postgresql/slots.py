@@ -36,12 +36,14 @@ SELECT current_setting('wal_level'), pg_is_in_recovery(),
     OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication' AND pg_has_role(oid, 'MEMBER'))
 FROM pg_database AS d WHERE d.datname = current_database()
 """
+_NAME = "'runbook_' || (SELECT oid FROM pg_database WHERE datname = current_database()) || %s"
 _STATE = f"""
-SELECT s.lost, (s.spooled - '0/0')::int8, r.slot_name IS NULL OR r.wal_status = 'lost',
+SELECT s.lost, r.slot_name::text, (s.spooled - '0/0')::int8, r.slot_name IS NULL OR r.wal_status = 'lost',
   (r.confirmed_flush_lsn - '0/0')::int8, (pg_current_wal_insert_lsn() - '0/0')::int8,
   (pg_current_wal_flush_lsn() - '0/0')::int8, (pg_current_wal_insert_lsn() - r.restart_lsn)::int8
 FROM {SCHEMA}.slots AS s
-LEFT JOIN pg_replication_slots AS r ON r.slot_name = %s AND r.database = current_database() AND r.plugin = 'pgoutput'
+LEFT JOIN pg_replication_slots AS r ON r.slot_name = {_NAME}
+  AND r.database = current_database() AND r.plugin = 'pgoutput'
 WHERE s.channel = %s
 """
 _PUBLISHED = f"""
@@ -79,6 +81,7 @@ class State:
     """A channel's slot now; positions are bytes of the server's log since its beginning.
 
     Attributes:
+        slot: Its name.
         spooled: Everything that was committed before it is in the capture's logs.
         confirmed: What the slot has let go of.
         inserted: The end of the log.
@@ -86,6 +89,7 @@ class State:
         kept_bytes: What the server keeps for the slot.
     """
 
+    slot: str
     spooled: int
     confirmed: int
     inserted: int
@@ -107,9 +111,12 @@ class _Identity:
 
 def slot_name(driver: psycopg.Connection[Any], channel: str) -> str:
     """The channel's slot, of this database and no other: at most 63 of the characters that its name may have."""
-    [(oid,)] = driver.execute("SELECT oid::text FROM pg_database WHERE datname = current_database()").fetchall()
-    plain = re.sub(r"[^a-z0-9_]", "_", channel.lower())[:30]
-    return f"runbook_{oid}_{plain}_{shared.own_name('', channel)[-8:]}"
+    [(name,)] = driver.execute(f"SELECT {_NAME}".encode(), (_suffix(channel),)).fetchall()
+    return str(name)
+
+
+def _suffix(channel: str) -> str:
+    return f"_{re.sub(r'[^a-z0-9_]', '_', channel.lower())[:30]}_{shared.own_name('', channel)[-8:]}"
 
 
 def publication_name(channel: str) -> str:
@@ -253,7 +260,8 @@ def _drop(driver: psycopg.Connection[Any], slot: str) -> None:
 
 def lock(driver: psycopg.Connection[Any], channel: str) -> None:
     """Be the only one at this channel's slot until the transaction ends, and see what others have committed by then."""
-    driver.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    # What is written is on disk before the slot lets go of anything, and a look is at what is committed by then.
+    driver.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = local")
     driver.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"runbook slot {channel}",))
 
 
@@ -263,15 +271,15 @@ def state(driver: psycopg.Connection[Any], channel: str) -> State | None:
     Raises:
         TransferError: the slot is lost, or somebody else took changes from it: some were never logged.
     """
-    found = driver.execute(_STATE.encode(), (slot_name(driver, channel), channel)).fetchone()
-    if found is None or found[1] is None:
+    found = driver.execute(_STATE.encode(), (_suffix(channel), channel)).fetchone()
+    if found is None or found[2] is None:
         return None
-    lost, spooled, gone, confirmed, inserted, flushed, kept = found
+    lost, slot, spooled, gone, confirmed, inserted, flushed, kept = found
     if lost or gone:
         raise incomplete(channel, lost or "its replication slot is gone, or was invalidated by the server")
     if confirmed > spooled:
         raise incomplete(channel, "somebody else took changes from its replication slot")
-    return State(spooled, confirmed, inserted, flushed, kept)
+    return State(slot, spooled, confirmed, inserted, flushed, kept)
 
 
 def incomplete(channel: str, why: str) -> TransferError:

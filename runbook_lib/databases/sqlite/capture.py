@@ -161,7 +161,14 @@ def pending(db: SQLite, channel: str) -> dict[str, Pending]:
     return {table: Pending(count, max(now - at, 0.0) if at else 0.0) for table, (count, at) in counted.items()}
 
 
-def read_changes(db: SQLite, channel: str, table: str, limit: int) -> Changes:
+def read_changes(  # the log is written with the change: whatever `as_of`, it is all there
+    db: SQLite,
+    channel: str,
+    table: str,
+    limit: int,
+    *,
+    as_of: float | None = None,  # noqa: ARG001
+) -> Changes:
     """The `limit` oldest log rows of a table: their numbers, and their keys without repetition, oldest first.
 
     Raises:

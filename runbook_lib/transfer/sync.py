@@ -112,7 +112,10 @@ def drain(
     until: Callable[[], bool] = lambda: False,
     on_round: Callable[[Link, Round], None] = lambda link, done: None,
 ) -> dict[tuple[str, str], frozenset[Key]]:
-    """Drain every link until its logs are empty, or until told; the keys touched, by (service, table)."""
+    """Drain every link until its logs are empty, or until told; the keys touched, by (service, table).
+
+    Beside writers that means: until all that was logged when the last round began is applied.
+    """
     touched: dict[tuple[str, str], frozenset[Key]] = {}
     for link, done in _rounds(links, batch_keys, until):
         on_round(link, done)
@@ -140,9 +143,9 @@ def _rounds(links: Sequence[Link], batch_keys: int, until: Callable[[], bool]) -
     while busy and not until():
         for channel, (link, waiting) in list(busy.items()):
             done = drain_once(link, batch_keys=batch_keys, waiting=waiting)
-            if not done.keys:
+            if done.keys < batch_keys:  # no table had a full batch: this was all that there was when the round began
                 del busy[channel]
-            else:
+            if done.keys:
                 yield link, done
 
 

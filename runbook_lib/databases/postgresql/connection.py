@@ -24,6 +24,7 @@ SETTINGS = {
     "bytea_output": "hex",
     "extra_float_digits": "1",  # shortest exact form
     "xmloption": "content",
+    "default_transaction_isolation": "read committed",  # each statement sees what is committed by then
     "jit": "off",  # compiling a query over the catalogs took 1.2 s, running it 0.05 s (docs/decisions.md)
     "statement_timeout": "0",  # a bulk copy may take hours; locks and idleness are bounded instead
     "lock_timeout": "30s",

@@ -260,8 +260,7 @@ def _drop(driver: psycopg.Connection[Any], slot: str) -> None:
 
 def lock(driver: psycopg.Connection[Any], channel: str) -> None:
     """Be the only one at this channel's slot until the transaction ends, and see what others have committed by then."""
-    # What is written is on disk before the slot lets go of anything, and a look is at what is committed by then.
-    driver.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = local")
+    driver.execute("SET LOCAL synchronous_commit = local")  # what is written is on disk before the slot lets go of it
     driver.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"runbook slot {channel}",))
 
 
@@ -271,15 +270,21 @@ def state(driver: psycopg.Connection[Any], channel: str) -> State | None:
     Raises:
         TransferError: the slot is lost, or somebody else took changes from it: some were never logged.
     """
-    found = driver.execute(_STATE.encode(), (_suffix(channel), channel)).fetchone()
+    found = _row(driver, channel)
     if found is None or found[2] is None:
         return None
     lost, slot, spooled, gone, confirmed, inserted, flushed, kept = found
     if lost or gone:
         raise incomplete(channel, lost or "its replication slot is gone, or was invalidated by the server")
-    if confirmed > spooled:
-        raise incomplete(channel, "somebody else took changes from its replication slot")
+    if confirmed > spooled:  # slots know no snapshot: another process may have moved both while we looked
+        now = _row(driver, channel)
+        if now is not None and confirmed > now[2]:
+            raise incomplete(channel, "somebody else took changes from its replication slot")
     return State(slot, spooled, confirmed, inserted, flushed, kept)
+
+
+def _row(driver: psycopg.Connection[Any], channel: str) -> tuple[Any, ...] | None:
+    return driver.execute(_STATE.encode(), (_suffix(channel), channel)).fetchone()
 
 
 def incomplete(channel: str, why: str) -> TransferError:

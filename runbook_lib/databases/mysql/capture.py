@@ -215,13 +215,13 @@ def pending(db: MySQL, channel: str) -> dict[str, Pending]:
     return {logs[int(i)][0]: Pending(int(keys), max(float(age_s), 0.0)) for i, keys, age_s in counted}
 
 
-def read_changes(  # the log is written with the change: whatever `as_of`, it is all there
+def read_changes(
     db: MySQL,
     channel: str,
     table: str,
     limit: int,
     *,
-    as_of: float | None = None,  # noqa: ARG001
+    as_of: float | None = None,  # noqa: ARG001  the log is written with the change: it is all there
 ) -> Changes:
     """The `limit` oldest log rows of a table: their numbers, and their keys without repetition, oldest first.
 

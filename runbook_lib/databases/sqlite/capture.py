@@ -161,13 +161,13 @@ def pending(db: SQLite, channel: str) -> dict[str, Pending]:
     return {table: Pending(count, max(now - at, 0.0) if at else 0.0) for table, (count, at) in counted.items()}
 
 
-def read_changes(  # the log is written with the change: whatever `as_of`, it is all there
+def read_changes(
     db: SQLite,
     channel: str,
     table: str,
     limit: int,
     *,
-    as_of: float | None = None,  # noqa: ARG001
+    as_of: float | None = None,  # noqa: ARG001  the log is written with the change: it is all there
 ) -> Changes:
     """The `limit` oldest log rows of a table: their numbers, and their keys without repetition, oldest first.
 

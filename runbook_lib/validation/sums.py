@@ -14,6 +14,7 @@ from runbook_lib.validation.context import Compared, Context
 # Behind one statement: about a second of work, no long transaction on a live source. The canonical encoding is
 # several times slower than a server's own hash; wide rows have to be read, whatever is hashed.
 OWN_ROWS, CANONICAL_ROWS, RANGE_BYTES = 4_000_000, 500_000, 512 << 20
+LEAST_ROWS = 1_000  # statistics may be of a table as it was long ago
 
 # Another number here, and sums of before are no longer taken over.
 CANONICAL, OWN = "canonical 2", "own 2"
@@ -42,7 +43,7 @@ def range_rows(link: Link, flow: Flow, context: Context) -> int:
     table = context.catalogs(link)[0][flow.feeds[0].table]
     wide = table.size_bytes // max(1, table.rows_estimate)
     most = CANONICAL_ROWS if use_canonical(link, context) else OWN_ROWS
-    return context.chunk_rows or max(1, min(most, RANGE_BYTES // max(1, wide)))
+    return context.chunk_rows or min(most, max(LEAST_ROWS, RANGE_BYTES // max(1, wide)))
 
 
 def sum_both(link: Link, side: Compared, ranges: Sequence[KeyRange], context: Context, rows: int = 0) -> Iterator[Sum]:

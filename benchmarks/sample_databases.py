@@ -205,11 +205,17 @@ def document(found: Sequence[tuple[Moved, int, int]], versions: Sequence[str]) -
         f" {m.said.splitlines()[0]} |"
         for m, tables, rows in found
     ]
-    decided: dict[str, list[str]] = {}
+    decided: dict[str, dict[str, int]] = {}
     for m, _, _ in found:
         for decision in m.decisions:
-            decided.setdefault(decision, []).append(f"{m.database} {m.source} → {m.target}")
-    listed = [f"- {decision} ({', '.join(where)})" for decision, where in decided.items()] or ["- nothing"]
+            subject, _, what = re.sub(r"\(\d+(,\d+)?\)", "(n)", decision).partition(": ")
+            text = what if "." in subject else f"{subject}: {what}"
+            where = decided.setdefault(text, {})
+            where[f"{m.source} → {m.target}"] = where.get(f"{m.source} → {m.target}", 0) + 1
+    listed = [
+        f"- {text} ({', '.join(f'{pair}: {times}' for pair, times in where.items())})"
+        for text, where in decided.items()
+    ]
     return "\n".join(
         [
             "# Published sample databases, moved between every two engines",
@@ -225,9 +231,9 @@ def document(found: Sequence[tuple[Moved, int, int]], versions: Sequence[str]) -
             "|---|---|---|---|---|---|---|",
             *lines,
             "",
-            "What the copies said they would decide, before anything was made:",
+            "What the copies said of columns and values before anything was made, and for how many:",
             "",
-            *listed,
+            *(listed or ["- nothing"]),
             "",
         ]
     )

@@ -24,6 +24,7 @@ from runbook_lib.transfer.capture import capture_complete, pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.sync import Key, drain, drain_once
 
+_TOGETHER = 500  # columns of a query: the least that an engine takes is 1,664
 Touched = Mapping[tuple[str, str], frozenset[Key]]  # (service, table) → keys
 
 
@@ -251,26 +252,33 @@ def _all_of(acts: Iterable[Callable[[], object]]) -> list[Exception]:
 
 
 def advance_sequences(link: Link) -> int:
-    """Set the writer's sequences past everything given out at the reader (trap 20); how many were set."""
+    """Set the writer's sequences past everything given out at the reader (trap 20); how many there are to care for."""
     tables = {flow.table: flow.feeds[0].table for flow in link.flows}
     theirs = {(s.table, s.column): s for s in link.reader.sequences(list(dict.fromkeys(tables.values())))}
+    here = link.writer.sequences(list(tables))
     count = 0
-    for sequence in link.writer.sequences(list(tables)):
+    for sequence, present in zip(here, _farthest(link, here), strict=True):
         origin = theirs.get((tables[sequence.table], sequence.column))
-        last = _last(link, sequence, origin)
-        if last is not None:
+        values = [v for v in (present, sequence.last, origin.last if origin else None) if v is not None]
+        if not values:
+            continue
+        count += 1
+        last = max(values) if sequence.increment > 0 else min(values)
+        if last != sequence.last:
             link.writer.set_sequence(sequence, last)
-            count += 1
     return count
 
 
-def _last(link: Link, sequence: Sequence_, origin: Sequence_ | None) -> int | None:
-    """The farthest value in the sequence's direction: given out on either side, or present in the column."""
-    farthest = "MAX" if sequence.increment > 0 else "MIN"
-    column, table = link.writer.ident(sequence.column), link.writer.quote(sequence.table)
-    [(present,)] = link.writer.rows(f"SELECT {farthest}({column}) FROM {table}")
-    values = [v for v in (present, sequence.last, origin.last if origin else None) if v is not None]
-    return (max(values) if sequence.increment > 0 else min(values)) if values else None
+def _farthest(link: Link, sequences: Sequence[Sequence_]) -> list[int | None]:
+    """The farthest value in each one's column, in its direction; few queries, because writers wait for them."""
+    writer, found = link.writer, list[int | None]()
+    asked = [
+        f"(SELECT {'MAX' if s.increment > 0 else 'MIN'}({writer.ident(s.column)}) FROM {writer.quote(s.table)})"
+        for s in sequences
+    ]
+    for at in range(0, len(asked), _TOGETHER):
+        found += writer.rows(f"SELECT {', '.join(asked[at : at + _TOGETHER])}")[0]
+    return found
 
 
 def _tables(

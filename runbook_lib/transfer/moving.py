@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -45,11 +46,19 @@ def move(
     for link in links:
         link.reader.prepare_fence(list(link.captured))
     caught = act.catch_up(links, small_enough=pace.small_enough, within_s=60.0)
-    rehearsal_s = compare(caught.touched).elapsed_s
+    verify_s = compare(caught.touched).elapsed_s + _rehearsed_sequences(links)
     predicted = act.predict(
-        links, drain_rate=caught.rate, fence_s=pace.fence_s, verify_s=rehearsal_s, switch_s=pace.switch_s
+        links, drain_rate=caught.rate, fence_s=pace.fence_s, verify_s=verify_s, switch_s=pace.switch_s
     )
     return act.cutover(links, back, acts, predicted, budget_s=pace.budget_s)
+
+
+def _rehearsed_sequences(links: Sequence[Link]) -> float:
+    """Set them once while writes go on: inside the pause only those that moved since are set again (seconds)."""
+    started = time.monotonic()
+    for link in links:
+        act.advance_sequences(link)
+    return time.monotonic() - started
 
 
 def compare_touched(

@@ -129,7 +129,11 @@ SELECT n.nspname, q.relname, pg_table_is_visible(q.oid), s.seqincrement, s.seqst
 FROM pg_class q JOIN pg_sequence s ON s.seqrelid = q.oid JOIN pg_namespace n ON n.oid = q.relnamespace
 WHERE n.nspname NOT IN ('runbook', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
   AND NOT EXISTS (
-    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = q.oid AND d.deptype = 'e')
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = q.oid
+      AND (d.deptype = 'e' OR d.deptype IN ('a', 'i') AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0))
+  AND NOT EXISTS (
+    SELECT FROM pg_depend d
+    WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = q.oid)
 ORDER BY 1, 2
 """
 

@@ -15,6 +15,8 @@ from runbook_lib.databases.postgresql.catalog import find
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
+_TOGETHER = 500  # parts of a query
+
 
 def sequences(db: PostgreSQL, tables: Sequence[str]) -> list[Sequence_]:
     """Every sequence that feeds a column of these tables, with the last value it gave.
@@ -25,25 +27,33 @@ def sequences(db: PostgreSQL, tables: Sequence[str]) -> list[Sequence_]:
     asked = {oid: table for table, oid in oids.items()}
     if not asked:
         return []
-    found = []
-    for oid, column, schema, name, visible, increment, start in db.rows(sql.SEQUENCES, {"oids": list(asked)}):
-        readable = names.readable(name) if visible else names.readable(schema, name)
-        value, called = db.rows(f"SELECT last_value, is_called FROM {names.quote(readable)}")[0]
-        last = _last(value, called, increment, start)
-        found.append(Sequence_(readable, asked[oid], column, last, increment, start))
-    return sorted(found, key=lambda s: (s.table, s.column, s.name))
+    found = [
+        (names.readable(name) if visible else names.readable(schema, name), asked[oid], column, increment, start)
+        for oid, column, schema, name, visible, increment, start in db.rows(sql.SEQUENCES, {"oids": list(asked)})
+    ]
+    return sorted(_with_last(db, found), key=lambda s: (s.table, s.column, s.name))
 
 
 def loose_sequences(db: PostgreSQL) -> list[Sequence_]:
     """Sequences that feed no column: the application calls them itself."""
-    known = {sequence.name for sequence in sequences(db, list(db.catalog()))}
-    found = []
-    for schema, name, visible, increment, start in db.rows(sql.ALL_SEQUENCES):
-        readable = names.readable(name) if visible else names.readable(schema, name)
-        if readable not in known:
-            value, called = db.rows(f"SELECT last_value, is_called FROM {names.quote(readable)}")[0]
-            found.append(Sequence_(readable, "", "", _last(value, called, increment, start), increment, start))
-    return found
+    found = [
+        (names.readable(name) if visible else names.readable(schema, name), "", "", increment, start)
+        for schema, name, visible, increment, start in db.rows(sql.ALL_SEQUENCES)
+    ]
+    return _with_last(db, found)
+
+
+def _with_last(db: PostgreSQL, found: Sequence[tuple[str, str, str, int, int]]) -> list[Sequence_]:
+    """With the last value of each, in few queries: a cutover asks for all of them inside the write pause."""
+    values: dict[int, tuple[int, bool]] = {}
+    asked = [f"SELECT {i}, last_value, is_called FROM {names.quote(name)}" for i, (name, *_) in enumerate(found)]
+    for at in range(0, len(asked), _TOGETHER):
+        listed = " UNION ALL ".join(asked[at : at + _TOGETHER])
+        values |= {i: (value, called) for i, value, called in db.rows(listed)}
+    return [
+        Sequence_(name, table, column, _last(*values[i], increment, start), increment, start)
+        for i, (name, table, column, increment, start) in enumerate(found)
+    ]
 
 
 def _last(value: int, called: bool, increment: int, start: int) -> int | None:

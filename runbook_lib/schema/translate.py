@@ -139,6 +139,8 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> str:
     identity = _identity(job, table, column, place)
     if identity.startswith("!"):
         return f"{own} {identity[1:]}"
+    if job.target == "sqlite" and mapped.type.lower() == "integer" and table.key == (column.name,):
+        line = f"{own} int"  # an INTEGER would be the row's number, and be given when it is left out
     line += "" if may_be_null(job, table, column, neutral) else " NOT NULL"
     line += identity
     if column.default and not identity and not re.match(r"(?i)nextval\(", column.default):

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from estate_engines import moved
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from runbook_lib.databases.port import KeyRange, Selection
@@ -131,6 +131,10 @@ class Made:
     rows: tuple[tuple[str | None, ...], ...]
 
 
+# What was found once: a key that is no counter became SQLite's row number; MySQL prints a default's fraction.
+FOUND = Made("found", (("id", "middle"), ("at", "moment")), (0,), (), frozenset([1]), (("1", None),))
+
+
 @st.composite
 def tables(draw: st.DrawFn) -> Made:
     """Any of them; keys are unique under every collation, those that pad with spaces too."""
@@ -183,13 +187,14 @@ def test_any_table_and_its_rows_come_back_as_they_were(new_on: Any, pair: tuple[
     source, there, again = new_on(pair[0], "source"), new_on(pair[1], "there"), new_on(pair[0], "again")
 
     @settings(
-        max_examples=EXAMPLES or 5,
+        max_examples=EXAMPLES or 4,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
         derandomize=not EXAMPLES,
-        phases=[Phase.generate, Phase.shrink] if EXAMPLES else [Phase.generate],
+        phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if EXAMPLES else [])],
     )
+    @example(FOUND)
     @given(tables())
     def check(table: Made) -> None:
         table = replace(table, name=f"{table.name}_{next(_numbers)}")  # what failed before is still there

@@ -73,6 +73,12 @@ PITFALLS = (
         _to("nul", "t.x", 1, "id 3", PG),
     ),
     Pitfall(
+        "text in the wrong character set", MY,
+        "CREATE TABLE t (id int PRIMARY KEY, x varchar(20) CHARACTER SET latin1);"
+        " INSERT INTO t VALUES (1, 'plain'), (2, x'c3bc'), (3, x'fc');",
+        _to("encoding", "t.x", 1, "id 2", *ENGINES),
+    ),
+    Pitfall(
         "a name too long", MY, f"CREATE TABLE t (id int PRIMARY KEY, {LONG} int);",
         _to("names", f"t.{LONG}", 1, f"{LONG[:54]}_{hashlib.sha256(LONG.encode()).hexdigest()[:8]}", PG),
     ),

@@ -42,6 +42,7 @@ class _Sought:
     found: str
     changed: bool = False
     refused: bool = True
+    note: bool = False
 
 
 def value_findings(
@@ -74,9 +75,9 @@ def _sought(plan: Plan, subject: Subject, source: Database, encoding: str) -> It
         for rule in rules_of(column.name, sql, column.type, there.type, dialects, policies, key=key):
             kind = _KINDS.get(rule.name, "numbers")
             yield _Sought(column, there, kind, rule.name, rule.found, bool(rule.instead), not rule.instead)
-        for limit in limits_of(sql, column.type, there.type, dialects, encoding=encoding):
+        for limit in limits_of(sql, column.type, there.type, dialects, encoding=encoding, collation=column.collation):
             if limit.name != "NUL characters" or policies.nul == "error":
-                yield _Sought(column, there, limit.kind, limit.name, limit.found, refused=limit.refused)
+                yield _Sought(column, there, limit.kind, limit.name, limit.found, False, limit.refused, limit.goes_over)
         if column.nullable and not there.nullable:
             yield _Sought(column, there, "nulls", "NULLs where the target takes none", f"{sql} IS NULL")
 
@@ -89,7 +90,7 @@ def _finding(plan: Plan, subject: Subject, each: _Sought, count: int, shown: str
         declared = f"types: {{{each.kind}: {plan.types[each.kind]}}}"
     elif each.kind in ("fractions", "digits") and told:
         declared = f"types: {{{told}: {plan.types[told]}}}"
-    severity = "note" if each.kind == "negative_zeros" else "blocks" if each.refused else "loses"
+    severity = "note" if each.note or each.kind == "negative_zeros" else "blocks" if each.refused else "loses"
     return Finding(
         each.kind,
         severity,

@@ -21,6 +21,8 @@ _UTF8 = (
     "|f[1-3]([89ab].){3}|f48.([89ab].){2})*$"
 )
 
+_GARBLED = 100  # characters that are looked at for bytes of another character set
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -31,15 +33,19 @@ class Limit:
         name: What they are, in the plural.
         found: SQL condition of the source that finds them.
         refused: The target refuses them; False: it changes them without a word.
+        goes_over: Nothing changes: it is only worth knowing.
     """
 
     kind: str
     name: str
     found: str
     refused: bool = True
+    goes_over: bool = False
 
 
-def limits_of(sql: str, read: str, written: str, dialects: tuple[str, str], *, encoding: str = "") -> list[Limit]:
+def limits_of(
+    sql: str, read: str, written: str, dialects: tuple[str, str], *, encoding: str = "", collation: str = ""
+) -> list[Limit]:
     """The limits of one column.
 
     Args:
@@ -48,6 +54,7 @@ def limits_of(sql: str, read: str, written: str, dialects: tuple[str, str], *, e
         written: Its type at the target.
         dialects: The source's and the target's.
         encoding: The source database's, where it keeps bytes that may be no text (`SQL_ASCII`).
+        collation: The column's at the source.
     """
     source, target = dialects
     here, there = read_type(read, source), read_type(written, target)
@@ -60,6 +67,12 @@ def limits_of(sql: str, read: str, written: str, dialects: tuple[str, str], *, e
     if encoding == "SQL_ASCII" and here.kind in _TEXTS:
         valid = f"encode(convert_to({sql}::text, 'SQL_ASCII'), 'hex') ~ '{_UTF8}'"
         found.append(Limit("encoding", "texts that are no UTF-8", f"NOT ({valid})"))
+    if source == "mysql" and here.kind in _TEXTS and collation.startswith("latin1"):
+        # A client that spoke UTF-8 to a table of latin1; the beginning is enough, and cheap.
+        start = f"CAST(LEFT({sql}, {_GARBLED}) AS BINARY)"
+        foreign = f"{sql} <> CONVERT(CONVERT({sql} USING ascii) USING latin1)"
+        garbled = f"LOWER(HEX({start})) REGEXP '{_UTF8}' AND {foreign}"
+        found.append(Limit("encoding", "texts in latin1 that read as UTF-8", garbled, refused=False, goes_over=True))
     if source == "mysql" and here.kind == "enum" and target != "mysql" and "" not in here.labels:
         found.append(Limit("numbers", "empty values that the enum has not", f"{sql} = '' AND {sql} + 0 = 0"))
     return found

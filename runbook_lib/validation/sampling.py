@@ -10,6 +10,7 @@ from runbook_lib.validation.context import Compared
 from runbook_lib.validation.rows import Key
 
 OVERSAMPLE = 1.3  # drawn keys per wanted one, as keys have holes
+PIECE_ROWS = 1_000_000  # numbered in one statement: half a second
 LONGEST_LIST = 20_000  # keys in one condition; sparser keys are drawn by their position instead
 
 
@@ -19,7 +20,7 @@ def draw(
     """Up to `rows` random keys, and the first and the last one (none of an empty table).
 
     Integer keys without big holes: random numbers, an index lookup each. Other keys: random positions in key order,
-    one pass over the index.
+    one pass over the index, a million rows a statement.
 
     Args:
         total: The rows of the selection, counted not long ago.
@@ -30,9 +31,22 @@ def draw(
         return _keys(database, selection, side, ""), []
     picked = _by_number(database, selection, side, rows, total, random)
     if picked is None:
-        positions = sorted(random.sample(range(1, total + 1), rows))
-        picked = _keys(database, selection, side, _at(selection, positions))
+        picked = _by_position(database, selection, side, rows, total, random)
     return picked, ends(database, selection, side)
+
+
+def _by_position(
+    database: Database, selection: Selection, side: Compared, rows: int, total: int, random: Random
+) -> list[Key]:
+    """Random positions; of a large table as many in each of its pieces: no long transaction on a live source."""
+    pieces = database.ranges(selection, PIECE_ROWS) if total > 2 * PIECE_ROWS else [KeyRange(0)]
+    each, found = total // len(pieces), list[Key]()
+    for number, piece in enumerate(pieces):
+        share = rows * (number + 1) // len(pieces) - rows * number // len(pieces)
+        positions = sorted(random.sample(range(1, each + 1), min(share, each)))
+        within = replace(selection, where=database.condition(selection, piece))
+        found += _keys(database, within, side, _at(within, positions)) if positions else []
+    return found
 
 
 def ends(database: Database, selection: Selection, side: Compared) -> list[Key]:

@@ -154,3 +154,20 @@ def test_a_large_range_that_differs_is_searched_in_pieces(
     assert len(asked) == 6
     assert (asked[0].after, asked[-1].upto) == (None, None)
     assert all(one.upto == two.after for one, two in pairwise(asked))
+
+
+def test_a_large_table_whose_key_is_no_number_is_sampled_in_pieces(
+    pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runbook_lib.validation.sampling.PIECE_ROWS", 300)
+    for side in pair:
+        side.execute("INSERT INTO words SELECT 'x' || i, i FROM generate_series(1, 1000) AS i")
+        side.analyze(["words"])
+    links = pair_of(*pair, ["words"]).links
+    report = validate(links, checks=("data_sample",), sample_rows=100, under_writes=False)
+    assert report.passed
+    assert 100 <= report.results[0].figures[report.tables[0]]["sampled"] <= 129  # and the target's, and both ends
+    pair[1].execute("UPDATE words SET n = -1")
+    again = validate(links, checks=("data_sample",), sample_rows=100, under_writes=False)
+    assert len(again.mismatches) == report.results[0].figures[report.tables[0]]["sampled"]
+    assert len({m.key[0][:2] for m in again.mismatches}) > 5  # from all over the table

@@ -162,6 +162,7 @@ class Rest:
     names: tuple[str, ...] = ()
     script: str = ""
     undo: str = ""  # drops them where they are there
+    tables: tuple[str, str] | None = None  # the tables' own scripts, as `dump_schema` gives them, if known by the way
 
 
 @dataclass(frozen=True)

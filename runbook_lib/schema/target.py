@@ -67,7 +67,7 @@ def create_tables(
         )
     _keep(target, service.name, BEING_MADE)
     before, objects, keys = (
-        _shape(service, source, target)
+        _shape(service, source, target, rest.tables if rest else None)
         if source.dialect == target.dialect
         else across.scripts(service, source, target, types or {})
     )
@@ -171,10 +171,12 @@ def _clear(service: Service, target: Database) -> list[str]:
     return present
 
 
-def _shape(service: Service, source: Database, target: Database) -> tuple[str, str, str]:
+def _shape(
+    service: Service, source: Database, target: Database, dumped: tuple[str, str] | None
+) -> tuple[str, str, str]:
     """The three scripts of the service's tables as the plan wants them (nothing of it stays at the target)."""
     plain = [mapping for mapping in service.tables if not mapping.derived]
-    before, after = source.dump_schema([mapping.source for mapping in plain])
+    before, after = dumped or source.dump_schema([mapping.source for mapping in plain])
     if all(m == TableMapping(m.source, m.source, where=m.where, line=m.line) for m in service.tables):
         return before, *source.split_references(after)  # as they are: no need to try them out
     origin = source.catalog([mapping.source for mapping in service.tables])

@@ -79,12 +79,14 @@ def dump_rest(db: PostgreSQL, tables: Sequence[str]) -> Rest:
     oids = find(db, tables)
     with _archive(db) as archive:
         contents = _contents(db, archive)
-        ours = {entry.number for entry in _chosen(contents, _needed(db, list(oids.values())))}
+        chosen = _chosen(contents, _needed(db, list(oids.values())))
+        tables = _script(db, archive, chosen, "pre-data"), _script(db, archive, chosen, "post-data")
+        ours = {entry.number for entry in chosen}
         left = _needed(db, list(find(db, list(db.catalog())).values()))  # of tables that stay behind
         stay = ours | {entry.number for entry in contents if entry.object in left}
         rest = _complete([entry for entry in contents if entry.number not in stay and not _LEFT_OUT.match(entry.text)])
         if not rest:
-            return Rest()
+            return Rest(tables=tables)
         script = _script(db, archive, rest, "pre-data") + _script(db, archive, rest, "post-data")
         cleaning = _script(db, archive, rest, "pre-data", "--clean", "--if-exists")
     undo = [line for line in cleaning.splitlines() if re.match(r"DROP (?!SCHEMA|EXTENSION)", line)]
@@ -95,7 +97,7 @@ def dump_rest(db: PostgreSQL, tables: Sequence[str]) -> Rest:
     )
     script += "".join(f"REFRESH MATERIALIZED VIEW {name};\n" for (name,) in db.rows(filled))
     shown = (re.sub(r" \S+$", "", entry.text).lower() for entry in rest if not entry.text.startswith("COMMENT"))
-    return Rest(tuple(shown), script, "\n".join(undo))
+    return Rest(tuple(shown), script, "\n".join(undo), tables)
 
 
 def _needed(db: PostgreSQL, oids: Sequence[int]) -> set[tuple[int, int]]:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.databases.port import Database
 from runbook_lib.errors import RunbookError
 from runbook_lib.journal import History, digest_of
 from runbook_lib.schema.shape import Shape, differences, in_words, shape_of
@@ -58,9 +59,9 @@ def reshaped(run: Run, step: Step) -> tuple[str, ...]:
 
 def look(run: Run, history: History, names: Sequence[str]) -> list[Look]:
     """Each of these databases now, all at the same time; about 20 ms each."""
-    approved, databases = _approved(history), [run.databases[name] for name in names]
     if not names:
         return []
+    approved, databases = _approved(history), [_opened(run, name) for name in names]
     with ThreadPoolExecutor(len(names)) as pool:
         found = list(pool.map(_shape, databases))
     return [_look(name, approved.get(name), shape) for name, shape in zip(names, found, strict=True)]
@@ -72,7 +73,16 @@ def renewed(run: Run, names: Sequence[str]) -> dict[str, Any]:
     return {KEY: {each.database: each.renewal for each in looks if not each.error}} if looks else {}
 
 
-def _shape(database: Any) -> Shape | str:
+def _opened(run: Run, name: str) -> Database | str:
+    try:
+        return run.databases[name]
+    except RunbookError as error:  # not in the inventory, or its secret cannot be read
+        return str(error)
+
+
+def _shape(database: Database | str) -> Shape | str:
+    if isinstance(database, str):
+        return database
     try:
         return shape_of(database)
     except RunbookError as error:

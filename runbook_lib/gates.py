@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runbook_lib import drift
 from runbook_lib.errors import GateFailed, JournalError
-from runbook_lib.journal import Ask, Entry, History, Journal, Unit, digest_of
+from runbook_lib.journal import Ask, Entry, History, Journal, digest_of
 from runbook_lib.phases import phases_of
 from runbook_lib.plan.grammar import CARRIED_OUT_BY
 from runbook_lib.plan.nodes import shown
@@ -37,7 +37,8 @@ def gate(run: Run, approval: str = "") -> GateRecord:
     elif approval:
         items.append(Item(approval, "could_not_run", "approval: asked for when everything else has passed"))
     record = GateRecord(run.phase, all(item.passed for item in items), items, subject, approval)
-    renewal = {each.database: each.renewal for each in schemas if not each.known or each.words}
+    settled = [each for each in schemas if each.database not in _halfway(history)]
+    renewal = {each.database: each.renewal for each in settled if not each.known or each.words}
     if record.passed and renewal:
         run.write("note", payload={"text": f"schema approved: {', '.join(renewal)}", drift.KEY: renewal})
     run.write("gate", payload={"passed": record.passed, "items": items, "subject": subject, "approval": approval})
@@ -109,8 +110,7 @@ def _drift(run: Run, history: History, schemas: Sequence[drift.Look]) -> list[It
 
     While a step that changes it is interrupted nobody can say: that step's result, and its own gate, are still to come.
     """
-    halfway = {db: u.name for u in history.latest() if u.outcome == "interrupted" for db in _reshaped(u)}
-    items = []
+    halfway, items = _halfway(history), []
     for each in schemas:
         name = f"schema of {each.database}"
         if each.error:
@@ -125,8 +125,10 @@ def _drift(run: Run, history: History, schemas: Sequence[drift.Look]) -> list[It
     return [*items, Item("schemas", "pass", f"as approved: {', '.join(same)}")] if same else items
 
 
-def _reshaped(unit: Unit) -> Sequence[str]:
-    return [str(name) for name in unit.intent.payload.get("reshapes", ())]
+def _halfway(history: History) -> dict[str, str]:
+    """Databases whose schema an interrupted step was changing, with the step."""
+    interrupted = [unit for unit in history.latest() if unit.outcome == "interrupted"]
+    return {str(name): unit.name for unit in interrupted for name in unit.intent.payload.get("reshapes", ())}
 
 
 def require_no_drift(run: Run, history: History, databases: Sequence[str]) -> None:

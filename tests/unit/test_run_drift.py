@@ -133,6 +133,18 @@ def test_the_half_of_an_interrupted_or_failed_step_is_not_called_drift(environme
         assert run.gate().passed
 
 
+def test_a_gate_before_an_interrupted_step_approves_nothing_of_what_it_left(environment: SmallEnvironment) -> None:
+    with start(environment, "preparation") as run:
+        switch(environment.root, "interrupt-made")
+        with pytest.raises(KeyboardInterrupt):
+            run.step(MakeTable(str(environment.root), "made"))
+    with start(environment) as run:
+        looked(run)
+        assert "made changes it, and was interrupted" in str(run.gate().items)
+        approved = [entry for entry in run.journal.entries(run.run_id) if "shapes" in entry.payload]
+        assert len(approved) == 1  # of the first gate
+
+
 def test_a_database_that_does_not_answer_is_could_not_run_and_not_drift(environment: SmallEnvironment) -> None:
     with start(environment, "preparation") as run:
         looked(run)

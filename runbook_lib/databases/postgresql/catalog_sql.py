@@ -137,17 +137,24 @@ WHERE n.nspname NOT IN ('runbook', 'information_schema') AND n.nspname NOT LIKE 
 ORDER BY 1, 2
 """
 
+# Two ways to feed a column, each along its index: a cutover asks inside the write pause.
 SEQUENCES = """
-SELECT DISTINCT ON (a.attrelid, a.attnum, s.seqrelid) a.attrelid, a.attname, n.nspname, q.relname,
-       pg_table_is_visible(q.oid), s.seqincrement, s.seqstart
-FROM pg_depend d
-JOIN pg_class q ON q.relkind = 'S' JOIN pg_sequence s ON s.seqrelid = q.oid
+WITH fed AS (
+  SELECT d.refobjid AS relation, d.refobjsubid AS number, d.objid AS sequence
+  FROM pg_depend d
+  WHERE d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refclassid = 'pg_class'::regclass
+    AND d.refobjid = ANY (:oids)
+  UNION
+  SELECT f.adrelid, f.adnum, d.refobjid
+  FROM pg_attrdef f
+  JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
+  WHERE f.adrelid = ANY (:oids)
+)
+SELECT a.attrelid, a.attname, n.nspname, q.relname, pg_table_is_visible(q.oid), s.seqincrement, s.seqstart
+FROM fed
+JOIN pg_sequence s ON s.seqrelid = fed.sequence JOIN pg_class q ON q.oid = s.seqrelid
 JOIN pg_namespace n ON n.oid = q.relnamespace
-LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid AND d.refobjid = q.oid
-JOIN pg_attribute a ON (d.classid = 'pg_class'::regclass AND d.objid = q.oid AND d.deptype IN ('a', 'i')
-                        AND a.attrelid = d.refobjid AND a.attnum = d.refobjsubid)
-                    OR (a.attrelid = f.adrelid AND a.attnum = f.adnum)
-WHERE d.refclassid = 'pg_class'::regclass AND a.attrelid = ANY (:oids) AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_attribute a ON a.attrelid = fed.relation AND a.attnum = fed.number AND a.attnum > 0 AND NOT a.attisdropped
 """
 
 # Views, routines and types, without extensions' and our own; a pair of the name as it is found and the text.

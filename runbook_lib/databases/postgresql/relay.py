@@ -84,16 +84,21 @@ def _lent(there: PostgreSQL) -> Iterator[Any]:
 @contextmanager
 def _socket(driver: Any) -> Iterator[socket.socket]:
     """The session's own socket."""
+    if driver.pgconn.ssl_in_use:  # nothing may leave in the clear, should this one session differ from the others
+        raise Broken("the session is encrypted")
     with socket.socket(fileno=os.dup(driver.pgconn.socket)) as found:
         found.settimeout(_STUCK_S)  # libpq's descriptor stays non-blocking, as it needs it
         yield found
 
 
 def encrypted(db: PostgreSQL) -> bool:
-    """Whether its sessions are encrypted by libpq, so that their bytes are not ours."""
+    """Whether its sessions are encrypted by libpq (TLS, Kerberos), so that their bytes are not ours."""
     if "encrypted" not in db.memo:
-        with db.raw() as driver:
-            db.memo["encrypted"] = driver.pgconn.ssl_in_use
+        asked = (
+            "SELECT coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)"
+            " OR coalesce((SELECT encrypted FROM pg_stat_gssapi WHERE pid = pg_backend_pid()), false)"
+        )
+        [(db.memo["encrypted"],)] = db.rows(asked)
     return bool(db.memo["encrypted"])
 
 

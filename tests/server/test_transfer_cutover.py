@@ -213,7 +213,7 @@ def interrupt(*_: object) -> None:
             {"verify": lambda _: threading.Event().wait(0.6)},
             0.5,
             CutoverAborted,
-            r"verification and sequences took the write pause to 0.\d+ s; expected at most 0.50 s .*is restored",
+            r"verification and sequences took the write pause to \d+\.\d+ s; expected at most 0.50 s .*is restored",
         ),
         ({"switch": lambda: threading.Event().wait(0.6)}, 0.5, CutoverAborted, r"the switch took .*is restored"),
     ],

@@ -42,6 +42,16 @@ def test_what_is_no_database_is_refused_in_one_line_without_secrets(text: str, s
     assert "hidden" not in str(caught.value)
 
 
+def test_an_engine_without_a_log_to_read_refuses_to_be_captured_by_it(tmp_path: Path):
+    (tmp_path / "shop.db").touch()
+    for text in ("mysql://a@h/d", str(tmp_path / "shop.db")):
+        with pytest.raises(
+            ConfigurationError, match=r"the source: \w+ has no `capture: wal`; expected capture: triggers"
+        ):
+            open_endpoint(text, "source", options={"capture": "wal"})
+    assert open_endpoint("postgresql://a@h/d", "source", options={"capture": "wal"}).capture == "wal"  # type: ignore[attr-defined]
+
+
 def test_a_file_that_is_not_there_is_made_for_a_copy_only(tmp_path: Path):
     file = tmp_path / "new.db"
     with pytest.raises(DatabaseError, match="no file"):

@@ -226,6 +226,13 @@ MISTAKES = [
     ("inventories/test.yaml", "origin: monolith", "origin: mono", "test.yaml:7: origin `mono` is not a service", ""),
     ("inventories/test.yaml", "approvals: auto", "approvals: yes", "test.yaml:10: approvals is `yes`", "ask or auto"),
     ("inventories/test.yaml", "sqlite:///scratch.sqlite", 'sqlite:///x", password: "pgpass', "pgpass is Postgre", ""),
+    (
+        "inventories/test.yaml",
+        'scratch.sqlite"',
+        'scratch.sqlite", options: {capture: wal}',
+        "test.yaml:4: capture: wal is PostgreSQL's",
+        "",
+    ),
 ]
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pymysql
@@ -182,6 +182,8 @@ def advisory_lock(db: MySQL, name: str) -> Iterator[bool]:
         raise connection.explain(db.name, error, "taking an advisory lock") from error
     finally:
         if driver.open:
+            with suppress(pymysql.MySQLError):  # the server notices a closed connection later than who asks next
+                driver.query(f"SELECT release_lock('runbook:{digest}')")
             driver.close()
 
 

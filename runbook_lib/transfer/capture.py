@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from runbook_lib.databases.port import Database, Pending
+from runbook_lib.errors import RunbookError
 from runbook_lib.transfer.flow import Link
 
 
@@ -46,7 +47,8 @@ def kept_up(*databases: Database) -> Iterator[None]:
     def work() -> None:
         while not ended.wait(1.0):
             for database in databases:
-                database.keep_up()
+                with suppress(RunbookError):  # the work itself meets what is wrong there; else the next second does
+                    database.keep_up()
 
     thread = threading.Thread(target=work, name="kept up", daemon=True)
     thread.start()

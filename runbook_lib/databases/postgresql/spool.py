@@ -68,8 +68,11 @@ def keep_up(db: PostgreSQL) -> None:
     if time.monotonic() < db.memo.get("kept up", 0.0):
         return
     db.memo["kept up"] = time.monotonic() + KEEP_UP_EVERY_S
-    with db.raw() as driver:
-        found = slots.channels(driver)
+    try:
+        with db.raw() as driver:
+            found = slots.channels(driver)
+    except psycopg.Error as error:
+        raise connection.explain(db.name, error, "looking for captures") from error
     for channel in found:
         with contextlib.suppress(TransferError):  # a gap is told to whoever reads this capture
             fill(db, channel)

@@ -8,7 +8,8 @@ with all that hangs on them, derived tables are added, and the result is dumped 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -16,7 +17,7 @@ from itertools import groupby
 from sqlalchemy import text
 
 from runbook_lib.databases.port import Database, Rest, Table
-from runbook_lib.errors import TransferError
+from runbook_lib.errors import DatabaseError, TransferError
 from runbook_lib.executor import Task, run_all
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.schema import across
@@ -24,6 +25,7 @@ from runbook_lib.transfer.flow import forward_expressions
 
 # Kinds of what is kept at the target. A kill in the middle leaves BEING_MADE, and the next attempt clears up.
 BEING_MADE, MADE, OBJECTS, KEYS, REST = "being made", "made", "objects", "keys", "rest"
+_ROUNDS = 5  # of settling what the rows do not allow yet; one is enough unless values move without pause
 
 
 def create_tables(
@@ -79,37 +81,71 @@ def create_tables(
     return wanted
 
 
-def index_tasks(service: Service, target: Database, table: str) -> list[Task]:
-    """What can be made when one table has all its rows, as `build_indexes` would: its keys, then its indexes."""
+def index_tasks(service: Service, target: Database, table: str, *, beside_writers: bool = False) -> list[Task]:
+    """What can be made when one table has all its rows, as `build_indexes` would: its keys, then its indexes.
+
+    Args:
+        beside_writers: What the rows do not allow yet is left to `build_indexes`.
+    """
     names = [mapping.target for mapping in service.tables]
     mine = [part for part in _parts(target, service.name, OBJECTS) if target.about(part.script, names) == table]
     last = max((part.stage for part in mine), default=0)
-    plain: list[Task] = [partial(_task, target, service.name, [part]) for part in mine if part.stage == last]
+    task = partial(_task, target, service.name, (DatabaseError,) if beside_writers else ())
+    plain: list[Task] = [partial(task, [part]) for part in mine if part.stage == last]
     first = [part for part in mine if part.stage < last]
-    return [partial(_task, target, service.name, first, plain)] if first else plain
+    return [partial(task, first, plain)] if first else plain
 
 
-def _task(target: Database, service: str, parts: Sequence[Part], more: Sequence[Task] = ()) -> Sequence[Task]:
+def _task(
+    target: Database,
+    service: str,
+    left: tuple[type[DatabaseError], ...],
+    parts: Sequence[Part],
+    more: Sequence[Task] = (),
+) -> Sequence[Task]:
     for part in parts:
-        _run(target, service, part)
+        with suppress(*left):
+            _run(target, service, part)
     return more
 
 
-def build_indexes(service: Service, target: Database, jobs: int = 2) -> int:
+def build_indexes(service: Service, target: Database, jobs: int = 2, settle: Callable[[], object] | None = None) -> int:
     """Run what was kept for after the load, but for the foreign keys: indexes, constraints, triggers; the indexes.
 
     Idempotent: a script that ran is forgotten in the same transaction.
 
     Args:
         jobs: Tables worked on at a time (count).
+        settle: Applies what was logged at the source. Ranges are read one after the other while writes go on, so a
+            unique value that moved from row to row may be there twice until then.
+    Raises:
+        DatabaseError: the rows do not allow something; what was made stays.
     """
     for _, stage in groupby(_parts(target, service.name, OBJECTS), key=lambda part: part.stage):
-        for _ in run_all(lambda part: _run(target, service.name, part), list(stage), jobs=jobs):
-            pass
+        left, attempt = _refused_of(target, service.name, list(stage), jobs), 0
+        while left:
+            attempt += 1
+            if settle is None or attempt > _ROUNDS:
+                raise next(iter(left.values()))
+            settle()
+            left = _refused_of(target, service.name, list(left), jobs)
     tables = [mapping.target for mapping in service.tables]
     for _ in run_all(lambda table: target.analyze([table]), tables, jobs=jobs):
         pass
     return sum(len(table.indexes) for table in target.catalog(tables).values())
+
+
+def _refused_of(target: Database, service: str, parts: Sequence[Part], jobs: int) -> dict[Part, DatabaseError]:
+    """Run all of these, whatever becomes of the others; those that the database refused."""
+
+    def run(part: Part) -> DatabaseError | None:
+        try:
+            _run(target, service, part)
+        except DatabaseError as error:
+            return error
+        return None
+
+    return {part: error for part, error in run_all(run, parts, jobs=jobs) if error is not None}
 
 
 def add_foreign_keys(service: Service, target: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
@@ -11,7 +12,7 @@ from runbook_lib.schema.target import build_indexes
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import links, verdict
 from runbook_lib.transfer.capture import kept_up
-from runbook_lib.transfer.keys import add_keys
+from runbook_lib.transfer.keys import add_keys, settle
 from runbook_lib.transfer.worker import exclusive
 
 
@@ -30,8 +31,12 @@ class BuildIndexes:
     def apply(self, run: Run) -> StepResult:
         services, databases = run.plan.services, run.databases
         with kept_up(run.source):
-            counts = {s.database: build_indexes(s, databases[s.database], run.options.jobs) for s in services}
-            for link in links(run):
+            over = {link.service: link for link in links(run)}
+            settled = {name: partial(settle, link, batch_keys=run.options.batch_keys) for name, link in over.items()}
+            counts = {
+                s.database: build_indexes(s, databases[s.database], run.options.jobs, settled[s.name]) for s in services
+            }
+            for link in over.values():
                 with exclusive([link]):
                     add_keys(run.plan.service(link.service), link, batch_keys=run.options.batch_keys)
         return StepResult(f"{sum(counts.values())} indexes, with constraints and triggers", {"indexes": counts})

@@ -22,7 +22,7 @@ from runbook_lib.transfer.chunks import begun, forget_channel, unfinished
 from runbook_lib.transfer.copy import Progress, copy_link
 from runbook_lib.transfer.cutover import advance_sequences
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
-from runbook_lib.transfer.keys import add_keys
+from runbook_lib.transfer.keys import add_keys, settle
 from runbook_lib.transfer.measure import problems
 from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.transfer.worker import exclusive
@@ -133,12 +133,13 @@ def clone(
         _require_no_gap(link)
         _capture(link)
         tell(f"capture: changes of {len(link.captured)} tables are logged at the source")
-    indexes = partial(made.index_tasks, service, target)  # of a table as soon as it has its rows
+    # of a table as soon as it has its rows
+    indexes = partial(made.index_tasks, service, target, beside_writers=how.follow)
     copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, pause=pause, on_progress=on_rows, then=indexes)
     waited = f"; throttled for {copied.throttled_s:.0f} s" if copied.throttled_s else ""
     tell(f"rows: {copied.rows:,} copied, {copied.rate:,.0f} rows/s{waited}")
     with kept_up(source):
-        count = made.build_indexes(service, target, how.jobs)
+        count = made.build_indexes(service, target, how.jobs, partial(settle, link) if how.follow else None)
         tell(f"indexes: {count} built, statistics gathered")
         _add_keys(pair, link, how)
     others = made.run_rest(service, target)

@@ -1,4 +1,4 @@
-"""Prove the foreign keys at the target while changes still arrive from the source."""
+"""Prove keys at the target while changes still arrive from the source."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from runbook_lib.plan.model import Service
 from runbook_lib.schema.target import add_foreign_keys
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.sync import drain_pending
+from runbook_lib.transfer.worker import exclusive
 
 _ROUNDS = 20  # one round takes milliseconds; a few are enough on a busy source
 
@@ -31,6 +32,12 @@ def add_keys(service: Service, link: Link, *, batch_keys: int = 2_000) -> None:
         except DatabaseError:
             if attempt == _ROUNDS - 1:
                 raise
+
+
+def settle(link: Link, *, batch_keys: int = 2_000) -> None:
+    """Apply what is logged by now, as the only one who does."""
+    with exclusive([link]):
+        drain_pending([link], batch_keys=batch_keys)
 
 
 def _children_first(link: Link) -> Link:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,8 +156,8 @@ def _complete(entries: list[Entry]) -> list[Entry]:
 def stages(after: str) -> list[list[str]]:
     """What comes after the load, cut so that scripts of one stage may run side by side.
 
-    First the keys, a script a table (two on one table would wait for each other); then the plain indexes, each by
-    itself; then the rest, in its order.
+    First a constraint a table, its primary key where it has one (two on one table would wait for each other, and
+    changes can be applied once a key is there), then a next one; then the plain indexes, each by itself; then the rest.
     """
     head, *objects = re.split(r"(?m)^(?=--\n-- Name: )", after)
     if not objects:  # no script of pg_dump's
@@ -171,7 +172,10 @@ def stages(after: str) -> list[list[str]]:
             indexes.append(text)
         else:
             rest.append(text)
-    cut = [["".join(texts) for texts in keys.values()], indexes, ["".join(rest)] if rest else []]
+    for texts in keys.values():
+        texts.sort(key=lambda text: " PRIMARY KEY " not in text)
+    in_turn = [[text for text in turn if text] for turn in zip_longest(*keys.values())]
+    cut = [*in_turn, indexes, ["".join(rest)] if rest else []]
     return [[head + _ROOM + (_ALONE if len(stage) > 1 else "") + text for text in stage] for stage in cut if stage]
 
 

@@ -46,6 +46,9 @@ def _memory(need_bytes: int = 4 * 2**30) -> str | None:
     return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > need_bytes else None
 
 
+SERVER_SETTINGS = {**SETTINGS, "max_prepared_transactions": "2"}  # a standby needs them too
+
+
 class PostgresServer:
     """An embedded cluster with passwords; tests log in as `migrator`, who is no superuser.
 
@@ -63,10 +66,8 @@ class PostgresServer:
         if user:
             os.chown(self.directory, user.pw_uid, user.pw_gid)
         self.port, self.password, admin = free_port(), secrets.token_urlsafe(12), secrets.token_urlsafe(12)
-        settings = {**SETTINGS, "max_prepared_transactions": "2"}
-        self.cluster = Cluster(
-            "test", self.directory / "postgresql", self.port, admin, binaries=binaries, settings=settings
-        )
+        place = self.directory / "postgresql"
+        self.cluster = Cluster("test", place, self.port, admin, binaries=binaries, settings=SERVER_SETTINGS)
         self.cluster.start()
         self.superuser = make_conninfo(
             host="127.0.0.1", port=self.port, user="postgres", password=admin, dbname="postgres"

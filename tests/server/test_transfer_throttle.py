@@ -20,7 +20,7 @@ from runbook_lib.databases.port import Load
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import ConfigurationError, DatabaseError
 from runbook_lib.options import read_options
-from runbook_lib.sandbox.clusters import SETTINGS, Cluster, find_binaries, server_user
+from runbook_lib.sandbox.clusters import Cluster, find_binaries, server_user
 from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.flow import Feed, Flow, Link
 from runbook_lib.transfer.throttle import Limits, Throttle, throttle
@@ -159,7 +159,7 @@ def standby(postgresql_server: PostgresServer) -> Iterator[int]:
     if user:
         os.chown(folder, user.pw_uid, user.pw_gid)
     replica = Cluster(
-        "standby", folder, free_port(), "", settings={**SETTINGS, "max_connections": "200", "hot_standby": "on"}
+        "standby", folder, free_port(), "", settings={**SERVER_SETTINGS, "max_connections": "200", "hot_standby": "on"}
     )
     with (postgresql_server.cluster.data / "pg_hba.conf").open("a") as rules:
         rules.write("host replication postgres 127.0.0.1/32 scram-sha-256\n")

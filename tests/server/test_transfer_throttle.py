@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pymysql
 import pytest
-from fix_servers import MariaDBServer, PostgresServer, free_port
+from fix_servers import SERVER_SETTINGS, MariaDBServer, PostgresServer, free_port
 
 from runbook_lib.databases.port import Load
 from runbook_lib.databases.postgresql import open_database

@@ -45,6 +45,8 @@ class BackupSource:
             keep=options.keep_backups,
             progress=lambda size: run.progress(size, None, unit="bytes", reason="writing the backup"),
         )
+        size = backup.info.size_bytes
+        run.progress(size, size, unit="bytes", reason="written, restored and compared")
         facts = {**asdict(backup.info), "path": str(backup.info.path), **asdict(backup.proof)}
         return StepResult(str(backup), {**facts, "removed": backup.removed})
 

@@ -21,6 +21,7 @@ from runbook_lib.transfer.capture import capture_complete, disable_capture, enab
 from runbook_lib.transfer.chunks import unfinished
 from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.flow import Link, forward_links
+from runbook_lib.transfer.keys import settle
 from runbook_lib.transfer.sync import drain, drain_once, must_wait
 
 Connect = Callable[[Any], Any]
@@ -133,8 +134,8 @@ def test_writers_that_never_stop_lose_nothing_through_copy_and_sync(made: Estate
         for link in made.forward:
             enable_capture(link)
             copy_link(link, chunk_rows=20)
-        for service in made.services:
-            build_indexes(service, made.targets[service.database])
+        for service, link in zip(made.services, made.forward, strict=True):
+            build_indexes(service, made.targets[service.database], settle=partial(settle, link))
         while len(ledger) < 200:
             drain(made.forward, batch_keys=7, until=lambda: len(ledger) >= 200)
     drain(made.forward, batch_keys=50)

@@ -138,11 +138,12 @@ def test_a_killed_demo_leaves_no_server_and_no_obstacle(ending: signal.Signals, 
 
 # `runbook lab` has the ports that the notebooks name, so it gets a network of its own: only a loopback.
 _LAB = r"""
-import re, signal, subprocess, sys, time, urllib.request
+import atexit, re, signal, subprocess, sys, time, urllib.request
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 log = open("lab.txt", "w")
 lab = subprocess.Popen([sys.executable, "-m", "runbook_lib.cli", "lab", "--no-browser", "--scale", "0.02"],
                        stdout=log, stderr=subprocess.STDOUT)
+atexit.register(lab.kill)  # whatever goes wrong below
 deadline, found = time.monotonic() + 120, None
 while not found and lab.poll() is None and time.monotonic() < deadline:
     time.sleep(0.1)

@@ -37,6 +37,7 @@ SEEN_BYTES = 1 << 20  # of the server's log without a change of ours, before the
 VISIBLE_WITHIN_S = 5.0
 KEEP_UP_EVERY_S = 5.0
 WARN_EVERY_S = 60.0
+_ANEW = 3  # looks more, where the server fails
 
 _PEEK = """
 SELECT data FROM pg_logical_slot_peek_binary_changes(%s, '0/0'::pg_lsn + %s, %s,
@@ -100,7 +101,7 @@ def fill(db: PostgreSQL, channel: str, as_of: float | None = None) -> bool:
             _flush(db)
         reached = 0
         while reached < now.inserted:
-            reached = _look(db, channel)
+            reached = _look_anew(db, channel)
     except psycopg.Error as error:
         with db.raw() as driver:
             slots.state(driver, channel)  # says so where the slot was lost meanwhile
@@ -122,6 +123,19 @@ def _flush(db: PostgreSQL) -> None:
     with db.raw() as driver:
         driver.execute("SET LOCAL synchronous_commit = local")
         mark(driver)
+
+
+def _look_anew(db: PostgreSQL, channel: str) -> int:
+    """A look in a new session where the server itself failed in the old one: what that had cached goes with it.
+
+    Seen once, on PostgreSQL 18 under load: `could not map filenumber … to relation OID`.
+    """
+    for _ in range(_ANEW):
+        with contextlib.suppress(psycopg.errors.InternalError_):
+            return _look(db, channel)
+        db.engine.dispose()
+        time.sleep(0.2)
+    return _look(db, channel)
 
 
 def _look(db: PostgreSQL, channel: str) -> int:

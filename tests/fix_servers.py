@@ -29,7 +29,7 @@ from runbook_lib.databases import mysql, sqlite
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.postgresql import PostgreSQL, open_database
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.sandbox.clusters import SETTINGS, Cluster, server_user
+from runbook_lib.sandbox.clusters import SETTINGS, Cluster, find_binaries, server_user
 from runbook_lib.sandbox.processes import Child, spawn, wait_until
 
 
@@ -46,34 +46,52 @@ def _memory(need_bytes: int = 4 * 2**30) -> str | None:
     return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > need_bytes else None
 
 
+@contextlib.contextmanager
+def _stopped_on_error(server: Any) -> Iterator[None]:
+    """A server that cannot start leaves no process and no directory; the end of its log is in the error."""
+    try:
+        yield
+    except BaseException:
+        server.stop()
+        raise
+
+
 SERVER_SETTINGS = {**SETTINGS, "max_prepared_transactions": "2"}  # a standby needs them too
 
 
 class PostgresServer:
-    """An embedded cluster with passwords; tests log in as `migrator`, who is no superuser.
+    """An embedded cluster with passwords; tests log in as `migrator`, no superuser (but on PostgreSQL 14).
+
+    With RUNBOOK_TEST_PGBIN=/path/bin it is the PostgreSQL there.
 
     Attributes:
+        binaries: The directory of `initdb` and `postgres`.
         port: TCP port on 127.0.0.1.
         password: Of `migrator`.
         superuser: libpq connection string of the superuser, to database postgres.
     """
 
     def __init__(self, binaries: Path | None = None) -> None:
+        self.binaries = binaries or Path(os.environ.get("RUNBOOK_TEST_PGBIN") or find_binaries())
         # Not pytest's tmp_path: the server's user could not reach it. In memory where there is room: each DROP
         # DATABASE is a checkpoint, and the suite takes half the time there.
         self.directory = Path(tempfile.mkdtemp(prefix="runbook-test-", dir=_memory()))
-        user = server_user()
-        if user:
-            os.chown(self.directory, user.pw_uid, user.pw_gid)
         self.port, self.password, admin = free_port(), secrets.token_urlsafe(12), secrets.token_urlsafe(12)
         place = self.directory / "postgresql"
-        self.cluster = Cluster("test", place, self.port, admin, binaries=binaries, settings=SERVER_SETTINGS)
-        self.cluster.start()
+        self.cluster = Cluster("test", place, self.port, admin, binaries=self.binaries, settings=SERVER_SETTINGS)
         self.superuser = make_conninfo(
             host="127.0.0.1", port=self.port, user="postgres", password=admin, dbname="postgres"
         )
+        with _stopped_on_error(self):
+            self._start()
+
+    def _start(self) -> None:
+        user = server_user()
+        if user:
+            os.chown(self.directory, user.pw_uid, user.pw_gid)
+        self.cluster.start()
         self.admin(f"CREATE ROLE migrator LOGIN CREATEDB PASSWORD '{self.password}'")
-        self.admin("GRANT SET ON PARAMETER session_replication_role TO migrator")
+        self.admin(self._may_load())
         self.admin("GRANT pg_read_all_stats TO migrator")
         self.admin("ALTER ROLE migrator REPLICATION")
         self.admin("CREATE ROLE app LOGIN PASSWORD 'app'")
@@ -82,6 +100,13 @@ class PostgresServer:
         """Run one statement as superuser."""
         with psycopg.connect(self.superuser, dbname=dbname, autocommit=True) as connection:
             connection.execute(statement)
+
+    def _may_load(self) -> str:
+        """What lets the migrator load without firing triggers: 14 has no right for it."""
+        with psycopg.connect(self.superuser) as connection:
+            if connection.info.server_version < 150_000:
+                return "ALTER ROLE migrator SUPERUSER"
+        return "GRANT SET ON PARAMETER session_replication_role TO migrator"
 
     def url(self, dbname: str, user: str = "migrator") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{dbname}"
@@ -133,11 +158,15 @@ class MariaDBServer:
         if not program:
             raise ConfigurationError("MariaDB", "mariadbd not found", action="apt-get install mariadb-server")
         self.directory = Path(tempfile.mkdtemp(prefix="runbook-test-", dir=_memory()))
-        user = _mysql_user()
+        self.port, self.password, self.socket = free_port(), secrets.token_urlsafe(12), self.directory / "socket"
+        self.child: Child | None = None
+        with _stopped_on_error(self):
+            self._start(program, oracle)
+
+    def _start(self, program: str, oracle: str | None) -> None:
+        user, data = _mysql_user(), self.directory / "data"
         if user:
             os.chown(self.directory, user.pw_uid, user.pw_gid)
-        self.port, self.password, data = free_port(), secrets.token_urlsafe(12), self.directory / "data"
-        self.socket = self.directory / "socket"
         install = [*_installing(oracle), f"--datadir={data}", *([f"--user={user.pw_name}"] if user else [])]
         made = subprocess.run(install, capture_output=True, text=True)
         if made.returncode:
@@ -147,7 +176,7 @@ class MariaDBServer:
         command += [f"--tmpdir={self.directory}"]  # a server that starts removes what another has in /tmp
         command += ["--local-infile=1", "--mysqlx=OFF", "--secure-file-priv=NULL"] if oracle else []
         command += ["--innodb-buffer-pool-size=256M", "--innodb-flush-log-at-trx-commit=2", "--skip-name-resolve"]
-        self.child: Child = spawn(
+        self.child = spawn(
             "MariaDB", command, log=self.directory / "log", user=user, environment={"TZ": "UTC"},
             death_signal=signal.SIGTERM,
         )  # fmt: skip
@@ -193,7 +222,8 @@ class MariaDBServer:
         self.admin(f"DROP DATABASE IF EXISTS `{database.masked_url.rpartition('/')[2]}`")
 
     def stop(self) -> None:
-        self.child.stop(signal.SIGTERM, 30.0)
+        if self.child:
+            self.child.stop(signal.SIGTERM, 30.0)
         shutil.rmtree(self.directory)
 
 

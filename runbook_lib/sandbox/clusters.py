@@ -183,4 +183,4 @@ class Cluster:
             if libraries.exists():
                 shutil.copytree(libraries, copy / libraries.name)
         copy.chmod(0o755)
-        return copy / package.name / "pginstall/bin"
+        return copy / package.name / binaries.relative_to(package)

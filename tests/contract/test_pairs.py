@@ -82,10 +82,10 @@ def test_a_name_too_long_for_the_target_is_named_before_anything_is_made(new_on,
 
 @pytest.mark.parametrize("newer", [True, False], ids=["to the newer", "to the older"])
 def test_two_versions_of_postgresql_are_a_pair_and_all_six_checks_agree(new_on, newer):
-    engines = ("system postgresql", "postgresql") if newer else ("postgresql", "system postgresql")
-    source, target = (new_on(engine, name) for engine, name in zip(engines, ("source", "target"), strict=True))
-    versions = source.facts().version, target.facts().version
-    assert (versions[0] < versions[1]) is newer
+    pair = [new_on("system postgresql", "system"), new_on("postgresql", "own")]
+    source, target = sorted(pair, key=lambda database: database.facts().version, reverse=not newer)
+    if source.facts().version[0] == target.facts().version[0]:
+        pytest.skip("RUNBOOK_TEST_PGBIN is the system's version")
     make(source)
     fill(source)
     report = validate([moved(source, target)], under_writes=False, sequences=True)

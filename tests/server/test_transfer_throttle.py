@@ -158,9 +158,8 @@ def standby(postgresql_server: PostgresServer) -> Iterator[int]:
     folder.mkdir(mode=0o700)
     if user:
         os.chown(folder, user.pw_uid, user.pw_gid)
-    replica = Cluster(
-        "standby", folder, free_port(), "", settings={**SERVER_SETTINGS, "max_connections": "200", "hot_standby": "on"}
-    )
+    settings = {**SERVER_SETTINGS, "max_connections": "200", "hot_standby": "on"}
+    replica = Cluster("standby", folder, free_port(), "", binaries=postgresql_server.binaries, settings=settings)
     with (postgresql_server.cluster.data / "pg_hba.conf").open("a") as rules:
         rules.write("host replication postgres 127.0.0.1/32 scram-sha-256\n")
     postgresql_server.admin("SELECT pg_reload_conf()")

@@ -126,9 +126,10 @@ def execute(
         _require_known(notebook, known, values)
         _require_no_secret(values, secrets)
         output.parent.mkdir(parents=True, exist_ok=True)
-        started, clock = time.monotonic(), _Clock(on_cell)
-        kernel = kernel or start_kernel(root or Path.cwd())
-        ending, error, text = _papermill(notebook, output, values, clock, timeout_s, root or Path.cwd(), kernel)
+        started, clock, root = time.monotonic(), _Clock(on_cell), root or Path.cwd()
+        kernel = kernel or start_kernel(root)
+        options = {"parameters": values, "cwd": str(root), "execution_timeout": timeout_s, "runbook_clock": clock}
+        ending, error, text = _papermill(notebook, output, kernel, options)
     finally:
         if kernel:
             kernel.end()
@@ -223,15 +224,8 @@ class _Clock:
         manager.cell_start, manager.cell_complete = cell_start, cell_complete
 
 
-def _papermill(
-    notebook: Path,
-    output: Path,
-    values: Mapping[str, Any],
-    clock: _Clock,
-    timeout_s: float | None,
-    root: Path,
-    kernel: Kernel,
-) -> tuple[Ending, str, str]:
+def _papermill(notebook: Path, output: Path, kernel: Kernel, options: Mapping[str, Any]) -> tuple[Ending, str, str]:
+    """How it ended, the name of what was raised, and one line that says why it did not pass."""
     papermill = _import_papermill()
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -242,18 +236,15 @@ def _papermill(
             papermill.execute_notebook(
                 str(notebook),
                 str(output),
-                parameters=dict(values),
                 engine_name="runbook",
                 progress_bar=False,
-                cwd=str(root),
-                execution_timeout=timeout_s,
-                runbook_clock=clock,
                 runbook_kernel=kernel,
+                **options,
             )
     except PapermillExecutionError as error:
         return Ending.RAISED, str(error.ename), f"{error.ename}: {_first_line(error.evalue)}"
     except CellTimeoutError:
-        return Ending.TIMED_OUT, "", f"a cell took longer than {timeout_s:g} s"
+        return Ending.TIMED_OUT, "", f"a cell took longer than {options['execution_timeout']:g} s"
     except DeadKernelError:
         words = kernel.last_words()
         died = f"the kernel died ({words})" if words else "the kernel died"

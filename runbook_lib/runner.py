@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -134,7 +135,10 @@ class Runner:
                 kernel=self._taken(),
             )
         if more and done.passed:
-            self._ahead = start_kernel(environment.parameters_dir.parent)
+            with suppress(
+                Exception
+            ):  # nothing may keep this phase from its seal; the next one starts its own, or says why
+                self._ahead = start_kernel(environment.parameters_dir.parent)
         seal_phase(
             folder,
             journal=self.journal,

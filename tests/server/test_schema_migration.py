@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from estate_schema import HEAD, Place, fill, new_sqlite, users, write
 
-from runbook_lib import steps
+from runbook_lib import runner, steps
 from runbook_lib.cli import main
 from runbook_lib.environment import load_environment_file
 from runbook_lib.errors import ConfigurationError, GateFailed, OutOfOrder, StepFailed
@@ -250,6 +252,23 @@ def test_its_notebook_runs_by_papermill_and_leaves_evidence_that_verifies(
     page = (bundle / "schema_migration/notebook.html").read_text()
     for words in ("CREATE TABLE preferences", "<svg", "went", "restored and equal in 2 tables"):
         assert words in page
+
+
+def test_a_kernel_that_cannot_be_started_ahead_keeps_no_phase_from_its_seal(
+    small: Place, tmp_path: Path, monkeypatch: Any
+) -> None:
+    def no_room(root: Path) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp")
+
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    monkeypatch.setattr(runner, "start_kernel", no_room)
+    ours = runner.Runner(load_environment_file(small.example().file), lambda line: None)
+    with closing(ours):
+        done = ours.carry_out(("schema_migration", "schema_migration"))  # the second finds nothing left to do
+        ours.finish()
+    assert (done.exit_status, len(done.executed)) == (0, 2)
+    assert (done.bundle / "schema_migration.attempt-1/statement.json").exists()
+    assert [step for step in verify_bundle(done.bundle) if not step.passed] == []
 
 
 def go_back(place: Place) -> list[str]:

@@ -36,7 +36,7 @@ def run_demo(
 
     Args:
         drill: "rollback" makes the services fail after the cutover: a trigger fires, and the run goes back.
-        keep: Leave the estate running at the end, until Ctrl-C.
+        keep: Leave the estate running at the end, until Ctrl-C or SIGTERM.
     Returns:
         int: the exit status: 0 only when every phase passed and no acknowledged write was lost.
     """
@@ -195,7 +195,7 @@ def _tell(
 
 
 def _wait(show: Show, estate: Estate) -> None:
-    show(f"the estate stays up: {estate.url}; Ctrl-C ends it")
+    show(f"the estate stays up: {estate.url}; Ctrl-C ends it, from elsewhere `kill {os.getpid()}`")
     try:
         while True:
             time.sleep(3600)

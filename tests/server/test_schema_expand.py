@@ -9,18 +9,17 @@ from typing import Any
 
 import pytest
 from estate_clients import Client, wait_for
+from estate_expand import FAST, cut_off_after, go, written
 from estate_schema import Place
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import DatabaseError, GateFailed
 from runbook_lib.schema import memory
-from runbook_lib.schema.batches import Pace
 from runbook_lib.schema.expand import Column, Split, out_of_step, revision_files
 from runbook_lib.schema.lint import hazards
 from runbook_lib.schema.revise import revise, take_back
 from runbook_lib.schema.revisions import DOWN, UP, Revisions
 
-FAST = Pace(1.0)
 PLAIN = {
     "postgresql": "CREATE TABLE people (id bigint PRIMARY KEY, name text NOT NULL DEFAULT 'A B', age int)",
     "mysql": "CREATE TABLE people (id bigint PRIMARY KEY, name varchar(200) NOT NULL DEFAULT 'A B', age int)",
@@ -57,11 +56,7 @@ def people(request: pytest.FixtureRequest, new_on: Any) -> Iterator[Database]:
 
 @pytest.fixture
 def revisions(people: Database, tmp_path: Path) -> Revisions:
-    folder = tmp_path / "revisions"
-    folder.mkdir()
-    for name, text in revision_files(split_of(people.dialect), "names", "base", [people.dialect]).items():
-        (folder / name).write_text(text)
-    return Revisions(folder)
+    return written(split_of(people.dialect), "names", people.dialect, tmp_path / "revisions")
 
 
 def old_client(database: Database, start: int) -> Client:
@@ -86,11 +81,6 @@ def old_shape(database: Database) -> Mapping[int, str]:
 def new_shape(database: Database) -> Mapping[int, tuple[str, str]]:
     columns = ", ".join(database.quote(column) for column in ("id", "first", "last"))
     return {int(key): (str(a), str(b)) for key, a, b in database.rows(f"SELECT {columns} FROM people")}
-
-
-def go(people: Database, revisions: Revisions, version: str, direction: str) -> None:
-    revise(people, revisions, revisions.by_id[version], direction, FAST)
-    memory.record(people, revisions.by_id[version].after(direction))
 
 
 def test_both_clients_write_at_once_and_every_write_is_in_both_shapes(people: Database, revisions: Revisions) -> None:
@@ -166,28 +156,18 @@ def test_the_contract_has_its_own_gate_and_the_expansion_needs_none(people: Data
     assert "refuse" not in policies("names_contract")
 
 
-class Cut(BaseException):
-    """Where the process would have been killed: nothing in it survives, neither here."""
-
-
 # Every point was tried once, in two minutes; these are the ones that were wrong at first, and the last moment.
 @pytest.mark.parametrize(("version", "after"), [("names_expand", 1), ("names_contract", 2), ("names_contract", -1)])
 def test_cut_off_after_a_statement_it_goes_on_or_is_taken_back(
-    people: Database, revisions: Revisions, version: str, after: int, monkeypatch: pytest.MonkeyPatch
+    people: Database, revisions: Revisions, version: str, after: int
 ) -> None:
     if version == "names_contract":
         go(people, revisions, "names_expand", UP)
     names, shape, revision = old_shape(people), memory.shape(people), revisions.by_id[version]
     total = len(revisions.render(revision, UP, people.dialect).statements)
-    point = f"schema:between:{after if after > 0 else total}"
-
-    def die(here: str) -> None:
-        if here == point:
-            raise Cut
 
     def cut() -> None:
-        with monkeypatch.context() as cutting, pytest.raises(Cut):
-            cutting.setattr("runbook_lib.schema.revise.crash_at", die)
+        with cut_off_after(after if after > 0 else total):
             revise(people, revisions, revision, UP, FAST)
 
     cut()

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 from estate_clients import Client, wait_for
+from estate_expand import FAST, cut_off_after, go, written
 
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import ConfigurationError, DatabaseError
 from runbook_lib.schema import memory
-from runbook_lib.schema.batches import Pace, batches_of
+from runbook_lib.schema.batches import batches_of
 from runbook_lib.schema.expand import Column, Move, out_of_step, revision_files
 from runbook_lib.schema.lint import hazards
 from runbook_lib.schema.revise import asks, revise, take_back
 from runbook_lib.schema.revisions import DOWN, UP, Revision, Revisions
 
-FAST = Pace(1.0)
 TEXT = {"postgresql": "text", "mysql": "varchar(40)"}
 ROWS = 600
 
@@ -61,16 +61,7 @@ def shop(request: pytest.FixtureRequest, new_on: Any) -> Iterator[Database]:
 
 @pytest.fixture
 def revisions(shop: Database, tmp_path: Path) -> Revisions:
-    folder = tmp_path / "revisions"
-    folder.mkdir()
-    for name, text in revision_files(move_of(shop.dialect), "settings", "base", [shop.dialect]).items():
-        (folder / name).write_text(text)
-    return Revisions(folder)
-
-
-def go(database: Database, revisions: Revisions, version: str, direction: str) -> None:
-    revise(database, revisions, revisions.by_id[version], direction, FAST)
-    memory.record(database, revisions.by_id[version].after(direction))
+    return written(move_of(shop.dialect), "settings", shop.dialect, tmp_path / "revisions")
 
 
 def shape(database: Database, sql: str) -> dict[int, tuple[Any, ...]]:
@@ -289,10 +280,6 @@ def test_the_sync_s_writes_are_left_alone_and_the_contract_refused_while_a_row_i
     in_step(shop)  # whoever writes next settles it
 
 
-class Cut(BaseException):
-    """Where the process would have been killed: nothing in it survives, neither here."""
-
-
 # Every point was tried once; these are the ones where rows and triggers do not stand as they did. Giving a downgrade of
 # the expansion up half-way is refused once its table is gone: it goes on.
 WAY = [
@@ -304,15 +291,10 @@ WAY = [
 
 
 def test_cut_off_in_any_stage_it_is_taken_back_or_goes_on_with_every_write(
-    shop: Database, revisions: Revisions, monkeypatch: pytest.MonkeyPatch
+    shop: Database, revisions: Revisions
 ) -> None:
     def cut(revision: Revision, direction: str, number: int) -> None:
-        def die(here: str) -> None:
-            if here == f"schema:between:{number}":
-                raise Cut
-
-        with monkeypatch.context() as cutting, pytest.raises(Cut):
-            cutting.setattr("runbook_lib.schema.revise.crash_at", die)
+        with cut_off_after(number):
             revise(shop, revisions, revision, direction, FAST)
 
     for version, direction, points in WAY:  # each stage goes on to the next one's beginning

@@ -1,0 +1,49 @@
+"""What the tests of expand and contract share: a stage done or undone, and a process cut off within one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from runbook_lib.databases.port import Database
+from runbook_lib.schema import memory
+from runbook_lib.schema.batches import Pace
+from runbook_lib.schema.expand import Move, Split, revision_files
+from runbook_lib.schema.revise import revise
+from runbook_lib.schema.revisions import Revisions
+
+FAST = Pace(1.0)
+
+
+class Cut(BaseException):
+    """Where the process would have been killed: nothing in it survives, neither here."""
+
+
+def written(change: Split | Move, name: str, dialect: str, folder: Path) -> Revisions:
+    """The two revisions of a change, in a folder that is made for them."""
+    folder.mkdir()
+    for file, text in revision_files(change, name, "base", [dialect]).items():
+        (folder / file).write_text(text)
+    return Revisions(folder)
+
+
+def go(database: Database, revisions: Revisions, version: str, direction: str) -> None:
+    """Carry one revision out and record it."""
+    revise(database, revisions, revisions.by_id[version], direction, FAST)
+    memory.record(database, revisions.by_id[version].after(direction))
+
+
+@contextmanager
+def cut_off_after(statement: int) -> Iterator[None]:
+    """What is within ends after its n-th statement, as if the process had been killed there."""
+
+    def die(here: str) -> None:
+        if here == f"schema:between:{statement}":
+            raise Cut
+
+    with pytest.MonkeyPatch.context() as cutting, pytest.raises(Cut):
+        cutting.setattr("runbook_lib.schema.revise.crash_at", die)
+        yield

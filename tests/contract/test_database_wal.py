@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from fix_sandbox import wait_for
 
-from runbook_lib.databases.postgresql import open_database, spool
+from runbook_lib.databases.postgresql import logged, open_database, spool
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 
 TABLE = "CREATE TABLE items (id integer PRIMARY KEY, v text)"
@@ -142,8 +142,8 @@ def test_a_prepared_transaction_is_logged_when_it_is_committed(items, connect):
 
 
 def test_transactions_of_any_size_are_taken_in_pieces(items, connect, monkeypatch):
-    for name, value in {"CHANGES": 7, "FETCHED": 3, "KEYS": 4}.items():
-        monkeypatch.setattr(spool, name, value)
+    for module, name, value in ((spool, "CHANGES", 7), (spool, "FETCHED", 3), (logged, "KEYS", 4)):
+        monkeypatch.setattr(module, name, value)
     writer = connect(autocommit=True)
     for first in range(0, 60, 10):
         writer.execute("INSERT INTO items SELECT generate_series(%s::int, %s)", (first, first + 9))

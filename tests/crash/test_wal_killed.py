@@ -9,9 +9,9 @@ import estate_killed
 import pytest
 from fix_sandbox import wait_for
 
-from runbook_lib.databases.postgresql import open_database, slots, spool
+from runbook_lib.databases.postgresql import logged, open_database, slots, spool
 
-PLACES = {"slots": slots, "spool": spool, "_Spool": spool._Spool}
+PLACES = {"slots": slots, "spool": spool, "Keys": logged.Keys}
 
 
 def carry_out(order: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ def kill(killer: Any, server: Any, database: Any, what: str, point: str, number:
 
 @pytest.mark.parametrize(
     "point",
-    ["slots:lock:after", "spool:_read:before", "spool:_read:after", "_Spool:write:after", "spool:_look:after"],
+    ["slots:lock:after", "spool:_read:before", "spool:_read:after", "Keys:write:after", "spool:_look:after"],
 )
 def test_what_was_killed_between_slot_and_log_loses_no_key_and_the_next_one_goes_on(
     killer: Any, postgresql_server: Any, database: Any, point: str

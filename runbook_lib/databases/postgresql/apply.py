@@ -18,7 +18,7 @@ import psycopg
 from psycopg import errors as pg
 
 from runbook_lib.databases.port import Applied, Selection
-from runbook_lib.databases.postgresql import connection, names, ranges, spool
+from runbook_lib.databases.postgresql import connection, logged, names, ranges
 from runbook_lib.databases.postgresql.relations import as_key, column_facts, listed
 from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
@@ -222,7 +222,7 @@ def _once(db: PostgreSQL, batch: _Batch, work: Callable[[psycopg.Connection[Any]
 
 def _silence(db: PostgreSQL, driver: psycopg.Connection[Any]) -> None:
     """Triggers, fence and foreign keys of the target do not fire in this transaction (trap 23); no capture takes it."""
-    spool.mark(driver)
+    logged.mark(driver)
     try:
         driver.execute("SET LOCAL session_replication_role = replica")
     except pg.InsufficientPrivilege as error:

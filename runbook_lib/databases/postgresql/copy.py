@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases.port import KeyRange, Selection
-from runbook_lib.databases.postgresql import names, spool
+from runbook_lib.databases.postgresql import logged, names
 from runbook_lib.databases.postgresql.ranges import condition
 from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
@@ -181,7 +181,7 @@ def write(
 
 def _as_replica(db: PostgreSQL, driver: psycopg.Connection) -> None:
     """Triggers and foreign keys do not fire for this transaction, and no capture takes it."""
-    spool.mark(driver)
+    logged.mark(driver)
     try:
         driver.execute("SET LOCAL session_replication_role = replica")
     except pg.InsufficientPrivilege as error:

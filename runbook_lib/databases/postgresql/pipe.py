@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from runbook_lib.databases.port import Database, KeyRange, Selection
-from runbook_lib.databases.postgresql import connection, names, programs, spool
+from runbook_lib.databases.postgresql import connection, logged, names, programs
 from runbook_lib.databases.postgresql.ranges import condition
 from runbook_lib.databases.postgresql.relay import Broken, encrypted, relay
 from runbook_lib.errors import DatabaseError
@@ -85,7 +85,7 @@ def copy_across(
     }
     if any(len(value) > 100_000 for value in given.values()):  # Linux takes 128 KiB for one variable
         return None
-    script = _WRITE.format(mark_of_ours=spool.MARK, into=into, read=_READ, mark=_literal(*progress))
+    script = _WRITE.format(mark_of_ours=logged.MARK, into=into, read=_READ, mark=_literal(*progress))
     ran = subprocess.run(
         [psql, "-Xqd", db.login.conninfo(), "-f", "-"],
         input=script,

@@ -12,26 +12,23 @@ Each look reads the server's log from the oldest open transaction on (`restart_l
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from runbook_lib.databases.postgresql import connection, names, pgoutput, slots
+from runbook_lib.databases.postgresql.logged import Gap, Keys, mark
 from runbook_lib.databases.postgresql.relations import SCHEMA
 from runbook_lib.errors import DatabaseError, TransferError
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
-MARK = "runbook"  # of a transaction of our own: see `mark`
 CHANGES = 50_000  # looked at in one transaction, or one transaction of the users' if that has more
 FETCHED = 5_000  # messages that are in memory at a time
-KEYS = 50_000  # as many keys are written together, each once
 RESTART_BYTES = 1 << 20  # of the server's log that each look reads again
 SEEN_BYTES = 1 << 20  # of the server's log without a change of ours, before the slot lets go of it
 VISIBLE_WITHIN_S = 5.0
@@ -43,25 +40,10 @@ _PEEK = """
 SELECT data FROM pg_logical_slot_peek_binary_changes(%s, '0/0'::pg_lsn + %s, %s,
   'proto_version', '1', 'publication_names', %s, 'messages', 'true')
 """
-_LOGS = f"""
-SELECT m.relid::int8, c.log, c.key_columns, k.relkind = 'p' FROM {SCHEMA}.captures AS c CROSS JOIN LATERAL (
-  SELECT to_regclass(c.relation)::oid AS relid
-  UNION SELECT relid::oid FROM pg_partition_tree(to_regclass(c.relation))) AS m
-LEFT JOIN pg_class AS k ON k.oid = to_regclass(c.relation) WHERE c.channel = %s
-"""
 _OLDEST = """
 SELECT 'pid ' || pid || ' of ' || usename || ', ' || extract(epoch FROM clock_timestamp() - xact_start)::int || ' s old'
 FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 1
 """
-
-
-class _Gap(Exception):
-    """Some change's key cannot be known: the capture has a gap from here on."""
-
-
-def mark(driver: psycopg.Connection[Any]) -> None:
-    """Mark this transaction as ours before it writes anything: no capture takes it, so nothing goes in circles."""
-    driver.execute(f"SELECT pg_logical_emit_message(true, '{MARK}', '')".encode())
 
 
 def keep_up(db: PostgreSQL) -> None:
@@ -106,7 +88,7 @@ def fill(db: PostgreSQL, channel: str, as_of: float | None = None) -> bool:
         with db.raw() as driver:
             slots.state(driver, channel)  # says so where the slot was lost meanwhile
         raise connection.explain(db.name, error, f"reading the server's log for {channel}") from error
-    except _Gap as gap:
+    except Gap as gap:
         db.execute(
             f"UPDATE {SCHEMA}.slots SET lost = {names.literal(str(gap))} WHERE channel = {names.literal(channel)}"
         )
@@ -147,14 +129,14 @@ def _look(db: PostgreSQL, channel: str) -> int:
             raise slots.incomplete(channel, "it was removed")
         if now.confirmed < now.spooled:
             driver.execute("SELECT pg_replication_slot_advance(%s, '0/0'::pg_lsn + %s)", (now.slot, now.spooled))
-        spool = _Spool(channel, driver, now.spooled)
-        seen, waits = _read(spool, (now.slot, now.flushed, CHANGES, slots.publication_name(channel)))
+        keys = Keys(channel, driver, now.spooled)
+        seen, waits = _read(keys, (now.slot, now.flushed, CHANGES, slots.publication_name(channel)))
         if not waits and seen < CHANGES:
-            spool.reached = max(spool.reached, now.flushed)
-        spool.write()
-        if spool.written or waits or seen >= CHANGES or spool.reached - now.spooled > SEEN_BYTES:
+            keys.reached = max(keys.reached, now.flushed)
+        keys.write()
+        if keys.written or waits or seen >= CHANGES or keys.reached - now.spooled > SEEN_BYTES:
             sql = f"UPDATE {SCHEMA}.slots SET spooled = '0/0'::pg_lsn + %s WHERE channel = %s"
-            driver.execute(sql.encode(), (spool.reached, channel))
+            driver.execute(sql.encode(), (keys.reached, channel))
     if waits:
         raise DatabaseError(
             f"database {db.name}",
@@ -162,23 +144,23 @@ def _look(db: PostgreSQL, channel: str) -> int:
             state=f"the capture of {channel} waits for it",
             action="see whether a synchronous standby is down",
         )
-    return spool.reached
+    return keys.reached
 
 
-def _read(spool: _Spool, parameters: tuple[Any, ...]) -> tuple[int, int]:
+def _read(keys: Keys, parameters: tuple[Any, ...]) -> tuple[int, int]:
     """Take transactions as long as they are visible: messages seen, and the one that is not (0: there was none)."""
     seen, snapshot = 0, None
-    with spool.driver.cursor(name="runbook_peek") as peek:
+    with keys.driver.cursor(name="runbook_peek") as peek:
         peek.execute(_PEEK, parameters, binary=True)
         while found := peek.fetchmany(FETCHED):
             seen += len(found)
             for (data,) in found:
                 message = pgoutput.read_message(data)
                 if isinstance(message, pgoutput.Begin):
-                    snapshot = _snapshot_with(spool.driver, message.xid, snapshot)
+                    snapshot = _snapshot_with(keys.driver, message.xid, snapshot)
                     if not snapshot.sees(message.xid):
                         return seen, message.xid
-                spool.take(message)
+                keys.take(message)
     return seen, 0
 
 
@@ -205,128 +187,6 @@ def _snapshot_with(driver: psycopg.Connection[Any], xid: int, known: _Snapshot |
         _, end, running = row[0].split(":")
         known = _Snapshot(int(end), frozenset(int(one) for one in running.split(",") if one))
     return known
-
-
-@dataclass(frozen=True)
-class _Log:
-    """A log with the width of its key, and where that stands in a table's tuples; None: any change means all keys."""
-
-    name: str
-    width: int
-    positions: tuple[int, ...] | None
-
-
-@dataclass
-class _Spool:
-    """One look at a slot: what is known of it, and the keys that are still to be written."""
-
-    channel: str
-    driver: psycopg.Connection[Any]
-    reached: int
-    logs: dict[int, list[_Log]] = field(default_factory=dict)
-    lines: dict[str, dict[bytes, str]] = field(default_factory=dict)  # log → key as COPY has it → when
-    at: str = ""
-    ours: bool = False
-    written: int = 0
-
-    def take(self, message: pgoutput.Message | None) -> None:
-        """Remember what a message of a visible transaction changed."""
-        if isinstance(message, pgoutput.Begin):
-            self.at, self.ours = _time(message.at), False
-        elif isinstance(message, pgoutput.Commit):
-            self.reached = message.end
-        elif isinstance(message, pgoutput.Mark):
-            self.ours = self.ours or message.prefix == MARK
-        elif isinstance(message, pgoutput.Relation):
-            self._learn(message)
-        elif self.ours:
-            return
-        elif isinstance(message, pgoutput.Change):
-            self._changed(message)
-        elif isinstance(message, pgoutput.Truncate):
-            for oid in message.oids:
-                self._truncated(self.logs[oid])
-
-    def _changed(self, message: pgoutput.Change) -> None:
-        for log in self.logs[message.oid]:
-            if log.positions is None:
-                self._truncated([log])
-                continue
-            for key in _keys(message, log.positions):
-                self._add(log.name, b"f\t" + b"\t".join(map(_escaped, key)))
-
-    def write(self) -> None:
-        """Write the keys that are remembered into their logs."""
-        for log, keys in self.lines.items():
-            width = next(iter(keys)).count(b"\t")
-            columns = "".join(f", k{i}" for i in range(width))
-            with self.driver.cursor() as cursor, cursor.copy(f"COPY {log} (at, truncated{columns}) FROM STDIN") as copy:
-                copy.write(b"".join(at.encode() + b"\t" + key + b"\n" for key, at in keys.items()))
-            self.written += len(keys)
-        self.lines = {}
-
-    def _add(self, log: str, line: bytes) -> None:
-        self.lines.setdefault(log, {}).setdefault(line, self.at)
-        if len(self.lines[log]) >= KEYS:
-            self.write()
-
-    def _truncated(self, logs: Sequence[_Log]) -> None:
-        for log in logs:
-            self._add(log.name, b"t" + b"\t\\N" * log.width)
-
-    def _learn(self, relation: pgoutput.Relation) -> None:
-        """Whose log a table's changes belong to: its own, its root's, or, of a partition that is gone, any root's."""
-        found = self.driver.execute(_LOGS.encode(), (self.channel,)).fetchall()
-        if any(relid is None for relid, *_ in found):
-            raise _Gap("a table of it was renamed or dropped")
-        own = [(log, key) for relid, log, key, _ in found if relid == relation.oid]
-        if own:
-            [(log, key)] = own
-            self.logs[relation.oid] = [_Log(log, len(key), _positions(relation, key))]
-            return
-        roots = {log: len(key) for _, log, key, partitioned in found if partitioned}
-        if not roots:
-            raise _Gap(f"{relation.name} was replaced")
-        self.logs[relation.oid] = [_Log(log, width, None) for log, width in roots.items()]
-
-
-def _positions(relation: pgoutput.Relation, key: Sequence[str]) -> tuple[int, ...]:
-    """Where the key stands in the tuples.
-
-    Raises:
-        _Gap: a change of such a row does not say which key it had.
-    """
-    place = {column: number for number, (column, _) in enumerate(relation.columns)}
-    named = {column for column, of_identity in relation.columns if of_identity or relation.identity == "f"}
-    if not set(key) <= named:
-        raise _Gap(f"the replica identity of {relation.name} does not hold its key ({', '.join(key)})")
-    return tuple(place[column] for column in key)
-
-
-def _keys(change: pgoutput.Change, positions: Sequence[int]) -> Iterator[list[bytes | None]]:
-    """The key of the row as it is, and as it was where that is another."""
-    old = [change.old[i] for i in positions] if change.old is not None else None
-    if change.new is not None:
-        # A long value that was not touched stands in the old row only.
-        new = [change.new[i] for i in positions]
-        kept = [o if n == pgoutput.UNCHANGED else n for n, o in zip(new, old or new, strict=True)]
-        if pgoutput.UNCHANGED in kept:
-            raise _Gap("a changed row did not name its key")
-        yield kept
-        old = None if old == kept else old
-    if old is not None:
-        yield old
-
-
-def _escaped(value: bytes | None) -> bytes:
-    """A value as COPY's text has it."""
-    if value is None:
-        return b"\\N"
-    return value.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-
-
-def _time(microseconds: int) -> str:
-    return (dt.datetime(2000, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=microseconds)).isoformat()
 
 
 def _let_restart(db: PostgreSQL, now: slots.State) -> None:

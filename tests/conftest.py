@@ -11,4 +11,4 @@ sys.path.insert(0, str(Path(__file__).parent))
 # A shell that starts us in the background lets us ignore it, and so all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["fix_evidence", "fix_servers"]
+pytest_plugins = ["fix_evidence", "fix_servers", "fix_standby"]

@@ -16,7 +16,7 @@ import socket
 import sqlite3
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,14 +71,14 @@ class PostgresServer:
         superuser: libpq connection string of the superuser, to database postgres.
     """
 
-    def __init__(self, binaries: Path | None = None) -> None:
+    def __init__(self, binaries: Path | None = None, settings: Mapping[str, str] = SERVER_SETTINGS) -> None:
         self.binaries = binaries or Path(os.environ.get("RUNBOOK_TEST_PGBIN") or find_binaries())
         # Not pytest's tmp_path: the server's user could not reach it. In memory where there is room: each DROP
         # DATABASE is a checkpoint, and the suite takes half the time there.
         self.directory = Path(tempfile.mkdtemp(prefix="runbook-test-", dir=_memory()))
         self.port, self.password, admin = free_port(), secrets.token_urlsafe(12), secrets.token_urlsafe(12)
         place = self.directory / "postgresql"
-        self.cluster = Cluster("test", place, self.port, admin, binaries=self.binaries, settings=SERVER_SETTINGS)
+        self.cluster = Cluster("test", place, self.port, admin, binaries=self.binaries, settings=settings)
         self.superuser = make_conninfo(
             host="127.0.0.1", port=self.port, user="postgres", password=admin, dbname="postgres"
         )
@@ -91,7 +91,8 @@ class PostgresServer:
             os.chown(self.directory, user.pw_uid, user.pw_gid)
         self.cluster.start()
         self.admin(f"CREATE ROLE migrator LOGIN CREATEDB PASSWORD '{self.password}'")
-        self.admin(self._may_load())
+        right = "GRANT SET ON PARAMETER session_replication_role TO migrator"
+        self.admin("ALTER ROLE migrator SUPERUSER" if self.superusers else right)
         self.admin("GRANT pg_read_all_stats TO migrator")
         self.admin("ALTER ROLE migrator REPLICATION")
         self.admin("CREATE ROLE app LOGIN PASSWORD 'app'")
@@ -101,12 +102,35 @@ class PostgresServer:
         with psycopg.connect(self.superuser, dbname=dbname, autocommit=True) as connection:
             connection.execute(statement)
 
-    def _may_load(self) -> str:
-        """What lets the migrator load without firing triggers: 14 has no right for it."""
+    @property
+    def superusers(self) -> bool:
+        """Whether only superusers may load without firing triggers, and the migrator is one: PostgreSQL 14."""
         with psycopg.connect(self.superuser) as connection:
-            if connection.info.server_version < 150_000:
-                return "ALTER ROLE migrator SUPERUSER"
-        return "GRANT SET ON PARAMETER session_replication_role TO migrator"
+            return connection.info.server_version < 150_000
+
+    @contextlib.contextmanager
+    def without_replication(self) -> Iterator[None]:
+        """The migrator may not use replication slots meanwhile."""
+        superuser = "SUPERUSER" if self.superusers else "NOSUPERUSER"
+        self.admin("ALTER ROLE migrator NOREPLICATION NOSUPERUSER")
+        try:
+            yield
+        finally:
+            self.admin(f"ALTER ROLE migrator REPLICATION {superuser}")
+
+    @contextlib.contextmanager
+    def without_free_slot(self) -> Iterator[None]:
+        """Every replication slot is taken meanwhile."""
+        with psycopg.connect(self.superuser, autocommit=True) as connection:
+            free = "SELECT current_setting('max_replication_slots')::int - count(*) FROM pg_replication_slots"
+            others = [f"other_{number}" for number in range(connection.execute(free).fetchall()[0][0])]
+            for name in others:
+                connection.execute("SELECT pg_create_physical_replication_slot(%s)", (name,))
+            try:
+                yield
+            finally:
+                for name in others:
+                    connection.execute("SELECT pg_drop_replication_slot(%s)", (name,))
 
     def url(self, dbname: str, user: str = "migrator") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{dbname}"

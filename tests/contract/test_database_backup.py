@@ -62,8 +62,11 @@ def test_an_existing_database_is_never_restored_into(hostile, server, tmp_path):
 def test_a_failed_backup_leaves_nothing(database, server, tmp_path):
     database.execute("CREATE TABLE t (id int)")
     server.admin("CREATE TABLE closed (id int)", database.masked_url.rpartition("/")[2])
+    server.admin("GRANT ALL ON TABLE t TO app", database.masked_url.rpartition("/")[2])
+    poor = open_database("poor", database.masked_url.replace("migrator@", "app@"), "app")
     with pytest.raises(DatabaseError, match=r"pg_dump failed: .*permission denied for table closed"):
-        database.backup(tmp_path / "backup")
+        poor.backup(tmp_path / "backup")
+    poor.close()
     assert list(tmp_path.iterdir()) == []
 
 

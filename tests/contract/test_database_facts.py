@@ -162,13 +162,10 @@ def test_missing_privileges_are_each_told_with_the_grant_that_helps(database, se
     problems = poor.privileges_missing("target")
     actions = " ".join(problem.action for problem in problems)
     poor.close()
-    for grant in (
-        "GRANT SET ON PARAMETER",
-        'GRANT "migrator" TO "app"',
-        "GRANT CREATE ON DATABASE",
-        "CREATEDB",
-        "ON SCHEMA public",
-    ):
+    grants = ["GRANT SET ON PARAMETER", 'GRANT "migrator" TO "app"', "GRANT CREATE ON DATABASE", "CREATEDB"]
+    if database.facts().version[0] >= 15:  # before, everybody may create there
+        grants.append("ON SCHEMA public")
+    for grant in grants:
         assert grant in actions, actions
     assert any("may not read t" in problem.text or "t" in problem.text for problem in problems)
 

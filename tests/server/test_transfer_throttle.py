@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,13 +11,12 @@ from typing import Any
 import psycopg
 import pymysql
 import pytest
-from fix_servers import SERVER_SETTINGS, MariaDBServer, PostgresServer, free_port
+from fix_servers import MariaDBServer, PostgresServer
 
 from runbook_lib.databases.port import Load
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import ConfigurationError, DatabaseError
 from runbook_lib.options import read_options
-from runbook_lib.sandbox.clusters import Cluster, find_binaries, server_user
 from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.flow import Feed, Flow, Link
 from runbook_lib.transfer.throttle import Limits, Throttle, throttle
@@ -145,31 +141,6 @@ def test_a_replica_of_mariadb_that_stands_still_is_waited_for(mariadb_server: Ma
         assert asked(Limits(), {}, (database,)) == ""
     finally:
         mariadb_server.admin("RESET SLAVE ALL", "REVOKE REPLICA MONITOR ON *.* FROM migrator@`127.0.0.1`")
-
-
-@pytest.fixture
-def standby(postgresql_server: PostgresServer) -> Iterator[int]:
-    """The port of a streaming replica of the session's server."""
-    program = find_binaries() / "pg_basebackup"
-    if not program.is_file():
-        pytest.skip("no pg_basebackup beside the server")
-    user = server_user()
-    folder = postgresql_server.directory / "standby"
-    folder.mkdir(mode=0o700)
-    if user:
-        os.chown(folder, user.pw_uid, user.pw_gid)
-    settings = {**SERVER_SETTINGS, "max_connections": "200", "hot_standby": "on"}
-    replica = Cluster("standby", folder, free_port(), "", binaries=postgresql_server.binaries, settings=settings)
-    with (postgresql_server.cluster.data / "pg_hba.conf").open("a") as rules:
-        rules.write("host replication postgres 127.0.0.1/32 scram-sha-256\n")
-    postgresql_server.admin("SELECT pg_reload_conf()")
-    backup = [str(program), "-D", str(replica.data), "-d", postgresql_server.superuser, "-R", "-c", "fast"]
-    subprocess.run(backup, check=True, capture_output=True, user=user.pw_uid if user else None)
-    replica.start()
-    yield replica.port
-    replica.stop()
-    shutil.rmtree(folder)
-    postgresql_server.admin("CHECKPOINT")
 
 
 def test_a_standby_that_lags_is_waited_for(postgresql_server: PostgresServer, standby: int, database: Any) -> None:

@@ -98,7 +98,7 @@ def copy(
     **how: Any,
 ) -> None:
     """Copy a database: schema, rows, indexes, keys, sequences. Run again, it goes on where it was."""
-    from runbook_lib.transfer.clone import How, clone, pair_of
+    from runbook_lib.transfer.clone import How, clone, moved, pair_of
 
     chosen, screen, copied = _names(tables), Screen("copy"), [0, 0]
 
@@ -111,6 +111,8 @@ def copy(
         _throttle(reader, writer, file, how, lambda reason: screen.progress(copied[0], copied[1], reason)) as pause,
     ):
         pair = pair_of(reader, writer, chosen, on_bad_row=on_bad_row, types=_types(types))
+        if follow and how["existing"] == "refuse" and moved(pair) and _follow_again(pair, pause):
+            return
         done = clone(pair, How(tables=chosen, follow=follow, **how), screen.tell, on_rows, pause)
         screen.tell(f"{done.tables} tables, {done.rows:,} rows ({done.rows_now:,} now) in {done.elapsed_s:.1f} s")
         if done.quarantined:
@@ -151,6 +153,20 @@ def _follow(pair: Pair, tables: tuple[str, ...], pause: Callable[[], str]) -> No
 
     with _journal() as journal:
         follow(pair, journal, open_clone(journal, pair, tables, acting_person()), click.echo, pause=pause)
+
+
+def _follow_again(pair: Pair, pause: Callable[[], str]) -> bool:
+    """Keep the source current after a cutover; False: this folder knows of none, and nothing was done."""
+    from runbook_lib.transfer.follow import follow, known_clone
+
+    if not _JOURNAL.exists():
+        return False
+    with _journal() as journal:
+        known = known_clone(journal, pair)
+        if known:
+            click.echo("the target has the writes: nothing is copied, and the source is kept current")
+            follow(known[0], journal, known[1], click.echo, pause=pause)
+    return known is not None
 
 
 @main.command()

@@ -114,12 +114,14 @@ def clone(
         on_rows: Told rows done and rows in all (an estimate).
         pause: Asked before each range: a reason to wait ("" = none).
     Raises:
-        TransferError: the target has tables of these names, or will refuse values that are there; nothing was done.
+        TransferError: the target has tables of these names, has the writers, or will refuse values that are there;
+            nothing was done.
         PlanError: something cannot be translated and is not decided; nothing was done.
         RowRejected: the target refused a row.
     """
     started = time.monotonic()
     service, source, target = pair.service, pair.source, pair.target
+    _refuse_moved(pair, how)
     _require_rights(pair, how)
     for decision in decisions(service, source, target, pair.plan.types):
         tell(f"  {decision.subject}: {decision.what}: {decision.chosen or 'not decided'}")
@@ -148,6 +150,25 @@ def clone(
     tell(f"foreign keys proven, {moved} sequences set{more}")
     aside = sum(copied.quarantined.values())
     return Cloned(len(service.tables), copied.rows, copied.rows_now, time.monotonic() - started, aside)
+
+
+def moved(pair: Pair) -> bool:
+    """Whether the writers have left the source: all of it is fenced, and the target is not."""
+    read = {mapping.source for mapping in pair.service.tables}
+    written = {mapping.target for mapping in pair.service.tables}
+    return pair.source.fenced(sorted(read)) >= read and not pair.target.fenced(sorted(written)) >= written
+
+
+def _refuse_moved(pair: Pair, how: How) -> None:
+    """Nothing is fenced, emptied or dropped where the writers are; a plain copy does none of that."""
+    if (how.follow or how.existing in ("empty", "drop")) and moved(pair):
+        raise TransferError(
+            f"{pair.source.name} to {pair.target.name}",
+            "the source is fenced: its writers were moved away, and the target may have writes that it has not",
+            state="nothing was done",
+            action="runbook return first; to keep the source current for that: runbook copy … --follow, without"
+            " --on-existing, in the folder of the copy",
+        )
 
 
 def advance_loose(pair: Pair, how: How | None = None) -> int:

@@ -99,18 +99,26 @@ def find_clone(journal: Journal, pair: Pair) -> tuple[Pair, str]:
     Raises:
         TransferError: no copy with --follow was made between these two.
     """
+    found = known_clone(journal, pair)
+    if found is None:
+        raise TransferError(
+            f"{pair.source.masked_url} to {pair.target.masked_url}",
+            "no copy between them is being followed",
+            state="nothing was moved",
+            action="runbook copy SOURCE TARGET --follow in this folder, or change to the one where that was begun",
+        )
+    return found
+
+
+def known_clone(journal: Journal, pair: Pair) -> tuple[Pair, str] | None:
+    """The same, or None where there is none."""
     for row in reversed(journal.runs()):
         if row.state == "open":
             for note in journal.entries(row.run_id, kind="note", step=CLONE):
                 if all(note.payload.get(key) == value for key, value in _address(pair).items()):
                     said = note.payload
                     return pair_of(pair.source, pair.target, said["tables"], **said["how"]), row.run_id
-    raise TransferError(
-        f"{pair.source.masked_url} to {pair.target.masked_url}",
-        "no copy between them is being followed",
-        state="nothing was moved",
-        action="runbook copy SOURCE TARGET --follow, in this folder",
-    )
+    return None
 
 
 def _address(pair: Pair) -> Mapping[str, Any]:

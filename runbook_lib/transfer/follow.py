@@ -24,6 +24,7 @@ from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.moving import Pace, compare_touched
 from runbook_lib.transfer.preview import would_not_fit
 from runbook_lib.transfer.quarantine import Refused
+from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.worker import exclusive, last_entry, stop_sync, sync_forever
 
 FORWARD, BACK = "forward", "back"
@@ -157,9 +158,9 @@ def _sync(
     pair: Pair, journal: Journal, run_id: str, tell: Tell, batch_keys: int, pause: Callable[[], str]
 ) -> tuple[int, bool]:
     """Sync until told; the keys applied, and whether somebody asked for the way (and not Ctrl-C)."""
+    since = last_entry(journal, run_id)  # before looking: who moves the writers after that has asked us to stop
     direction = BACK if _settled(pair, journal, run_id) is Side.TARGET else FORWARD
     link = pair.back if direction == BACK else pair.forward
-    since = last_entry(journal, run_id)
     where = f"{link.reader.name} → {link.writer.name}"
     tell(f"syncing {where}: {pending([link]).keys} keys pending; `runbook {_next(direction)}` moves the writers")
     applied = sync_forever([link], journal, run_id, direction, batch_keys=batch_keys, since=since, pause=pause)
@@ -215,14 +216,25 @@ def move(
         stop_sync([there], journal, run_id, FORWARD if to is Side.TARGET else BACK)
         with exclusive([there]):
             if side_of(pair) is Side.BETWEEN:
-                there.reader.lower_fence(list(there.captured))
-                tell("an interrupted cutover was undone first")
+                _undo_interrupted(there, back, journal, run_id)
+                tell("an interrupted move of the writers was undone first")
             _open_way_back(there, back)
             acts = _acts(pair, there, switch, lambda: _ours(journal, run_id, lease.token))
             pace = Pace(budget_s, small_enough, FENCE_S, SWITCH_S)
             result = moving.move([there], [back], acts, lambda touched: compare_touched([there], touched), pace)
         journal.append(run_id, "note", step=MOVED, token=lease.token, payload={"to": str(to), **result.as_dict()})
         return result
+
+
+def _undo_interrupted(there: Link, back: Link, journal: Journal, run_id: str) -> None:
+    """Let the writers in again at the side they are to leave, with all that the other side took before it was fenced.
+
+    It may have been a move the other way that was interrupted: then this side does not have its last writes yet.
+    """
+    stop_sync([back], journal, run_id, FORWARD if back.forward else BACK)
+    with exclusive([back]):
+        drain([back])
+    there.reader.lower_fence(list(there.captured))
 
 
 def leave(pair: Pair, journal: Journal, run_id: str) -> Side:

@@ -14,6 +14,7 @@ import pytest
 from estate_engines import differences, fill, link, make
 from fix_sandbox import wait_for
 
+from runbook_lib.errors import CutoverAborted
 from runbook_lib.journal import Journal
 from runbook_lib.transfer.capture import enable_capture, pending
 from runbook_lib.transfer.chunks import stored
@@ -185,3 +186,18 @@ def test_a_cutover_and_a_return_killed_anywhere_lose_nothing(
         there = {key for (key,) in database.rows(f"SELECT id FROM {database.quote('Order x')}")}
         assert set(known) <= there
     assert len(known) >= 2 * len(mine) and differences(pair.forward) == {}
+
+
+def test_a_return_killed_behind_its_fence_is_undone_with_all_that_the_target_took(
+    both: tuple[Any, Any], tmp_path: Path
+) -> None:
+    pair, journal = pair_of(*both), f"sqlite:///{tmp_path}/journal.sqlite"
+    clone(pair, CLONED)
+    moved(*both, journal, Side.TARGET)
+    both[1].execute(f"INSERT INTO {both[1].quote('Order x')} (id, n) VALUES (10000, 1)")
+    pair.target.raise_fence(list(pair.back.captured), timeout_s=5.0)  # and there it was killed, with a write not synced
+    assert side_of(pair) is Side.BETWEEN
+    with closing(Journal(journal)) as opened, pytest.raises(CutoverAborted, match="the state before"):
+        move(pair, opened, open_clone(opened, pair, (), "test"), Side.TARGET, Switch(["false"]), budget_s=20)
+    assert side_of(pair) is Side.SOURCE
+    assert both[0].rows(f"SELECT id FROM {both[0].quote('Order x')} WHERE id = 10000") == [(10000,)]

@@ -59,11 +59,12 @@ def need(*programs: str) -> Mapping[str, str]:
     return {name: str(path) for name, path in found.items()}
 
 
-def best(rounds: int, **runs: Callable[[], object]) -> dict[str, float]:
-    """The best wall time of each (seconds), one round of each in turn."""
+def best(rounds: int, ready: Callable[[], object] = lambda: None, **runs: Callable[[], object]) -> dict[str, float]:
+    """The best wall time of each (seconds), one round of each in turn; `ready` is called before each, unmeasured."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds):
         for name, run in runs.items():
+            ready()
             started = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - started)
@@ -161,6 +162,12 @@ class PostgreSQLServer:
         self.sql(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
         self.sql(f'CREATE DATABASE "{database}"')
         return self.url(database)
+
+    def clear(self, *databases: str) -> None:
+        """Have these empty, and nothing of before left to be written: a drop makes the next one wait for the disk."""
+        for database in databases:
+            self.fresh(database)
+        self.sql("CHECKPOINT")
 
 
 @contextlib.contextmanager

@@ -41,8 +41,9 @@ def main() -> None:
         source.sql("VACUUM ANALYZE", "bench")
         whole = best(
             3,
+            ready=lambda: target.clear("ours", "theirs"),
             pgcopydb=lambda: _pgcopydb(programs["pgcopydb"], source, target),
-            runbook=lambda: runbook("copy", source.url("bench"), target.fresh("ours"), "--jobs", "2"),
+            runbook=lambda: runbook("copy", source.url("bench"), target.url("ours"), "--jobs", "2"),
         )
         work = f"PostgreSQL → PostgreSQL, whole clone with indexes, {2 * ROWS:,} rows"
         ours, theirs = whole["runbook"], whole["pgcopydb"]
@@ -50,6 +51,7 @@ def main() -> None:
         stage, piped = list[float](), list[float]()
         best(
             3,
+            ready=lambda: target.clear("ours", "theirs", "stage", "piped"),
             psql=lambda: piped.append(_psql(source, target)),
             ours=lambda: stage.append(_stage(source, target)),
         )
@@ -60,7 +62,7 @@ def main() -> None:
 def _pgcopydb(program: str, source: PostgreSQLServer, target: PostgreSQLServer) -> None:
     place = Path("/tmp/runbook-bench-pgcopydb")
     shutil.rmtree(place, ignore_errors=True)
-    url = target.fresh("theirs")
+    url = target.url("theirs")
     jobs = ["--table-jobs", "2", "--index-jobs", "2", "--dir", str(place)]
     run([program, "clone", "--source", source.url("bench"), "--target", url, *jobs])
     shutil.rmtree(place, ignore_errors=True)
@@ -77,7 +79,7 @@ def _stage(source: PostgreSQLServer, target: PostgreSQLServer) -> float:
 
     with (
         closing(open_endpoint(source.url("bench"), "source", None)) as reader,
-        closing(open_endpoint(target.fresh("stage"), "target", None)) as writer,
+        closing(open_endpoint(target.url("stage"), "target", None)) as writer,
     ):
         pair = pair_of(reader, writer)
         create_tables(pair.service, reader, writer)
@@ -86,7 +88,7 @@ def _stage(source: PostgreSQLServer, target: PostgreSQLServer) -> float:
 
 def _psql(source: PostgreSQLServer, target: PostgreSQLServer) -> float:
     """The same (seconds)."""
-    url = target.fresh("piped")
+    url = target.url("piped")
     run(f"pg_dump --schema-only --section=pre-data {source.url('bench')} | psql -qX {url}")
     pipes = [
         f"psql -qXc 'COPY {table} TO STDOUT (FORMAT binary)' {source.url('bench')}"

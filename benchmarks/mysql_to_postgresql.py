@@ -54,8 +54,9 @@ def main() -> None:
         source.admin("USE t_shop", *statements(rows), "ANALYZE TABLE customers, orders, order_lines")
         times = bench.best(
             3,
-            ours=lambda: bench.runbook("copy", origin, target.fresh("ours")),
-            pgloader=lambda: bench.run([pgloader, origin, target.fresh("theirs").replace("postgresql", "pgsql", 1)]),
+            ready=lambda: target.clear("ours", "theirs"),
+            ours=lambda: bench.runbook("copy", origin, target.url("ours")),
+            pgloader=lambda: bench.run([pgloader, origin, target.url("theirs").replace("postgresql", "pgsql", 1)]),
         )
     bench.report(
         bench.Outcome(

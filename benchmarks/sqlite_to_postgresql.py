@@ -59,8 +59,9 @@ def main() -> None:
             driver.executescript(TABLES + FILL.format(customers=rows // 10, orders=rows * 3 // 10))
         times = bench.best(
             3,
-            ours=lambda: bench.runbook("copy", str(file), target.fresh("ours")),
-            pgloader=lambda: bench.run([pgloader, str(file), target.fresh("theirs").replace("postgresql", "pgsql", 1)]),
+            ready=lambda: target.clear("ours", "theirs"),
+            ours=lambda: bench.runbook("copy", str(file), target.url("ours")),
+            pgloader=lambda: bench.run([pgloader, str(file), target.url("theirs").replace("postgresql", "pgsql", 1)]),
         )
     bench.report(
         bench.Outcome(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -487,3 +490,29 @@ def test_the_canonical_hash_is_the_reference(database):
     assert database.row_sums(selection(database, "t"), types, WHOLE, canonical=True) == {(1,): reference}
     sql = "SELECT runbook_canonical(n, 'numeric(9,2)', 'numeric(9,2)') FROM t"
     assert database.rows(sql) == [("n1.5;",)]
+
+
+USED = """
+import ctypes, importlib.util, sys
+{first}
+from runbook_lib.endpoints import open_endpoint
+rows = open_endpoint(sys.argv[1], "source").rows("SELECT count(*) FROM items")
+library = ctypes.CDLL(importlib.util.find_spec("_sqlite3").origin)
+library.sqlite3_memory_used.restype = ctypes.c_int64
+print(rows[0][0], library.sqlite3_memory_used() > 0)
+"""
+
+
+@pytest.mark.parametrize(("first", "counted"), [("", False), ("import sqlite3", True)], ids=["first", "too late"])
+def test_sqlite_does_not_count_its_memory_where_nobody_has_used_it_yet_and_works_where_somebody_has(
+    tmp_path, first, counted
+):
+    """Counting is one lock for all threads: side by side they read slower than one after the other."""
+    if importlib.util.find_spec("_sqlite3").origin == "built-in":
+        pytest.skip("SQLite is built into this Python")
+    file = tmp_path / "shop.db"
+    sqlite3.connect(file).executescript(ITEMS + "; INSERT INTO items (v) VALUES ('a'), ('b')").connection.close()
+    ran = subprocess.run(
+        [sys.executable, "-c", USED.format(first=first), file], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == ["2", str(counted)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from runbook_lib.databases.sqlite import uncounted as uncounted  # before sqlite3
+
+# isort: split
 import decimal
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -71,6 +71,12 @@ def _endpoint(
         url = make_url(text)
     except (ArgumentError, ValueError):  # the text may hold a password: it is not repeated
         raise ConfigurationError(f"the {role}", "its URL cannot be read", expected=FORMS) from None
+    if "@" in (url.host or ""):  # what stands before it is part of a password: it is not repeated
+        raise ConfigurationError(
+            f"the {role}",
+            "its URL has more than one `@`",
+            expected=f"`%40` in a password, or RUNBOOK_{role.upper()}_PASSWORD",
+        )
     dialect = DIALECTS.get(url.drivername.partition("+")[0])
     if dialect is None:
         raise ConfigurationError(f"the {role}", f"no adapter for `{url.drivername}`", expected=FORMS)
@@ -85,6 +91,8 @@ def _file(path: str, role: str, create: bool) -> Database:
     place = Path(path).expanduser()
     if role == "source" and not place.is_file():
         raise ConfigurationError(f"the {role}", f"no file {path or '(empty)'}", expected=FORMS)
+    if create and not place.exists() and "/" not in path and not place.suffix:  # a name without its -f, or mistyped
+        raise ConfigurationError(f"the {role}", f"no file {path}", expected=f"{FORMS}; ./{path} makes an SQLite file")
     if not place.resolve().parent.is_dir():
         raise ConfigurationError(f"the {role}", f"no folder {place.parent}", expected=FORMS)
     return _open("sqlite", role, f"sqlite:///{place.resolve()}", None, {"create": create})

@@ -81,7 +81,7 @@ class Assessment:
     @property
     def text(self) -> str:
         """One line."""
-        rows = f"{self.rows:,} rows" if self.rows else "no values had to be read"
+        rows = f"{self.rows:,} rows read" if self.rows else "no values had to be read"
         looked = f"{self.tables} table{'' if self.tables == 1 else 's'}, {rows}, {self.elapsed_s:.1f} s"
         if not self.open:
             more = f", {len(self.findings)} noted or declared" if self.findings else ""

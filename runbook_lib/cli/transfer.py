@@ -98,7 +98,7 @@ def copy(
     **how: Any,
 ) -> None:
     """Copy a database: schema, rows, indexes, keys, sequences. Run again, it goes on where it was."""
-    from runbook_lib.transfer.clone import How, clone, moved, pair_of
+    from runbook_lib.transfer.clone import How, clone, pair_of
 
     chosen, screen, copied = _names(tables), Screen("copy"), [0, 0]
 
@@ -111,7 +111,7 @@ def copy(
         _throttle(reader, writer, file, how, lambda reason: screen.progress(copied[0], copied[1], reason)) as pause,
     ):
         pair = pair_of(reader, writer, chosen, on_bad_row=on_bad_row, types=_types(types))
-        if follow and how["existing"] == "refuse" and moved(pair) and _follow_again(pair, pause):
+        if follow and how["existing"] == "refuse" and _follow_again(pair, pause):
             return
         done = clone(pair, How(tables=chosen, follow=follow, **how), screen.tell, on_rows, pause)
         screen.tell(f"{done.tables} tables, {done.rows:,} rows ({done.rows_now:,} now) in {done.elapsed_s:.1f} s")
@@ -157,16 +157,18 @@ def _follow(pair: Pair, tables: tuple[str, ...], pause: Callable[[], str]) -> No
 
 def _follow_again(pair: Pair, pause: Callable[[], str]) -> bool:
     """Keep the source current after a cutover; False: this folder knows of none, and nothing was done."""
+    from runbook_lib.transfer.clone import moved
     from runbook_lib.transfer.follow import follow, known_clone
 
     if not _JOURNAL.exists():
         return False
     with _journal() as journal:
         known = known_clone(journal, pair)
-        if known:
-            click.echo("the target has the writes: nothing is copied, and the source is kept current")
-            follow(known[0], journal, known[1], click.echo, pause=pause)
-    return known is not None
+        if known is None or not moved(known[0]):
+            return False
+        click.echo("the target has the writes: nothing is copied, and the source is kept current")
+        follow(known[0], journal, known[1], click.echo, pause=pause)
+    return True
 
 
 @main.command()

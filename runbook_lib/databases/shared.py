@@ -102,7 +102,7 @@ def hazards_of_words(statements: Sequence[str], rules: Mapping[str, tuple[str, s
     ]
 
 
-RIGHTS = "grant it to the inventory's login, or name the owner there"  # next, where the server says: permission denied
+RIGHTS = "grant it to this login, or log in as the owner"  # next, where the server says: permission denied
 
 
 def own_name(kind: str, *parts: str) -> str:

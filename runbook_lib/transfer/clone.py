@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 
 from runbook_lib.databases.port import Database, Rest
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
@@ -121,8 +123,9 @@ def clone(
     """
     started = time.monotonic()
     service, source, target = pair.service, pair.source, pair.target
-    _refuse_moved(pair, how)
+    _refuse_itself(pair)
     _require_rights(pair, how)
+    _refuse_moved(pair, how)
     for decision in decisions(service, source, target, pair.plan.types):
         tell(f"  {decision.subject}: {decision.what}: {decision.chosen or 'not decided'}")
     _refuse_misfits(pair, how, tell)
@@ -157,6 +160,24 @@ def moved(pair: Pair) -> bool:
     read = {mapping.source for mapping in pair.service.tables}
     written = {mapping.target for mapping in pair.service.tables}
     return pair.source.fenced(sorted(read)) >= read and not pair.target.fenced(sorted(written)) >= written
+
+
+def _refuse_itself(pair: Pair) -> None:
+    """A copy onto itself would drop what it is to read; a lock taken at one side shows at the other, under any name."""
+    if pair.source.dialect != pair.target.dialect:
+        return
+    name = f"copy {token_hex(8)}"
+    with pair.target.advisory_lock(name), suppress(DatabaseError):  # no lock in a read-only folder: it is another one
+        with pair.source.advisory_lock(name) as free:
+            if free:
+                return
+        raise TransferError(
+            f"{pair.source.name} and {pair.target.name}",
+            f"both are {pair.source.masked_url}",
+            expected="two databases",
+            state="nothing was done",
+            action="correct one of them",
+        )
 
 
 def _refuse_moved(pair: Pair, how: How) -> None:

@@ -130,6 +130,14 @@ def test_tables_that_are_there_are_refused_unless_told(pair: Pair):
     assert pair.target.rows("SELECT count(*), max(id) FROM users") == [(3000, 3000)]
 
 
+@pytest.mark.parametrize("words", [(), ("--on-existing", "drop"), ("--on-existing", "empty", "--follow")])
+def test_a_database_is_not_copied_onto_itself_whatever_name_it_is_given(pair: Pair, words: tuple[str, ...]):
+    pair.urls = [pair.urls[0], pair.urls[0].replace("127.0.0.1", "localhost")]
+    line = pair.run("copy", *words, status=2)
+    assert line.startswith(f"runbook: source and target: both are {pair.urls[0]}; expected two databases; nothing was")
+    assert pair.source.rows("SELECT count(*) FROM users") == [(3000,)]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

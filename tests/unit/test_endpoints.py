@@ -31,6 +31,7 @@ def test_a_password_by_reference_is_looked_up(monkeypatch: pytest.MonkeyPatch, t
     [
         ("oracle://a:hidden@h/d", "no adapter for `oracle`"),
         ("postgresql://a:hidden@h:port/d", "its URL cannot be read"),
+        ("postgresql://a:hid@den@h/d", "more than one `@`; expected `%40` in a password, or RUNBOOK_SOURCE_PASSWORD"),
         ("nothing.sqlite", "no file nothing.sqlite"),
         ("", "no file (empty)"),
     ],
@@ -39,7 +40,7 @@ def test_what_is_no_database_is_refused_in_one_line_without_secrets(text: str, s
     with pytest.raises(ConfigurationError, match=r"the source") as caught:
         open_endpoint(text, "source")
     assert says in str(caught.value)
-    assert "hidden" not in str(caught.value)
+    assert "hid" not in str(caught.value) and "den" not in str(caught.value)
 
 
 def test_an_engine_without_a_log_to_read_refuses_to_be_captured_by_it(tmp_path: Path):
@@ -50,6 +51,13 @@ def test_an_engine_without_a_log_to_read_refuses_to_be_captured_by_it(tmp_path: 
         ):
             open_endpoint(text, "source", options={"capture": "wal"})
     assert open_endpoint("postgresql://a@h/d", "source", options={"capture": "wal"}).capture == "wal"  # type: ignore[attr-defined]
+
+
+def test_a_bare_word_is_no_file_to_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"the target: no file users_db; .* ./users_db makes an SQLite file"):
+        open_endpoint("users_db", "target", create=True)
+    assert open_endpoint("./users_db", "target", create=True).rows("SELECT 1") == [(1,)]
 
 
 def test_a_file_that_is_not_there_is_made_for_a_copy_only(tmp_path: Path):

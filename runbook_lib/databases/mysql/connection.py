@@ -149,7 +149,7 @@ _REASONS = {
     1045: ("wrong password for {user}", "check the secret"),
     1698: ("wrong password for {user}", "check the secret"),
     1044: ("{user} may not use database {database}", "GRANT the rights on it"),
-    1049: ("no database {database} at {address}", "create it, or correct the inventory"),
+    1049: ("no database {database} at {address}", "create it, or correct its name"),
     1130: ("the server does not let {user} in from here", "create the user for this host"),
     1040: ("no free connection at {address}", "raise max_connections"),
     2026: ("TLS with {address} failed: {text}", "check the certificates"),
@@ -163,7 +163,7 @@ def explain_connect(name: str, login: Login, error: Exception) -> DatabaseError:
     line = line.replace(login.password, "***") if login.password else line
     if "caching_sha2" in line or "cryptography" in line:
         number = 1045
-    default = ("unreachable at {address}: {text}", "start the server, or correct host and port in the inventory")
+    default = ("unreachable at {address}: {text}", "start the server, or correct host and port")
     observed, action = _REASONS.get(number, default)
     facts = {"user": login.user or "the login", "database": login.database, "address": login.address, "text": line}
     return DatabaseError(f"database {name}", observed.format(**facts), action=action)

@@ -133,8 +133,8 @@ def make_engine(name: str, login: Login, pool_size: int) -> Engine:
 # What libpq says (it gives no SQLSTATE while connecting) → what it means and what to do.
 _REASONS = (
     (r"password authentication failed|no password supplied|SCRAM", "wrong password for {user}", "check the secret"),
-    (r"role .* does not exist", "no role {user}", "create the role, or correct the inventory"),
-    (r"database .* does not exist", "no database {dbname} at {address}", "create it, or correct the inventory"),
+    (r"role .* does not exist", "no role {user}", "create the role, or correct its name"),
+    (r"database .* does not exist", "no database {dbname} at {address}", "create it, or correct its name"),
     (r"no pg_hba.conf entry|no encryption", "the server does not let {user} in from here", "extend pg_hba.conf"),
     (r"too many clients|remaining connection slots", "no free connection at {address}", "raise max_connections"),
     (r"starting up|shutting down|in recovery", "the server at {address} is starting or stopping", "try again"),
@@ -142,7 +142,7 @@ _REASONS = (
     (
         r"refused|resolve|translate host|timeout expired|unreachable|No route|No such file|server closed",
         "unreachable at {address}: {text}",
-        "start the server, or correct host and port in the inventory",
+        "start the server, or correct host and port",
     ),
 )
 

@@ -189,9 +189,12 @@ def lower_fence(db: PostgreSQL, tables: Sequence[str]) -> None:
 
 def fenced(db: PostgreSQL, tables: Sequence[str]) -> frozenset[str]:
     """The tables of these whose fence is raised, on every partition."""
-    with db.raw() as driver:
-        there = _states(driver)
-        return frozenset(table for table in tables if all(there.get(member) for member in members(driver, table)))
+    try:
+        with db.raw() as driver:
+            there = _states(driver)
+            return frozenset(table for table in tables if all(there.get(member) for member in members(driver, table)))
+    except psycopg.Error as error:
+        raise connection.explain(db.name, error, "looking for fences") from error
 
 
 def remove_fence(db: PostgreSQL) -> None:

@@ -82,11 +82,15 @@ def report(outcome: Outcome) -> None:
     (RESULTS / f"{outcome.name}.json").write_text(json.dumps(row, indent=1))
 
 
+def installed() -> dict[str, str]:
+    """An environment in which our bytecode is kept, as an installed program's is."""
+    return {**os.environ, "PYTHONPYCACHEPREFIX": str(RESULTS / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
+
+
 def runbook(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
     """Run our own command line as a user does, with its bytecode kept as an installed program's is; its output."""
     command = [sys.executable, "-m", "runbook_lib.cli", *arguments]
-    kept = {"PYTHONPYCACHEPREFIX": str(RESULTS / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
-    within = {**os.environ, **kept, **(environment or {})}
+    within = {**installed(), **(environment or {})}
     ran = subprocess.run(command, capture_output=True, text=True, env=within, cwd=ROOT)
     if ran.returncode not in (0, 1):
         raise SystemExit(f"runbook {' '.join(arguments[:2])}: status {ran.returncode}\n{ran.stdout}{ran.stderr}")

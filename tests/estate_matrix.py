@@ -168,6 +168,13 @@ def _updates(engines: dict[str, str], key: int) -> dict[str, str]:
 LOST = (("row_counts", Kind.ROW_COUNT), *((c, Kind.MISSING_ON_TARGET) for c in ("data_sample", "checksums")))
 EXTRA = (("row_counts", Kind.ROW_COUNT), *((c, Kind.MISSING_ON_SOURCE) for c in ("data_sample", "checksums")))
 DUPLICATED = (("row_counts", Kind.ROW_COUNT), ("checksums", Kind.DUPLICATE_ROWS))
+
+
+def _keyless(seen: tuple[tuple[str, Kind], ...]) -> tuple[tuple[str, Kind], ...]:
+    """No row can be looked up for the sample."""
+    return tuple((check, kind) for check, kind in seen if check != "data_sample")
+
+
 ROWS = (
     Fault("a lost row", {"": "DELETE FROM line WHERE item_id = 5"}, LOST, "line", (5, 2)),
     Fault(
@@ -193,6 +200,11 @@ ROWS = (
     Fault(
         "a duplicated row in a table without a key", {"": "INSERT INTO log (at, what) VALUES (2, 'event 2')"},
         DUPLICATED, "log",
+    ),
+    Fault("a lost row in a table without a key", {"": "DELETE FROM log WHERE at = 1"}, _keyless(LOST), "log"),
+    Fault(
+        "an extra row in a table without a key", {"": "INSERT INTO log (at, what) VALUES (9, 'event 9')"},
+        _keyless(EXTRA), "log",
     ),
 )  # fmt: skip
 

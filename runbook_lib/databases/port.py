@@ -327,9 +327,20 @@ class Database(Protocol):
         ...
 
     def bucket_sums(
-        self, selection: Selection, types: Sequence[str], key_range: KeyRange, count: int, *, canonical: bool
+        self,
+        selection: Selection,
+        types: Sequence[str],
+        key_range: KeyRange,
+        count: int,
+        *,
+        canonical: bool,
+        within: Buckets | None = None,
     ) -> dict[int, RangeSum]:
-        """Checksum one range cut into `count` buckets of its keys, in one pass; empty buckets are left out."""
+        """Checksum one range cut into `count` buckets, in one pass; empty buckets are left out.
+
+        Buckets are of the rows' keys; without a key the last bits of the rows' hashes. `within` leaves only the rows
+        of the chosen (larger) buckets.
+        """
         ...
 
     def row_sums(
@@ -345,6 +356,12 @@ class Database(Protocol):
 
         `within` leaves only the rows of the chosen buckets.
         """
+        ...
+
+    def rows_hashed(
+        self, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
+    ) -> dict[str, tuple[str | None, ...]]:
+        """A row of each of these (few) hashes, as text; reads the whole selection once."""
         ...
 
     # -- housekeeping ---

@@ -214,7 +214,8 @@ class Buckets:
     """Some of a range's rows: those whose keys fall into the `chosen` of `count` buckets (a power of two).
 
     A key's bucket is the same on every engine: the low bits of a single integer key, otherwise of the canonical hash
-    of the key (two databases that hash records alike may take their own hash).
+    of the key (two databases that hash records alike may take their own hash). Of a table without a key the last bits
+    of the row's hash are its bucket.
     """
 
     count: int

@@ -112,6 +112,11 @@ def bucket_of(key: Sequence[Any], types: Sequence[str], count: int) -> int:
     return int(row_hash(key, types)[:8], 16) & (count - 1)
 
 
+def hash_bucket(digest: str, count: int) -> int:
+    """The bucket of a row without a key among `count` (a power of two): the last bits of its hash."""
+    return int(digest, 16) & (count - 1)
+
+
 def row_hash(values: Sequence[Any], types: Sequence[str]) -> str:
     """A row's hash as 16 hexadecimal digits."""
     return hashlib.sha256(encode_row(values, types)).hexdigest()[:16]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import Any
 
-from runbook_lib.databases.port import KeyRange, RangeSum
+from runbook_lib.databases.port import KeyRange
 from runbook_lib.transfer.flow import Flow, Link
-from runbook_lib.validation import delta
+from runbook_lib.validation import delta, multiset
 from runbook_lib.validation.context import Compared, Context, Deadline, Progress, each_table, label
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.narrow import Narrowed, narrow
 from runbook_lib.validation.record import Cut, identity
 from runbook_lib.validation.rows import NO_COLUMN
 from runbook_lib.validation.sampling import ends
-from runbook_lib.validation.settle import FIRST_PAUSE_S, LONGEST_PAUSE_S, settle
-from runbook_lib.validation.sums import encoding, range_rows, sum_both, use_canonical
+from runbook_lib.validation.settle import settle
+from runbook_lib.validation.sums import encoding, range_rows, sum_both
 
 NAME = "checksums"
 
@@ -49,7 +48,9 @@ class _Told:
 def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _Told) -> CheckResult:
     side = context.compared(link, flow)
     if not side.key:
-        return _multiset(link, flow, side, context, deadline, told)
+        rows, found = multiset.compare(NAME, link, flow, side, context, deadline)
+        told.more(flow, rows)
+        return found
     wanted = range_rows(link, flow, context)
     cut = _cut(link, flow, side, context, wanted)
     rows, unequal = sum(each.rows for each in cut.taken.values()), list[tuple[KeyRange, int]]()
@@ -115,43 +116,3 @@ def _rest(link: Link, flow: Flow, narrowed: Narrowed, found: CheckResult, contex
         ),
         errors=errors,
     )
-
-
-def _multiset(link: Link, flow: Flow, side: Compared, context: Context, deadline: Deadline, told: _Told) -> CheckResult:
-    """A table without a key: every row hash must be there as often on both sides (trap 11)."""
-    whole = KeyRange(0)
-    sums = _whole_sums(link, side, whole, context, deadline)
-    figures = {label(link, flow): {"rows": sums[0].rows, "ranges": 1, "unequal_ranges": int(sums[0] != sums[1])}}
-    told.more(flow, sums[0].rows)
-    if sums[0] == sums[1]:
-        return CheckResult(NAME, figures=figures)
-    canonical = use_canonical(link, context)
-    there, here = context.both(
-        lambda: link.reader.row_sums(side.reading, side.types, whole, canonical=canonical),
-        lambda: link.writer.row_sums(side.writing, side.types, whole, canonical=canonical),
-    )
-    found = [
-        _unequal_count(link, flow, row_hash, int(there.get(row_hash, 0)), int(here.get(row_hash, 0)))
-        for row_hash in [*there, *(h for h in here if h not in there)]
-        if there.get(row_hash) != here.get(row_hash)
-    ]
-    return CheckResult(NAME, mismatches=tuple(found), figures=figures)
-
-
-def _whole_sums(
-    link: Link, side: Compared, whole: KeyRange, context: Context, deadline: Deadline
-) -> tuple[RangeSum, RangeSum]:
-    pause = FIRST_PAUSE_S
-    while True:
-        ((_, there, here, _),) = sum_both(link, side, [whole], context)
-        if there == here or not context.under_writes or deadline.over:
-            return there, here
-        time.sleep(pause)  # a moving target has no event to wait for
-        pause = min(pause * 2, LONGEST_PAUSE_S)
-
-
-def _unequal_count(link: Link, flow: Flow, row_hash: tuple[object, ...], there: int, here: int) -> Mismatch:
-    one_sided = Kind.MISSING_ON_TARGET if there else Kind.MISSING_ON_SOURCE
-    kind = Kind.DUPLICATE_ROWS if there and here else one_sided
-    text = f"a row is there {here} times, at the source {there} times"
-    return Mismatch(NAME, link.service, flow.table, kind, row_hash, (), str(there), str(here), text=text)

@@ -105,11 +105,11 @@ def _differing(
     unequal = [i for i, (a, b) in enumerate(zip(source, target, strict=True)) if a != b]
     columns = tuple(side.columns[i] for i in unequal)
     if len(unequal) == 1:
-        return columns, (_quoted(source[unequal[0]]), _quoted(target[unequal[0]]))
-    shown = [", ".join(f"{side.columns[i]}={_quoted(row[i])}" for i in unequal) for row in (source, target)]
+        return columns, (quoted(source[unequal[0]]), quoted(target[unequal[0]]))
+    shown = [", ".join(f"{side.columns[i]}={quoted(row[i])}" for i in unequal) for row in (source, target)]
     return columns, (shorten(shown[0]), shorten(shown[1]))
 
 
-def _quoted(value: str | None) -> str:
-    """NULL and '' and 'NULL' are three values, and a trailing space is seen."""
+def quoted(value: str | None) -> str:
+    """A value as a report shows it: NULL and '' and 'NULL' are three values, and a trailing space is seen."""
     return "NULL" if value is None else f"'{shorten(value)}'"

@@ -57,3 +57,38 @@ def test_buckets_are_alike_on_every_engine_and_make_up_the_whole(engines: list[A
         assert sum(int(each.digest) for each in own.values()) == int(own_total.digest)
     assert bucketed[0] == bucketed[1] == bucketed[2]
     assert len(bucketed[0]) == count
+
+
+@pytest.mark.parametrize("canonical", [True, False])
+def test_rows_without_a_key_are_bucketed_by_their_hash_and_cut_finer(engines: list[Any], canonical: bool) -> None:
+    whole, types, found = KeyRange(0), ("bigint", "text", "json"), []
+    for one in engines:
+        docs = {"mysql": "json", "sqlite": "json"}.get(one.dialect, "jsonb")
+        one.execute(
+            f"CREATE TABLE log (at bigint, what {'longtext' if one.dialect == 'mysql' else 'text'}, doc {docs})"
+        )
+        words = [None if i == 7 else f"wörd {i}" for i in range(30)]
+        rows = [(i % 30, f"'{words[i % 30]}'" if words[i % 30] else "NULL", "'[1.50]'") for i in range(45)]
+        one.execute(f"INSERT INTO log VALUES {', '.join(f'({i}, {w}, {d})' for i, w, d in rows)}")
+        selection = Selection(one.quote("log"), (), tuple(one.quote(name) for name in ("at", "what", "doc")))
+        how = {"canonical": canonical}
+        sums = one.bucket_sums(selection, types, whole, 8, **how)
+        [total] = one.range_sums(selection, types, [whole], **how)
+        assert (sum(each.rows for each in sums.values()), sum(int(each.digest) for each in sums.values())) == (
+            45,
+            int(total.digest),
+        )
+        chosen = Buckets(8, tuple(sorted(sums))[:3])
+        finer = one.bucket_sums(selection, types, whole, 32, within=chosen, **how)
+        assert {bucket & 7 for bucket in finer} <= set(chosen.chosen)
+        assert sum(each.rows for each in finer.values()) == sum(sums[bucket].rows for bucket in chosen.chosen)
+        every = one.row_sums(selection, types, whole, **how)
+        assert sorted(every.values()) == ["1"] * 15 + ["2"] * 15
+        listed = one.row_sums(selection, types, whole, within=chosen, **how)
+        assert listed.items() <= every.items()
+        assert sum(map(int, listed.values())) == sum(each.rows for each in finer.values())
+        examples = one.rows_hashed(selection, types, [digest for (digest,) in list(every)], **how)
+        assert sorted((int(at), what) for at, what, _ in examples.values()) == list(enumerate(words))
+        found.append((sums, every))
+    if canonical:
+        assert found[0] == found[1] == found[2]

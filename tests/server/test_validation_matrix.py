@@ -139,7 +139,12 @@ def look(source: Database, target: Database, checks: tuple[str, ...] = matrix.AL
 
 def said(report: Report) -> set[tuple[Any, ...]]:
     return {
-        (m.check, m.kind, m.table, () if m.kind in matrix.WHOLE else tuple(map(str, m.key)) or m.columns)
+        (
+            m.check,
+            m.kind,
+            m.table,
+            () if m.kind in matrix.WHOLE or m.table not in matrix.KEYS else tuple(map(str, m.key)) or m.columns,
+        )
         for m in report.mismatches
     }
 

@@ -221,6 +221,7 @@ class MySQL:
     range_sums = checksums.range_sums
     bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
+    rows_hashed = checksums.rows_hashed
 
     # -- housekeeping ---
     load = load_.load

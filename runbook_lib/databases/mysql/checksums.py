@@ -6,6 +6,7 @@ MariaDB keeps its documents as they were written, and no SQL of it gives the can
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -93,15 +94,20 @@ def _all_in_one(db: MySQL, selection: Selection, types: Sequence[str], ranges: S
 
 
 def bucket_sums(
-    db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange, count: int, *, canonical: bool
+    db: MySQL,
+    selection: Selection,
+    types: Sequence[str],
+    key_range: KeyRange,
+    count: int,
+    *,
+    canonical: bool,
+    within: Buckets | None = None,
 ) -> dict[int, RangeSum]:
-    """Checksum a range by buckets of its keys, in one pass."""
-    bucket = _bucket(db, selection, types, count)
+    """Checksum a range by buckets of its keys, in one pass; without a key, by the last bits of the rows' hashes."""
     if _parsed(types, canonical=canonical):
-        hashes: dict[int, list[str]] = {}
-        for (index,), digest in _parsed_rows(db, selection, types, key_range, (bucket,)):
-            hashes.setdefault(int(index), []).append(digest)
-        return {index: RangeSum(len(each), values.digest_of(each)) for index, each in hashes.items()}
+        return _parsed_sums(db, selection, types, key_range, count, within)
+    selection = _chosen(db, selection, types, within)
+    bucket = _bucket(db, selection, types, count)
     where = key_ranges.condition(db, selection, key_range)
     inner = f"SELECT {_row_hash(db, selection, types)} AS h, {bucket} AS r FROM {selection.relation} WHERE {where}"
     sql = f"SELECT r, {_SUMS} FROM ({inner}) AS hashed GROUP BY r"
@@ -109,7 +115,9 @@ def bucket_sums(
 
 
 def _bucket(db: MySQL, selection: Selection, types: Sequence[str], count: int) -> str:
-    """SQL of `values.bucket_of`."""
+    """SQL of `values.bucket_of`; without a key, of the row's hash."""
+    if not selection.key:
+        return f"(CAST(CONV(SUBSTR({_row_hash(db, selection, types)}, 9, 8), 16, 10) AS unsigned) & {count - 1})"
     written = dict(zip(selection.columns, types, strict=True))
     parts = key_ranges.key_parts(db, selection)
     kinds = [written.get(sql, part.type) for sql, part in zip(selection.key, parts, strict=True)]
@@ -117,6 +125,14 @@ def _bucket(db: MySQL, selection: Selection, types: Sequence[str], count: int) -
         return f"({selection.key[0]} & {count - 1})"
     key = Selection(selection.relation, (), selection.key)
     return f"(CAST(CONV(SUBSTR({_row_hash(db, key, kinds)}, 1, 8), 16, 10) AS unsigned) & {count - 1})"
+
+
+def _chosen(db: MySQL, selection: Selection, types: Sequence[str], within: Buckets | None) -> Selection:
+    """The rows of these buckets."""
+    if within is None:
+        return selection
+    chosen = f"{_bucket(db, selection, types, within.count)} IN ({listed([str(each) for each in within.chosen])})"
+    return replace(selection, where=" AND ".join([*([f"({selection.where})"] if selection.where else []), chosen]))
 
 
 def row_sums(
@@ -129,12 +145,9 @@ def row_sums(
     within: Buckets | None = None,
 ) -> dict[tuple[Any, ...], str]:
     """The hash of each row of a small range by its key; without a key: (hash,) → how many rows have it."""
-    if within is not None:
-        chosen = f"{_bucket(db, selection, types, within.count)} IN ({listed([str(each) for each in within.chosen])})"
-        both = " AND ".join(part for part in (f"({selection.where})" if selection.where else "", chosen) if part)
-        selection = replace(selection, where=both)
     if not selection.key:
-        return _counted(db, selection, types, key_range, canonical=canonical)
+        return _counted(db, selection, types, key_range, within, canonical=canonical)
+    selection = _chosen(db, selection, types, within)
     parts = key_ranges.key_parts(db, selection)
     written = dict(zip(selection.columns, types, strict=True))
     numbered = [written.get(part.expression, part.type) in _NUMBERED for part in parts]
@@ -152,18 +165,48 @@ def row_sums(
 
 
 def _counted(
-    db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange, *, canonical: bool
+    db: MySQL,
+    selection: Selection,
+    types: Sequence[str],
+    key_range: KeyRange,
+    within: Buckets | None,
+    *,
+    canonical: bool,
 ) -> dict[tuple[Any, ...], str]:
-    counted: dict[str, int] = {}
     if _parsed(types, canonical=canonical):
         hashes = (digest for _, digest in _parsed_rows(db, selection, types, key_range, ()))
-    else:
-        where = key_ranges.condition(db, selection, key_range)
-        sql = f"SELECT {_row_hash(db, selection, types)} FROM {selection.relation} WHERE {where}"
-        hashes = (_hash_of(row[0]) for row in _query(db, sql, selection))
-    for digest in hashes:
-        counted[digest] = counted.get(digest, 0) + 1
-    return {(digest,): str(number) for digest, number in counted.items()}
+        counted = Counter(digest for digest in hashes if _hash_within(digest, within))
+        return {(digest,): str(number) for digest, number in counted.items()}
+    selection = _chosen(db, selection, types, within)
+    where, row_hash = key_ranges.condition(db, selection, key_range), _row_hash(db, selection, types)
+    sql = f"SELECT LEFT({row_hash}, 16) AS h, count(*) FROM {selection.relation} WHERE {where} GROUP BY h"
+    return {(_hash_of(digest),): str(number) for digest, number in _query(db, sql, selection)}
+
+
+def _hash_within(digest: str, within: Buckets | None) -> bool:
+    return within is None or values.hash_bucket(digest, within.count) in within.chosen
+
+
+def rows_hashed(
+    db: MySQL, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
+) -> dict[str, tuple[str | None, ...]]:
+    """A row of each of these hashes, as text."""
+    if not hashes:
+        return {}
+    kinds = [own for own, _ in _facts(db, selection)]
+    if _parsed(types, canonical=canonical):
+        wanted = set(hashes)
+        rows = _parsed_rows(db, selection, types, KeyRange(0), selection.columns)
+        return {digest: row for row, digest in rows if digest in wanted}
+    told = [neutral.render(sql, own, escaped=False) for sql, own in zip(selection.columns, kinds, strict=True)]
+    row_hash = f"LEFT({_row_hash(db, selection, types)}, 16)"
+    both = [
+        *([f"({selection.where})"] if selection.where else []),
+        f"{row_hash} IN ({listed([repr(h) for h in hashes])})",
+    ]
+    sql = f"SELECT DISTINCT {listed([row_hash, *told])} FROM {selection.relation} WHERE {' AND '.join(both)}"
+    found = _query(db, sql, selection)
+    return {_hash_of(digest): tuple(map(key_ranges.as_text, row)) for digest, *row in found}
 
 
 def _hash_of(value: Any) -> str:
@@ -177,6 +220,23 @@ def _parsed(types: Sequence[str], *, canonical: bool) -> bool:
 def _parsed_sum(db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange) -> RangeSum:
     hashes = [digest for _, digest in _parsed_rows(db, selection, types, key_range, ())]
     return RangeSum(len(hashes), values.digest_of(hashes))
+
+
+def _parsed_sums(
+    db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange, count: int, within: Buckets | None
+) -> dict[int, RangeSum]:
+    """By buckets; without a key each row's follows from the hash computed here."""
+    hashes: dict[int, list[str]] = {}
+    if selection.key:
+        selection = _chosen(db, selection, types, within)
+        bucket = (_bucket(db, selection, types, count),)
+        for (index,), digest in _parsed_rows(db, selection, types, key_range, bucket):
+            hashes.setdefault(int(index), []).append(digest)
+    else:
+        for _, digest in _parsed_rows(db, selection, types, key_range, ()):
+            if _hash_within(digest, within):
+                hashes.setdefault(values.hash_bucket(digest, count), []).append(digest)
+    return {index: RangeSum(len(each), values.digest_of(each)) for index, each in hashes.items()}
 
 
 def _parsed_rows(

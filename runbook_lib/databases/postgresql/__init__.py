@@ -214,6 +214,7 @@ class PostgreSQL:
     range_sums = checksums.range_sums
     bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
+    rows_hashed = checksums.rows_hashed
 
     # -- housekeeping ---
     load = load_.load

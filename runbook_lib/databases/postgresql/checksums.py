@@ -79,19 +79,32 @@ def _grouped_sums(
 
 
 def bucket_sums(
-    db: PostgreSQL, selection: Selection, types: Sequence[str], key_range: KeyRange, count: int, *, canonical: bool
+    db: PostgreSQL,
+    selection: Selection,
+    types: Sequence[str],
+    key_range: KeyRange,
+    count: int,
+    *,
+    canonical: bool,
+    within: Buckets | None = None,
 ) -> dict[int, RangeSum]:
-    """Checksum a range by buckets of its keys, in one pass."""
+    """Checksum a range by buckets of its keys, in one pass; without a key, by the last bits of the rows' hashes."""
+    selection, chosen = _chosen(db, selection, types, within, canonical=canonical)
     bucket = _bucket(db, selection, types, count, canonical=canonical)
-    rows = _hashed(db, selection, types, key_range, (f"{bucket} AS bucket",), canonical=canonical)
+    rows = _hashed(
+        db, selection, types, key_range, (f"{bucket} AS bucket",) if selection.key else (), canonical=canonical
+    )
     # OFFSET 0: the planner knows nothing of its columns then, expects few groups and hashes them. It would sort.
-    alone = rows if canonical else f"(SELECT h, bucket FROM {rows} OFFSET 0) AS each"
-    sql = f"SELECT bucket, count(*), {_sums(canonical=canonical)} FROM {alone} GROUP BY bucket"
+    alone = rows if canonical else f"(SELECT * FROM {rows} OFFSET 0) AS each"
+    shown = "bucket" if selection.key else bucket
+    sql = f"SELECT {shown}, count(*), {_sums(canonical=canonical)} FROM {alone}{chosen} GROUP BY 1"
     return {int(index): RangeSum(rows, digest) for index, rows, digest in _query(db, sql, selection)}
 
 
 def _bucket(db: PostgreSQL, selection: Selection, types: Sequence[str], count: int, *, canonical: bool) -> str:
-    """SQL of `values.bucket_of`; where both sides hash records alike, of a cheaper hash."""
+    """SQL of `values.bucket_of`; where both sides hash records alike, of a cheaper hash. Without a key, of `h`."""
+    if not selection.key:
+        return f"(h & {count - 1})"
     kinds = _key_kinds(db, selection, types)
     if values.integer_key(kinds):
         return f"(CAST({selection.key[0]} AS bigint) & {count - 1})"
@@ -101,6 +114,19 @@ def _bucket(db: PostgreSQL, selection: Selection, types: Sequence[str], count: i
     fields = zip([_canonical(s, k, t) for s, k, t in zip(selection.key, keys, kinds, strict=True)], keys, strict=True)
     digest = _digest(list(fields), 4, utf8=_is_utf8(db))
     return f"({_bits(digest)}::bit(32)::bigint & {count - 1})"
+
+
+def _chosen(
+    db: PostgreSQL, selection: Selection, types: Sequence[str], within: Buckets | None, *, canonical: bool
+) -> tuple[Selection, str]:
+    """A selection of these buckets' rows; without a key they are known by their hash only, outside of it."""
+    if within is None:
+        return selection, ""
+    bucket = _bucket(db, selection, types, within.count, canonical=canonical)
+    chosen = f"{bucket} IN ({listed([str(each) for each in within.chosen])})"
+    if not selection.key:
+        return selection, f" WHERE {chosen}"
+    return replace(selection, where=" AND ".join([*([f"({selection.where})"] if selection.where else []), chosen])), ""
 
 
 def row_sums(
@@ -113,15 +139,11 @@ def row_sums(
     within: Buckets | None = None,
 ) -> dict[tuple[Any, ...], str]:
     """The hash of each row of a small range by its key; without a key: (hash,) → how many rows have it."""
-    if within is not None:
-        bucket = _bucket(db, selection, types, within.count, canonical=canonical)
-        chosen = f"{bucket} IN ({listed([str(each) for each in within.chosen])})"
-        both = " AND ".join(part for part in (f"({selection.where})" if selection.where else "", chosen) if part)
-        selection = replace(selection, where=both)
-    shown = "lpad(to_hex(h), 16, '0')" if canonical else "h::text"
+    selection, chosen = _chosen(db, selection, types, within, canonical=canonical)
+    shown = _shown(canonical=canonical)
     if not selection.key:
         rows = _hashed(db, selection, types, key_range, (), canonical=canonical)
-        sql = f"SELECT {shown}, count(*)::text FROM {rows} GROUP BY 1"
+        sql = f"SELECT {shown}, count(*)::text FROM {rows}{chosen} GROUP BY 1"
         return {(digest,): number for digest, number in _query(db, sql, selection)}
     kinds = _key_kinds(db, selection, types)
     pairs = zip(selection.key, kinds, strict=True)
@@ -130,6 +152,24 @@ def row_sums(
     rows = _hashed(db, selection, types, key_range, key, canonical=canonical)
     names = listed([f"k{i}" for i in range(len(key))])
     return {tuple(row[:-1]): row[-1] for row in _query(db, f"SELECT {names}, {shown} FROM {rows}", selection)}
+
+
+def rows_hashed(
+    db: PostgreSQL, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
+) -> dict[str, tuple[str | None, ...]]:
+    """A row of each of these hashes, as text."""
+    if not hashes:
+        return {}
+    told = [f"CAST({sql} AS text) AS v{i}" for i, sql in enumerate(selection.columns)]
+    rows = _hashed(db, selection, types, KeyRange(0), told, canonical=canonical)
+    shown, wanted = _shown(canonical=canonical), listed([f"'{each}'" for each in hashes])
+    texts = listed([f"v{i}" for i in range(len(told))])
+    found = _query(db, f"SELECT DISTINCT ON (h) {shown}, {texts} FROM {rows} WHERE {shown} IN ({wanted})", selection)
+    return {digest: tuple(row) for digest, *row in found}
+
+
+def _shown(*, canonical: bool) -> str:
+    return "lpad(to_hex(h), 16, '0')" if canonical else "h::text"
 
 
 def _key_kinds(db: PostgreSQL, selection: Selection, types: Sequence[str]) -> list[str]:

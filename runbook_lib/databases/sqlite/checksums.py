@@ -10,6 +10,7 @@ import hashlib
 import sqlite3
 import struct
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -53,17 +54,46 @@ def range_sums(
 
 
 def bucket_sums(
-    db: SQLite, selection: Selection, types: Sequence[str], key_range: KeyRange, count: int, *, canonical: bool
+    db: SQLite,
+    selection: Selection,
+    types: Sequence[str],
+    key_range: KeyRange,
+    count: int,
+    *,
+    canonical: bool,
+    within: Buckets | None = None,
 ) -> dict[int, RangeSum]:
-    """Checksum a range by buckets of its keys, in one pass."""
-    row_hash, bucket = _row_hash(db, selection, types, canonical=canonical), _bucket(db, selection, types, count)
-    width = len(selection.columns)
+    """Checksum a range by buckets of its keys, in one pass; without a key, by the last bits of the rows' hashes."""
     found: dict[int, tuple[int, int]] = {}
-    for row in _rows(db, selection, key_range, selection.key):
-        index = bucket(row[width:])
+    bucket = _bucket(db, selection, types, count)
+    for key, row_hash in _within(db, selection, types, key_range, within, canonical=canonical):
+        index = bucket(key) if key else row_hash & (count - 1)
         rows, digest = found.get(index, (0, 0))
-        found[index] = rows + 1, digest + _hashed(db, selection, key_range, row_hash, row[:width])
+        found[index] = rows + 1, digest + row_hash
     return {index: RangeSum(rows, str(digest)) for index, (rows, digest) in found.items()}
+
+
+def _within(
+    db: SQLite,
+    selection: Selection,
+    types: Sequence[str],
+    key_range: KeyRange,
+    within: Buckets | None,
+    *,
+    canonical: bool,
+) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """Key as it is stored, and hash, of the rows of these buckets. A key's bucket spares its row the hash."""
+    row_hash, width = _row_hash(db, selection, types, canonical=canonical), len(selection.columns)
+    last = within.count - 1 if within is not None else 0
+    chosen = frozenset(within.chosen if within is not None else (0,))
+    bucket = _bucket(db, selection, types, last + 1)
+    for row in _rows(db, selection, key_range, selection.key):
+        key = row[width:]
+        if key and bucket(key) not in chosen:
+            continue
+        digest = _hashed(db, selection, key_range, row_hash, row[:width])
+        if key or digest & last in chosen:
+            yield key, digest
 
 
 def _bucket(db: SQLite, selection: Selection, types: Sequence[str], count: int) -> Callable[[Sequence[Any]], int]:
@@ -87,24 +117,35 @@ def row_sums(
     within: Buckets | None = None,
 ) -> dict[tuple[Any, ...], str]:
     """The hash of each row of a small range by its key; without a key: (hash,) → how many rows have it."""
-    bucket = _bucket(db, selection, types, within.count) if within is not None else None
-    chosen = frozenset(within.chosen) if within is not None else frozenset()
-    row_hash = _row_hash(db, selection, types, canonical=canonical)
-    width = len(selection.columns)
+    found = _within(db, selection, types, key_range, within, canonical=canonical)
+    if not selection.key:
+        counted = Counter(row_hash for _, row_hash in found)
+        return {(f"{row_hash:016x}",): str(number) for row_hash, number in counted.items()}
     written = dict(zip(selection.columns, types, strict=True))
     key_kinds = kinds(db, selection.relation, selection.key)
     wanted = [written.get(sql, kind.type) for sql, kind in zip(selection.key, key_kinds, strict=True)]
     sums: dict[tuple[Any, ...], str] = {}
-    for row in _rows(db, selection, key_range, selection.key):
-        if bucket is not None and bucket(row[width:]) not in chosen:
-            continue
-        digest = f"{_hashed(db, selection, key_range, row_hash, row[:width]):016x}"
-        if not selection.key:
-            sums[(digest,)] = str(int(sums.get((digest,), "0")) + 1)
-            continue
-        texts = [renderer(kind.type)(value) for kind, value in zip(key_kinds, row[width:], strict=True)]
-        sums[tuple(int(t) if k in INTEGERS and t else t for t, k in zip(texts, wanted, strict=True))] = digest
+    for key, row_hash in found:
+        texts = [renderer(kind.type)(value) for kind, value in zip(key_kinds, key, strict=True)]
+        named = tuple(int(t) if k in INTEGERS and t else t for t, k in zip(texts, wanted, strict=True))
+        sums[named] = f"{row_hash:016x}"
     return sums
+
+
+def rows_hashed(
+    db: SQLite, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
+) -> dict[str, tuple[str | None, ...]]:
+    """A row of each of these hashes, as text."""
+    if not hashes:
+        return {}
+    row_hash, wanted = _row_hash(db, selection, types, canonical=canonical), set(hashes)
+    renderers = [renderer(kind.type) for kind in kinds(db, selection.relation, selection.columns)]
+    found: dict[str, tuple[str | None, ...]] = {}
+    for row in _rows(db, selection, KeyRange(0), ()):
+        digest = row_hash(row)
+        if digest in wanted:
+            found[digest] = tuple(render(value) for render, value in zip(renderers, row, strict=True))
+    return found
 
 
 def _rows(db: SQLite, selection: Selection, key_range: KeyRange, more: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -212,6 +212,7 @@ class MariaDBServer:
             "CREATE USER app@`127.0.0.1` IDENTIFIED BY 'app'",
             "GRANT SELECT, INSERT, UPDATE, DELETE ON `t\\_%`.* TO app@`127.0.0.1`",
             *(["INSTALL COMPONENT 'file://component_classic_hashing'"] if self._lacks_md5() else []),
+            *(["GRANT XA_RECOVER_ADMIN ON *.* TO migrator@`127.0.0.1`"] if oracle else []),
             *(["GRANT FLUSH_TABLES ON *.* TO migrator@`127.0.0.1`"] if oracle else []),
         )
 

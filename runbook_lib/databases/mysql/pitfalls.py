@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.port import Problem
@@ -22,7 +21,7 @@ ORDER BY t.trx_started
 
 
 def pitfalls(db: MySQL, tables: Sequence[str], open_s: float) -> list[Problem]:  # noqa: ARG001  none is a table's own
-    """See Database.pitfalls. Prepared transactions are seen by logins that may ask for them; they are the server's."""
+    """See Database.pitfalls. Prepared transactions are the server's; a login that may not ask for them is told so."""
     found, subject = [], f"database {db.name}"
     if opened := db.rows(_OPEN.format(float(open_s))):
         thread, user, command, age_s = opened[0]
@@ -31,8 +30,12 @@ def pitfalls(db: MySQL, tables: Sequence[str], open_s: float) -> list[Problem]: 
         detail = {"finding": "long_transactions", "example": example}
         found.append(Problem(subject, text, f"end it: KILL {thread}", count=len(opened), detail=detail))
     prepared: list[tuple[Any, ...]] = []
-    with suppress(DatabaseError):  # MySQL asks for a right of its own
+    try:
         prepared = db.rows("XA RECOVER")
+    except DatabaseError:  # MySQL asks for a right of its own
+        text = "transactions that were prepared and forgotten cannot be looked for: capture would wait for ever"
+        action = f"GRANT XA_RECOVER_ADMIN ON *.* TO {db.login.user}"
+        found.append(Problem(subject, text, action, blocking=False, detail={"finding": "rights"}))
     if prepared:
         text = f"{len(prepared)} prepared transactions: capture waits for them for ever"
         detail = {"finding": "prepared_transactions", "example": _text(prepared[0][3])}

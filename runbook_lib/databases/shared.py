@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
@@ -171,6 +172,17 @@ class Catalog(dict[str, Table]):
 
     def __missing__(self, name: str) -> Table:
         raise DatabaseError(f"database {self.database}", f"no table {name}", action="correct the plan's table names")
+
+
+def contiguous(ranges: Sequence[KeyRange]) -> bool:
+    """Whether each range begins where the one before it ends, so that one pass can tell them apart by their ends."""
+    ends = all(one.upto is not None and one.upto == two.after for one, two in pairwise(ranges))
+    return ends and all(each.kind == "key" for each in ranges)
+
+
+def also(selection: Selection, condition: str) -> Selection:
+    """A selection of those rows only that meet a further condition."""
+    return replace(selection, where=f"({selection.where}) AND {condition}" if selection.where else condition)
 
 
 def fingerprint(found: Mapping[str, Table], tables: Sequence[str], types: Iterable[str] = ()) -> str:

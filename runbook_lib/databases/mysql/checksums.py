@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pymysql
 
-from runbook_lib.databases import values
+from runbook_lib.databases import shared, values
 from runbook_lib.databases.mysql import catalog, neutral
 from runbook_lib.databases.mysql import ranges as key_ranges
 from runbook_lib.databases.mysql.copy import copy_out
@@ -46,7 +44,7 @@ def range_sums(
     if _parsed(types, canonical=canonical):
         return [_parsed_sum(db, selection, types, each) for each in ranges]
     parts = key_ranges.key_parts(db, selection)
-    if len(ranges) > 1 and not all(part.bytewise for part in parts) and _contiguous(ranges):
+    if len(ranges) > 1 and not all(part.bytewise for part in parts) and shared.contiguous(ranges):
         return _all_in_one(db, selection, types, ranges)
     found = []
     for each in ranges:
@@ -72,11 +70,6 @@ def _sum_of(selection: Selection, row: Sequence[Any]) -> RangeSum:
             action="SET GLOBAL max_allowed_packet = 1073741824",
         )
     return RangeSum(int(rows), str(int(digest)))
-
-
-def _contiguous(ranges: Sequence[KeyRange]) -> bool:
-    ends = all(one.upto == two.after and one.upto is not None for one, two in pairwise(ranges))
-    return ends and all(each.kind == "key" for each in ranges)
 
 
 def _all_in_one(db: MySQL, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange]) -> list[RangeSum]:
@@ -132,7 +125,7 @@ def _chosen(db: MySQL, selection: Selection, types: Sequence[str], within: Bucke
     if within is None:
         return selection
     chosen = f"{_bucket(db, selection, types, within.count)} IN ({listed([str(each) for each in within.chosen])})"
-    return replace(selection, where=" AND ".join([*([f"({selection.where})"] if selection.where else []), chosen]))
+    return shared.also(selection, chosen)
 
 
 def row_sums(
@@ -200,11 +193,8 @@ def rows_hashed(
         return {digest: row for row, digest in rows if digest in wanted}
     told = [neutral.render(sql, own, escaped=False) for sql, own in zip(selection.columns, kinds, strict=True)]
     row_hash = f"LEFT({_row_hash(db, selection, types)}, 16)"
-    both = [
-        *([f"({selection.where})"] if selection.where else []),
-        f"{row_hash} IN ({listed([repr(h) for h in hashes])})",
-    ]
-    sql = f"SELECT DISTINCT {listed([row_hash, *told])} FROM {selection.relation} WHERE {' AND '.join(both)}"
+    where = shared.also(selection, f"{row_hash} IN ({listed([repr(each) for each in hashes])})").where
+    sql = f"SELECT DISTINCT {listed([row_hash, *told])} FROM {selection.relation} WHERE {where}"
     found = _query(db, sql, selection)
     return {_hash_of(digest): tuple(map(key_ranges.as_text, row)) for digest, *row in found}
 

@@ -10,13 +10,11 @@ of them. Figures in docs/canonical-values.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from runbook_lib.databases import values
+from runbook_lib.databases import shared, values
 from runbook_lib.databases.port import Buckets, KeyRange, RangeSum, Selection
 from runbook_lib.databases.postgresql import connection
 from runbook_lib.databases.postgresql import ranges as key_ranges
@@ -47,7 +45,7 @@ def range_sums(
     Callers run both sides, and parts of the ranges, in threads.
     """
     parts = key_ranges.key_parts(db, selection)
-    if len(ranges) > 1 and not all(part.bytewise for part in parts) and _contiguous(ranges):
+    if len(ranges) > 1 and not all(part.bytewise for part in parts) and shared.contiguous(ranges):
         return _grouped_sums(db, selection, types, ranges, canonical=canonical)
     sums = _sums(canonical=canonical)
     found = []
@@ -55,10 +53,6 @@ def range_sums(
         rows = _hashed(db, selection, types, key_range, (), canonical=canonical)
         found += _query(db, f"SELECT count(*), {sums} FROM {rows}", selection)
     return [RangeSum(rows, digest) for rows, digest in found]
-
-
-def _contiguous(ranges: Sequence[KeyRange]) -> bool:
-    return all(a.upto is not None and a.upto == b.after for a, b in pairwise(ranges))
 
 
 def _grouped_sums(
@@ -126,7 +120,7 @@ def _chosen(
     chosen = f"{bucket} IN ({listed([str(each) for each in within.chosen])})"
     if not selection.key:
         return selection, f" WHERE {chosen}"
-    return replace(selection, where=" AND ".join([*([f"({selection.where})"] if selection.where else []), chosen])), ""
+    return shared.also(selection, chosen), ""
 
 
 def row_sums(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.databases import shared
 from runbook_lib.databases.port import Column, Constraint, Index, Sequence_, Table
 from runbook_lib.databases.sqlite import ddl, names
 from runbook_lib.databases.sqlite.types import Kind, kind_of
@@ -34,20 +33,9 @@ AND name NOT LIKE 'runbook\\_%' ESCAPE '\\' ORDER BY name
 COUNTED = 1_000_000  # 5 ms
 
 
-class Catalog(dict[str, Table]):
-    """Tables by the name they were asked by; a missing one is an error in words."""
-
-    def __init__(self, database: str) -> None:
-        super().__init__()
-        self.database = database
-
-    def __missing__(self, name: str) -> Table:
-        raise DatabaseError(f"database {self.database}", f"no table {name}", action="correct the plan's table names")
-
-
 def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]:
     """Describe these tables, or all of the user's. One that does not exist is left out of the answer."""
-    found, incarnation = Catalog(db.name), _incarnation(db)
+    found, incarnation = shared.Catalog(db.name), _incarnation(db)
     with db.raw() as driver:
         present = {name: (sql, without) for name, sql, without in driver.execute(_tables_sql())}
         folded = {name.lower(): name for name in present}
@@ -300,16 +288,4 @@ def definitions(db: SQLite) -> dict[str, str]:
 
 def fingerprint(db: SQLite, tables: Sequence[str]) -> str:
     """SHA-256 over columns, indexes, constraints and triggers of these tables; names of indexes aside."""
-    found = catalog(db, tables)
-    described: dict[str, Any] = {}
-    for name in sorted(set(tables)):
-        table = found[name]
-        kept = ("name", "type", "nullable", "default", "generated", "identity", "collation")
-        described[name] = {
-            "columns": [{fact: getattr(column, fact) for fact in kept} for column in table.columns],
-            "key": table.key,
-            "indexes": sorted(index.definition for index in table.indexes),
-            "constraints": sorted(f"{c.kind} {c.definition}" for c in table.constraints),
-            "triggers": sorted(table.triggers),
-        }
-    return hashlib.sha256(json.dumps(described, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return shared.fingerprint(catalog(db, tables), tables)

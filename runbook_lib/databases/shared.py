@@ -227,6 +227,17 @@ def split(name: str) -> tuple[str, ...]:
     return tuple(parts) if parts and not name.endswith(".") else (name,)
 
 
+def respelled(name: str, source: str, target: str) -> str:
+    """What a table of one dialect is called at another: a dot is part of a name, and so is the schema before it.
+
+    MySQL's tables have no schema, and are never quoted; the others write a name that holds a dot in quotes.
+    """
+    if source == target:
+        return name
+    own = ".".join((name,) if source == "mysql" else split(name))
+    return own if target == "mysql" or split(own) == (own,) else ident(own)
+
+
 def quote(name: str) -> str:
     """Quote one identifier, or each part of `schema.table`; parts that hold a dot come in double quotes."""
     return ".".join(ident(part) for part in split(name))

@@ -92,7 +92,7 @@ def _pairs(fields: dict[str, Value], name: str, *, identifiers: bool = False) ->
 
 
 def _identifier(text: str, at: Value) -> str:
-    parts = text.split(".")
+    parts = re.split(r'\.(?=(?:[^"]*"[^"]*")*[^"]*$)', text)  # not at a dot within quotes
     if len(parts) > 2 or not all(part.strip() for part in parts) or not text.isprintable():
         raise at.error(f"name `{text}`", expected="a name, or schema.name")
     if any(len(part.encode()) > 63 for part in parts):

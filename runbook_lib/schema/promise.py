@@ -125,7 +125,7 @@ def _index(job: ddl._Job, subject: str, table: Table, index: Index) -> Index | N
     made = ddl._indexes(job, subject, replace(table, indexes=(index,), constraints=()))
     if not made:
         return None
-    _, _, body = made[0].rstrip(";").partition(f" ON {job.name(table.name, subject)} ")
+    _, _, body = made[0].rstrip(";").partition(f" ON {job.table(table.name)} ")
     unnamed = not index.name or index.name == "PRIMARY" or index.name.startswith("sqlite_autoindex")
     name = f"{table.name}_{'_'.join(index.columns)}" if unnamed else index.name
     return replace(index, name=name, definition=f"{'UNIQUE ' if index.unique else ''}{body}")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runbook_lib.databases.port import Column, Constraint, Index, Table
+from runbook_lib.databases.shared import split
 from runbook_lib.schema.decisions import Decision, Policies, Translation
 from runbook_lib.schema.expressions import default, portable
 from runbook_lib.schema.types import Mapped, Neutral, UserTypes, read_type, write_type
@@ -50,6 +51,11 @@ class _Job:
             self.decide(subject, f"the name is longer than {limit} {unit}", short, "another name at the source")
         return quote(short, self.target)
 
+    def table(self, name: str) -> str:
+        """A table as the target's adapter writes it: with its schema, where the engine has schemas."""
+        parts = (name,) if self.target == "mysql" else split(name)
+        return ".".join(self.name(part, name) for part in parts)
+
 
 def quote(name: str, dialect: str) -> str:
     """Quote one identifier for an engine, always."""
@@ -74,11 +80,11 @@ def translate(
         before.append(_create(job, subject, table, inline))
         after += [*_late_key(job, subject, table), *_indexes(job, subject, table)]
         if target != "sqlite":
-            own = job.name(table.name, subject)
+            own = job.table(table.name)
             references += [f"ALTER TABLE {own} ADD {each};" for each in foreign]
         _left_behind(job, subject, table)
         if table.comment and target == "postgresql":
-            after.append(f"COMMENT ON TABLE {job.name(table.name, subject)} IS {_string(table.comment)};")
+            after.append(f"COMMENT ON TABLE {job.table(table.name)} IS {_string(table.comment)};")
     _values(job)
     unique = tuple(dict.fromkeys(job.decisions))
     if target == "postgresql":
@@ -113,7 +119,7 @@ def _create(job: _Job, subject: str, table: Table, foreign: Sequence[str]) -> st
         options = f" ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin{comment}"
     elif job.target == "sqlite" and table.comment:
         job.decide(subject, "SQLite has no comments on tables", "the comment is left out", lossy=True)
-    return f"CREATE TABLE {job.name(table.name, subject)} (\n  " + ",\n  ".join(lines) + f"\n){options};"
+    return f"CREATE TABLE {job.table(table.name)} (\n  " + ",\n  ".join(lines) + f"\n){options};"
 
 
 def _late_key(job: _Job, subject: str, table: Table) -> list[str]:
@@ -121,7 +127,7 @@ def _late_key(job: _Job, subject: str, table: Table) -> list[str]:
     primary = next((c for c in table.constraints if c.kind == "primary"), None)
     if primary is None or job.target != "postgresql":
         return []
-    return [f"ALTER TABLE {job.name(table.name, subject)} ADD PRIMARY KEY ({_listed(job, subject, primary.columns)});"]
+    return [f"ALTER TABLE {job.table(table.name)} ADD PRIMARY KEY ({_listed(job, subject, primary.columns)});"]
 
 
 def _listed(job: _Job, subject: str, columns: Sequence[str]) -> str:
@@ -260,6 +266,7 @@ def _checks(job: _Job, subject: str, table: Table) -> list[str]:
 
 def _object(job: _Job, name: str, subject: str, kind: str) -> str:
     """The name of an index or constraint, unlike any other of the database (engines differ in what must be unique)."""
+    subject = ".".join(split(subject))  # without the quotes of a name that holds a dot
     wanted = f"{subject}_{kind}" if not name or name == "PRIMARY" or name.startswith("sqlite_autoindex") else name
     while wanted.lower() in job.names:
         wanted = f"{subject}_{wanted}"
@@ -291,7 +298,7 @@ def _indexes(job: _Job, subject: str, table: Table) -> list[str]:
         parts = ", ".join(_index_part(job, subject, index, name, kinds[name]) for name in index.columns)
         unique = "UNIQUE " if index.unique else ""
         own = _object(job, index.name, subject, "index")
-        statements.append(f"CREATE {unique}INDEX {own} ON {job.name(table.name, subject)} ({parts}){where};")
+        statements.append(f"CREATE {unique}INDEX {own} ON {job.table(table.name)} ({parts}){where};")
     return statements
 
 
@@ -343,7 +350,7 @@ def _references(job: _Job, subject: str, table: Table) -> list[str]:
         named = f"CONSTRAINT {_object(job, constraint.name, subject, 'fkey')} " if job.target != "sqlite" else ""
         lines.append(
             f"{named}FOREIGN KEY ({_listed(job, subject, constraint.columns)}) REFERENCES "
-            f"{job.name(parent.name, constraint.referenced_table)} ({_listed(job, parent.name, there)})"
+            f"{job.table(parent.name)} ({_listed(job, parent.name, there)})"
             + "".join(f" {action}" for action in actions)
         )
     return lines

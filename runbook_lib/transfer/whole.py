@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from runbook_lib.databases.port import Database, Table
+from runbook_lib.databases.shared import respelled
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.model import Plan, Service, TableMapping
 
@@ -39,7 +40,22 @@ def whole_plan(
         raise ConfigurationError("the source", f"{source.masked_url} has no tables", action="see the database's name")
     text = "\n".join([source.masked_url, target.masked_url, *chosen])
     digest = hashlib.sha256(text.encode()).hexdigest()
-    mappings = tuple(TableMapping(target=name, source=name) for name in chosen)
+    mappings = tuple(TableMapping(respelled(name, source.dialect, target.dialect), name) for name in chosen)
+    _refuse_twins(mappings, folded=target.dialect == "sqlite")
     service = Service(f"copy_{digest[:8]}", "target", tables=mappings)
     title = f"{source.masked_url} to {target.masked_url}"
     return Plan(title, "move", "source", (service,), phases=(), on_bad_row=on_bad_row, digest=digest)
+
+
+def _refuse_twins(mappings: Sequence[TableMapping], *, folded: bool) -> None:
+    """Two tables may not become one: MySQL and SQLite have no schemas, so `a.b` is a name there; SQLite folds case."""
+    seen: dict[str, str] = {}
+    for mapping in mappings:
+        twin = seen.setdefault(mapping.target.lower() if folded else mapping.target, mapping.source)
+        if twin != mapping.source:
+            raise ConfigurationError(
+                f"tables {twin} and {mapping.source}",
+                f"both would be `{mapping.target}` at the target",
+                state="nothing was done",
+                action="rename one, or copy one of them only (--tables)",
+            )

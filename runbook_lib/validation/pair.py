@@ -23,7 +23,7 @@ class Pair:
 
 
 def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> Pair:
-    """Every table of the source as it is (or only these), held against the target's table of the same name.
+    """Every table of the source as it is (or only these), held against the target's table of that name.
 
     Raises:
         ConfigurationError: the source has no such table.
@@ -32,8 +32,8 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> P
         there, here = pool.map(lambda database: database.catalog(), (source, target))
     plan = whole_plan(source, target, tables, known=there)
     [service] = plan.services
-    missing = tuple(mapping.source for mapping in service.tables if mapping.source not in here)
-    both = tuple(mapping for mapping in service.tables if mapping.source in here)
+    missing = tuple(mapping.source for mapping in service.tables if mapping.target not in here)
+    both = tuple(mapping for mapping in service.tables if mapping.target in here)
     if not both:
         return Pair((), missing)
     plan = replace(plan, services=(replace(service, tables=both),))

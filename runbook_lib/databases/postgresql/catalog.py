@@ -41,13 +41,16 @@ def catalog(db: PostgreSQL, tables: Sequence[str] | None = None) -> dict[str, Ta
 def find(db: PostgreSQL, tables: Sequence[str] | None) -> dict[str, int]:
     """Names → OIDs of the existing ones among them, in the order asked; all user tables for None."""
     if tables is None:
-        return {
-            table if visible and names.split(table) == (table,) else names.readable(schema, table): oid
-            for oid, schema, table, visible in db.rows(sql.ALL_TABLES)
-        }
+        return {_called(schema, table, visible=visible): oid for oid, schema, table, visible in db.rows(sql.ALL_TABLES)}
     quoted = [names.quote(table) for table in tables]
     found = dict(db.rows(sql.RESOLVE, {"names": quoted}))
     return {table: found[full] for table, full in zip(tables, quoted, strict=True) if found.get(full)}
+
+
+def _called(schema: str, table: str, *, visible: bool) -> str:
+    if not visible:
+        return names.readable(schema, table)
+    return table if names.split(table) == (table,) else names.readable(table)
 
 
 def _grouped(rows: Sequence[tuple[Any, ...]]) -> Rows:
@@ -86,9 +89,14 @@ def _table(
         ),
         constraints=tuple(
             Constraint(
-                c, kind, tuple(parts), plain(definition).removesuffix(" NOT VALID"), validated, plain(referenced)
+                c,
+                kind,
+                tuple(parts),
+                plain(definition).removesuffix(" NOT VALID"),
+                validated,
+                _called(there, parent, visible=visible) if parent else "",
             )
-            for c, kind, parts, definition, validated, referenced in constraints
+            for c, kind, parts, definition, validated, there, parent, visible in constraints
         ),
         triggers=tuple(_trigger(plain(definition), enabled) for definition, enabled in triggers),
         rows_estimate=int(rows),

@@ -80,14 +80,13 @@ SELECT c.conrelid, c.conname,
        ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY AS k(attnum, n)
              JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum ORDER BY k.n),
        pg_get_constraintdef(c.oid), c.convalidated,
-       CASE WHEN c.contype = 'f' THEN CASE WHEN pg_table_is_visible(r.oid) THEN r.relname::text
-            ELSE quote_ident(rn.nspname) || '.' || quote_ident(r.relname) END ELSE '' END
+       rn.nspname::text, r.relname::text, pg_table_is_visible(r.oid)
 FROM pg_constraint c
-LEFT JOIN pg_class r ON r.oid = c.confrelid LEFT JOIN pg_namespace rn ON rn.oid = r.relnamespace
+LEFT JOIN pg_class r ON c.contype = 'f' AND r.oid = c.confrelid LEFT JOIN pg_namespace rn ON rn.oid = r.relnamespace
 WHERE c.conrelid = ANY (:oids) AND c.contype IN ('p', 'u', 'f', 'c', 'x') AND (c.contype <> 'f' OR c.conparentid = 0)
 UNION ALL
 SELECT a.attrelid, coalesce(c.conname, ''), 'not_null', ARRAY[a.attname::text], 'NOT NULL ' || quote_ident(a.attname),
-       coalesce(c.convalidated, true), ''
+       coalesce(c.convalidated, true), NULL, NULL, NULL
 FROM pg_attribute a
 LEFT JOIN pg_constraint c ON c.conrelid = a.attrelid AND c.contype = 'n' AND c.conkey = ARRAY[a.attnum]
 WHERE a.attrelid = ANY (:oids) AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped

@@ -138,7 +138,8 @@ def prove(database: Database, info: BackupInfo, before: Mapping[str, int], shape
             found = counts(restored)
             problems = [f"schema: {in_words(wrong)}"] if (wrong := differences(shape, shape_of(restored))) else []
     except RunbookError as error:
-        return Proof((f"it cannot be restored: {mask(str(error))}",))
+        why = f"{error.subject}: {error.observed}" + (f" ({error.action})" if error.action else "")
+        return Proof((f"it cannot be restored: {mask(why)}",))
     problems += _missing(database, before, found)
     compare_s = time.monotonic() - begun - restore_s
     return Proof(tuple(problems), len(found), sum(found.values()), round(restore_s, 3), round(compare_s, 3))

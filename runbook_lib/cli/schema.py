@@ -38,8 +38,8 @@ def schema_status(**where: Any) -> None:
     """Say at which version a database is, what is missing, and whether it was changed by hand."""
     from runbook_lib.schema.preview import preview
 
-    with _opened(**where) as (database, revisions, _, policy):
-        found = preview(database, revisions, revisions.head(), policy)
+    with _opened(**where) as (database, revisions, _, _):
+        found = preview(database, revisions, revisions.head(), judged=False)
     click.echo(found.state)
     missing = found.path.revisions
     for revision in found.known:

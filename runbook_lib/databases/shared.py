@@ -79,6 +79,11 @@ def one_line(text: str, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: "1 attempt", "2 attempts"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 _COMMENTS = re.compile(r"\s*(?:(?:--|#)[^\n]*(?:\n|$)|/\*.*?\*/)", re.DOTALL)
 
 

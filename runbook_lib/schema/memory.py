@@ -49,7 +49,7 @@ def record(database: Database, version: str) -> None:
 
 def recorded(database: Database, version: str) -> Shape | None:
     """The schema's shape when it was last brought to this version; None: never by us."""
-    if not _remembers(database):
+    if not remembers(database):
         return None
     found = database.rows(f"SELECT shape FROM {_shapes(database)} WHERE version = :version", {"version": version})
     return json.loads(found[0][0]) if found else None
@@ -63,7 +63,7 @@ def drift(database: Database, version: str) -> list[tuple[str, str, str]] | None
 
 def begun(database: Database, version: str = "") -> list[tuple[str, str, int]]:
     """(version, direction, statements begun) of revisions that are half-way."""
-    if not _remembers(database):
+    if not remembers(database):
         return []
     sql = f"SELECT version, direction, count(*) FROM {_marks(database)} GROUP BY version, direction ORDER BY version"
     return [(str(v), str(d), int(n)) for v, d, n in database.rows(sql) if version in ("", v)]
@@ -113,7 +113,7 @@ def _marks(database: Database) -> str:
     return database.own_table("schema_marks")
 
 
-def _remembers(database: Database) -> bool:
+def remembers(database: Database) -> bool:
     """Whether our tables are there; looking must not make them, nor need the right to."""
     look = inspect(database.engine)
     if not look.has_table(VERSION_TABLE):

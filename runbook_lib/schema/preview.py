@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from html import escape
 
 from runbook_lib.databases.port import Database
+from runbook_lib.databases.shared import counted
 from runbook_lib.plan.model import LintRule
 from runbook_lib.schema import memory
 from runbook_lib.schema.lint import Hazards, hazards
@@ -45,7 +46,7 @@ class Preview:
         """Where the database is, in one line."""
         text = f"{self.database} is at {self.path.current}"
         for version, direction, count in self.half_way:
-            text += f", and half-way through {version} ({direction}): {count} statements are begun"
+            text += f", and half-way through {version} ({direction}): begun: {counted(count, 'statement')}"
         if self.drift and not self.half_way:
             text += f"; changed by hand since: {in_words(self.drift)}"
         return text if self.drift is not None else f"{text}; no shape is recorded for it, so drift cannot be seen"
@@ -96,11 +97,14 @@ def preview(
     revisions: Revisions,
     wanted: str = "head",
     policy: Mapping[str, LintRule] | None = None,
+    *,
+    judged: bool = True,
 ) -> Preview:
     """Look at a database and at the way to another version; nothing is changed.
 
     Args:
         policy: The plan's `lint:`.
+        judged: False: hazards are not looked for, which needs the right to make tables on MySQL.
     Raises:
         ConfigurationError: as for `Revisions.path` and `Revisions.render`.
     """
@@ -116,7 +120,7 @@ def preview(
         pieces=pieces,
         hazards=tuple(
             _judged(hazards(database, revision.id, rendered.statements, policy, alone=revision.id in pieces), number)
-            for number, (revision, rendered) in enumerate(zip(path.revisions, sql, strict=True))
+            for number, (revision, rendered) in enumerate(zip(path.revisions, sql, strict=True) if judged else ())
         ),
         half_way=memory.begun(database),
         drift=memory.drift(database, start),

@@ -104,9 +104,11 @@ def revise(
             return _in_one(database, revisions, revision, direction, rendered)
         done = _Statements(database, revision, direction, rendered, pace).carry_out()
     if direction == UP and (problems := revisions.problems(revision, database)):
-        state = f"it is applied: the database is at {revision.id}"
         raise StepFailed(
-            f"revision {revision.id}", f"its verification fails: {one_line(problems[0], 300)}", state=state
+            f"revision {revision.id}",
+            f"its verification fails: {one_line(problems[0], 300)}",
+            state=f"it is applied: the database is at {revision.id}",
+            action="mend the data or the revision, then run again",
         )
     return done
 

@@ -130,11 +130,11 @@ class Revisions:
             )
         return self.heads[0]
 
-    def known(self, version: str, whose: str, *, whole: bool = False) -> str:
+    def known(self, version: str, whose: str = "", *, whole: bool = False) -> str:
         """The version in full: `head`, `base`, or an unambiguous beginning of its name.
 
         Args:
-            whose: What messages are about.
+            whose: What messages are about; empty: the folder.
             whole: The name has to be a whole one: a database's is never guessed.
         Raises:
             ConfigurationError: there is no such version.
@@ -147,7 +147,7 @@ class Revisions:
         if len(found) == 1:
             return found[0]
         raise ConfigurationError(
-            whose,
+            whose or f"revisions {self.folder}",
             f"unknown version {version}" if not found else f"{version} may be {', '.join(found)}",
             expected=f"one of {', '.join((BASE, *self.by_id))}",
             state="nothing was run",
@@ -163,7 +163,7 @@ class Revisions:
         Raises:
             ConfigurationError: a version is unknown, none leads to the other, or one on the way down has no down.
         """
-        start, end = self.known(current, f"database {database}", whole=True), self.known(wanted, "the wanted version")
+        start, end = self.known(current, f"database {database}", whole=True), self.known(wanted)
         up, down = self._between(end, start), self._between(start, end)
         if up is None and down is None:
             raise ConfigurationError(

@@ -85,7 +85,7 @@ class ApplyRevision:
         database, revisions, revision = self._parts(run)
         done = take_back(database, revisions, revision, self.direction)
         before = revision.before(self.direction)
-        if memory.recorded(database, before) is None:
+        if memory.remembers(database) and memory.recorded(database, before) is None:
             memory.record(database, before)
         return StepResult(f"{self.database} is at {before}: {done.rows:,} rows written back", {"rows": done.rows})
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.databases.port import Database
+from runbook_lib.databases.shared import counted
 from runbook_lib.errors import ConfigurationError, GateFailed, LeaseHeld, OutOfOrder, RunbookError, StepFailed
 from runbook_lib.plan.model import SchemaGoal
 from runbook_lib.records import RollbackRecord, StepRecords
@@ -71,7 +72,7 @@ def migrate_schema(
         _take_back(run, way, f"somebody asked for {way.current}")
         return StepRecords([run.record(step.name) for step in _steps(run, way) if run.history().unit(step.name)])
     if way.undoing:
-        raise _undo(run, way, way.undoing, "an undo that was interrupted is finished; run again")
+        raise _undo(run, way, way.undoing, "run again: the undo that was interrupted is finished")
     try:
         records = run.steps(_steps(run, way, accept_drift=accept_drift))
     except (LeaseHeld, GateFailed):
@@ -121,7 +122,7 @@ def schema_result(run: Run) -> Findings:
 def _asked_back(run: Run, way: Way, to: str, database: str, direction: str) -> bool:
     """Whether what is asked for is to give the migration under way up; another one than that is refused."""
     revisions = _revisions(run, way)
-    path, wanted = revisions.path(way.current, way.wanted), revisions.known(to, "the wanted version") if to else ""
+    path, wanted = revisions.path(way.current, way.wanted), revisions.known(to) if to else ""
     here = database in ("", way.database)
     if here and wanted == way.current and not way.undoing:
         return True
@@ -260,7 +261,7 @@ def _undo(run: Run, way: Way, why: str, action: str) -> StepFailed:
         error.add_note(str(second))
         return error
     undone = _revisions_of(record)
-    state = f"{undone} revision{'s' * (undone > 1)} undone and verified: " if undone else "nothing is changed: "
+    state = f"{counted(undone, 'revision')} undone and verified: " if undone else "nothing is changed: "
     return StepFailed(subject, why, state=state + where(database), action=action or "put it right, then run again")
 
 
@@ -283,7 +284,7 @@ def where(database: Database) -> str:
     """The version that the database has now, and what is half-way in it."""
     try:
         text = f"{database.name} is at {current_version(database)}"
-        half_way = [f"{n} statements of {version} ({way}) are begun" for version, way, n in memory.begun(database)]
+        half_way = [f"begun of {one} ({way}): {counted(n, 'statement')}" for one, way, n in memory.begun(database)]
         return "; ".join([text, *half_way])
     except RunbookError as error:
         return f"where {database.name} is cannot be asked: {error.observed}"

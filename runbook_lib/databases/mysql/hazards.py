@@ -14,6 +14,7 @@ import pymysql
 from runbook_lib.databases.mysql import connection, names, online, retry
 from runbook_lib.databases.shapes import Hazard
 from runbook_lib.databases.shared import hazards_of_words, one_line, own_name, without_comments
+from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
@@ -99,7 +100,11 @@ def _cloned(db: MySQL, table: str, clone: str) -> bool:
     """
     error = _run(db, f"DROP TABLE IF EXISTS {clone}") or _run(db, f"CREATE TABLE {clone} LIKE {table}")
     if error and connection.code(error) != _NO_TABLE:
-        raise db.explain(error, f"looking for hazards on an empty clone of {table}") from error
+        told = db.explain(error, f"looking for hazards on an empty clone of {table}")
+        action = "grant CREATE, ALTER, INDEX and DROP to this login, or log in as the owner"
+        raise DatabaseError(
+            told.subject, told.observed, state="nothing was run", action=action if told.action else ""
+        ) from error
     return error is None
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases.mysql import connection
 from runbook_lib.databases.mysql.wire import Connection
-from runbook_lib.databases.shared import one_line, patiently
+from runbook_lib.databases.shared import counted, one_line, patiently
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ TRANSIENT = (LOCK_WAIT, DEADLOCK, CHANGED)
 
 _OLDEST = """
 SELECT t.trx_mysql_thread_id, coalesce(p.user, ''), timestampdiff(SECOND, t.trx_started, now()),
-       coalesce(t.trx_query, p.info, '')
+       coalesce(t.trx_query, p.info, 'idle')
 FROM information_schema.innodb_trx AS t LEFT JOIN information_schema.processlist AS p ON p.id = t.trx_mysql_thread_id
 WHERE t.trx_mysql_thread_id NOT IN (0, connection_id()) ORDER BY t.trx_started LIMIT 1
 """
@@ -101,7 +101,9 @@ def _attempts(db: MySQL, attempt: Callable[[int], Result], doing: str) -> Result
         what = "deadlock" if connection.code(error) == DEADLOCK else "lock not granted"
         return DatabaseError(
             f"database {db.name}",
-            f"{what} in {attempts} attempts over {db.lock_wait_s:g} s{f' while {doing}' if doing else ''}{oldest(db)}",
+            f"{what} in {counted(attempts, 'attempt')} over {db.lock_wait_s:g} s"
+            + (f" while {doing}" if doing else "")
+            + oldest(db),
             state="rolled back",
             action="end the blocking transaction, or try again at a quieter time",
         )

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases.postgresql import connection
-from runbook_lib.databases.shared import one_line, patiently
+from runbook_lib.databases.shared import counted, one_line, patiently
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def refused(db: PostgreSQL, error: Exception, attempts: int, blockers: str, doin
     what = "deadlock" if isinstance(error, pg.DeadlockDetected) else "lock not granted"
     return DatabaseError(
         f"database {db.name}",
-        f"{what} in {attempts} attempts over {db.lock_wait_s:g} s{f' while {doing}' if doing else ''}"
+        f"{what} in {counted(attempts, 'attempt')} over {db.lock_wait_s:g} s{f' while {doing}' if doing else ''}"
         + (f", blocked by {blockers}" if blockers else ""),
         state="rolled back",
         action="end the blocking transaction, or try again at a quieter time",

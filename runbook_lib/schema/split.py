@@ -90,9 +90,11 @@ def _added(split: Split, columns: Mapping[str, Column], dialect: str) -> list[st
 def _loosened(split: Split, columns: Mapping[str, Column], dialect: str) -> list[str]:
     """Without NOT NULL and defaults: a client that does not know these columns leaves them out."""
     change, statements = f"ALTER TABLE {quoted(split.table, dialect)} ALTER COLUMN", []
+    # Once its default is dropped, MySQL takes no row without the column, though it may be NULL (error 1364).
+    without = "SET DEFAULT NULL" if dialect == "mysql" else "DROP DEFAULT"
     for name, column in columns.items():
         statements += without_not_null(split.table, {name: column}, dialect)
-        statements += [f"{change} {quoted(name, dialect)} DROP DEFAULT"] if column.default else []
+        statements += [f"{change} {quoted(name, dialect)} {without}"] if column.default else []
     return statements
 
 

@@ -163,7 +163,7 @@ def test_mysql_refuses_what_it_would_do_by_copying_the_table(new_on: Any) -> Non
     database = fill(new_on("mysql", "copying"))
     before = described(database)
     with pytest.raises(DatabaseError, match=r"would copy or lock its table.*nothing was changed"):
-        database.run_online("ALTER TABLE users MODIFY id varchar(40) NOT NULL")
+        database.run_online("ALTER TABLE users MODIFY email text NOT NULL")
     assert described(database) == before
 
 
@@ -174,7 +174,8 @@ def test_partitions_of_mysql_change_as_they_are_written(new_on: Any) -> None:
     )
     database.run_online("ALTER TABLE days ADD PARTITION (PARTITION b VALUES LESS THAN (20))")
     database.run_online("ALTER TABLE days DROP PARTITION a")
-    assert "PARTITION `b`" in str(database.rows("SHOW CREATE TABLE days")[0][1])
+    said = str(database.rows("SHOW CREATE TABLE days")[0][1]).replace("`", "")  # MySQL does not quote the names there
+    assert "PARTITION b VALUES" in said and "PARTITION a " not in said
 
 
 def test_a_foreign_key_that_rows_break_is_dropped_again_on_mysql(new_on: Any) -> None:

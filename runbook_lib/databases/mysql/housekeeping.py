@@ -209,7 +209,12 @@ def index_use(db: MySQL) -> IndexUse:
     """Reads of each index since the server's start, where it counts them."""
     settings = {str(name): str(value) for name, value in db.rows("SHOW GLOBAL VARIABLES")}
     since_s = float(db.rows("SHOW GLOBAL STATUS LIKE 'Uptime'")[0][1])
+    missing = "the server counts no reads (performance_schema is off)"
     for name, sql in (("performance_schema", _COUNTED), ("userstat", _USERSTAT)):
-        if settings.get(name) == "ON":
+        if settings.get(name) != "ON":
+            continue
+        try:
             return IndexUse({(str(t), str(i)): int(n) for t, i, n in db.rows(sql)}, since_s)
-    return IndexUse({}, missing="the server counts no reads (performance_schema is off)")
+        except DatabaseError as error:
+            missing = f"{error.observed}; grant SELECT on performance_schema.* to the login"
+    return IndexUse({}, missing=missing)

@@ -13,8 +13,9 @@ Triggers on both tables keep them in step: AFTER a row of one is written, the ro
 transaction, unless it fits already; so nothing loops. A row of the first table that has nothing in the old columns
 needs none in the second; the trigger makes one as soon as there is a value, and a default is one.
 
-Both rows are locked, first the one that was written. Where both versions write the same row at the same moment, each
-may wait for the other: the server ends one with a deadlock, which its client repeats as any other.
+Both rows are locked, first the one that was written, but an INSERT into the second table (an upsert is one) locks the
+first table's before. Where both versions UPDATE the same row at the same moment, each may wait for the other: the
+server ends one with a deadlock, which its client repeats as any other. Why no trigger can help: docs/decisions.md.
 """
 
 from __future__ import annotations

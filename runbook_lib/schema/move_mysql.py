@@ -57,7 +57,10 @@ def forth(move: Move) -> list[str]:
 
 
 def back(move: Move) -> list[str]:
-    """Whoever writes the new table, the old columns follow."""
+    """Whoever writes the new table, the old columns follow; an INSERT locks both rows in the others' order.
+
+    The count gives a row where there is no user, too: without one there would be a warning before the key's error.
+    """
     table, key, reference = _name(move.table), _name(move.key), _name(move.reference)
     values = zip(move.old, follows(move.old, move.new, _DIALECT), strict=True)
     assigned = ", ".join(f"{_name(name)} = {value}" for name, value in values)
@@ -67,7 +70,11 @@ def back(move: Move) -> list[str]:
     gone = f"UPDATE {table} SET {empty_now} WHERE {key} = OLD.{reference} AND NOT ({has_nothing(move.old, _DIALECT)})"
     left = f"IF NOT (NEW.{reference} <=> OLD.{reference}) THEN {gone}; END IF"
     events = {"INSERT": here, "UPDATE": f"{left}; {here}", "DELETE": gone}
+    lock = f"SELECT count(*) INTO @runbook_locked FROM {table} WHERE {key} = NEW.{reference} FOR UPDATE"
+    before = f"BEFORE INSERT ON {_name(move.into)} FOR EACH ROW\nBEGIN\n  IF {_FIRST} THEN {lock}; END IF;\nEND"
     return [
+        f"CREATE TRIGGER {_name(_own(move, 'bl'))} {before}",
+    ] + [
         _trigger(move, f"b{event[0].lower()}", f"AFTER {event} ON {_name(move.into)}", "TRUE", body)
         for event, body in events.items()
     ]
@@ -80,7 +87,7 @@ def no_forth(move: Move) -> list[str]:
 
 def no_back(move: Move) -> list[str]:
     """Nothing follows the new table any more."""
-    return [f"DROP TRIGGER IF EXISTS {_name(_own(move, mark))}" for mark in ("bi", "bu", "bd")]
+    return [f"DROP TRIGGER IF EXISTS {_name(_own(move, mark))}" for mark in ("bl", "bi", "bu", "bd")]
 
 
 def _name(name: str) -> str:

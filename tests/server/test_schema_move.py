@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,31 @@ def test_both_clients_write_the_same_rows_at_once_and_no_write_is_lost(shop: Dat
     assert {key: row[:2] for key, row in old_shape(shop).items() if key in before} == {
         key: row[:2] for key, row in before.items()
     }
+
+
+UPSERT = "INSERT INTO preferences (user_id, seen) VALUES ({0}, 1) "
+UPSERTS = {
+    "postgresql": UPSERT + "ON CONFLICT (user_id) DO UPDATE SET seen = coalesce(preferences.seen, 0) + 1",
+    "mysql": UPSERT + "ON DUPLICATE KEY UPDATE seen = coalesce(seen, 0) + 1",
+}
+
+
+def test_two_old_clients_and_two_that_upsert_hammer_the_same_rows_without_a_deadlock(
+    shop: Database, revisions: Revisions
+) -> None:
+    go(shop, revisions, "settings_expand", UP)
+    clients = [old_client(shop, start, 2) for start in (10_000, 20_000)]
+    clients += [new_client(shop, start, 2) for start in (30_000, 40_000)]
+    for upserting in clients[2:]:
+        upserting.shared = UPSERTS[shop.dialect]
+    with ExitStack() as running:
+        for client in clients:
+            running.enter_context(client)
+        wait_for(lambda: all(client.writes > 100 for client in clients))
+    assert [(client.deadlocks, client.errors) for client in clients] == [(0, [])] * 4
+    in_step(shop)
+    told = old_shape(shop)
+    assert {row: told[row][2] for row in range(2)} == {row: visits_of(clients, row) for row in range(2)}
 
 
 def test_the_contract_and_its_undo_beside_the_new_client_lose_no_write(shop: Database, revisions: Revisions) -> None:

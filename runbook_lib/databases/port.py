@@ -377,8 +377,15 @@ class Database(Protocol):
         """Restore a backup into a new scratch database of this server."""
         ...
 
-    def scratch(self, backup: BackupInfo) -> AbstractContextManager[Database]:
-        """A backup restored into a new scratch database and opened; dropped at the end, whatever happens."""
+    def scratch(
+        self, backup: BackupInfo, when_filled: Callable[[Database], object] | None = None
+    ) -> AbstractContextManager[Database]:
+        """A backup restored into a new scratch database and opened; dropped at the end, whatever happens.
+
+        Args:
+            when_filled: Called once, with the database whose rows are all in; beside the building of its indexes and
+                constraints, where the engine does that afterwards.
+        """
         ...
 
     def advisory_lock(self, name: str) -> AbstractContextManager[bool]:

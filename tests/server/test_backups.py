@@ -13,6 +13,7 @@ from estate_schema import fill, new_sqlite
 
 from runbook_lib import backups
 from runbook_lib.databases.port import Database
+from runbook_lib.errors import DatabaseError
 from runbook_lib.schema.shape import shape_of
 
 
@@ -48,6 +49,44 @@ def test_a_backup_is_proven_by_its_rows_and_its_schema_and_the_scratch_database_
     expected = backups.estimate(practice, tmp_path / "backups/next/practice")
     assert expected.measured and expected.fits
     assert expected.size_bytes == pytest.approx(backup.info.size_bytes, rel=0.2)
+
+
+def test_who_looks_sees_every_row_once_and_an_error_of_theirs_leaves_no_scratch_database(
+    practice: Database, tmp_path: Path
+) -> None:
+    info, seen = practice.backup(tmp_path / "backup"), []
+    with practice.scratch(info, lambda there: seen.append(backups.counts(there))) as restored:
+        assert seen == [backups.counts(practice)]
+        assert shape_of(restored) == shape_of(practice)
+
+    def stumble(_: Database) -> None:
+        raise DatabaseError("the look", "stumbled")
+
+    with pytest.raises(DatabaseError, match="stumbled"), practice.scratch(info, stumble):
+        pass
+    assert scratch_left(practice, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("also", "persistence"),
+    [
+        ("SELECT 1", {"u"}),
+        ("CREATE TABLE days (day date NOT NULL) PARTITION BY RANGE (day)", {"p"}),
+        ("CREATE PUBLICATION told FOR TABLE users", {"p"}),
+        ("CREATE TABLE teams (lead users)", {"p"}),
+    ],
+    ids=["plain", "partitioned", "published", "a row as a type"],
+)
+def test_a_restore_for_proof_is_not_logged_unless_a_table_has_to_be(
+    new_on: Any, tmp_path: Path, also: str, persistence: set[str]
+) -> None:
+    database = fill(new_on("postgresql", "practice"))
+    database.execute(also)
+    info = database.backup(tmp_path / "backup")
+    with database.scratch(info, backups.counts) as restored:
+        found = restored.rows("SELECT relpersistence FROM pg_class WHERE relname IN ('users', 'orders', 'teams')")
+    assert {str(kind) for (kind,) in found} == persistence
+    assert backups.prove(database, info, backups.counts(database), shape_of(database)).problems == ()
 
 
 def test_a_backup_with_other_rows_or_another_schema_is_not_proven(practice: Database, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def restore(db: MySQL, backup: BackupInfo, database: str) -> None:
 
 
 @contextmanager
-def scratch(db: MySQL, backup: BackupInfo) -> Iterator[MySQL]:
+def scratch(db: MySQL, backup: BackupInfo, when_filled: Callable[[MySQL], object] | None = None) -> Iterator[MySQL]:
     """The backup restored into a scratch database of the same server, opened; dropped at the end.
 
     Its name begins with the database's own, so that a grant on a pattern of names covers both, and ends with a digest
@@ -115,6 +115,8 @@ def scratch(db: MySQL, backup: BackupInfo) -> Iterator[MySQL]:
     login = replace(db.login, database=name, masked_url=f"scratch database {name}")
     opened = type(db)(f"{db.name} (restored)", login, {"pool_size": 1})
     try:
+        if when_filled:
+            when_filled(opened)
         yield opened
     finally:
         opened.close()

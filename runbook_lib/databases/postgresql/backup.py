@@ -6,12 +6,14 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
+from sqlalchemy import event
 
 from runbook_lib.databases.port import BackupInfo
 from runbook_lib.databases.postgresql import connection, names, programs
@@ -28,7 +30,18 @@ FROM pg_database d WHERE datname = current_database()
 """
 
 
-# A scratch database need not survive a crash of the server, and its indexes are built at once.
+# A scratch database need not survive a crash of the server: nor does its filling go to the log, and so to replicas and
+# archives. All of its tables or none: a foreign key may not lead from a logged table to one that is not, partitioned
+# tables are always logged, and a publication takes no other.
+_UNLOGGED = """
+SELECT format('ALTER TABLE %I.%I SET UNLOGGED', n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+  AND NOT EXISTS (SELECT FROM pg_class WHERE relkind = 'p')
+"""
+_PUBLISHED = "SELECT EXISTS (SELECT FROM pg_publication_rel)"
+_MOST_UNLOGGED = 500  # tables, in one transaction: the server's table of locks has 6,400 places
+
 _SCRATCH_SETTINGS = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
 
 # A pg_restore newer than the server sets what the server does not know; every other error counts.
@@ -81,9 +94,14 @@ def digest(directory: Path) -> str:
     return whole.hexdigest()
 
 
-def restore(db: PostgreSQL, backup: BackupInfo, database: str) -> None:
+def restore(
+    db: PostgreSQL, backup: BackupInfo, database: str, *, when_filled: Callable[[], object] | None = None
+) -> None:
     """Restore a backup into a new database of the same server, all or nothing.
 
+    Args:
+        when_filled: Called once the rows are in, beside the building of indexes and constraints. The database is then
+            one to look at: a crash of the server may empty its tables.
     Raises:
         DatabaseError: the backup is not what it was, the database exists, the disk lacks room, or pg_restore failed;
             the scratch database is dropped again.
@@ -95,31 +113,68 @@ def restore(db: PostgreSQL, backup: BackupInfo, database: str) -> None:
     if free is not None and free < facts.size_bytes:
         raise _no_room(f"database {db.name}", free, facts.size_bytes)
     _create(db, database)
-    try:
-        # Identical to the dumped one but for owners: whoever proves a backup need not be its owner.
-        arguments = ["--no-owner", "--no-privileges", "--jobs=2", str(backup.path)]
-        programs.run(db, "pg_restore", arguments, dbname=database, harmless=_NEWER_SETTING, settings=_SCRATCH_SETTINGS)
-    except BaseException as error:
-        _drop(db, database, error)
-        raise
+    with ThreadPoolExecutor(1, "runbook-restored") as beside:
+        try:
+            if when_filled is None:
+                _load(db, backup, database)
+                return
+            _load(db, backup, database, "pre-data")
+            _without_log(db, database)
+            _load(db, backup, database, "data")
+            looking = beside.submit(when_filled)
+            _load(db, backup, database, "post-data")
+            looking.result()
+        except BaseException as error:
+            _drop(db, database, error)  # which ends the session of who looks, too
+            raise
+
+
+def _load(db: PostgreSQL, backup: BackupInfo, database: str, section: str = "") -> None:
+    """Identical to what was dumped but for owners: whoever proves a backup need not be its owner."""
+    arguments = ["--no-owner", "--no-privileges", "--jobs=2", *([f"--section={section}"] if section else [])]
+    arguments.append(str(backup.path))
+    programs.run(db, "pg_restore", arguments, dbname=database, harmless=_NEWER_SETTING, settings=_SCRATCH_SETTINGS)
+
+
+def _without_log(db: PostgreSQL, database: str) -> None:
+    """The tables of a scratch database are not logged, where all of them can be so."""
+    if db.rows(_PUBLISHED)[0][0]:
+        return
+    with (
+        closing(connection.connect(db.name, db.login, dbname=database)) as driver,
+        suppress(psycopg.Error),
+        driver.transaction(),
+    ):
+        statements = [statement for (statement,) in driver.execute(_UNLOGGED.encode())]
+        for statement in statements if len(statements) <= _MOST_UNLOGGED else ():
+            driver.execute(statement)
 
 
 @contextmanager
-def scratch(db: PostgreSQL, backup: BackupInfo) -> Iterator[PostgreSQL]:
+def scratch(
+    db: PostgreSQL, backup: BackupInfo, when_filled: Callable[[PostgreSQL], object] | None = None
+) -> Iterator[PostgreSQL]:
     """The backup restored into a scratch database of the same server, opened; dropped at the end.
 
     Its name is the backup's path: what an attempt that was killed left is found again, and dropped first.
     """
     name = own_name("runbook", str(backup.path.absolute()))
     _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)} WITH (FORCE)", f"dropping database {name}")
-    restore(db, backup, name)
     login = replace(db.login, parameters={**db.login.parameters, "dbname": name}, masked_url=f"scratch database {name}")
     opened = type(db)(f"{db.name} (restored)", login, {"pool_size": 1})
+    event.listen(opened.engine, "connect", _patient)
     try:
+        restore(db, backup, name, when_filled=lambda: when_filled(opened) if when_filled else None)
         yield opened
     finally:
         opened.close()
         _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)} WITH (FORCE)", f"dropping database {name}")
+
+
+def _patient(driver: psycopg.Connection, _: object) -> None:
+    """Whoever counts waits for the building of a primary key, however long that takes."""
+    driver.execute("SET lock_timeout = 0")
+    driver.commit()
 
 
 def _create(db: PostgreSQL, database: str) -> None:

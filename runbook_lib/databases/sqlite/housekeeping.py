@@ -154,7 +154,7 @@ def restore(db: SQLite, backup: BackupInfo, database: str) -> None:
 
 
 @contextmanager
-def scratch(db: SQLite, backup: BackupInfo) -> Iterator[SQLite]:
+def scratch(db: SQLite, backup: BackupInfo, when_filled: Callable[[SQLite], object] | None = None) -> Iterator[SQLite]:
     """The backup restored into a file beside this one, opened; removed at the end.
 
     Its name is a digest of the backup's path: what an attempt that was killed left is found again, and replaced.
@@ -165,6 +165,8 @@ def scratch(db: SQLite, backup: BackupInfo) -> Iterator[SQLite]:
     restore(db, backup, target.name)
     opened = type(db)(f"{db.name} (restored)", target, {})
     try:
+        if when_filled:
+            when_filled(opened)
         yield opened
     finally:
         opened.close()

@@ -34,6 +34,12 @@ class Verdict:
         return self.outcome is Outcome.PASS
 
 
+def words_of(name: str) -> str:
+    """A step's name for people: that of `apply_revision:0001_country` is "apply revision 0001_country"."""
+    kind, _, what = name.partition(":")
+    return f"{kind.replace('_', ' ')} {what}".rstrip()
+
+
 @dataclass(frozen=True)
 class StepResult:
     """What a step did: one line for people, JSON for the journal, the charts and the summary."""

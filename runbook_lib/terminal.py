@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runbook_lib.journal.history import Ask, History
 from runbook_lib.phases import PHASES
 from runbook_lib.progress import line
+from runbook_lib.step import words_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,7 +112,7 @@ def _live_line(watch: _Watch) -> Any:
     phase, step, since = watch.current()
     row = watch.reported()
     grid = Table.grid(padding=(0, 1))
-    grid.add_row(Text(_words(phase), style="bold"), Text(_words(step), style="cyan"), *_bar(row, ProgressBar),
+    grid.add_row(Text(words_of(phase), style="bold"), Text(words_of(step), style="cyan"), *_bar(row, ProgressBar),
                  Text(_figures(row, since), style="dim"))  # fmt: skip
     return grid
 
@@ -147,13 +148,13 @@ def _result_lines(entry: Entry) -> Iterator[tuple[str, str]]:
     """An entry as a line for people; most kinds have none."""
     payload = entry.payload
     if entry.kind == "phase_started":
-        yield f"{_words(entry.phase).capitalize()}", "bold"
+        yield f"{words_of(entry.phase).capitalize()}", "bold"
     elif entry.kind in ("result", "rollback_result"):
         outcome = str(payload.get("outcome", ""))
         mark = "↩" if entry.kind == "rollback_result" and outcome == "pass" else _MARKS.get(outcome, "?")
         spent = payload.get("duration_s")
         took = f"  {spent:.1f} s" if isinstance(spent, int | float) else ""
-        yield f"  {mark} {_words(entry.step)}: {payload.get('text', '')}{took}", _COLOURS.get(outcome, "yellow")
+        yield f"  {mark} {words_of(entry.step)}: {payload.get('text', '')}{took}", _COLOURS.get(outcome, "yellow")
     elif entry.kind == "gate":
         passed = bool(payload.get("passed"))
         yield f"  {'✓ gate passed' if passed else '✗ gate not passed'}", "green" if passed else "bold red"
@@ -162,10 +163,6 @@ def _result_lines(entry: Entry) -> Iterator[tuple[str, str]]:
                 yield f"    {item.get('name')}: {item.get('text', '')}", "red"
     elif entry.kind == "alarm":
         yield f"  ! {payload.get('text', 'alarm')}", "bold red"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def status_lines(journal: Journal, run_id: str = "") -> Iterator[str]:
@@ -182,7 +179,7 @@ def status_lines(journal: Journal, run_id: str = "") -> Iterator[str]:
         return
     row = journal.run(run_id) if run_id else every[-1]
     history = History(journal.entries(row.run_id))
-    yield f"run {row.run_id}: {_words(row.state)}; plan {row.plan_path}; since {row.created_at[:16]} UTC, {row.actor}"
+    yield f"run {row.run_id}: {words_of(row.state)}; plan {row.plan_path}; since {row.created_at[:16]} UTC, {row.actor}"
     for phase in _phases(row, history):
         yield from _phase_lines(phase, history, journal.get_progress(row.run_id))
     for ask in history.asks:
@@ -200,28 +197,29 @@ def _phases(row: RunRow, history: History) -> list[str]:
 def _phase_lines(phase: str, history: History, progress: ProgressRow | None) -> Iterator[str]:
     entries = [entry for entry in history.entries if entry.phase == phase]
     if not any(entry.kind == "phase_started" for entry in entries):
-        yield f"  · {_words(phase):<20} not begun"
+        yield f"  · {words_of(phase):<20} not begun"
     elif history.phase_passed(phase):
         gate = history.gates[phase]
-        yield f"  ✓ {_words(phase):<20} passed at {gate.at[11:16]} UTC"
+        yield f"  ✓ {words_of(phase):<20} passed at {gate.at[11:16]} UTC"
     elif history.latest(phase) and all(unit.undone for unit in history.latest(phase)):
-        yield f"  ↩ {_words(phase):<20} undone"
+        yield f"  ↩ {words_of(phase):<20} undone"
     else:
         gate_failed = entries[-1].kind == "gate"
-        yield f"  {'✗' if gate_failed else '…'} {_words(phase):<20} {'gate not passed' if gate_failed else 'under way'}"
+        mark, text = ("✗", "gate not passed") if gate_failed else ("…", "under way")
+        yield f"  {mark} {words_of(phase):<20} {text}"
         yield from _step_lines(phase, history, progress)
 
 
 def _step_lines(phase: str, history: History, progress: ProgressRow | None) -> Iterator[str]:
     for unit in history.latest(phase):
         text = str(unit.result.payload.get("text", "")) if unit.result else "begun, no result yet"
-        yield f"      {_MARKS.get(unit.outcome, '…')} {_words(unit.name)}: {text}"
+        yield f"      {_MARKS.get(unit.outcome, '…')} {words_of(unit.name)}: {text}"
         if unit.outcome == "interrupted" and progress is not None and progress.step == unit.name:
             yield f"        {line(progress)}, {max(0.0, time.time() - progress.at):,.0f} s ago"
     for (where, name), entry in history.verdicts.items():
         if where == phase and entry.payload.get("outcome") != "pass":
             mark = _MARKS.get(str(entry.payload.get("outcome")), "?")
-            yield f"      {mark} {_words(name)}: {entry.payload.get('text', '')}"
+            yield f"      {mark} {words_of(name)}: {entry.payload.get('text', '')}"
 
 
 def _waiting(run_id: str, ask: Ask) -> str:

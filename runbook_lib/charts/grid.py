@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runbook_lib.charts import style
 from runbook_lib.charts.style import get
 from runbook_lib.evidence.grid import checks_grid
+from runbook_lib.step import words_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,7 +87,7 @@ def timeline(steps: Iterable[Any]) -> Figure:
         width = max(bar.stop - bar.start, span * 0.003)
         axes.barh(row, width, left=bar.start - start, height=0.58, color=colour)
         _bar_label(axes, bar, row, start, span, width)
-    axes.set_yticks(range(len(bars)), [bar.name.replace("_", " ") for bar in bars])
+    axes.set_yticks(range(len(bars)), [words_of(bar.name) for bar in bars])
     axes.tick_params(axis="y", colors=style.INK)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     style.elapsed_axis(axes, start, stop)

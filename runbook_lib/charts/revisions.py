@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from runbook_lib.schema.preview import Preview
 
-_STEP, _WIDTH, _HEIGHT, _ROW = 2.7, 2.0, 0.5, 2.1
+_STEP, _WIDTH, _HEIGHT, _ROW = 2.7, 2.0, 0.5, 2.4
 _BEYOND = 2  # versions shown before and behind the path; the others are only counted
 _PER_LINE = 5
 
@@ -37,7 +37,7 @@ def revisions(preview: Preview) -> Figure:
     left_out = [f"{before} earlier ones" if before else "", f"{behind} later ones" if behind else ""]
     words = f"{count} revision{'s' * (count != 1)}; " if count else ""
     words += "filled: what the database has" + "".join(f"; {text} are not shown" for text in left_out if text)
-    fig, axes = style.figure(title, words, size=(8.6, 0.75 + 1.05 * lines))
+    fig, axes = style.figure(title, words, size=(8.6, 0.8 + 1.2 * lines))
     have = _below(preview, path.current)
     moved = {revision.id for revision in path.revisions}
     for one, next_one in pairwise(names):
@@ -52,7 +52,7 @@ def revisions(preview: Preview) -> Figure:
         _box(axes, place[name], name, titles.get(name, ""), filled=name in have, here=name == path.current,
              edge=style.BLUE if name in moved else "#c3cad1")  # fmt: skip
     axes.set(xlim=(-_WIDTH / 2 - 0.1, (min(len(names), _PER_LINE) - 1) * _STEP + _WIDTH / 2 + 0.1))
-    axes.set_ylim(-(lines - 1) * _ROW - 1.25, 0.75)
+    axes.set_ylim(-(lines - 1) * _ROW - 1.55, 0.75)
     axes.set_axis_off()
     return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
@@ -115,8 +115,8 @@ def _box(axes: Axes, place: tuple[float, float], name: str, title: str, *, fille
     look |= {"facecolor": "#d9efe7" if filled else "white", "edgecolor": style.PASS if here else edge, "zorder": 3}
     axes.add_patch(FancyBboxPatch((x - _WIDTH / 2, y - _HEIGHT / 2), _WIDTH, _HEIGHT, **look))
     shown = name if len(name) <= 20 else f"{name[:19]}…"
-    axes.text(x, y, shown, ha="center", va="center", fontsize=9 if len(shown) < 16 else 7.8, zorder=4)
-    words = textwrap.shorten(title, 62, placeholder=" …")
+    axes.text(x, y, shown, ha="center", va="center", fontsize=7.8, zorder=4)
+    words = textwrap.shorten(title, 84, placeholder=" …")
     axes.text(x, y - _HEIGHT / 2 - 0.1, textwrap.fill(words, 23), ha="center", va="top", fontsize=7.8,
               color=style.MUTED)  # fmt: skip
     if here:

@@ -11,6 +11,7 @@ from typing import Any
 
 from runbook_lib.evidence.html import render
 from runbook_lib.evidence.keys import NAMESPACE, PRINCIPAL
+from runbook_lib.step import words_of
 
 _MARKS = {"pass": "✓", "fail": "✗", "could_not_run": "?", "tolerated": "≈"}
 
@@ -146,7 +147,7 @@ def _step(step: Mapping[str, Any]) -> dict[str, Any]:
     tone = {"pass": "pass", "fail": "fail"}.get(outcome, "unsure")
     mark = {"pass": "✓", "fail": "✗", "undone": "↩"}.get("undone" if step["kind"] == "undo" else outcome, "?")
     took = "" if spent is None else duration(spent)
-    title = step["name"].replace("_", " ").replace(":", ": ")
+    title = words_of(step["name"])
     return {**step, "title": title, "tone": tone, "mark": mark, "took": took}
 
 

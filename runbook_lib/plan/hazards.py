@@ -25,7 +25,7 @@ RULES: dict[str, tuple[str, str]] = {
     # -- engines ---
     "table-copy": (REFUSE, _LONG),
     "table-rewrite": (REFUSE, _LONG),
-    "lock-table": (WARN, "the lock is held until the transaction ends"),
+    "lock-table": (WARN, "who writes to the table waits as long"),
     "unbatched-rows": (REFUSE, "one long transaction: it holds row locks, and vacuum or purge up"),
     # -- squawk: locks ---
     "adding-field-with-default": (REFUSE, _LONG),

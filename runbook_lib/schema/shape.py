@@ -49,6 +49,14 @@ def in_words(found: Sequence[tuple[str, str, str]], most: int = 4) -> str:
     return "; ".join(words[:most]) + (f"; {len(words) - most} more" if len(words) > most else "")
 
 
+def for_people(found: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """The same without what a column's own line says of it too, and without words that a definition begins with."""
+    told = [one for one in found if not _OF_COLUMN.fullmatch(one[2])]
+    return [(table, sign, _KIND.sub("", line)) for table, sign, line in told]
+
+
+_OF_COLUMN = re.compile(r"not_null NOT NULL \S+")
+_KIND = re.compile(r"^(?:primary|unique|foreign|check|exclusion|not_null) ")
 _BESIDE = re.compile(r"(?:materialized )?view |function |procedure |aggregate |type |event |trigger ")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Database, Problem
+from runbook_lib.databases.shared import counted
 from runbook_lib.gates import require_approval
 from runbook_lib.journal import digest_of
 from runbook_lib.run import Run
@@ -67,8 +68,9 @@ class ApplyRevision:
         figures = {"version": after, "title": revision.title, "statements": done.statements, "rows": done.rows}
         taken = round(time.monotonic() - begun, 3)
         sql = str(revisions.render(revision, self.direction, database.dialect))
-        text = f"{self.database} is at {after}: {done.statements} statements, {done.rows:,} rows written"
-        text += f", {done.found_done} statements were done before" if done.found_done else ""
+        did = f"{counted(done.statements, 'statement')}, {counted(done.rows, 'row')} written"
+        text = f"{self.database} is at {after}: {did}"
+        text += f", {counted(done.found_done, 'statement')} done before" if done.found_done else ""
         return StepResult(text, {**figures, "seconds": taken, "sql": sql, "file": self.digest})
 
     def verify(self, run: Run) -> Verdict:

@@ -19,7 +19,7 @@ from runbook_lib.run import Run
 from runbook_lib.schema import memory
 from runbook_lib.schema.preview import Preview, preview
 from runbook_lib.schema.revisions import DOWN, UP, Revisions, current_version
-from runbook_lib.schema.shape import differences
+from runbook_lib.schema.shape import differences, for_people
 from runbook_lib.step import Step
 from runbook_lib.stepping import BY_HAND
 from runbook_lib.steps.apply_revision import ApplyRevision, require_approved
@@ -97,9 +97,11 @@ def schema_difference(run: Run) -> Findings:
     way = _last(run)
     database = run.databases[way.database]
     before, after = (memory.recorded(database, version) or {} for version in (way.current, way.wanted))
-    rows = [(table, "came" if sign == "+" else "went", line) for table, sign, line in differences(before, after)]
+    rows = [
+        (table, "came" if sign == "+" else "went", line) for table, sign, line in for_people(differences(before, after))
+    ]
     text = f"{way.current} → {way.wanted}: {len(rows)} differences"
-    return findings(run, "schema_difference", "Schema before and after", ("table", "", "what"), rows, [], text)
+    return findings(run, "schema_difference", "Schema before and after", ("table", "change", "what"), rows, [], text)
 
 
 def schema_result(run: Run) -> Findings:
@@ -111,7 +113,8 @@ def schema_result(run: Run) -> Findings:
         for r in done
         if "statements" in r.data
     ]
-    text = f"{way.database} is at {way.wanted}: {len(rows)} revisions in {sum(r.duration_s for r in done):.1f} s"
+    took = sum(record.duration_s for record in done)
+    text = f"{way.database} is at {way.wanted}: {counted(len(rows), 'revision')} in {took:.1f} s"
     header = ("version", "what", "statements", "rows written", "seconds")
     return findings(run, "schema_result", "Result", header, rows, [], text)
 

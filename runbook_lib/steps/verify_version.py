@@ -60,7 +60,8 @@ class VerifyVersion:
                 f"{self.database} was changed by hand since it was brought to {found}: {in_words(changed)};"
                 " undo that, or take it as it is with --accept-drift",
             )
-        return verdict(True, f"{self.database} is at {found}, as recorded" if changed == [] else f"it is at {found}")
+        known = "as recorded" if changed == [] else "the first time that its schema is recorded"
+        return verdict(True, f"{self.database} is at {found}, {known}")
 
     def rollback(self, run: Run) -> StepResult:
         return StepResult("looking changed nothing")

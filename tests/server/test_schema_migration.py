@@ -190,7 +190,7 @@ def test_the_command_line_says_where_it_is_plans_goes_up_and_down(small: Place) 
     assert command(small, "downgrade", "--to", "0002")[0] == 2
     status, said = command(small, "upgrade")
     assert (status, said.splitlines()[-1]) == (0, f"practice is at {HEAD}")
-    assert "✓ apply revision:0002 preferences: practice is at 0002_preferences: 5 statements, 4 rows written" in said
+    assert "✓ apply revision 0002_preferences: practice is at 0002_preferences: 5 statements, 4 rows written" in said
     assert command(small, "upgrade", "--to", "0001") == (
         2,
         "runbook: schema of practice: 0001_country lies below 0003_latest_orders; nothing was run."

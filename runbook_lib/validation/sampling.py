@@ -56,9 +56,14 @@ def ends(database: Database, selection: Selection, side: Compared) -> list[Key]:
     return [key for by in orders for key in _keys(database, selection, side, _first(selection, by))]
 
 
+def _names(selection: Selection) -> list[str]:
+    """Names for the key's parts. Long ones: an ORDER BY takes a short alias for a column of the same name."""
+    return [f"runbook_k{i}" for i in range(len(selection.key))]
+
+
 def _first(selection: Selection, order: str) -> str:
     """The key that comes first in an order; one nested level down, as MySQL takes LIMIT only there."""
-    names = [f"k{i}" for i in range(len(selection.key))]
+    names = _names(selection)
     inner = ", ".join(f"{sql} AS {alias}" for sql, alias in zip(selection.key, names, strict=True))
     where = f" WHERE {selection.where}" if selection.where else ""
     return (
@@ -68,16 +73,17 @@ def _first(selection: Selection, order: str) -> str:
 
 
 def _at(selection: Selection, positions: list[int]) -> str:
-    names = [f"k{i}" for i in range(len(selection.key))]
+    names = _names(selection)
     inner = ", ".join(f"{sql} AS {alias}" for sql, alias in zip(selection.key, names, strict=True))
     where = f" WHERE {selection.where}" if selection.where else ""
     numbered = (
-        f"SELECT {inner}, ROW_NUMBER() OVER (ORDER BY {', '.join(selection.key)}) AS n FROM {selection.relation}{where}"
+        f"SELECT {inner}, ROW_NUMBER() OVER (ORDER BY {', '.join(selection.key)}) AS runbook_n FROM"
+        f" {selection.relation}{where}"
     )
-    wanted = ", ".join(map(str, positions))
-    return (
-        f"({', '.join(selection.key)}) IN (SELECT {', '.join(names)} FROM ({numbered}) AS walk WHERE n IN ({wanted}))"
+    chosen = (
+        f"SELECT {', '.join(names)} FROM ({numbered}) AS walk WHERE runbook_n IN ({', '.join(map(str, positions))})"
     )
+    return f"({', '.join(selection.key)}) IN ({chosen})"
 
 
 def _by_number(

@@ -17,6 +17,7 @@ from runbook_lib.transfer.clone import How, clone, pair_of
 from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.follow import Side, Switch, move, open_clone, would_return
 from runbook_lib.transfer.sync import drain
+from runbook_lib.validation import validate
 
 PAIRS = [pair for pair in product(("postgresql", "mysql", "sqlite"), repeat=2) if pair != ("postgresql", "postgresql")]
 
@@ -197,3 +198,34 @@ def test_what_mysql_cannot_hold_is_refused_and_named(new_on, value, says):
     flow = made.flows[0]
     with pytest.raises(RowRejected, match=says):
         target.apply_rows(flow.table, flow.key, flow.columns, [(9,)], source.read_rows(flow.reading, [(9,)]))
+
+
+OUR_WORDS = (
+    *("at", "truncated", "id", "seq", "h", "r", "v", "d", "x", "q", "s", "m", "a", "b", "c", "e", "g", "i", "j", "p"),
+    *("t", "u", "w", "now", "lag", "old", "new", "walk", "hashed", "chunk", "runbook", "excluded", "target", "source"),
+    *("first", "last", "txid", "tuple", "found", "count", "total", "place", "ord", "part"),
+)
+BOTH_WAYS = [("postgresql", "mysql"), ("mysql", "sqlite"), ("sqlite", "postgresql"), ("mysql", "mysql")]
+
+
+@pytest.mark.parametrize("engines", BOTH_WAYS, ids="-".join)
+def test_columns_may_have_the_names_that_our_own_statements_use(new_on, engines):
+    source, target = (new_on(engine, name) for engine, name in zip(engines, ("source", "target"), strict=True))
+    ident, keys = source.quote, ("k1", "k0", "n")
+    columns = [f"{ident(name)} integer NOT NULL" for name in keys] + [f"{ident(name)} varchar(9)" for name in OUR_WORDS]
+    source.execute(f"CREATE TABLE words ({', '.join(columns)}, PRIMARY KEY (k1, k0, n))")
+    texts = [", ".join(f"'{n % 5}{i}'" for i in range(len(OUR_WORDS))) for n in range(300)]
+    source.execute(f"INSERT INTO words VALUES {', '.join(f'({n % 7}, {n % 11}, {n}, {texts[n]})' for n in range(300))}")
+    source.analyze(["words"])
+    pair = pair_of(source, target)
+    clone(pair, How(follow=True, chunk_rows=40))
+    source.execute("UPDATE words SET h = 'new', k0 = 50 WHERE n = 3", "DELETE FROM words WHERE n = 4")
+    drain([pair.forward])
+    report = validate([pair.forward], sample_rows=40, chunk_rows=40)
+    assert report.passed, report.text
+    enable_capture(pair.back)
+    target.lower_fence(list(pair.back.captured))
+    target.execute("UPDATE words SET r = 'bad' WHERE n = 5", "DELETE FROM words WHERE n = 6")
+    assert not validate([pair.forward], sample_rows=40, chunk_rows=40, under_writes=False).passed
+    drain([pair.back])
+    assert source.rows("SELECT r FROM words WHERE n IN (5, 6)") == [("bad",)]

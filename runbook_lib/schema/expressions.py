@@ -36,7 +36,9 @@ _SIGNS = frozenset(["(", ")", ",", "+", "-", "*", "=", "<>", "!=", "<", ">", "<=
 CASTS = re.compile(
     r"::(?:character varying|double precision|timestamp with(?:out)? time zone|\w+)(?:\([\d,]+\))?(?:\[\])?"
 )
-_ANY = re.compile(r"=\s*ANY\s*\(\s*\(?\s*ARRAY\[(.*?)\]\s*\)?\s*\)", re.IGNORECASE | re.DOTALL)
+_ANY = re.compile(
+    r"=\s*ANY\s*\(\s*(?:\(\s*ARRAY\[(?P<cast>.*?)\]\s*\)|ARRAY\[(?P<bare>.*?)\])\s*\)", re.IGNORECASE | re.DOTALL
+)
 
 NOW = {
     "now()", "current_timestamp", "current_timestamp()", "localtimestamp", "datetime('now')", "transaction_timestamp()",
@@ -67,7 +69,7 @@ def portable(
         booleans: Those that are boolean: where the target has numbers for them, they compare with 1 and 0.
     """
     text = CASTS.sub("", expression)
-    text = _ANY.sub(r"IN (\1)", text)
+    text = _ANY.sub(lambda found: f"IN ({found['cast'] or found['bare']})", text)
     folded = {name.lower(): name for name in columns}
     parts = []
     for found in _TOKEN.finditer(text):

@@ -10,6 +10,7 @@ from runbook_lib.schema.decisions import Decision, Policies
 from runbook_lib.schema.types import Neutral, read_type
 
 LAST_BIGINT = 2**63 - 1
+INTEGERS = ("tinyint", "smallint", "integer", "bigint")
 
 
 def as_measured(
@@ -30,6 +31,35 @@ def as_measured(
         found[name] = replace(table, columns=columns)
         decisions += [Decision(f"{table.name}.{column}", what, chosen) for column, (chosen, what) in types.items()]
     return found, decisions
+
+
+def as_made(
+    tables: Mapping[str, Table], made: Mapping[str, Table], dialect: str, policies: Policies
+) -> dict[str, Table]:
+    """MySQL's tables with the types for which the values had decided when the target's were made.
+
+    Nothing is measured again: whether the values fit is the affair of whoever compares the rows.
+
+    Args:
+        made: The target's tables, by the same names.
+        dialect: The target's.
+    """
+    return {
+        name: _as_made(table, made[name], dialect, policies) if name in made else table
+        for name, table in tables.items()
+    }
+
+
+def _as_made(table: Table, made: Table, dialect: str, policies: Policies) -> Table:
+    kinds = {column.name: read_type(column.type, dialect) for column in made.columns}
+    columns = []
+    for column in table.columns:
+        neutral, there = read_type(column.type, "mysql"), kinds.get(column.name)
+        signed = there is not None and there.kind in INTEGERS and not there.unsigned
+        if signed and _asks(neutral) and not _decided(table, column, policies):
+            column = replace(column, type="tinyint" if neutral.kind == "boolean" else "bigint")
+        columns.append(column)
+    return replace(table, columns=tuple(columns))
 
 
 def _asks(neutral: Neutral) -> bool:

@@ -118,7 +118,7 @@ class Context:
 
     def promised(self, link: Link) -> dict[str, Promised]:
         """What the target has to show, by written table: as the source is, or as its translation says."""
-        return self.once(("promised", link.channel), lambda: promises(link, self.catalogs(link)[0], self.types))
+        return self.once(("promised", link.channel), lambda: promises(link, *self.catalogs(link), self.types))
 
     def compared(self, link: Link, flow: Flow) -> Compared:
         """The columns to compare; generated columns are excluded from copying and included here (trap 21)."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from runbook_lib.databases.port import Constraint, Index, Table
 from runbook_lib.schema.decisions import Policies, user_types, without_columns
+from runbook_lib.schema.measured import as_made
 from runbook_lib.schema.mend import Mend
 from runbook_lib.schema.promise import Promised, aligned, comparable, promise
 from runbook_lib.transfer.flow import Flow, Link
@@ -37,11 +38,14 @@ class Kinds:
     different: Kind
 
 
-def promises(link: Link, read: Mapping[str, Table], types: Mapping[str, Any]) -> dict[str, Promised]:
+def promises(
+    link: Link, read: Mapping[str, Table], written: Mapping[str, Table], types: Mapping[str, Any]
+) -> dict[str, Promised]:
     """What each table in short form promises at the writer: its like in the same engine, its translation in another.
 
     Args:
         read: The tables at the reader.
+        written: Those at the writer: where the values decide between two types, the one that was made is promised.
         types: The plan's `types:`.
     """
     plain = {flow.table: flow for flow in link.flows if not flow.mapped}
@@ -50,6 +54,8 @@ def promises(link: Link, read: Mapping[str, Table], types: Mapping[str, Any]) ->
     renamed = {flow.feeds[0].table: name for name, flow in plain.items()}
     tables = {name: _there(read[flow.feeds[0].table], flow, renamed) for name, flow in plain.items()}
     policies = Policies.from_plan(types)
+    if link.reader.dialect == "mysql":
+        tables = as_made(tables, written, link.writer.dialect, policies)
     return promise(tables, link.reader.dialect, link.writer.dialect, policies, user_types(link.reader))
 
 

@@ -25,6 +25,35 @@ def test_a_database_moves_whole_and_no_check_finds_a_difference(new_on, pair):
     assert target.rows(f"SELECT id, twice FROM {order} WHERE n = 2.5") == [(400, 5)]
 
 
+SHOPS = {
+    "mysql": """
+CREATE TABLE customers (id bigint unsigned AUTO_INCREMENT PRIMARY KEY, mood enum('glad','sad'), vip tinyint(1),
+  level tinyint(1), huge bigint unsigned, age int unsigned, CHECK (mood IN ('glad', 'sad')));
+CREATE TABLE orders (id bigint AUTO_INCREMENT PRIMARY KEY, customer bigint unsigned NOT NULL REFERENCES customers (id));
+INSERT INTO customers VALUES (1, 'glad', 1, 5, 18446744073709551615, 3), (2, NULL, 0, -1, 0, 4);
+INSERT INTO orders VALUES (1, 2);
+""",
+    "postgresql": """
+CREATE TABLE customers (id bigserial PRIMARY KEY, mood text CHECK (mood IN ('glad', 'sad')),
+  kind varchar(9) NOT NULL CHECK (kind IN ('a', 'b')), vip boolean, age integer CHECK (age >= 0));
+CREATE TABLE orders (id bigserial PRIMARY KEY, customer bigint NOT NULL REFERENCES customers (id));
+INSERT INTO customers VALUES (1, 'glad', 'a', true, 3), (2, NULL, 'b', false, 4); INSERT INTO orders VALUES (1, 2);
+""",
+}
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [("mysql", "postgresql"), ("mysql", "sqlite"), ("postgresql", "mysql"), ("postgresql", "sqlite")],
+    ids="-".join,
+)
+def test_what_a_copy_made_passes_all_six_checks(new_on, pair):
+    source, target = (new_on(engine, name) for engine, name in zip(pair, ("source", "target"), strict=True))
+    source.run_script(SHOPS[source.dialect])
+    report = validate([moved(source, target)], under_writes=False)
+    assert report.passed, report.text
+
+
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_what_moved_moves_back_and_is_what_it_was(new_on, pair):
     engine, other = pair

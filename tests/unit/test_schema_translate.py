@@ -193,6 +193,7 @@ def test_text_in_keys_and_indexes_gets_the_lengths_that_mysql_needs():
         ("(n2 IS NULL OR (n2 < 5))", "mysql", "(`n2` IS NULL OR (`n2` < 5))"),
         ("((status)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[]))", "sqlite",
          "((\"status\") IN ('a', 'b'))"),
+        ("(status = ANY (ARRAY['a'::text, 'b'::text]))", "mysql", "(`status` IN ('a', 'b'))"),
         ("(flag = true)", "sqlite", '("flag" = 1)'),
         ("(`a b` between 1 and 2)", "postgresql", '("a b" BETWEEN 1 AND 2)'),
         ("(status || 'x')", "mysql", None),

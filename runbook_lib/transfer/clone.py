@@ -127,7 +127,8 @@ def clone(
     _require_rights(pair, how)
     _refuse_moved(pair, how)
     for decision in decisions(service, source, target, pair.plan.types):
-        tell(f"  {decision.subject}: {decision.what}: {decision.chosen or 'not decided'}")
+        chosen = "refused where one is found" if decision.chosen == "error" else decision.chosen or "not decided"
+        tell(f"  {decision.subject}: {decision.what}: {chosen}")
     _refuse_misfits(pair, how, tell)
     rest = _rest(pair, how, tell)
     _make_room(pair, how, rest)

@@ -299,7 +299,7 @@ def _refuse_if_too_long(predicted: Prediction, budget_s: float) -> None:
             f"a write pause of {predicted.total_s:.2f} s is predicted ({predicted.pending_keys} keys pending)",
             expected=f"at most {budget_s:.2f} s (max_write_pause)",
             state="nothing was fenced or switched",
-            action="wait for fewer writes, or change max_write_pause in the plan",
+            action="wait for fewer writes, or allow a longer max_write_pause",
         )
 
 
@@ -336,5 +336,5 @@ def _refuse_late(started: float, budget_s: float, what: str, left: int = 0) -> N
             f"{what} took the write pause to {elapsed:.2f} s" + (f" with {left} keys left" if left else ""),
             expected=f"at most {budget_s:.2f} s (max_write_pause)",
             state="the state before the cutover is restored",
-            action="run it again when fewer writes arrive, or change max_write_pause in the plan",
+            action="run it again when fewer writes arrive, or allow a longer max_write_pause",
         )

@@ -159,16 +159,19 @@ def _sync(
 ) -> tuple[int, bool]:
     """Sync until told; the keys applied, and whether somebody asked for the way (and not Ctrl-C)."""
     since = last_entry(journal, run_id)  # before looking: who moves the writers after that has asked us to stop
-    direction = BACK if _settled(pair, journal, run_id) is Side.TARGET else FORWARD
+    side = _settled(pair, journal, run_id)
+    direction = BACK if side is Side.TARGET else FORWARD
     link = pair.back if direction == BACK else pair.forward
     where = f"{link.reader.name} → {link.writer.name}"
-    tell(f"syncing {where}: {pending([link]).keys} keys pending; `runbook {_next(direction)}` moves the writers")
+    tell(f"syncing {where}: {pending([link]).keys} keys pending; {_next(side)}")
     applied = sync_forever([link], journal, run_id, direction, batch_keys=batch_keys, since=since, pause=pause)
     return applied, any(note.seq > since for note in journal.entries(run_id, kind="note", step="sync_stop"))
 
 
-def _next(direction: str) -> str:
-    return "return" if direction == BACK else "cutover"
+def _next(side: Side) -> str:
+    if side is Side.BETWEEN:
+        return "a move of the writers was interrupted, and nobody can write: `runbook cutover` or `return` again"
+    return f"`runbook {'return' if side is Side.TARGET else 'cutover'}` moves the writers"
 
 
 def _settled(pair: Pair, journal: Journal, run_id: str) -> Side:
@@ -217,7 +220,7 @@ def move(
         with exclusive([there]):
             if side_of(pair) is Side.BETWEEN:
                 _undo_interrupted(there, back, journal, run_id)
-                tell("an interrupted move of the writers was undone first")
+                tell(f"an interrupted move of the writers was undone first: the {there.reader.name} has them")
             _open_way_back(there, back)
             acts = _acts(pair, there, switch, lambda: _ours(journal, run_id, lease.token))
             pace = Pace(budget_s, small_enough, FENCE_S, SWITCH_S)

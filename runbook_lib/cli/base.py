@@ -94,6 +94,22 @@ def main() -> None:
 
 
 PATH: Any = click.Path(path_type=Path)
+
+
+class NewFile(click.Path):
+    """A file to be written: that its folder is missing is said before hours of work, not after them."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        place: Any = super().convert(value, param, ctx)
+        if not place.absolute().parent.is_dir():
+            self.fail(f"no folder {place.parent}", param, ctx)
+        return place
+
+
 FILE = click.option("-f", "--file", "file", required=True, type=PATH, help="Parameter file of the environment.")
 DEMO = click.option(
     "-f",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbook_lib.cli.base import PATH, environment_of, main
+from runbook_lib.cli.base import PATH, NewFile, environment_of, main
 from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 @main.command()
 @_shared
 @click.option("--checks", default="", help="Only these checks, with commas between them; the default is all six.")
-@click.option("--json", "json_file", type=PATH, help="Write the whole report there.")
+@click.option("--json", "json_file", type=NewFile(), help="Write the whole report there.")
 @click.option("--again", is_flag=True, help="Take nothing over from a comparison that was interrupted.")
 @click.option("--resume-within", default=4.0, type=click.FloatRange(0), show_default=True, help=RESUME)
 def compare(

@@ -71,6 +71,12 @@ def nothing_left(project: Path) -> bool:
     return not (project / "evidence").exists() and not (project / ".runbook").exists()
 
 
+@pytest.mark.parametrize("command", ["compare", "assess"])
+def test_a_report_that_could_not_be_written_is_refused_before_anything_is_read(command: str, tmp_path: Path):
+    line = refused(runbook(command, "postgresql://h/a", "postgresql://h/b", "--json", tmp_path / "none/report.json"))
+    assert f"Invalid value for '--json': no folder {tmp_path}/none. Next: runbook {command} --help" in line
+
+
 # -- plan, inventory, parameters ---
 
 

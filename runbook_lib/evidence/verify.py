@@ -128,7 +128,7 @@ def verify_bundle(directory: Path, trusted: VerifyingKey | None = None) -> list[
     seen = f"fingerprint {key.fingerprint}" + (", as trusted" if trusted else ": compare it") if key else ""
     steps = [VerificationStep(1, STEPS[0], key_problems, seen)]
     for number, check in enumerate(checks, start=2):
-        steps.append(VerificationStep(number, STEPS[number - 1], tuple(check(bundle))))
+        steps.append(VerificationStep(number, STEPS[number - 1], tuple(dict.fromkeys(check(bundle)))))
     return steps
 
 

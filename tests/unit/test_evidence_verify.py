@@ -77,6 +77,12 @@ def test_a_removed_file_is_found_whichever_it_is(sealed: Evidence):
         path.write_bytes(content)
 
 
+def test_each_finding_is_said_once_though_two_statements_name_the_file(sealed: Evidence):
+    (sealed.bundle / "03_data_migration" / "report.json").write_text("{}")
+    problems = [problem for step in verify_bundle(sealed.bundle) for problem in step.problems]
+    assert problems.count("03_data_migration/report.json was changed after it was signed") == 1
+
+
 def test_an_added_file_is_found(sealed: Evidence):
     (sealed.bundle / "03_data_migration" / "more.txt").write_text("by the way")
     assert failed(sealed) == [6]

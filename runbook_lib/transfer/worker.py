@@ -60,6 +60,8 @@ def sync_forever(
         while True:
             try:
                 for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over, pause):
+                    if wait_s > 0.5:
+                        sys.stderr.write(f"sync {direction}: goes on\n")
                     applied, wait_s = applied + keys, 0.5
                 return applied
             except (DatabaseError, JournalError) as error:

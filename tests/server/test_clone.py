@@ -259,13 +259,17 @@ def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, po
     assert "no copy between them is being followed" in pair.run("cutover", status=2)
 
 
-def test_a_switch_that_fails_puts_everything_back(pair: Pair):
+def test_a_switch_that_fails_puts_everything_back_and_a_lost_session_is_taken_up_again(pair: Pair):
     follower, log = pair.start("copy", "--follow")
     wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
     line = pair.run("cutover", "--switch", "false", status=1)
     assert "switch `false`: status 1" in line and "the state before the cutover is restored" in line
     pair.source.execute("INSERT INTO users (name) VALUES ('still here')")
     wait_for(lambda: log.read_text().count("syncing source → target") == 2, "the sync again", 120)
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    pair.source.rows(f"SELECT pg_terminate_backend(pid) {others}")  # as a server does that is started anew
+    wait_for(lambda: "sync forward: goes on" in log.read_text(), "the sync after that", 120)
+    assert "trying again in 0.5 s" in log.read_text()
     follower.send_signal(signal.SIGINT)
     assert follower.wait(120) == 0
 

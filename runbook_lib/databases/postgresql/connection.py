@@ -150,7 +150,9 @@ _REASONS = (
 def explain_connect(name: str, login: Login, text: str, dbname: str = "") -> DatabaseError:
     """One line about a failed connection."""
     line = one_line(text.replace(login.password, "***") if login.password else text)
-    line = re.sub(r"^connection failed: |connection to server at [^:]* failed: |FATAL: +", "", line)
+    line = re.sub(
+        r"^connection failed: |connection to server at [^:]* failed: |FATAL: +|\s+Is the server running.*", "", line
+    )
     facts = {
         "user": login.parameters.get("user", "the login"),
         "dbname": dbname or login.parameters.get("dbname", "of that name"),

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from estate_sqlite import new_database as new_file
 
@@ -157,3 +159,32 @@ def test_nul_of_sqlite_is_stripped_for_postgresql(new_on, tmp_path):
     assert_equal(link, back)
     assert target.rows("SELECT name FROM t ORDER BY id") == [("ab",), ("ab",), ("",)]
     source.close()
+
+
+SINGLES = ("3.4028235e38", "-3.4028235e38", "3.4028233e38", "-3.402823e38", "1.17549435e-38", "1e-40", "16777217")
+
+
+@pytest.mark.parametrize("target_engine", ["postgresql", "mysql", "sqlite"])
+@pytest.mark.parametrize("source_engine", ["postgresql", "mysql", "sqlite"])
+def test_the_farthest_single_precision_numbers_are_exact_in_copy_sync_and_the_way_back(
+    new_on, source_engine, target_engine
+):
+    source, target = new_on(source_engine, "source"), new_on(target_engine, "target")
+    kind = {"postgresql": "real", "mysql": "float", "sqlite": "float4"}[source_engine]
+    exact = [struct.unpack("f", struct.pack("f", float(text)))[0] for text in SINGLES]
+    rows = [f"({i}, {value!r})" for i, value in enumerate(exact)]
+    source.execute(f"CREATE TABLE t (id integer PRIMARY KEY, f {kind})", f"INSERT INTO t VALUES {', '.join(rows[1:])}")
+    service, link, back = moving(source, target, {})
+    enable_capture(link)
+    copy_link(link)
+    finished(service, target)
+    source.execute(f"INSERT INTO t VALUES {rows[0]}", "UPDATE t SET f = -f WHERE id = 1")
+    drain([link])
+    assert_equal(link)
+    enable_capture(back)
+    target.execute("UPDATE t SET f = -f")
+    drain([back])
+    assert_equal(link, back)
+    wide = {"postgresql": "f::float8", "mysql": "f + 0e0", "sqlite": "f"}[source_engine]
+    found = [float(value) for (value,) in source.rows(f"SELECT {wide} FROM t ORDER BY id")]
+    assert found == [-exact[0], exact[1], *(-value for value in exact[2:])]

@@ -32,6 +32,8 @@ TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum"
 MOMENTS = ("datetime", "timestamp", "time")
 PLAIN = (*INTEGERS, "decimal", "numeric", "double", "year", "date")  # MySQL prints and reads them as PostgreSQL does
 
+# The shortest text of the farthest single-precision numbers is, read as a double, beyond them: MySQL refuses it.
+_FARTHEST = {f"{sign}3.4028235e+38": f"{sign}3.4028234663852886e+38" for sign in ("", "-")}
 _WIDTH = re.compile(r"^(smallint|mediumint|int|bigint|tinyint)\((\d+)\)")
 
 
@@ -134,6 +136,9 @@ def parse(variable: str, type_text: str) -> str:
         return f"COALESCE({hexed}, IF({variable} IS NULL, NULL, 1 DIV 0))"
     if kind.name in ("datetime", "timestamp"):
         return f"IF(RIGHT({variable}, 3) = '+00', LEFT({variable}, CHAR_LENGTH({variable}) - 3), {variable})"
+    if kind.name == "float":
+        farthest = " ".join(f"WHEN '{short}' THEN '{exact}'" for short, exact in _FARTHEST.items())
+        return f"CASE {variable} {farthest} ELSE {variable} END"
     return ""
 
 
@@ -155,7 +160,7 @@ def literal(value: Any, type_text: str) -> str:
         return text
     if kind.name in ("datetime", "timestamp"):
         text = text.removesuffix("+00:00").removesuffix("+00")
-    return names.text(text)
+    return names.text(_FARTHEST.get(text, text) if kind.name == "float" else text)
 
 
 def text_form(value: Any) -> str:

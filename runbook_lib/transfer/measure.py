@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from runbook_lib.databases.port import Problem
+from runbook_lib.databases.port import KeyRange, Problem
 from runbook_lib.executor import run_all
 from runbook_lib.schema.policies import Rule
 from runbook_lib.transfer.flow import Flow, Link
 
 NAMED_ROWS = 3
+PART_ROWS = 500_000  # a statement: no long transaction on a live source, and no core waits for the largest table
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,19 @@ def measure(link: Link, *, changed_only: bool = False) -> list[Measured]:
         changed_only: Only what the flow changes.
     """
     asked = [(flow, [rule for rule in flow.rules if rule.instead or not changed_only]) for flow in link.flows]
-    found = dict(
-        run_all(lambda n: _in_table(link, *asked[n]), [n for n, (_, rules) in enumerate(asked) if rules], jobs=2)
-    )
-    return [each for n in sorted(found) for each in found[n]]
+    parts = [
+        (n, part)
+        for n, (flow, rules) in enumerate(asked)
+        if rules
+        for part in link.reader.ranges(flow.reading, PART_ROWS)
+    ]
+    counted = dict(run_all(lambda at: _in_part(link, *asked[parts[at][0]], parts[at][1]), range(len(parts)), jobs=2))
+    found: dict[tuple[int, int], Measured] = {}
+    for at in sorted(counted):
+        for number, each in counted[at].items():
+            before = found.get(place := (parts[at][0], number))
+            found[place] = _together(before, each) if before else each
+    return [found[place] for place in sorted(found)]
 
 
 def problems(link: Link, *, quarantine: bool) -> list[Problem]:
@@ -61,20 +71,26 @@ def _named(each: Measured) -> str:
     return f": the target will refuse the rows {keys}" + (", …" if each.rows > len(each.keys) else "")
 
 
-def _in_table(link: Link, flow: Flow, rules: Sequence[Rule]) -> list[Measured]:
-    where = f" WHERE {flow.where}" if flow.where else ""
+def _in_part(link: Link, flow: Flow, rules: Sequence[Rule], part: KeyRange) -> dict[int, Measured]:
+    """Of each rule, by its number, the rows of one range; where there are none, nothing."""
+    within = link.reader.condition(flow.reading, part)
     sums = ", ".join(f"SUM(CASE WHEN {rule.found} THEN 1 ELSE 0 END)" for rule in rules)
-    [counts] = link.reader.rows(f"SELECT {sums} FROM {flow.relation}{where}")
-    return [
-        Measured(flow.table, r.column, r.name, int(n), bool(r.instead), () if r.instead else _keys(link, flow, r))
-        for r, n in zip(rules, counts, strict=True)
-        if n
-    ]
+    [counts] = link.reader.rows(f"SELECT {sums} FROM {flow.relation} WHERE {within}")
+    return {
+        n: Measured(flow.table, r.column, r.name, int(count), bool(r.instead), _keys(link, flow, r, within))
+        for n, (r, count) in enumerate(zip(rules, counts, strict=True))
+        if count
+    }
 
 
-def _keys(link: Link, flow: Flow, rule: Rule) -> tuple[tuple[Any, ...], ...]:
-    if not flow.key:
+def _keys(link: Link, flow: Flow, rule: Rule, within: str) -> tuple[tuple[Any, ...], ...]:
+    """Some of the rows that the target will refuse."""
+    if rule.instead or not flow.key:
         return ()
-    where = f"({flow.where}) AND ({rule.found})" if flow.where else rule.found
     listed = ", ".join(flow.reading.key)
+    where = f"({within}) AND ({rule.found})"
     return tuple(link.reader.rows(f"SELECT {listed} FROM {flow.relation} WHERE {where} LIMIT {NAMED_ROWS}"))
+
+
+def _together(one: Measured, other: Measured) -> Measured:
+    return replace(one, rows=one.rows + other.rows, keys=(one.keys + other.keys)[:NAMED_ROWS])

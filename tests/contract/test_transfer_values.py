@@ -141,6 +141,20 @@ def test_what_postgresql_has_and_mysql_not_is_found_before_the_copy(new_on):
     ]
 
 
+def test_what_will_not_fit_is_counted_range_by_range_and_its_first_rows_are_named(new_on, monkeypatch):
+    source, target = new_on("postgresql", "source"), new_on("mysql", "target")
+    source.execute(
+        "CREATE TABLE t (id integer PRIMARY KEY, d double precision)",
+        "INSERT INTO t SELECT g, CASE WHEN g % 50 = 0 THEN float8 'NaN' ELSE g END FROM generate_series(1, 1000) g",
+        "ANALYZE t",
+    )
+    _, link, _ = moving(source, target, {})
+    monkeypatch.setattr("runbook_lib.transfer.measure.PART_ROWS", 70)
+    assert len(link.reader.ranges(link.flows[0].reading, 70)) > 10
+    [found] = measure(link)
+    assert (found.rows, found.keys) == (20, ((50,), (100,), (150,)))
+
+
 def test_moments_beyond_2038_are_found_for_a_timestamp_of_mysql(new_on):
     source, target = new_on("postgresql", "source"), new_on("mysql", "target")
     source.run_script(POSTGRESQL)

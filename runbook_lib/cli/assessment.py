@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbook_lib.cli.base import PATH, NewFile, environment_of, main
+from runbook_lib.cli.base import PATH, NewFile, environment_of, main, names_in
 from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -22,18 +22,17 @@ TABLE_SECONDS = "Seconds that a table of more than two million rows is read for,
 @click.argument("source", required=False, default="")
 @click.argument("target", required=False, default="")
 @click.option("-f", "--file", type=PATH, help="Parameter file: its plan, or names of its inventory.")
-@click.option("--tables", default="", help="Only these tables of the source, with commas between them.")
+@click.option("--tables", default=None, help="Only these tables of the source, with commas between them.")
 @click.option("--table-seconds", default=20.0, type=click.FloatRange(1, 86_400), show_default=True, help=TABLE_SECONDS)
 @click.option("--json", "json_file", type=NewFile(), help="Write the whole assessment there.")
 def assess(
-    source: str, target: str, file: Path | None, tables: str, table_seconds: float, json_file: Path | None
+    source: str, target: str, file: Path | None, tables: str | None, table_seconds: float, json_file: Path | None
 ) -> None:
     """Look for a source's pitfalls before anything moves: status 0 nothing to declare, 1 something, 2 could not look.
 
     Without TARGET the source is looked at as for its own engine; with -f FILE alone, what the plan declares counts.
     """
-    chosen = tuple(part.strip() for part in tables.split(",") if part.strip())
-    found = _assessed(source, target, file, chosen, table_seconds)
+    found = _assessed(source, target, file, names_in(tables), table_seconds)
     for line in found.lines():
         click.echo(line)
     if json_file:

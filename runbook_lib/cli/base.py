@@ -97,7 +97,7 @@ PATH: Any = click.Path(path_type=Path)
 
 
 class NewFile(click.Path):
-    """A file to be written: that its folder is missing is said before hours of work, not after them."""
+    """A file to be written: that this cannot be done is said before hours of work, not after them."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -107,6 +107,13 @@ class NewFile(click.Path):
         place: Any = super().convert(value, param, ctx)
         if not place.absolute().parent.is_dir():
             self.fail(f"no folder {place.parent}", param, ctx)
+        there = place.exists()
+        try:
+            place.open("a").close()
+        except OSError as error:
+            self.fail(f"{place}: {error.strerror}", param, ctx)
+        if not there:
+            place.unlink()
         return place
 
 
@@ -120,6 +127,18 @@ DEMO = click.option(
     show_default=True,
     help="Parameter file of the environment.",
 )
+
+
+def names_in(text: str | None, option: str = "--tables") -> tuple[str, ...]:
+    """The names of a list with commas; of an option that was not given, none.
+
+    Raises:
+        ConfigurationError: given, and empty, as of a shell's variable that is not set: that is not "all".
+    """
+    found = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    if text is not None and not found:
+        raise ConfigurationError(option, "names nothing", action=f"leave {option} out to mean all")
+    return found
 
 
 def environment_of(file: Path) -> Environment:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runbook_lib.cli.base import PATH, Screen, environment_of, main
+from runbook_lib.cli.base import PATH, Screen, environment_of, main, names_in
 
 if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
@@ -64,7 +64,7 @@ def limits(command: Any) -> Any:
 
 @main.command()
 @endpoints
-@click.option("--tables", default="", help="Only these, separated by commas; the default is all.")
+@click.option("--tables", default=None, help="Only these, separated by commas; the default is all.")
 @click.option("--jobs", default=2, type=_JOBS, show_default=True, help="Ranges, tables, indexes at a time.")
 @click.option("--chunk-rows", default=250_000, type=_ROWS, show_default=True, help="Rows in a range.")
 @click.option("--follow", is_flag=True, help="Capture changes from the start, and go on syncing until Ctrl-C.")
@@ -90,7 +90,7 @@ def copy(
     source: str,
     target: str,
     file: Path | None,
-    tables: str,
+    tables: str | None,
     follow: bool,
     capture: str | None,
     types: tuple[str, ...],
@@ -100,7 +100,7 @@ def copy(
     """Copy a database: schema, rows, indexes, keys, sequences. Run again, it goes on where it was."""
     from runbook_lib.transfer.clone import How, clone, pair_of
 
-    chosen, screen, copied = _names(tables), Screen("copy"), [0, 0]
+    chosen, screen, copied = names_in(tables), Screen("copy"), [0, 0]
 
     def on_rows(done: int, total: int) -> None:
         copied[:] = done, total

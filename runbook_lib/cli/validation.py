@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbook_lib.cli.base import PATH, NewFile, environment_of, main
+from runbook_lib.cli.base import PATH, NewFile, environment_of, main, names_in
 from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
         click.argument("source", required=False, default=""),
         click.argument("target", required=False, default=""),
         click.option("-f", "--file", type=PATH, help="Parameter file: its plan, or names of its inventory."),
-        click.option("--tables", default="", help="Only these tables, with commas between them."),
+        click.option("--tables", default=None, help="Only these tables, with commas between them."),
         click.option("--settle", default=2.0, type=click.FloatRange(0, 3600), show_default=True, help=SETTLE),
         click.option("--jobs", default=2, type=click.IntRange(1, 64), show_default=True, help="Statements a side."),
     )):  # fmt: skip
@@ -42,7 +42,7 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 
 @main.command()
 @_shared
-@click.option("--checks", default="", help="Only these checks, with commas between them; the default is all six.")
+@click.option("--checks", default=None, help="Only these checks, with commas between them; the default is all six.")
 @click.option("--json", "json_file", type=NewFile(), help="Write the whole report there.")
 @click.option("--again", is_flag=True, help="Take nothing over from a comparison that was interrupted.")
 @click.option("--resume-within", default=4.0, type=click.FloatRange(0), show_default=True, help=RESUME)
@@ -50,10 +50,10 @@ def compare(
     source: str,
     target: str,
     file: Path | None,
-    tables: str,
+    tables: str | None,
     jobs: int,
     settle: float,
-    checks: str,
+    checks: str | None,
     json_file: Path | None,
     again: bool,
     resume_within: float,
@@ -64,7 +64,7 @@ def compare(
     from runbook_lib.validation.lines import report_lines
 
     chosen = _checks(checks)
-    with _sides(source, target, file, _listed(tables)) as sides:
+    with _sides(source, target, file, names_in(tables)) as sides:
         record = Record(sides.folder / "comparisons", resume_within * 3600, again)
         report = _compare(sides, chosen, jobs, settle, record)
     for line in report_lines(report):
@@ -77,11 +77,13 @@ def compare(
 @main.command()
 @_shared
 @click.option("--apply", "apply", is_flag=True, help="Write; without it only what would be done is said.")
-def repair(source: str, target: str, file: Path | None, tables: str, jobs: int, settle: float, apply: bool) -> None:
+def repair(
+    source: str, target: str, file: Path | None, tables: str | None, jobs: int, settle: float, apply: bool
+) -> None:
     """Copy the rows that differ again, just those, and compare them: a dry run unless --apply is given."""
     from runbook_lib.validation.repair import repair as copy_again
 
-    with _sides(source, target, file, _listed(tables)) as sides:
+    with _sides(source, target, file, names_in(tables)) as sides:
         report = _compare(sides, ("checksums",), jobs, settle)
         done = [copy_again(link, report, dry_run=not apply) for link in sides.links]
     for one in done:
@@ -177,20 +179,16 @@ def _live_line() -> Iterator[Callable[[ProgressRow], None]]:
             click.echo("\r\x1b[2K", err=True, nl=False)
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _checks(text: str) -> tuple[str, ...]:
+def _checks(text: str | None) -> tuple[str, ...]:
     from difflib import get_close_matches
 
     from runbook_lib.validation import ALL
 
-    for name in _listed(text):
+    for name in names_in(text, "--checks"):
         if name not in ALL:
             near = get_close_matches(name, ALL, 1)
             action = f"did you mean `{near[0]}`?" if near else "choose among them"
             raise ConfigurationError(
                 f"check {name}", "there is none of this name", expected=", ".join(ALL), action=action
             )
-    return _listed(text) or ALL
+    return names_in(text, "--checks") or ALL

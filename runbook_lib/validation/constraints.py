@@ -80,13 +80,15 @@ def _promised(both: Sides, constraint: Constraint, renamed: Mapping[str, str]) -
     def pointed(definition: str) -> str:
         return definition.replace(f"REFERENCES {origin}(", f"REFERENCES {target}(") if target != origin else definition
 
-    wanted = both.there_as_it_is(constraint)
-    add = both.mend.add_constraint(replace(wanted, definition=pointed(wanted.definition)))
-    return replace(_described(both.there, replace(constraint, definition=pointed(constraint.definition))), add=add)
+    as_it_is = both.there_as_it_is(constraint)
+    wanted = replace(as_it_is, definition=pointed(as_it_is.definition))
+    described = _described(both.there, replace(constraint, definition=pointed(constraint.definition)))
+    return replace(described, add=both.mend.add_constraint(wanted), shown=wanted.definition)
 
 
 def _present(both: Sides, constraint: Constraint) -> Described:
-    return replace(_described(both.here, constraint), drop=both.mend.drop_constraint(constraint))
+    drop, shown = both.mend.drop_constraint(constraint), both.here_as_it_is(constraint).definition
+    return replace(_described(both.here, constraint), drop=drop, shown=shown)
 
 
 def _described(table: Table, constraint: Constraint) -> Described:

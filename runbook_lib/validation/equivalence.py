@@ -19,7 +19,10 @@ Object = TypeVar("Object", Index, Constraint)
 
 @dataclass(frozen=True)
 class Described:
-    """An index or a constraint: `like` groups those that stand for each other (kind and columns)."""
+    """An index or a constraint: `like` groups those that stand for each other (kind and columns).
+
+    `definition` is what is compared, `shown` what a person reads; empty: the same.
+    """
 
     name: str
     like: tuple[object, ...]
@@ -27,6 +30,12 @@ class Described:
     columns: tuple[str, ...]
     add: str = ""
     drop: str = ""
+    shown: str = ""
+
+    @property
+    def told(self) -> str:
+        """The definition as a person reads it."""
+        return self.shown or self.definition
 
 
 @dataclass(frozen=True)
@@ -133,17 +142,17 @@ def compare(
     found = []
     for origin in missing:
         twin = next((d for d in extra if d.like == origin.like), None)
-        facts = {"columns": origin.columns, "source_value": origin.definition, "name": origin.name}
+        facts = {"columns": origin.columns, "source_value": origin.told, "name": origin.name}
         if twin is None:
-            text = f"there is no {origin.name or origin.definition}, nor its like"
+            text = f"there is no {origin.name or origin.told}, nor its like"
             found.append(say(kinds.missing, text=text, mend=origin.add, **facts))
         else:
             extra.remove(twin)
-            text = f"{twin.name or 'what is there'} is not what {origin.name or origin.definition} is"
+            text = f"{twin.name or 'what is there'} is not what {origin.name or origin.told} is"
             mend = ";\n".join(filter(None, (twin.drop, origin.add)))
-            found.append(say(kinds.different, text=text, target_value=twin.definition, mend=mend, **facts))
+            found.append(say(kinds.different, text=text, target_value=twin.told, mend=mend, **facts))
     for twin in extra:
-        text = f"{twin.name or twin.definition} is not at the source"
-        facts = {"columns": twin.columns, "target_value": twin.definition, "name": twin.name}
+        text = f"{twin.name or twin.told} is not at the source"
+        facts = {"columns": twin.columns, "target_value": twin.told, "name": twin.name}
         found.append(say(kinds.extra, text=text, mend=twin.drop, **facts))
     return found

@@ -81,7 +81,8 @@ def _failures(result: CheckResult) -> Iterator[str]:
 def _named(found: Sequence[Mismatch]) -> Iterator[str]:
     for mismatch in found[:FIRST]:
         place = f"key {', '.join(map(str, mismatch.key))}: " if mismatch.key else ""
-        values = mismatch.source_value or mismatch.target_value
+        said = all(value and value in mismatch.text for value in (mismatch.source_value, mismatch.target_value))
+        values = not said and (mismatch.source_value or mismatch.target_value)
         shown = f": source {mismatch.source_value or '–'}, target {mismatch.target_value or '–'}" if values else ""
         yield f"{place}{mismatch.text or ', '.join(mismatch.columns) or mismatch.name}{shown}"
     if len(found) > FIRST:

@@ -45,8 +45,14 @@ class Repaired:
         """One line."""
         parts = [f"{table}: {n} {kind}" for table, kinds in self.planned.items() for kind, n in kinds.items()]
         if self.dry_run:
-            return f"would repair {'; '.join(parts)}; nothing was written" if parts else "nothing to repair"
-        return f"{self.upserted} rows written, {self.deleted} removed, {len(self.left)} still differ"
+            would = f"would repair {'; '.join(parts)}; nothing was written" if parts else "nothing to repair"
+            return f"{would}{self._beside}"
+        return f"{self.upserted} rows written, {self.deleted} removed, {len(self.left)} still differ{self._beside}"
+
+    @property
+    def _beside(self) -> str:
+        count = len(self.not_repairable)
+        return f"; {count:,} difference{'' if count == 1 else 's'} that copying rows cannot mend" if count else ""
 
     @property
     def lines(self) -> list[str]:
@@ -58,13 +64,19 @@ class Repaired:
                 more = ", …" if count > len(keys) else ""
                 found.append(f"{table}: {count:,} {kind}: {DEEDS[kind]} ({'; '.join(keys)}{more})")
         found += [f"still different: {mismatch}" for mismatch in self.left[:FIRST_KEYS]]
-        found += [f"not repairable: {mismatch}" for mismatch in self.not_repairable[:FIRST_KEYS]]
+        found += [f"not repairable: {_hopeless(mismatch)}" for mismatch in self.not_repairable[:FIRST_KEYS]]
         hidden = max(0, len(self.not_repairable) - FIRST_KEYS)
         found += [f"not repairable: {hidden:,} more; copy the table again"] if hidden else []
         return [*found, self.text]
 
     def __str__(self) -> str:
         return self.text
+
+
+def _hopeless(mismatch: Mismatch) -> str:
+    """With its kind and, of a row without a key, how often it is where."""
+    counts = f" (source {mismatch.source_value}, target {mismatch.target_value})" if mismatch.key else ""
+    return f"{mismatch.table}: {mismatch.kind.replace('_', ' ')}: {mismatch.text}{counts}"
 
 
 def repair(link: Link, report: Report, *, dry_run: bool = True) -> Repaired:

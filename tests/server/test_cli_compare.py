@@ -79,6 +79,26 @@ def test_an_unknown_check_or_table_is_one_line_with_the_nearest_name_and_status_
     assert "needs two databases" in alone.stderr
 
 
+def test_an_empty_list_of_tables_does_not_mean_all_of_them(pair: tuple[Any, Any]) -> None:
+    pair[1].execute("DELETE FROM words")
+    for command, *more in (("repair", "--apply"), ("compare",), ("assess",), ("copy",)):
+        done = runbook(command, pair, "--tables", " ,", *more)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "--tables: names nothing. Next: leave --tables out to mean all" in done.stderr
+    assert pair[1].rows("SELECT count(*) FROM words") == [(0,)]
+
+
+@pytest.mark.parametrize("command", ["compare", "assess"])
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_compared(
+    pair: tuple[Any, Any], tmp_path: Path, command: str
+) -> None:
+    done = runbook(command, pair, "--json", str(tmp_path))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "Invalid value for '--json'" in done.stderr and ": Is a directory" in done.stderr
+    wrong = CliRunner().invoke(main, [command, "nothing://", "nothing://", "--json", str(tmp_path / "new.json")])
+    assert wrong.exit_code == 2 and not (tmp_path / "new.json").exists()
+
+
 def test_repair_says_first_what_it_would_do_then_does_it_and_compares_again(pair: tuple[Any, Any]) -> None:
     pair[1].execute(
         "UPDATE items SET name = 'x' WHERE id IN (5, 6)",
@@ -95,7 +115,8 @@ def test_repair_says_first_what_it_would_do_then_does_it_and_compares_again(pair
     done = runbook("repair", pair, "--apply")
     assert done.exit_code == 1  # the table without a key is not repaired row by row
     assert "3 rows written, 1 removed, 0 still differ" in done.stdout
-    assert "not repairable" in done.stdout
+    assert "not repairable: log: duplicate rows: what='once' (source 1 row, target 2 rows)" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("; 1 difference that copying rows cannot mend")
     assert runbook("compare", pair, "--tables", "items").exit_code == 0
     assert runbook("repair", pair, "--tables", "items", "--apply").exit_code == 0
 

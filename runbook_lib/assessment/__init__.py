@@ -60,7 +60,8 @@ def assess(
     found += _beside(every, source, targets, rights=rights, open_s=open_s)
     found = [_declared(plan, finding) for finding in found]
     found.sort(key=lambda finding: (not finding.open, SEVERITIES.index(finding.severity)))
-    return Assessment(tuple(found), len(every), rows, partly, time.monotonic() - begun)
+    looked_at = len({subject.mapping.source for subject in every})  # a derived table is no further one of the source
+    return Assessment(tuple(found), looked_at, rows, partly, time.monotonic() - begun)
 
 
 def _only(plan: Plan, tables: Sequence[str]) -> Plan:

@@ -138,7 +138,8 @@ class Assessment:
 def _row(finding: Finding) -> Sequence[object]:
     what = finding.declared and f"declared: {finding.declared}"
     what = what or "\nor ".join(filter(None, (*finding.declare, finding.action)))
+    text = finding.text.removeprefix(f"{finding.count:,} ")  # the count has a column of its own
     return (
-        finding.kind.replace("_", " "), finding.severity, finding.subject, finding.text, f"{finding.count:,}",
+        finding.kind.replace("_", " "), finding.severity, finding.subject, text, f"{finding.count:,}",
         finding.example, what,
     )  # fmt: skip

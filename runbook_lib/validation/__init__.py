@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +13,7 @@ from runbook_lib.plan.model import Tolerance
 from runbook_lib.transfer.flow import Link
 from runbook_lib.validation.checksums import checksums
 from runbook_lib.validation.constraints import constraints
-from runbook_lib.validation.context import Context, Progress, could_not_run
+from runbook_lib.validation.context import Context, Progress, could_not_run, working
 from runbook_lib.validation.data_sample import data_sample
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.indexes import indexes
@@ -97,7 +96,7 @@ def validate(
     # The checksums come first: what they have read through need not be counted again.
     functions = [(name, CHECKS[name]) for name in sorted(checks, key=lambda name: name != "checksums")]
     keys = None if only_keys is None else {place: list(found) for place, found in only_keys.items()}
-    with ThreadPoolExecutor(max_workers=2 * max(1, jobs), thread_name_prefix="validate") as pool:
+    with working(2 * max(1, jobs)) as pool:
         context = Context(
             pool=pool,
             jobs=max(1, jobs),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -163,6 +164,19 @@ class Context:
     def deadline(self) -> Deadline:
         """From now on, `settle_s` seconds."""
         return Deadline(time.monotonic() + self.settle_s)
+
+
+@contextmanager
+def working(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of so many threads; work that is given up (Ctrl-C) waits for the statements under way, and begins none."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="validate")
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    finally:
+        pool.shutdown()
 
 
 def _counted(database: Database, selection: Selection, pieces: Sequence[KeyRange]) -> int:

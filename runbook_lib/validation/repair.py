@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from runbook_lib.errors import Refused
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.transfer.worker import exclusive
-from runbook_lib.validation.context import Context
+from runbook_lib.validation.context import Context, working
 from runbook_lib.validation.findings import Kind, Mismatch
 from runbook_lib.validation.report import Report
 from runbook_lib.validation.rows import BATCH_KEYS, Key, as_mismatch, plain, read_pairs
@@ -153,7 +152,7 @@ def _kinds(flow: Flow, mismatches: list[Mismatch]) -> dict[str, tuple[str, ...]]
 def _compare_again(link: Link, flow: Flow, keys: list[Key]) -> list[Mismatch]:
     if not keys:
         return []
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="repair") as pool:
+    with working(2) as pool:
         context = Context(pool=pool)
         side = context.compared(link, flow)
         pairs = read_pairs(link, side, keys, context)

@@ -16,6 +16,7 @@ from estate_sqlite import new_database
 from fix_run import small_environment, small_plan, start
 
 from runbook_lib.assessment import Assessment, Bounds, assess
+from runbook_lib.assessment.findings import Finding
 from runbook_lib.cli import main
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import GateFailed
@@ -209,6 +210,18 @@ def test_a_finding_that_nothing_declares_fails_the_pre_flight_and_an_accepted_on
     with start(replace(environment, plan=accepted)) as run:
         assess_source(run)
         assert run.gate().passed
+
+
+def test_a_derived_table_is_no_further_table_of_the_source_and_a_count_has_one_column(tmp_path: Path) -> None:
+    source, target = (new_database(tmp_path, name) for name in ("legacy", "target"))
+    source.run_script(f"{BASE} CREATE TABLE k (n int PRIMARY KEY);")
+    words = TableMapping("words", "notes", key={"id": "id"}, columns={"what": "what"})
+    service = Service("stock", "target", tables=(TableMapping("notes", "notes"), words, TableMapping("k", "k")))
+    found = assess(replace(small_plan(), services=(service,)), source, {"target": target}, rights=False)
+    assert "(2 tables, " in found.text
+    told = Finding("other_types", "blocks", "k.n", "2 values that are no integer", 2)
+    page = replace(found, findings=(told,))._repr_html_()
+    assert "values that are no integer" in page and "2 values" not in page
 
 
 def test_every_finding_is_explained_in_the_document_and_only_those() -> None:

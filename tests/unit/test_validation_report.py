@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from runbook_lib.errors import Refused, RunbookError
 from runbook_lib.plan.model import Tolerance
+from runbook_lib.validation.context import working
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch, shorten
 from runbook_lib.validation.report import Report, combined
 from runbook_lib.validation.tolerance import tolerate
@@ -70,3 +73,13 @@ def test_long_values_are_cut_and_null_is_not_text() -> None:
     assert shorten(None) == "NULL"
     assert shorten("x" * 500).endswith("(500 characters)")
     assert shorten(b"\x00\xff") == "00ff"
+
+
+def test_a_comparison_that_is_given_up_begins_no_statement_that_was_waiting() -> None:
+    under_way, begun = threading.Event(), list[int]()
+    with pytest.raises(KeyboardInterrupt), working(1) as pool:
+        first = pool.submit(under_way.wait, 30.0)
+        waiting = pool.submit(begun.append, 1)
+        waiting.add_done_callback(lambda _: under_way.set())  # its cancelling ends the first
+        raise KeyboardInterrupt
+    assert first.result() and waiting.cancelled() and not begun

@@ -20,20 +20,21 @@ _KINDS = {
 
 
 def differences(report: Any) -> Figure:
-    """Where in each table's key range the rows lie that differ, by kind.
+    """Where in each table's key range the rows lie that differ, by kind; rows without a key are only counted.
 
     Args:
         report: A validation report with checksums, or its `as_dict()`.
     """
     result = _result(report, "checksums")
-    found = _by_table(result)
+    found, keyless = _by_table(result), _without_key(result)
     if not found:
-        return style.empty("No row differs", (8.6, 1.2)) if result else style.empty("Rows that differ")
+        none = f"{keyless:,} rows without a key differ" if keyless else "No row differs"
+        return style.empty(none, (8.6, 1.2)) if result else style.empty("Rows that differ")
     count = sum(len(each) for each in found.values())
     height = 1.35 + 0.42 * len(found)
     title = f"{count:,} row{'s' if count > 1 else ''} of {len(found)} table{'s' if len(found) > 1 else ''} differ"
-    fig, axes = style.figure(title, "each line is a row, at its key's place between the first and the last key",
-                             size=(8.6, height))  # fmt: skip
+    title += f", and {keyless:,} without a key" if keyless else ""
+    fig, axes = style.figure(title, "each line is a row, at its key's place", size=(8.6, height))
     for row, (table, mismatches) in enumerate(found.items()):
         axes.barh(row, 1, height=0.62, color="#eef1f4", zorder=1)
         ends = _ends(result, table, mismatches)
@@ -97,10 +98,18 @@ def _result(report: Any, check: str) -> Any:
 
 def _by_table(result: Any) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
+    figures = get(result, "figures", {}) or {}
     for mismatch in get(result, "mismatches", ()) or ():
-        if str(get(mismatch, "kind")) in _KINDS and get(mismatch, "key"):
-            found.setdefault(f"{get(mismatch, 'service')}.{get(mismatch, 'table')}", []).append(mismatch)
+        table = f"{get(mismatch, 'service')}.{get(mismatch, 'table')}"
+        if str(get(mismatch, "kind")) in _KINDS and get(mismatch, "key") and "lost_rows" not in figures.get(table, {}):
+            found.setdefault(table, []).append(mismatch)
     return found
+
+
+def _without_key(result: Any) -> int:
+    """Rows that are lost, extra or duplicated in tables without a key (count): a hash has no place among others."""
+    names = ("lost_rows", "extra_rows", "duplicated_rows")
+    return sum(int(each.get(name, 0)) for each in (get(result, "figures", {}) or {}).values() for name in names)
 
 
 def _ends(result: Any, table: str, mismatches: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:

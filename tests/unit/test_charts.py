@@ -175,3 +175,15 @@ def test_importing_the_library_does_not_import_matplotlib(tmp_path: Path):
 
     code = "import sys, runbook_lib.charts; sys.exit('matplotlib' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_rows_without_a_key_are_counted_beside_the_others_and_have_no_place() -> None:
+    report = compared({"different": 2})
+    [sums] = [each for each in report["results"] if each["check"] == "checksums"]  # type: ignore[attr-defined]
+    sums["mismatches"].append(
+        {"service": "s", "table": "log", "kind": "missing_on_target", "key": ["6eb5d1717d7255bc"]}
+    )
+    sums["figures"]["s.log"] = {"lost_rows": 4, "extra_rows": 0, "duplicated_rows": 1}
+    assert title(charts.differences(report)) == "2 rows of 1 table differ, and 5 without a key"
+    sums["mismatches"] = sums["mismatches"][2:]
+    assert title(charts.differences(report)) == "5 rows without a key differ"

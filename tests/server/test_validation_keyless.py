@@ -101,3 +101,25 @@ def test_more_wrong_rows_than_can_be_named_are_said_to_be_more(
     assert 0 < len(result.mismatches) < 2000
     assert {m.kind for m in result.mismatches} == {Kind.MISSING_ON_TARGET}
     assert "copy the table again" in result.errors["shop.event"]
+
+
+@pytest.mark.parametrize("pair", [("postgresql", "postgresql")], indirect=True)
+@pytest.mark.parametrize("arrives", [True, False], ids=["late", "never"])
+def test_under_writes_only_what_stays_unequal_in_the_same_way_is_different(
+    pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, arrives: bool
+) -> None:
+    source, target = pair
+    target.execute("DELETE FROM event WHERE at = 7")
+    whole, extra = type(target).row_sums, iter(range(90_000, 99_000))
+
+    def row_sums(self: Any, *args: Any, **how: Any) -> Any:
+        found = whole(self, *args, **how)
+        if self is target:  # somebody writes behind each look
+            self.execute(events(7) if arrives else events(next(extra)))
+        return found
+
+    monkeypatch.setattr(type(target), "row_sums", row_sums)
+    result = look(source, target, under_writes=True, settle_s=0.2)
+    lost = [(m.kind, m.text.partition(", doc")[0]) for m in result.mismatches]
+    assert lost == ([] if arrives else [(Kind.MISSING_ON_TARGET, "at='7', what='event 7'")])
+    assert {m.kind for m in result.in_flight} == (set() if arrives else {Kind.IN_FLIGHT})

@@ -31,7 +31,10 @@ def events(*numbers: int) -> str:
     return "INSERT INTO event (at, what, doc) VALUES " + ", ".join(f"({n}, 'event {n}', '[1.50]')" for n in numbers)
 
 
-@pytest.fixture(params=matrix.PAIRS, ids="-".join)
+OLDER = "system postgresql"  # 15: other SQL for both hashes
+
+
+@pytest.fixture(params=[*matrix.PAIRS, (OLDER, OLDER), (OLDER, "postgresql")], ids="-".join)
 def pair(request: Any, new_on: Callable[..., Any], tmp_path: Path) -> tuple[Any, Any]:
     """A source with ROWS rows, two of them alike, and a target to which they were moved."""
     source, target = (

@@ -132,6 +132,9 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
         open_ones.callback(reader.close)
         writer = open_endpoint(target, "target", environment)
         open_ones.callback(writer.close)
+        if reader.masked_url == writer.masked_url:
+            action = "name two databases: one is always the same as itself"
+            raise ConfigurationError("source and target", f"both are {reader.masked_url}", action=action)
         pair = pair_of(reader, writer, tables)
         yield _Sides(pair.links, pair.missing)
 

@@ -79,6 +79,13 @@ def test_an_unknown_check_or_table_is_one_line_with_the_nearest_name_and_status_
     assert "needs two databases" in alone.stderr
 
 
+def test_a_database_is_not_compared_with_itself(pair: tuple[Any, Any]) -> None:
+    for command in ("compare", "repair"):
+        done = runbook(command, (pair[0], pair[0]))
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "source and target: both are postgresql://" in done.stderr
+
+
 def test_an_empty_list_of_tables_does_not_mean_all_of_them(pair: tuple[Any, Any]) -> None:
     pair[1].execute("DELETE FROM words")
     for command, *more in (("repair", "--apply"), ("compare",), ("assess",), ("copy",)):

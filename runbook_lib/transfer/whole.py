@@ -41,17 +41,17 @@ def whole_plan(
     text = "\n".join([source.masked_url, target.masked_url, *chosen])
     digest = hashlib.sha256(text.encode()).hexdigest()
     mappings = tuple(TableMapping(respelled(name, source.dialect, target.dialect), name) for name in chosen)
-    _refuse_twins(mappings, folded=target.dialect == "sqlite")
+    _refuse_twins(mappings)
     service = Service(f"copy_{digest[:8]}", "target", tables=mappings)
     title = f"{source.masked_url} to {target.masked_url}"
     return Plan(title, "move", "source", (service,), phases=(), on_bad_row=on_bad_row, digest=digest)
 
 
-def _refuse_twins(mappings: Sequence[TableMapping], *, folded: bool) -> None:
-    """Two tables may not become one: MySQL and SQLite have no schemas, so `a.b` is a name there; SQLite folds case."""
+def _refuse_twins(mappings: Sequence[TableMapping]) -> None:
+    """Two tables may not become one: MySQL and SQLite have no schemas, so `a.b` is a name there."""
     seen: dict[str, str] = {}
     for mapping in mappings:
-        twin = seen.setdefault(mapping.target.lower() if folded else mapping.target, mapping.source)
+        twin = seen.setdefault(mapping.target, mapping.source)
         if twin != mapping.source:
             raise ConfigurationError(
                 f"tables {twin} and {mapping.source}",

@@ -37,14 +37,31 @@ def foreseen(service: Service, source: Database, target: Database, types: Mappin
 
 def _tables(service: Service, source: Database, policies: Policies) -> tuple[dict[str, Table], Sequence[Decision]]:
     """The plan's mappings applied to the source's catalog, and what was decided by the values that are there."""
-    origin = source.catalog(list(dict.fromkeys(mapping.source for mapping in service.tables)))
-    origin, measured = as_measured(origin, source, policies)
+    origin, measured = as_measured(_origin(service, source), source, policies)
+    return _applied(service, source, origin), measured
+
+
+def _origin(service: Service, source: Database) -> dict[str, Table]:
+    return source.catalog(list(dict.fromkeys(mapping.source for mapping in service.tables)))
+
+
+def _applied(service: Service, source: Database, origin: Mapping[str, Table]) -> dict[str, Table]:
+    """The plan's mappings applied to the source's tables."""
     renamed = {m.source: m.target for m in service.tables if not m.derived}
-    tables = {
+    return {
         m.target: _derived(m, source, origin[m.source], renamed) if m.derived else _plain(m, origin[m.source], renamed)
         for m in service.tables
     }
-    return tables, measured
+
+
+def strays(services: Sequence[Service], source: Database, types: Mapping[str, str]) -> list[str]:
+    """Names in the plan's `types:` that are neither a column of these services' tables nor the type of one."""
+    known = set[str]()
+    for service in services:
+        origin = _origin(service, source)
+        known |= {column.type for table in origin.values() for column in table.columns}
+        known |= {f"{n}.{c.name}" for n, table in _applied(service, source, origin).items() for c in table.columns}
+    return [name for name in Policies.from_plan(types).types if name not in known]
 
 
 def decisions(service: Service, source: Database, target: Database, types: Mapping[str, str]) -> tuple[Decision, ...]:

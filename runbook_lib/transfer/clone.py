@@ -18,7 +18,7 @@ from runbook_lib.databases.port import Database, Rest
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.plan.model import Plan, Service
 from runbook_lib.schema import target as made
-from runbook_lib.schema.across import decisions, foreseen
+from runbook_lib.schema.across import decisions, foreseen, strays
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, kept_up
 from runbook_lib.transfer.chunks import begun, forget_channel, unfinished
 from runbook_lib.transfer.copy import Progress, copy_link
@@ -126,6 +126,7 @@ def clone(
     _refuse_itself(pair)
     _require_rights(pair, how)
     _refuse_moved(pair, how)
+    _require_known_types(pair)
     for decision in decisions(service, source, target, pair.plan.types):
         chosen = "refused where one is found" if decision.chosen == "error" else decision.chosen or "not decided"
         tell(f"  {decision.subject}: {decision.what}: {chosen}")
@@ -221,6 +222,19 @@ def _require_rights(pair: Pair, how: How) -> None:
             "no key to capture changes by",
             state="nothing was done",
             action="add a primary key, leave the table out with --tables, or copy without --follow",
+        )
+
+
+def _require_known_types(pair: Pair) -> None:
+    if pair.source.dialect == pair.target.dialect:
+        return
+    if unknown := strays([pair.service], pair.source, pair.plan.types):
+        raise ConfigurationError(
+            f"--type {unknown[0]}",
+            "names no column of these tables, and none of their columns has this type",
+            expected="TABLE.COLUMN, a type as the source writes it, or a policy",
+            state="nothing was done",
+            action="correct the name",
         )
 
 

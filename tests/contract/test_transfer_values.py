@@ -8,11 +8,12 @@ import struct
 import pytest
 from estate_sqlite import new_database as new_file
 
-from runbook_lib.errors import RowRejected
+from runbook_lib.errors import ConfigurationError, RowRejected
 from runbook_lib.plan.model import Plan, Service, TableMapping
-from runbook_lib.schema.across import decisions
+from runbook_lib.schema.across import decisions, strays
 from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_tables
 from runbook_lib.transfer.capture import enable_capture
+from runbook_lib.transfer.clone import How, clone, pair_of
 from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.flow import forward_links, reverse_links
 from runbook_lib.transfer.measure import measure, problems
@@ -153,6 +154,17 @@ def test_what_will_not_fit_is_counted_range_by_range_and_its_first_rows_are_name
     assert len(link.reader.ranges(link.flows[0].reading, 70)) > 10
     [found] = measure(link)
     assert (found.rows, found.keys) == (20, ((50,), (100,), (150,)))
+
+
+def test_a_type_for_what_is_not_there_is_refused_and_no_table_is_made(new_on):
+    source, target = new_on("mysql", "source"), new_on("postgresql", "target")
+    source.run_script(MARIADB)
+    known = {"t.level": "integer", "tinyint(1)": "smallint", "nul": "strip", "zero_dates": "null"}
+    service = Service("s", "target", (), (TableMapping("t", "t"),))
+    assert strays([service], source, {**known, "t.levle": "integer", "bigints": "numeric"}) == ["t.levle", "bigints"]
+    with pytest.raises(ConfigurationError, match=r"^--type t\.levle: names no column .*; nothing was done"):
+        clone(pair_of(source, target, types={**known, "t.levle": "integer"}), How())
+    assert target.catalog() == {}
 
 
 def test_moments_beyond_2038_are_found_for_a_timestamp_of_mysql(new_on):

@@ -26,7 +26,7 @@ def structure_findings(
     for subject in every:
         yield from _at_target(subject, source, way_back=way_back)
     for service, found in translations.items():
-        yield from _of_translation(service, found)
+        yield from _of_translation(service, found, [each for each in every if each.service == service])
     yield from _twins(every)
 
 
@@ -88,23 +88,26 @@ def _short(trigger: str) -> str:
     return " ".join(trigger.split()[:3])
 
 
-def _of_translation(service: str, found: Translation) -> Iterator[Finding]:
+def _of_translation(service: str, found: Translation, every: Sequence[Subject]) -> Iterator[Finding]:
     for decision in found.blocking:
         twins, place = "only in case" in decision.what, decision.subject
         declare = () if twins else (f"types: {{{place}: text}}", "types: {unmapped: text}")
         action = "give one of them another name at the source" if twins else ""
-        yield _name("names" if twins else "types", service, place, decision.what, place, declare, action)
+        kind, table = "names" if twins else "types", _table_of(place, every)
+        subject = f"{service}.{place}" if service else place
+        yield Finding(kind, "blocks", subject, decision.what, 1, place, declare, action, table=table)
     for place, short in found.renamed.items():
         if " " not in place:
             text, action = "the name is too long for the target", "give it another by `from:` and `columns:`"
-            yield _name("names", service, place, text, short, (), action)
+            subject = f"{service}.{place}" if service else place
+            yield Finding("names", "blocks", subject, text, 1, short, (), action, table=_table_of(place, every))
 
 
-def _name(
-    kind: str, service: str, place: str, text: str, example: str, declare: tuple[str, ...], action: str
-) -> Finding:
-    subject = f"{service}.{place}" if service else place
-    return Finding(kind, "blocks", subject, text, 1, example, declare, action, table=place.split(".")[0])
+def _table_of(place: str, every: Sequence[Subject]) -> str:
+    """The source's table of a place at the target: `table` or `table.column`, where both may hold dots."""
+    named = {each.mapping.target: each.mapping.source for each in every}
+    fitting = [name for name in named if place == name or place.startswith(f"{name}.")]
+    return named[max(fitting, key=len)] if fitting else ""
 
 
 def _twins(every: Sequence[Subject]) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from typing import Any
 import pymysql
 import pytest
 from click.testing import CliRunner
-from estate_assess import BASE, ENGINES, PITFALLS, lax
+from estate_assess import BASE, ENGINES, LONG, PITFALLS, lax
 from estate_sqlite import new_database
 from fix_run import small_environment, small_plan, start
 
@@ -61,6 +61,12 @@ def test_every_planted_pitfall_is_found_with_its_count_and_an_example_and_nothin
         }
         assert told - expected == set() and expected - told == set(), kind
         assert len(found) == len(told)
+
+
+def test_a_finding_names_the_sources_table_whatever_dots_its_name_holds(make: Make) -> None:
+    source, target = make("mysql", "source"), make("postgresql", "target")
+    source.run_script(f"CREATE TABLE `a.b` (id int PRIMARY KEY, {LONG} int); CREATE TABLE a (id int PRIMARY KEY);")
+    assert [(f.kind, f.table) for f in look(source, target).findings] == [("names", "a.b")]
 
 
 def test_what_the_plan_decides_is_declared_and_what_is_left_is_not(make: Make) -> None:

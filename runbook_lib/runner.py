@@ -135,9 +135,8 @@ class Runner:
                 kernel=self._taken(),
             )
         if more and done.passed:
-            with suppress(
-                Exception
-            ):  # nothing may keep this phase from its seal; the next one starts its own, or says why
+            # Nothing may keep this phase from its seal; the next one starts its own kernel, or says why.
+            with suppress(Exception):
                 self._ahead = start_kernel(environment.parameters_dir.parent)
         seal_phase(
             folder,

@@ -266,6 +266,8 @@ def test_a_switch_that_fails_puts_everything_back_and_a_lost_session_is_taken_up
     assert "switch `false`: status 1" in line and "the state before the cutover is restored" in line
     pair.source.execute("INSERT INTO users (name) VALUES ('still here')")
     wait_for(lambda: log.read_text().count("syncing source → target") == 2, "the sync again", 120)
+    arrived = "SELECT 1 FROM users WHERE name = 'still here'"
+    wait_for(lambda: pair.target.rows(arrived) != [], "the row at the target: the sync holds its session", 120)
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     pair.source.rows(f"SELECT pg_terminate_backend(pid) {others}")  # as a server does that is started anew
     wait_for(lambda: "sync forward: goes on" in log.read_text(), "the sync after that", 120)

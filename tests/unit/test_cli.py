@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -291,6 +293,24 @@ def test_without_a_command_the_help_is_shown_and_the_status_is_2():
     result = runbook()
     assert result.exit_code == 2
     assert "Usage: runbook" in result.stdout
+
+
+INTERRUPTED = """
+import runpy
+from runbook_lib.cli.base import Commands
+def interrupted(*args, **more):
+    exec("raise KeyboardInterrupt")
+Commands._status = interrupted
+runpy.run_module("runbook_lib.cli", run_name="__main__")
+"""
+
+
+def test_a_command_that_is_interrupted_in_the_making_of_a_class_ends_with_status_2_and_not_by_a_signal(tmp_path: Path):
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    ran = subprocess.run(
+        [sys.executable, "-m", "interrupted"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (2, "runbook: interrupted; run the same command again\n")
 
 
 def test_version_is_the_packages():

@@ -89,18 +89,20 @@ def _short(trigger: str) -> str:
 
 
 def _of_translation(service: str, found: Translation, every: Sequence[Subject]) -> Iterator[Finding]:
-    for decision in found.blocking:
-        twins, place = "only in case" in decision.what, decision.subject
-        declare = () if twins else (f"types: {{{place}: text}}", "types: {unmapped: text}")
-        action = "give one of them another name at the source" if twins else ""
-        kind, table = "names" if twins else "types", _table_of(place, every)
+    def at(place: str, kind: str, text: str, example: str, action: str, *declare: str) -> Finding:
         subject = f"{service}.{place}" if service else place
-        yield Finding(kind, "blocks", subject, decision.what, 1, place, declare, action, table=table)
+        return Finding(kind, "blocks", subject, text, 1, example, declare, action, table=_table_of(place, every))
+
+    for decision in found.blocking:
+        place, what = decision.subject, decision.what
+        if "only in case" in what:
+            yield at(place, "names", what, place, "give one of them another name at the source")
+        else:
+            yield at(place, "types", what, place, "", f"types: {{{place}: text}}", "types: {unmapped: text}")
     for place, short in found.renamed.items():
         if " " not in place:
             text, action = "the name is too long for the target", "give it another by `from:` and `columns:`"
-            subject = f"{service}.{place}" if service else place
-            yield Finding("names", "blocks", subject, text, 1, short, (), action, table=_table_of(place, every))
+            yield at(place, "names", text, short, action)
 
 
 def _table_of(place: str, every: Sequence[Subject]) -> str:

@@ -129,13 +129,18 @@ DEMO = click.option(
 )
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The names of a list with commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def names_in(text: str | None, option: str = "--tables") -> tuple[str, ...]:
-    """The names of a list with commas; of an option that was not given, none.
+    """The names that an option lists; of one that was not given, none.
 
     Raises:
         ConfigurationError: given, and empty, as of a shell's variable that is not set: that is not "all".
     """
-    found = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    found = listed(text or "")
     if text is not None and not found:
         raise ConfigurationError(option, "names nothing", action=f"leave {option} out to mean all")
     return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runbook_lib.cli.base import PATH, Screen, environment_of, main, names_in
+from runbook_lib.cli.base import PATH, Screen, environment_of, listed, main, names_in
 
 if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
@@ -137,7 +137,7 @@ def _throttle(
         lag_s=how.pop("replica_lag_s"),
         lag_bytes=how.pop("replica_lag_bytes"),
     )
-    names = _names(how.pop("replicas"))
+    names = listed(how.pop("replicas"))
     if names and not file:
         raise click.UsageError("--replicas: names of an inventory; -f says which")
     with ExitStack() as opened:
@@ -295,10 +295,6 @@ def _journal(*, must_exist: bool = False) -> Iterator[Journal]:
         )
     with closing(Journal(f"sqlite:///{_JOURNAL.resolve()}")) as journal:
         yield journal
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _types(given: tuple[str, ...]) -> dict[str, str]:

@@ -187,11 +187,12 @@ def _checks(text: str | None) -> tuple[str, ...]:
 
     from runbook_lib.validation import ALL
 
-    for name in names_in(text, "--checks"):
+    chosen = names_in(text, "--checks")
+    for name in chosen:
         if name not in ALL:
             near = get_close_matches(name, ALL, 1)
             action = f"did you mean `{near[0]}`?" if near else "choose among them"
             raise ConfigurationError(
                 f"check {name}", "there is none of this name", expected=", ".join(ALL), action=action
             )
-    return names_in(text, "--checks") or ALL
+    return chosen or ALL

@@ -232,6 +232,11 @@ def split(name: str) -> tuple[str, ...]:
     return tuple(parts) if parts and not name.endswith(".") else (name,)
 
 
+def parts_of(name: str, dialect: str) -> tuple[str, ...]:
+    """A table's name, with its schema before it where the dialect has schemas: MySQL's dot is part of a name."""
+    return (name,) if dialect == "mysql" else split(name)
+
+
 def respelled(name: str, source: str, target: str) -> str:
     """What a table of one dialect is called at another: a dot is part of a name, and so is the schema before it.
 
@@ -239,7 +244,7 @@ def respelled(name: str, source: str, target: str) -> str:
     """
     if source == target:
         return name
-    own = ".".join((name,) if source == "mysql" else split(name))
+    own = ".".join(parts_of(name, source))
     return own if target == "mysql" or split(own) == (own,) else ident(own)
 
 

@@ -54,14 +54,22 @@ def _applied(service: Service, source: Database, origin: Mapping[str, Table]) ->
     }
 
 
-def strays(services: Sequence[Service], source: Database, types: Mapping[str, str]) -> list[str]:
-    """Names in the plan's `types:` that are neither a column of these services' tables nor the type of one."""
+STRAY = "names no column of these tables, and none of their columns has this type"
+
+
+def strays(
+    services: Sequence[Service], source: Database, targets: Mapping[str, Database], types: Mapping[str, str]
+) -> list[str]:
+    """Names in the plan's `types:` that are STRAY; none where every target is of the source's engine."""
+    given = Policies.from_plan(types).types
+    if not given or all(targets[service.database].dialect == source.dialect for service in services):
+        return []
     known = set[str]()
     for service in services:
         origin = _origin(service, source)
         known |= {column.type for table in origin.values() for column in table.columns}
         known |= {f"{n}.{c.name}" for n, table in _applied(service, source, origin).items() for c in table.columns}
-    return [name for name in Policies.from_plan(types).types if name not in known]
+    return [name for name in given if name not in known]
 
 
 def decisions(service: Service, source: Database, target: Database, types: Mapping[str, str]) -> tuple[Decision, ...]:

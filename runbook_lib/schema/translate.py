@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runbook_lib.databases.port import Column, Constraint, Index, Table
-from runbook_lib.databases.shared import split
+from runbook_lib.databases.shared import parts_of, split
 from runbook_lib.schema.decisions import Decision, Policies, Translation
 from runbook_lib.schema.expressions import default, portable
 from runbook_lib.schema.types import Mapped, Neutral, UserTypes, read_type, write_type
@@ -53,8 +53,7 @@ class _Job:
 
     def table(self, name: str) -> str:
         """A table as the target's adapter writes it: with its schema, where the engine has schemas."""
-        parts = (name,) if self.target == "mysql" else split(name)
-        return ".".join(self.name(part, name) for part in parts)
+        return ".".join(self.name(part, name) for part in parts_of(name, self.target))
 
 
 def quote(name: str, dialect: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
-from runbook_lib.schema.across import decisions, strays
+from runbook_lib.schema.across import STRAY, decisions, strays
 from runbook_lib.schema.target import create_tables, drop_tables
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import verdict
@@ -24,9 +24,8 @@ class CreateTargetSchemas:
 
     def check(self, run: Run) -> list[Problem]:
         missing = [p for s in run.plan.services for p in run.databases[s.database].privileges_missing("target")]
-        unknown = strays(run.plan.services, run.source, run.plan.types) if _across(run) else []
-        stray = "names no column of the services' tables, and none of their columns has this type"
-        missing += [Problem(f"types: {name}", stray, "correct the name in the plan", blocking=True) for name in unknown]
+        unknown = strays(run.plan.services, run.source, run.databases, run.plan.types)
+        missing += [Problem(f"types: {name}", STRAY, "correct the name in the plan", blocking=True) for name in unknown]
         return missing + [
             Problem(d.subject, f"{d.what}: {d.chosen or 'not decided'}", ", ".join(d.alternatives), blocking=d.blocking)
             for service in run.plan.services
@@ -54,8 +53,3 @@ class CreateTargetSchemas:
     def rollback(self, run: Run) -> StepResult:
         gone = [t for s in run.plan.services for t in drop_tables(s, run.databases[s.database])]
         return StepResult(f"{len(gone)} tables dropped at the targets", {"tables": gone})
-
-
-def _across(run: Run) -> bool:
-    """Whether some target is of another engine: `types:` is for those."""
-    return any(run.databases[service.database].dialect != run.source.dialect for service in run.plan.services)

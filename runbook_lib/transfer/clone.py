@@ -18,7 +18,7 @@ from runbook_lib.databases.port import Database, Rest
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.plan.model import Plan, Service
 from runbook_lib.schema import target as made
-from runbook_lib.schema.across import decisions, foreseen, strays
+from runbook_lib.schema.across import STRAY, decisions, foreseen, strays
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, kept_up
 from runbook_lib.transfer.chunks import begun, forget_channel, unfinished
 from runbook_lib.transfer.copy import Progress, copy_link
@@ -226,12 +226,10 @@ def _require_rights(pair: Pair, how: How) -> None:
 
 
 def _require_known_types(pair: Pair) -> None:
-    if pair.source.dialect == pair.target.dialect:
-        return
-    if unknown := strays([pair.service], pair.source, pair.plan.types):
+    if unknown := strays([pair.service], pair.source, {"target": pair.target}, pair.plan.types):
         raise ConfigurationError(
             f"--type {unknown[0]}",
-            "names no column of these tables, and none of their columns has this type",
+            STRAY,
             expected="TABLE.COLUMN, a type as the source writes it, or a policy",
             state="nothing was done",
             action="correct the name",

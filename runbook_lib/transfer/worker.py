@@ -24,6 +24,7 @@ from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.sync import drain_once, must_wait
 
 STOP = "sync_stop"
+_FIRST_WAIT_S = 0.5  # after an error; doubled after each further one
 IDLE_S = 0.02  # how long to wait when nothing is pending; also the floor of the lag
 START_WITHIN_S = 60.0  # a busy machine takes 10 s to start an interpreter
 
@@ -51,7 +52,7 @@ def sync_forever(
         TransferError: another sync holds a link.
     """
     since = last_entry(journal, run_id) if since < 0 else since
-    applied, wait_s = 0, 0.5
+    applied, wait_s = 0, _FIRST_WAIT_S
     with _stop_at_signals() as stop:
 
         def over() -> bool:
@@ -60,9 +61,9 @@ def sync_forever(
         while True:
             try:
                 for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over, pause):
-                    if wait_s > 0.5:
+                    if wait_s > _FIRST_WAIT_S:
                         sys.stderr.write(f"sync {direction}: goes on\n")
-                    applied, wait_s = applied + keys, 0.5
+                    applied, wait_s = applied + keys, _FIRST_WAIT_S
                 return applied
             except (DatabaseError, JournalError) as error:
                 sys.stderr.write(f"sync {direction}: {error}; trying again in {wait_s:g} s\n")

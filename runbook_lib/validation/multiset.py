@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from runbook_lib.databases.port import Buckets, KeyRange, RangeSum
+from runbook_lib.databases.shared import counted
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.context import Compared, Context, Deadline, label
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch, shorten
@@ -177,6 +178,6 @@ def _mismatch(
     examples: dict[str, str],
     kind: Kind | None = None,
 ) -> Mismatch:
-    there, here = (f"{count:,} row{'' if count == 1 else 's'}" if count else "no row" for count in counts)
+    there, here = (counted(count, "row") if count else "no row" for count in counts)
     text = examples.get(row_hash, "a row without a key")
     return Mismatch(check, link.service, flow.table, kind or _kind(counts), (row_hash,), (), there, here, text=text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from runbook_lib.databases.shared import counted
 from runbook_lib.errors import Refused
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.transfer.worker import exclusive
@@ -51,7 +52,7 @@ class Repaired:
     @property
     def _beside(self) -> str:
         count = len(self.not_repairable)
-        return f"; {count:,} difference{'' if count == 1 else 's'} that copying rows cannot mend" if count else ""
+        return f"; {counted(count, 'difference')} that copying rows cannot mend" if count else ""
 
     @property
     def lines(self) -> list[str]:

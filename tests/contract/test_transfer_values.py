@@ -161,7 +161,8 @@ def test_a_type_for_what_is_not_there_is_refused_and_no_table_is_made(new_on):
     source.run_script(MARIADB)
     known = {"t.level": "integer", "tinyint(1)": "smallint", "nul": "strip", "zero_dates": "null"}
     service = Service("s", "target", (), (TableMapping("t", "t"),))
-    assert strays([service], source, {**known, "t.levle": "integer", "bigints": "numeric"}) == ["t.levle", "bigints"]
+    wrong = {**known, "t.levle": "integer", "bigints": "numeric"}
+    assert strays([service], source, {"target": target}, wrong) == ["t.levle", "bigints"]
     with pytest.raises(ConfigurationError, match=r"^--type t\.levle: names no column .*; nothing was done"):
         clone(pair_of(source, target, types={**known, "t.levle": "integer"}), How())
     assert target.catalog() == {}

@@ -130,7 +130,23 @@ class Context:
             columns, types = (*columns, *names), (*types, *extra.values())
             reading = replace(reading, columns=(*reading.columns, *map(link.reader.quote, names)))
             writing = replace(writing, columns=(*writing.columns, *map(link.writer.quote, names)))
+        filled = self._never_null(link, flow)
+        reading, writing = replace(reading, never_null=filled), replace(writing, never_null=filled)
         return Compared(reading, writing, flow.key, columns, types)
+
+    def _never_null(self, link: Link, flow: Flow) -> tuple[int, ...]:
+        """The flow's columns that are NOT NULL on both sides, of the same type, and read as they are."""
+        if flow.mapped or link.reader.dialect != link.writer.dialect:
+            return ()
+        read, written = (
+            {column.name: column.type for column in tables[name].columns if not column.nullable}
+            for tables, name in zip(self.catalogs(link), _names(flow), strict=True)
+        )
+        plain = [
+            flow.expressions[number] == link.reader.ident(name) and name in read and read[name] == written.get(name)
+            for number, name in enumerate(flow.columns)
+        ]
+        return tuple(number for number, sure in enumerate(plain) if sure)
 
     def _generated(self, link: Link, flow: Flow) -> dict[str, str]:
         if flow.mapped or self.only_keys is not None:

@@ -2,13 +2,15 @@
 
 Each column is hashed by its type's function with a seed of the column's own, NULL is a number of the column's own,
 and the numbers are combined by xor. As xor is linear, the result goes once more through a hash: rows that swap a value
-do not have the sum of hashes that they had before. The forms are those whose hash is exact (`_part`).
+do not have the sum of hashes that they had before. The forms are those whose hash is exact (`_hashed`).
+
+Two whole numbers that are never NULL need no hash of their own: the last hash takes one in its seed, one as its value.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from runbook_lib.databases import values
 from runbook_lib.databases.postgresql.relations import INTEGERS
@@ -23,34 +25,39 @@ _SENT = {  # types whose own hash folds 64 bits to 32 or calls different values 
     "time with time zone": "timetz_send",
     "interval": "interval_send",
     "money": "cash_send",
+    "date": "date_send",
 }
-HASHES_BYTES = 18  # the first version whose SQL can hash bytea and date without a record around them
+_SINCE = {  # seconds between two instants as a float, by value: a fifth of the binary form's time before 18
+    "timestamp without time zone": "tsrange_subdiff",
+    "timestamp with time zone": "tstzrange_subdiff",
+}
+HASHES_BYTES = 18  # the first version whose SQL can hash bytea and date by themselves
 # Columns combined by xor before the next hash. Numbers that stand for NULL, true and false are fixed: of so few
 # columns no choice of them cancels out (a test proves it), of a hundred some would.
 TOGETHER = 16
 
 
-def own_hash(columns: Sequence[str], types: Sequence[str], version: int) -> str:
+def own_hash(columns: Sequence[str], types: Sequence[str], version: int, never_null: Collection[int] = ()) -> str:
     """SQL of a row's hash (bigint); alike on two servers of one major version.
 
     Args:
         columns: Expressions.
         types: The written types: the choice follows from them alone, so that both sides choose alike.
         version: The server's major version.
+        never_null: Positions of columns of exactly these types that hold no NULL; where one does, the row is hashed
+            without knowing.
     """
-    parts, recorded = [], []
-    for number, (sql, type_text) in enumerate(zip(columns, types, strict=True)):
-        exact = _part(sql, type_text, number, version)
-        if exact is None:
-            recorded.append(_bytes(sql, type_text))
-        else:
-            parts.append(exact)
-    if recorded:
-        parts.append(f"hash_record_extended(ROW({', '.join(recorded)}), {constant('record')})")
-    mixed = ["0"]
-    for start in range(0, len(parts), TOGETHER):
-        mixed = [f"hashint4extended({start}, {' # '.join([*mixed, *parts[start : start + TOGETHER]])})"]
-    return mixed[0]
+    every = [_part(*column, number, version) for number, column in enumerate(zip(columns, types, strict=True))]
+    whole = [number for number in sorted(never_null) if canonical_type(types[number]).name in INTEGERS]
+    if not whole:
+        return _mixed(every, "0")
+    value = next((number for number in whole if canonical_type(types[number]).name != "bigint"), None)
+    seed = next((number for number in whole if number != value), None)
+    parts = [part for number, part in enumerate(every) if number not in (value, seed)]
+    if seed is not None:
+        parts.insert(0, f"CAST({columns[seed]} AS bigint)")
+    quick = _mixed(parts, "0" if value is None else f"CAST({columns[value]} AS integer)")
+    return f"coalesce({quick}, {_mixed(every, '0')})"
 
 
 def constant(*what: object) -> int:
@@ -59,36 +66,67 @@ def constant(*what: object) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def _part(sql: str, type_text: str, number: int, version: int) -> str | None:
-    """A column as a bigint; None where this version can hash it only inside a record.
+def _mixed(parts: Sequence[str], value: str) -> str:
+    """The parts by xor as the seed of a hash of `value`; of many parts, sixteen at a time."""
+    mixed = f"hashint4extended({value}, {' # '.join(parts[:TOGETHER]) or 0})"
+    for start in range(TOGETHER, len(parts), TOGETHER):
+        mixed = f"hashint4extended({start}, {' # '.join([mixed, *parts[start : start + TOGETHER]])})"
+    return mixed
+
+
+def _part(sql: str, type_text: str, number: int, version: int) -> str:
+    """A column as a bigint, NULL or not."""
+    kind, null = canonical_type(type_text), constant(number, "null")
+    if kind.tag == values.BOOLEAN:
+        true, false = f"CAST({sql} AS boolean)", constant(number, "false")
+        return f"CASE WHEN {true} THEN {constant(number, 'seed')} WHEN NOT {true} THEN {false} ELSE {null} END"
+    return f"coalesce({_hashed(sql, kind, type_text, number, version)}, {null})"
+
+
+def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version: int) -> str:
+    """A column's hash, NULL of NULL.
 
     -0.0 and 0.0 are the same float, and so is every NaN; texts are hashed as bytes, whatever their collation calls
     equal; an enum's own hash is its OID, an array's ignores its dimensions: their text is hashed.
     """
-    kind, seed, null = canonical_type(type_text), constant(number, "seed"), constant(number, "null")
-    if kind.tag == values.BOOLEAN:
-        true, false = f"CAST({sql} AS boolean)", constant(number, "false")
-        return f"CASE WHEN {true} THEN {seed} WHEN NOT {true} THEN {false} ELSE {null} END"
+    seed, typed = constant(number, "seed"), f"CAST({sql} AS {type_text})"
     if kind.name in INTEGERS:  # bigint's own hash folds 64 bits to 32; as a seed all of them count
-        hashed = f"hashint4extended({number}, CAST({sql} AS bigint) # {seed})"
-    elif kind.tag == values.UUID:
-        hashed = f"uuid_hash_extended(CAST({sql} AS uuid), {seed})"
-    elif kind.tag == values.FLOAT:
-        hashed = f"hashfloat8extended(CAST(CAST({sql} AS {type_text}) AS double precision), {seed})"
-    elif kind.name not in _SENT and kind.tag not in (values.BYTES, values.DATE):
-        hashed = f'hashtextextended({as_text(sql, kind, type_text)} COLLATE "C", {seed})'
-    elif version < HASHES_BYTES:
-        return None
-    else:
-        function = "hashdateextended" if kind.tag == values.DATE else "hashbyteaextended"
-        hashed = f"{function}({_bytes(sql, type_text)}, {seed})"
-    return f"coalesce({hashed}, {null})"
+        return f"hashint4extended({number}, CAST({sql} AS bigint) # {seed})"
+    if kind.tag == values.UUID:
+        return f"uuid_hash_extended(CAST({sql} AS uuid), {seed})"
+    if kind.tag == values.FLOAT:
+        return f"hashfloat8extended(CAST({typed} AS double precision), {seed})"
+    if version >= HASHES_BYTES:
+        if kind.tag == values.DATE:
+            return f"hashdateextended({typed}, {seed})"
+        if kind.tag == values.BYTES or kind.name in _SENT:
+            return f"hashbyteaextended({f'{_SENT[kind.name]}({typed})' if kind.name in _SENT else typed}, {seed})"
+        return _hashed_text(as_text(sql, kind, type_text), seed)
+    if kind.name in _SINCE:
+        return _hashed_instant(typed, kind.name, seed)
+    if kind.tag == values.BYTES:  # an array of one is hashed as what is in it
+        return f"CASE WHEN {sql} IS NOT NULL THEN hash_array_extended(ARRAY[{typed}], {seed}) END"
+    if kind.tag == values.NUMBER and kind.modifiers:  # one scale and no infinity: its own hash lacks but the sign
+        return f"hashint4extended(CASE WHEN {typed} < 0 THEN 1 ELSE 0 END, hash_numeric_extended({typed}, {seed}))"
+    if kind.tag == values.NUMBER:  # the text holds what the binary form does, and is made sooner
+        return _hashed_text(f"CAST({typed} AS text)", seed)
+    if kind.name in _SENT:
+        return _hashed_text(f"encode({_SENT[kind.name]}({typed}), 'hex')", seed)
+    return _hashed_text(as_text(sql, kind, type_text), seed)
 
 
-def _bytes(sql: str, type_text: str) -> str:
-    typed = f"CAST({sql} AS {type_text})"
-    name = canonical_type(type_text).name
-    return f"{_SENT[name]}({typed})" if name in _SENT else typed
+def _hashed_text(sql: str, seed: int) -> str:
+    return f'hashtextextended({sql} COLLATE "C", {seed})'
+
+
+def _hashed_instant(typed: str, name: str, seed: int) -> str:
+    """A timestamp before 18: as seconds since 2000 where they are exact as a float, 272 years both ways (2^33 s)."""
+    zone = "+00" if "with time zone" in name and "without" not in name else ""
+    own = name.split(" ")[0] + ("tz" if zone else "")
+    within = f"BETWEEN {own} '1800-01-01{zone}' AND {own} '2200-01-01{zone}'"
+    seconds = f"{_SINCE[name]}({typed}, {own} '2000-01-01{zone}')"
+    sent = _hashed_text(f"encode({_SENT[name]}({typed}), 'hex')", seed)
+    return f"CASE WHEN {typed} {within} THEN hashfloat8extended({seconds}, {seed}) ELSE {sent} END"
 
 
 def as_text(sql: str, kind: CanonicalType, type_text: str) -> str:

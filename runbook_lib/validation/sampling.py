@@ -109,6 +109,6 @@ def _by_number(
 def _keys(database: Database, selection: Selection, side: Compared, condition: str) -> list[Key]:
     """The keys of the rows that fulfil a condition, in the form in which the adapter binds them back."""
     where = " AND ".join(f"({part})" for part in (selection.where, condition) if part)
-    narrow = replace(selection, columns=selection.key, where=where)
+    narrow = replace(selection, columns=selection.key, where=where, never_null=())  # of other columns
     types = [side.types[side.columns.index(column)] for column in side.key]
     return list(database.row_sums(narrow, types, KeyRange(0), canonical=False))

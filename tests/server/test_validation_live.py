@@ -22,7 +22,7 @@ from runbook_lib.validation import ALL, DATA, Kind, Progress, validate
 from runbook_lib.validation.repair import repair
 
 ITEMS = "CREATE TABLE items (id bigint PRIMARY KEY, name text, price numeric(10,2), at timestamptz DEFAULT now())"
-CODES = "CREATE TABLE codes (code text PRIMARY KEY, n integer)"
+CODES = "CREATE TABLE codes (code text PRIMARY KEY, n integer NOT NULL)"
 
 
 def numbered(source: Any, target: Any, table: str, ddl: str, rows: str) -> Link:

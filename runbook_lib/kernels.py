@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from runbook_lib.launch import tied
+from runbook_lib.sockets import SocketFolder
 
 NAME = "python3"  # of every committed notebook; a test holds it
 
@@ -19,12 +20,12 @@ class Kernel:
 
     Attributes:
         manager: jupyter_client's, for a notebook client.
-        folder: Short-lived and private: the sockets.
+        folder: The sockets, and how to reach them.
         stderr: What the kernel writes there.
     """
 
     manager: Any
-    folder: tempfile.TemporaryDirectory[str]
+    folder: SocketFolder
     stderr: IO[bytes]
 
     def last_words(self) -> str:
@@ -42,7 +43,7 @@ class Kernel:
             run_sync(manager.shutdown_kernel)(now=True)
         run_sync(manager.cleanup_resources)()
         self.stderr.close()
-        self.folder.cleanup()
+        self.folder.remove()
 
 
 def start_kernel(root: Path) -> Kernel:
@@ -53,10 +54,9 @@ def start_kernel(root: Path) -> Kernel:
     """
     from jupyter_core.utils import run_sync
 
-    # Not under TMPDIR: a socket's path has at most 107 bytes.
-    folder = tempfile.TemporaryDirectory(prefix="runbook-", dir="/tmp")
+    folder = SocketFolder()
     manager, stderr = _manager_class()(kernel_name=NAME), tempfile.TemporaryFile()  # noqa: SIM115  # closed by `end`
-    manager.ip = str(Path(folder.name) / "socket")
+    manager.ip, manager.connection_file = str(folder.path / "socket"), str(folder.path / "connection.json")
     kernel = Kernel(manager, folder, stderr)
     try:
         arguments = ["--HistoryManager.enabled=False"]

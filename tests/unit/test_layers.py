@@ -39,7 +39,7 @@ LAYERS = {
         "evidence", "notify", "backups", "assessment",
     ),
     4: ("steps",),
-    5: ("notebooks", "kernels", "runner", "terminal", "charts", "widgets", "cli", "sandbox"),
+    5: ("notebooks", "kernels", "sockets", "runner", "terminal", "charts", "widgets", "cli", "sandbox"),
 }  # fmt: skip
 NAMESPACES = {"", "databases", "traffic", "services"}  # `__init__` files that hold nothing, or only names
 DRIVERS = {"psycopg", "pymysql", "sqlite3"}

@@ -252,7 +252,7 @@ class Selection:
         key: Expressions of the key, in order (not null, unique together); empty: no usable key.
         columns: Expressions to read, in order, already cast to the written table's types.
         where: Condition, or empty.
-        never_null: Positions of columns that hold no NULL, and that have exactly the written types. Both sides of a
+        never_null: Those of `columns` that hold no NULL, and that have exactly the written types. Both sides of a
             comparison are given the same: with it an engine may choose a cheaper hash that is as exact.
     """
 
@@ -260,7 +260,7 @@ class Selection:
     key: tuple[str, ...]
     columns: tuple[str, ...]
     where: str = ""
-    never_null: tuple[int, ...] = ()
+    never_null: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

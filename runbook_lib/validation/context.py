@@ -131,7 +131,8 @@ class Context:
             reading = replace(reading, columns=(*reading.columns, *map(link.reader.quote, names)))
             writing = replace(writing, columns=(*writing.columns, *map(link.writer.quote, names)))
         filled = self._never_null(link, flow)
-        reading, writing = replace(reading, never_null=filled), replace(writing, never_null=filled)
+        reading = replace(reading, never_null=tuple(reading.columns[number] for number in filled))
+        writing = replace(writing, never_null=tuple(writing.columns[number] for number in filled))
         return Compared(reading, writing, flow.key, columns, types)
 
     def _never_null(self, link: Link, flow: Flow) -> tuple[int, ...]:

@@ -99,12 +99,12 @@ def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version:
     if version >= HASHES_BYTES:
         if kind.tag == values.DATE:
             return f"hashdateextended({typed}, {seed})"
-        if kind.tag == values.BYTES or kind.name in _SENT:
+        if kind.name == "bytea" or kind.name in _SENT:
             return f"hashbyteaextended({f'{_SENT[kind.name]}({typed})' if kind.name in _SENT else typed}, {seed})"
         return _hashed_text(as_text(sql, kind, type_text), seed)
     if kind.name in _SINCE:
         return _hashed_instant(typed, kind.name, seed)
-    if kind.tag == values.BYTES:  # an array of one is hashed as what is in it
+    if kind.name == "bytea":  # an array of one is hashed as what is in it
         return f"CASE WHEN {sql} IS NOT NULL THEN hash_array_extended(ARRAY[{typed}], {seed}) END"
     if kind.tag == values.NUMBER and kind.modifiers:  # one scale and no infinity: its own hash lacks but the sign
         return f"hashint4extended(CASE WHEN {typed} < 0 THEN 1 ELSE 0 END, hash_numeric_extended({typed}, {seed}))"

@@ -17,6 +17,7 @@ from fix_evidence import RUN, Evidence
 from fix_servers import PostgresServer, free_port
 
 from runbook_lib.cli import main
+from runbook_lib.endpoints import open_endpoint
 from runbook_lib.journal import Journal
 
 ROOT = Path(__file__).parents[2]
@@ -346,3 +347,26 @@ def base() -> Callable[[], int]:
     from fix_sandbox import free_port_base
 
     return free_port_base
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--tables", "nothing"], ["--type", "odd"], ["--replicas", "near"], ["--on-existing", "refuse"]],
+    ids=str,
+)
+def test_a_copy_that_is_refused_leaves_no_empty_file_and_touches_none_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source, made = f"sqlite:///{tmp_path}/source.db", open_endpoint(f"{tmp_path}/source.db", "target", create=True)
+    made.execute("CREATE TABLE items (id integer PRIMARY KEY)", "INSERT INTO items VALUES (1)")
+    made.close()
+    if options[0] == "--on-existing":  # a source without tables
+        source = f"sqlite:///{tmp_path}/other.db"
+        (tmp_path / "other.db").touch()
+    before = sorted(tmp_path.iterdir())
+    refused(runbook("copy", source, "target.db", *options))
+    assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / "target.db").touch()
+    refused(runbook("copy", source, "target.db", *options))
+    assert (tmp_path / "target.db").exists()

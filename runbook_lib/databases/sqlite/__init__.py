@@ -88,6 +88,7 @@ class SQLite:
     # -- connection ---
     @cached_property
     def engine(self) -> Engine:
+        self.makes_file = bool(self.options.get("create")) and not self.path.exists()
         engine = connection.make_engine(self.name, self.path, self.options, self.lock_wait_s)
         event.listen(engine, "connect", lambda driver, _: _register(driver))
         return engine
@@ -183,8 +184,11 @@ class SQLite:
         return names.ident(f"{names.OWN}{name}")
 
     def close(self) -> None:
+        """End the connections; a file that was made with the first one goes again where nothing was written to it."""
         if "engine" in self.__dict__:
             self.engine.dispose()
+            if self.makes_file and self.path.exists() and self.path.stat().st_size == 0:
+                self.path.unlink()
 
     def explain(self, error: BaseException, doing: str = "") -> DatabaseError:
         """One clear line about a driver's error."""

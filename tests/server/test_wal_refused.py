@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -13,6 +14,8 @@ from fix_sandbox import wait_for
 from fix_servers import SERVER_SETTINGS, PostgresServer
 
 from runbook_lib.cli import main
+from runbook_lib.databases.postgresql import slots
+from runbook_lib.errors import DatabaseError
 
 MADE = {
     "slots": "SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'runbook%'",
@@ -101,3 +104,47 @@ def test_a_server_without_a_free_slot_says_how_many_are_taken(
     with postgresql_server.without_free_slot():
         said = refused(database.masked_url, database.login.password, database.rows)
     assert re.search(r"all \d+ replication slots are taken; nothing was done. Next: drop one that nobody uses", said)
+
+
+@contextmanager
+def an_older_writer(server: PostgresServer, database: Any) -> Iterator[None]:
+    """A transaction that has written and does not end; of another database, so that only the server waits for it."""
+    with psycopg.connect(server.superuser, dbname="postgres") as connection:
+        connection.execute("SELECT pg_current_xact_id()")
+        database.lock_wait_s = 0.5
+        yield
+
+
+TOO_LATE = {  # what happens between our check and the making of the slot, and what is said
+    "all slots are taken": (
+        lambda server, database: server.without_free_slot(),
+        r"all replication slots are in use .*; nothing was captured. Next: Free one",
+    ),
+    "an older writer stays": (an_older_writer, r"lock timeout .*; nothing was captured. Next: see which transactions"),
+}
+
+
+@pytest.mark.parametrize("happens", TOO_LATE)
+def test_a_slot_that_could_not_be_made_takes_the_publication_back(
+    postgresql_server: PostgresServer, new_database: Any, monkeypatch: pytest.MonkeyPatch, happens: str
+) -> None:
+    database, (between, says) = new_database("source", capture="wal"), TOO_LATE[happens]
+    database.execute("CREATE TABLE items (id integer PRIMARY KEY)")
+    real, kept = slots.create, database.lock_wait_s
+
+    def create(*arguments: Any) -> None:
+        with between(postgresql_server, database):
+            real(*arguments)
+
+    monkeypatch.setattr(slots, "create", create)
+    with pytest.raises(DatabaseError, match=says):
+        database.install_capture("ch", {"items": ["id"]})
+    monkeypatch.undo()
+    database.lock_wait_s = kept
+    assert [database.rows(MADE[what]) for what in ("slots", "publications")] == [[], []]
+    made = "SELECT relname FROM pg_class WHERE relname LIKE 'log%' AND relkind = 'r'"
+    assert [database.rows(sql) for sql in ("TABLE runbook.slots", "TABLE runbook.captures", made)] == [[], [], []]
+    database.execute("INSERT INTO items VALUES (1)")
+    database.install_capture("ch", {"items": ["id"]})  # repeated when there is a slot again
+    assert database.capture_installed("ch") == {"items"}
+    database.remove_capture("ch")

@@ -78,13 +78,41 @@ def install_capture(db: PostgreSQL, channel: str, tables: Mapping[str, Sequence[
         driver.execute(slots.SLOTS.encode())
 
     retry.in_transaction(db, prepare, doing="preparing the capture")
+    if not wal:
+        _install_all(db, channel, tables, wal=False)
+        _await_older_writers(db)
+        return
+    try:
+        _install_all(db, channel, tables, wal=True)
+        _await_older_writers(db, "nothing was captured")
+        slots.create(db, channel)
+    except BaseException as error:
+        _take_back(db, channel, error)
+        raise
+    _await_older_writers(db)  # one whose commit the slot did not see may not be visible yet
+
+
+def _install_all(db: PostgreSQL, channel: str, tables: Mapping[str, Sequence[str]], *, wal: bool) -> None:
     for table, key in tables.items():
         work = partial(_install, channel=channel, table=table, key=tuple(key), wal=wal)
         retry.in_transaction(db, work, doing=f"installing the capture of {table}")
-    _await_older_writers(db)
-    if wal:
-        slots.create(db, channel)
-        _await_older_writers(db)  # one whose commit the slot did not see may not be visible yet
+
+
+def _take_back(db: PostgreSQL, channel: str, error: BaseException) -> None:
+    """Remove what a channel has that got no slot: its logs are empty, and its publication would stay for nobody.
+
+    Killed meanwhile, it is as if the making had been killed: `slots` has the channel until all of it is gone, and
+    whoever installs or removes the capture goes on from there.
+    """
+    try:
+        with db.raw() as driver:
+            if slots.begun(driver, channel):
+                for log, _ in _tables(driver, channel).values():
+                    driver.execute(f"DROP TABLE {log}".encode())
+                driver.execute(f"DELETE FROM {SCHEMA}.captures WHERE channel = %s".encode(), (channel,))
+                slots.unpublish(driver, channel)
+    except (psycopg.Error, DatabaseError) as failed:
+        error.add_note(f"its publication stays: {failed}; run it again, or remove the capture")
 
 
 def _by_wal(db: PostgreSQL, driver: psycopg.Connection[Any], channel: str, tables: Mapping[str, Sequence[str]]) -> bool:
@@ -160,7 +188,7 @@ def _require_intact(
         )
 
 
-def _await_older_writers(db: PostgreSQL) -> None:
+def _await_older_writers(db: PostgreSQL, state: str = "the capture is installed and logs changes") -> None:
     """Wait until the transactions that have written anything by now have ended (trap 4).
 
     Readers are not waited for: a write of theirs from now on finds the trigger, and a backup may read for hours.
@@ -176,7 +204,7 @@ def _await_older_writers(db: PostgreSQL) -> None:
             raise DatabaseError(
                 f"database {db.name}",
                 f"a transaction older than the capture is still open: {who} of {user}, {age_s:.0f} s old",
-                state="the capture is installed and logs changes",
+                state=state,
                 action="let that transaction end (or end it), then repeat the step",
             )
         time.sleep(0.05)

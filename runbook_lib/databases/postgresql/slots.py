@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from runbook_lib.databases import shared
 from runbook_lib.databases.port import Problem
-from runbook_lib.databases.postgresql import names
+from runbook_lib.databases.postgresql import connection, names, retry
 from runbook_lib.databases.postgresql.relations import SCHEMA, listed, qualified
 from runbook_lib.errors import DatabaseError, TransferError
 
@@ -224,19 +225,32 @@ def create(db: PostgreSQL, channel: str) -> None:
     One that a killed attempt left is made anew: nothing was copied yet, so nothing is lost with it.
 
     Raises:
-        DatabaseError: a transaction (of any database of the server) does not end in `db.lock_wait_s`.
+        DatabaseError: a transaction (of any database of the server) does not end in `db.lock_wait_s`, or somebody has
+            taken the last slot meanwhile.
     """
-    with db.raw() as driver:
-        lock(driver, channel)
-        found = driver.execute(f"SELECT spooled FROM {SCHEMA}.slots WHERE channel = %s".encode(), (channel,)).fetchone()
-        if found is None or found[0] is not None:
-            return
-        # No writes in this transaction: the server wants it so. It waits for all who write, and holds nobody up.
-        _drop(driver, slot_name(driver, channel))
-        driver.execute(f"SET LOCAL lock_timeout = {int(db.lock_wait_s * 1000)}".encode())
-        made = "SELECT lsn FROM pg_create_logical_replication_slot(%s, 'pgoutput')"
-        [(lsn,)] = driver.execute(made.encode(), (slot_name(driver, channel),)).fetchall()
-        driver.execute(f"UPDATE {SCHEMA}.slots SET spooled = %s WHERE channel = %s".encode(), (lsn, channel))
+    try:
+        with db.raw() as driver:
+            if not begun(driver, channel):
+                return
+            # No writes in this transaction: the server wants it so. It waits for all who write, and holds nobody up.
+            driver.execute(f"SET LOCAL lock_timeout = {int(db.lock_wait_s * 1000)}".encode())
+            made = "SELECT lsn FROM pg_create_logical_replication_slot(%s, 'pgoutput')"
+            [(lsn,)] = driver.execute(made.encode(), (slot_name(driver, channel),)).fetchall()
+            driver.execute(f"UPDATE {SCHEMA}.slots SET spooled = %s WHERE channel = %s".encode(), (lsn, channel))
+    except psycopg.Error as error:
+        told = connection.explain(db.name, error, "making the replication slot")
+        action = told.action or "see which transactions of the server are old, then run it again"
+        raise DatabaseError(told.subject, told.observed, state="nothing was captured", action=action) from error
+
+
+def begun(driver: psycopg.Connection[Any], channel: str) -> bool:
+    """Whether the channel is published and has no slot that counts; one that a killed attempt left is dropped."""
+    lock(driver, channel)
+    found = driver.execute(f"SELECT spooled FROM {SCHEMA}.slots WHERE channel = %s".encode(), (channel,)).fetchone()
+    if found is None or found[0] is not None:
+        return False
+    _drop(driver, slot_name(driver, channel))
+    return True
 
 
 def drop(db: PostgreSQL, channel: str) -> None:
@@ -248,10 +262,13 @@ def drop(db: PostgreSQL, channel: str) -> None:
 
 def forget(db: PostgreSQL, channel: str) -> None:
     """Drop the channel's publication, and what is known of its slot. Idempotent."""
-    db.execute(
-        f"DROP PUBLICATION IF EXISTS {names.ident(publication_name(channel))}",
-        f"DELETE FROM {SCHEMA}.slots WHERE channel = {names.literal(channel)}",
-    )
+    retry.in_transaction(db, partial(unpublish, channel=channel))
+
+
+def unpublish(driver: psycopg.Connection[Any], channel: str) -> None:
+    """The same within a transaction."""
+    driver.execute(f"DROP PUBLICATION IF EXISTS {names.ident(publication_name(channel))}".encode())
+    driver.execute(f"DELETE FROM {SCHEMA}.slots WHERE channel = %s".encode(), (channel,))
 
 
 def _drop(driver: psycopg.Connection[Any], slot: str) -> None:

@@ -89,10 +89,12 @@ def repair(
     for one in done:
         for line in one.lines:
             click.echo(line)
+    refused = {table for one in done for table in one.refused}
     for result in report.results:
         for table, why in result.errors.items():
-            click.echo(f"? {table} could not be compared: {why}")
-    hopeless = bool(sides.missing) or any(one.not_repairable for one in done)
+            if table not in refused:  # its line says more
+                click.echo(f"? {table} could not be compared: {why}")
+    hopeless = bool(sides.missing) or any(one.not_repairable or one.refused for one in done)
     if any(result.errors for result in report.results):
         sys.exit(2)
     sys.exit(1 if hopeless or any(one.left or (one.dry_run and one.planned) for one in done) else 0)

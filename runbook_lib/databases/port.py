@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from runbook_lib.databases.shapes import Alike as Alike
 from runbook_lib.databases.shapes import Applied as Applied
 from runbook_lib.databases.shapes import BackupInfo as BackupInfo
 from runbook_lib.databases.shapes import Buckets as Buckets
@@ -29,6 +30,7 @@ from runbook_lib.databases.shapes import Load as Load
 from runbook_lib.databases.shapes import Pending as Pending
 from runbook_lib.databases.shapes import Problem as Problem
 from runbook_lib.databases.shapes import RangeSum as RangeSum
+from runbook_lib.databases.shapes import Recount as Recount
 from runbook_lib.databases.shapes import Rest as Rest
 from runbook_lib.databases.shapes import Selection as Selection
 from runbook_lib.databases.shapes import Sequence_ as Sequence_
@@ -36,6 +38,9 @@ from runbook_lib.databases.shapes import ServerFacts as ServerFacts
 from runbook_lib.databases.shapes import Table as Table
 
 Result = TypeVar("Result")
+Rows = Sequence[tuple[Any, ...]]  # values in the order of some columns
+Types = Sequence[str]  # of some columns, as an engine writes them
+Step = tuple[str, Mapping[str, Any]]  # a statement that records progress, and its parameters
 
 
 class Database(Protocol):
@@ -207,7 +212,7 @@ class Database(Protocol):
         blocks: Iterator[bytes],
         *,
         binary: bool,
-        progress: Sequence[tuple[str, Mapping[str, Any]]] = (),
+        progress: Sequence[Step] = (),
     ) -> int:
         """Write blocks into a table and run the progress statements in the same transaction; the rows written.
 
@@ -224,7 +229,7 @@ class Database(Protocol):
         key_range: KeyRange,
         table: str,
         columns: Sequence[str],
-        progress: tuple[str, Mapping[str, Any]],
+        progress: Step,
     ) -> int | None:
         """Move one range from another database of this engine by the engine's own programs; the rows written.
 
@@ -268,18 +273,11 @@ class Database(Protocol):
         """Let the server let go of what it keeps for this database's captures; cheap, to be called now and then."""
         ...
 
-    def read_rows(self, selection: Selection, keys: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    def read_rows(self, selection: Selection, keys: Rows) -> list[tuple[Any, ...]]:
         """The current rows of these keys: the selection's columns (the key is among them), plain Python values."""
         ...
 
-    def apply_rows(
-        self,
-        table: str,
-        key: Sequence[str],
-        columns: Sequence[str],
-        keys: Sequence[tuple[Any, ...]],
-        rows: Sequence[tuple[Any, ...]],
-    ) -> Applied:
+    def apply_rows(self, table: str, key: Sequence[str], columns: Sequence[str], keys: Rows, rows: Rows) -> Applied:
         """Make the rows with these keys be exactly `rows` (upsert those given, delete the others) in one transaction.
 
         `columns` includes the key. Triggers, fences and foreign keys do not fire. Deletes come first; a unique
@@ -316,7 +314,7 @@ class Database(Protocol):
     def count(self, selection: Selection) -> int: ...
 
     def range_sums(
-        self, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
+        self, selection: Selection, types: Types, ranges: Sequence[KeyRange], *, canonical: bool
     ) -> list[RangeSum]:
         """Checksum each range inside the database: sum of row hashes (never xor) with the count of rows.
 
@@ -329,7 +327,7 @@ class Database(Protocol):
     def bucket_sums(
         self,
         selection: Selection,
-        types: Sequence[str],
+        types: Types,
         key_range: KeyRange,
         count: int,
         *,
@@ -344,24 +342,31 @@ class Database(Protocol):
         ...
 
     def row_sums(
-        self,
-        selection: Selection,
-        types: Sequence[str],
-        key_range: KeyRange,
-        *,
-        canonical: bool,
-        within: Buckets | None = None,
+        self, selection: Selection, types: Types, key_range: KeyRange, *, canonical: bool, within: Buckets | None = None
     ) -> dict[tuple[Any, ...], str]:
-        """The hash of each row of one (small) range by key; without a key: the hash maps to itself with its count.
-
-        `within` leaves only the rows of the chosen buckets.
-        """
+        """The hash of each row of one (small) range by key; without a key: each hash with its count of rows."""
         ...
 
     def rows_hashed(
-        self, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
-    ) -> dict[str, tuple[str | None, ...]]:
-        """A row of each of these (few) hashes, as text; reads the whole selection once."""
+        self, selection: Selection, types: Types, hashes: Sequence[str], *, canonical: bool
+    ) -> dict[str, Alike]:
+        """How many rows have each of these (few) hashes, and one of them; reads the whole selection once."""
+        ...
+
+    def recount_rows(
+        self,
+        table: str,
+        columns: Sequence[str],
+        selection: Selection,
+        types: Types,
+        changes: Mapping[str, Recount],
+        *,
+        canonical: bool,
+    ) -> Applied:
+        """Make rows without a key be there as often as told, in one transaction, as silently as `apply_rows`.
+
+        `changes` are by the hash of `selection`; `columns` are what a row gives. Refused: the counts of now are others.
+        """
         ...
 
     # -- housekeeping ---

@@ -231,6 +231,23 @@ class RangeSum:
 
 
 @dataclass(frozen=True)
+class Alike:
+    """Rows of one hash: how many there are (count), and one of them as `recount_rows` takes it."""
+
+    count: int
+    row: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Recount:
+    """Rows of one hash at a target: how many there are now and shall be (counts), and such a row if any is added."""
+
+    now: int
+    then: int
+    row: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
 class Changes:
     """Keys taken from a capture log: `seqs` are forgotten once applied, `keys` are distinct.
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
-from runbook_lib.databases.port import Column, Hazard, KeyRange, Selection, Sequence_, Table
-from runbook_lib.errors import ConfigurationError, DatabaseError, KeyNotAdvancing
+from runbook_lib.databases.port import Column, Hazard, KeyRange, Recount, Selection, Sequence_, Table
+from runbook_lib.errors import ConfigurationError, DatabaseError, KeyNotAdvancing, Refused
 
 Result = TypeVar("Result")
 
@@ -166,6 +166,19 @@ def between(bounds: Sequence[tuple[Any, ...]], estimate: int) -> list[KeyRange]:
     edges = [None, *bounds, None]
     each = max(1, estimate // (len(bounds) + 1)) if estimate else 0
     return [KeyRange(i, after, upto, each) for i, (after, upto) in enumerate(pairwise(edges))]
+
+
+def require_counts(table: str, found: Mapping[str, int], changes: Mapping[str, Recount]) -> None:
+    """Refuse where rows of a table without a key are not there as often as they were when it was compared."""
+    moved = sum(found.get(each, 0) != change.now for each, change in changes.items())
+    if moved:
+        raise Refused(
+            f"table {table}",
+            f"{counted(moved, 'row')} of {len(changes):,} there in other numbers than when the table was compared",
+            expected="a target that nobody writes to",
+            state="the batch was rolled back",
+            action="stop its writers, and repair again",
+        )
 
 
 class Catalog(dict[str, Table]):

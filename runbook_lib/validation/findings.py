@@ -62,6 +62,7 @@ class Mismatch:
         name: Name of the index, constraint or sequence.
         text: The difference in words.
         mend: SQL for the target that would mend it; empty where none is known.
+        times: Of a row without a key: how often it is at the source and at the target (counts).
     """
 
     check: str
@@ -75,6 +76,7 @@ class Mismatch:
     name: str = ""
     text: str = ""
     mend: str = ""
+    times: tuple[int, ...] = ()
 
     @property
     def label(self) -> str:

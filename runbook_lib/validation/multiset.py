@@ -162,10 +162,10 @@ def _examples(link: Link, side: Compared, context: Context, counts: dict[str, Co
         partial(link.reader.rows_hashed, side.reading, side.types, asked[0], canonical=canonical),
         partial(link.writer.rows_hashed, side.writing, side.types, asked[1], canonical=canonical),
     )
-    return {each: _told(side.columns, row) for each, row in {**there, **here}.items()}
+    return {each: _told(side.columns, alike.row) for each, alike in {**there, **here}.items()}
 
 
-def _told(columns: Sequence[str], row: Iterable[str | None]) -> str:
+def _told(columns: Sequence[str], row: Iterable[Any]) -> str:
     return shorten(", ".join(f"{name}={quoted(value)}" for name, value in zip(columns, row, strict=True)))
 
 
@@ -180,4 +180,5 @@ def _mismatch(
 ) -> Mismatch:
     there, here = (counted(count, "row") if count else "no row" for count in counts)
     text = examples.get(row_hash, "a row without a key")
-    return Mismatch(check, link.service, flow.table, kind or _kind(counts), (row_hash,), (), there, here, text=text)
+    found = kind or _kind(counts)
+    return Mismatch(check, link.service, flow.table, found, (row_hash,), (), there, here, text=text, times=counts)

@@ -110,6 +110,6 @@ def _differing(
     return columns, (shorten(shown[0]), shorten(shown[1]))
 
 
-def quoted(value: str | None) -> str:
+def quoted(value: object) -> str:
     """A value as a report shows it: NULL and '' and 'NULL' are three values, and a trailing space is seen."""
     return "NULL" if value is None else f"'{shorten(value)}'"

@@ -24,6 +24,7 @@ from runbook_lib.databases.mysql import (
     housekeeping,
     names,
     online,
+    recount,
     retry,
     schema,
 )
@@ -221,7 +222,8 @@ class MySQL:
     range_sums = checksums.range_sums
     bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
-    rows_hashed = checksums.rows_hashed
+    rows_hashed = recount.rows_hashed
+    recount_rows = recount.recount_rows
 
     # -- housekeeping ---
     load = load_.load

@@ -57,8 +57,13 @@ def read_rows(db: MySQL, selection: Selection, keys: Sequence[Key]) -> list[tupl
                 found += cursor.fetchall()
     except pymysql.MySQLError as error:
         raise db.explain(error, f"reading changed rows of {selection.relation}") from error
+    return as_texts(found, types)
+
+
+def as_texts(rows: Sequence[Sequence[Any]], types: Sequence[str]) -> list[tuple[str | None, ...]]:
+    """Rows of rendered values of these types as neutral text (None for NULL)."""
     floats = {i: kind_of(kind).name == "float" for i, kind in enumerate(types) if kind_of(kind).name in _FLOATS}
-    return [tuple(_shown(value, floats.get(i)) for i, value in enumerate(row)) for row in found]
+    return [tuple(_shown(value, floats.get(i)) for i, value in enumerate(row)) for row in rows]
 
 
 _FLOATS = ("float", "double")
@@ -75,7 +80,7 @@ def _some(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 @dataclass(frozen=True)
-class _Batch:
+class Batch:
     """One call's rows, run in the first pass and, after a conflict, in the second."""
 
     table: Table
@@ -144,7 +149,7 @@ def apply_rows(
     refuse_triggers(db, described)
     quoted = tuple(ident(column) for column in key)
     parts = ranges.key_parts(db, Selection(ident(table), quoted, quoted))
-    batch = _Batch(described, tuple(key), parts, tuple(columns), keys, rows)
+    batch = Batch(described, tuple(key), parts, tuple(columns), keys, rows)
     try:
         try:
             return _run(db, batch, _upsert)
@@ -156,11 +161,11 @@ def apply_rows(
         if error.args[0] == DUPLICATE:
             raise _conflict(db, batch, str(error.args[-1])) from error
         if error.args[0] in REJECTED:
-            raise _rejected(batch, str(error.args[-1])) from error
+            raise rejected(batch, str(error.args[-1])) from error
         raise db.explain(error, f"applying changes to {table}") from error
 
 
-def _run(db: MySQL, batch: _Batch, work: Callable[[Connection, _Batch], Applied]) -> Applied:
+def _run(db: MySQL, batch: Batch, work: Callable[[Connection, Batch], Applied]) -> Applied:
     for _ in range(RETRIES):  # with writers of the target
         try:
             return _once(db, batch, work)
@@ -170,7 +175,7 @@ def _run(db: MySQL, batch: _Batch, work: Callable[[Connection, _Batch], Applied]
     return _once(db, batch, work)
 
 
-def _once(db: MySQL, batch: _Batch, work: Callable[[Connection, _Batch], Applied]) -> Applied:
+def _once(db: MySQL, batch: Batch, work: Callable[[Connection, Batch], Applied]) -> Applied:
     with db.raw() as driver:
         retry.run(driver, SILENT)
         try:
@@ -179,7 +184,7 @@ def _once(db: MySQL, batch: _Batch, work: Callable[[Connection, _Batch], Applied
             make_loud(driver)
 
 
-def _upsert(driver: Connection, batch: _Batch) -> Applied:
+def _upsert(driver: Connection, batch: Batch) -> Applied:
     wanted = batch.by_key
     gone = [key for key in dict.fromkeys(map(batch.normal, batch.keys)) if key not in wanted]
     deleted = _delete(driver, batch, gone)
@@ -188,23 +193,23 @@ def _upsert(driver: Connection, batch: _Batch) -> Applied:
     new = [row for key, row in wanted.items() if key not in there]
     if batch.upsertable:
         sets = listed([f"{ident(c)} = VALUES({ident(c)})" for c in batch.columns])
-        _insert(driver, batch, batch.columns, old, f" ON DUPLICATE KEY UPDATE {sets}")
+        insert(driver, batch, batch.columns, old, f" ON DUPLICATE KEY UPDATE {sets}")
     else:
         for key, row in wanted.items():
             if key in there:
                 _update(driver, batch, key, row)
-    _insert(driver, batch, batch.columns, new)
+    insert(driver, batch, batch.columns, new)
     return Applied(len(batch.rows), deleted)
 
 
-def _delete(driver: Connection, batch: _Batch, keys: Sequence[Key]) -> int:
+def _delete(driver: Connection, batch: Batch, keys: Sequence[Key]) -> int:
     return sum(
         retry.run(driver, f"DELETE FROM {batch.name} WHERE {ranges.matching(batch.parts, some)}")
         for some in _some(keys)
     )
 
 
-def _locked(driver: Connection, batch: _Batch, keys: Sequence[Key], more: Sequence[str] = ()) -> dict[Key, Key]:
+def _locked(driver: Connection, batch: Batch, keys: Sequence[Key], more: Sequence[str] = ()) -> dict[Key, Key]:
     """The rows of these keys that are there, locked until the end: key → values of more columns, as neutral text."""
     kinds = [batch.table.column(name).type for name in more]
     kept = [f"CONCAT({neutral.render(ident(n), k, escaped=False)})" for n, k in zip(more, kinds, strict=True)]
@@ -220,7 +225,8 @@ def _locked(driver: Connection, batch: _Batch, keys: Sequence[Key], more: Sequen
     return found
 
 
-def _insert(driver: Connection, batch: _Batch, columns: Sequence[str], rows: Sequence[Key], tail: str = "") -> None:
+def insert(driver: Connection, batch: Batch, columns: Sequence[str], rows: Sequence[Key], tail: str = "") -> None:
+    """Insert rows, so many to a statement; a warning is an error."""
     kinds = [batch.table.column(name).type for name in columns]
     head = f"INSERT INTO {batch.name} ({listed([ident(name) for name in columns])}) VALUES "
     values: list[str] = []
@@ -235,49 +241,49 @@ def _insert(driver: Connection, batch: _Batch, columns: Sequence[str], rows: Seq
         _write(driver, batch, head + listed(values) + tail)
 
 
-def _update(driver: Connection, batch: _Batch, key: Key, row: tuple[Any, ...]) -> None:
+def _update(driver: Connection, batch: Batch, key: Key, row: tuple[Any, ...]) -> None:
     given = zip(batch.columns, row, strict=True)
     sets = [f"{ident(name)} = {neutral.literal(value, batch.table.column(name).type)}" for name, value in given]
     _write(driver, batch, f"UPDATE {batch.name} SET {listed(sets)} WHERE {ranges.matching(batch.parts, [key])}")
 
 
-def _write(driver: Connection, batch: _Batch, statement: str) -> None:
+def _write(driver: Connection, batch: Batch, statement: str) -> None:
     """Run a statement; a warning is an error (trap 30)."""
     with driver.cursor() as cursor:
         cursor.execute(statement)
         cursor.execute("SHOW WARNINGS")
         told = [(number, text) for _, number, text in cursor.fetchall() if number not in HARMLESS]
     if told:
-        raise _rejected(batch, str(told[0][1]))
+        raise rejected(batch, str(told[0][1]))
 
 
-def _replace(driver: Connection, batch: _Batch) -> Applied:
+def _replace(driver: Connection, batch: Batch) -> Applied:
     """Delete all keys of the batch, then insert; what is not given is kept aside meanwhile."""
     wanted, others = batch.by_key, batch.others
     every = list(dict.fromkeys([*map(batch.normal, batch.keys), *wanted]))
     aside = _locked(driver, batch, every, others)
     removed = _delete(driver, batch, every)
     kept = [(*row, *aside[key]) for key, row in wanted.items() if key in aside]
-    _insert(driver, batch, [*batch.columns, *others], kept)
-    _insert(driver, batch, batch.columns, [row for key, row in wanted.items() if key not in aside])
+    insert(driver, batch, [*batch.columns, *others], kept)
+    insert(driver, batch, batch.columns, [row for key, row in wanted.items() if key not in aside])
     return Applied(len(batch.rows), removed - len(kept))
 
 
-def _conflict(db: MySQL, batch: _Batch, message: str) -> RowRejected:
+def _conflict(db: MySQL, batch: Batch, message: str) -> RowRejected:
     """Name the rows that conflict: those at the target, by key, and the value they share."""
     there = _conflicting(db, batch, message)
     shown = ", ".join(one_line(str(key), 60) for key in there[:5])
-    rejected = RowRejected(
+    refused = RowRejected(
         batch.table.name,
         one_line(message, 160) + (f"; the row is there under the key ({listed(batch.key)}) {shown}" if there else ""),
         state="the batch was rolled back, its changes stay in the log",
         action="apply the other row's change first, or remove the row that should not be there",
     )
-    rejected.keys = tuple(there)
-    return rejected
+    refused.keys = tuple(there)
+    return refused
 
 
-def _conflicting(db: MySQL, batch: _Batch, message: str) -> list[Key]:
+def _conflicting(db: MySQL, batch: Batch, message: str) -> list[Key]:
     """Keys of rows at the target, outside the batch, that have the unique value of one of the batch's rows."""
     found = re.search(r"for key '(?:.*\.)?([^'.]+)'$", message)
     index = next((index for index in batch.table.indexes if found and index.name == found[1]), None)
@@ -298,10 +304,11 @@ def _conflicting(db: MySQL, batch: _Batch, message: str) -> list[Key]:
     return [key for key in dict.fromkeys(keys) if batch.normal(key) not in ours]
 
 
-def _rejected(batch: _Batch, message: str) -> RowRejected:
+def rejected(batch: Batch, message: str) -> RowRejected:
+    """The error for a row that the server refuses, with its message."""
     return RowRejected(
         batch.table.name,
         one_line(message, 240),
-        state="the batch was rolled back, its changes stay in the log",
+        state="the batch was rolled back" + (", its changes stay in the log" if batch.key else ""),
         action="correct the row at the source, or the target's constraint",
     )

@@ -41,7 +41,7 @@ def range_sums(
     db: MySQL, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
 ) -> list[RangeSum]:
     """Checksum each range; one short statement a range where an index serves it, otherwise one for all of them."""
-    if _parsed(types, canonical=canonical):
+    if parsed(types, canonical=canonical):
         return [_parsed_sum(db, selection, types, each) for each in ranges]
     parts = key_ranges.key_parts(db, selection)
     if len(ranges) > 1 and not all(part.bytewise for part in parts) and shared.contiguous(ranges):
@@ -49,8 +49,8 @@ def range_sums(
     found = []
     for each in ranges:
         where = key_ranges.condition(db, selection, each)
-        row_hash = _row_hash(db, selection, types)
-        sql = f"SELECT {_SUMS} FROM (SELECT {row_hash} AS h FROM {selection.relation} WHERE {where}) AS hashed"
+        hashing = row_hash(db, selection, types)
+        sql = f"SELECT {_SUMS} FROM (SELECT {hashing} AS h FROM {selection.relation} WHERE {where}) AS hashed"
         found.append(_sum_of(selection, _query(db, sql, selection)[0]))
     return found
 
@@ -80,7 +80,7 @@ def _all_in_one(db: MySQL, selection: Selection, types: Sequence[str], ranges: S
     ]
     whole = KeyRange(0, ranges[0].after, ranges[-1].upto)
     where = key_ranges.condition(db, selection, whole)
-    inner = f"SELECT {_row_hash(db, selection, types)} AS h, CASE {' '.join(cases)} ELSE {len(ranges) - 1} END AS r"
+    inner = f"SELECT {row_hash(db, selection, types)} AS h, CASE {' '.join(cases)} ELSE {len(ranges) - 1} END AS r"
     sql = f"SELECT r, {_SUMS} FROM ({inner} FROM {selection.relation} WHERE {where}) AS hashed GROUP BY r"
     sums = {int(index): _sum_of(selection, row) for index, *row in _query(db, sql, selection)}
     return [sums.get(index, RangeSum(0, "0")) for index in range(len(ranges))]
@@ -97,12 +97,12 @@ def bucket_sums(
     within: Buckets | None = None,
 ) -> dict[int, RangeSum]:
     """Checksum a range by buckets of its keys, in one pass; without a key, by the last bits of the rows' hashes."""
-    if _parsed(types, canonical=canonical):
+    if parsed(types, canonical=canonical):
         return _parsed_sums(db, selection, types, key_range, count, within)
     selection = _chosen(db, selection, types, within)
     bucket = _bucket(db, selection, types, count)
     where = key_ranges.condition(db, selection, key_range)
-    inner = f"SELECT {_row_hash(db, selection, types)} AS h, {bucket} AS r FROM {selection.relation} WHERE {where}"
+    inner = f"SELECT {row_hash(db, selection, types)} AS h, {bucket} AS r FROM {selection.relation} WHERE {where}"
     sql = f"SELECT r, {_SUMS} FROM ({inner}) AS hashed GROUP BY r"
     return {int(index): _sum_of(selection, row) for index, *row in _query(db, sql, selection)}
 
@@ -110,14 +110,14 @@ def bucket_sums(
 def _bucket(db: MySQL, selection: Selection, types: Sequence[str], count: int) -> str:
     """SQL of `values.bucket_of`; without a key, of the row's hash."""
     if not selection.key:
-        return f"(CAST(CONV(SUBSTR({_row_hash(db, selection, types)}, 9, 8), 16, 10) AS unsigned) & {count - 1})"
+        return f"(CAST(CONV(SUBSTR({row_hash(db, selection, types)}, 9, 8), 16, 10) AS unsigned) & {count - 1})"
     written = dict(zip(selection.columns, types, strict=True))
     parts = key_ranges.key_parts(db, selection)
     kinds = [written.get(sql, part.type) for sql, part in zip(selection.key, parts, strict=True)]
     if values.integer_key(kinds):
         return f"({selection.key[0]} & {count - 1})"
     key = Selection(selection.relation, (), selection.key)
-    return f"(CAST(CONV(SUBSTR({_row_hash(db, key, kinds)}, 1, 8), 16, 10) AS unsigned) & {count - 1})"
+    return f"(CAST(CONV(SUBSTR({row_hash(db, key, kinds)}, 1, 8), 16, 10) AS unsigned) & {count - 1})"
 
 
 def _chosen(db: MySQL, selection: Selection, types: Sequence[str], within: Buckets | None) -> Selection:
@@ -144,13 +144,13 @@ def row_sums(
     parts = key_ranges.key_parts(db, selection)
     written = dict(zip(selection.columns, types, strict=True))
     numbered = [written.get(part.expression, part.type) in _NUMBERED for part in parts]
-    if _parsed(types, canonical=canonical):
-        found = _parsed_rows(db, selection, types, key_range, [part.expression for part in parts])
+    if parsed(types, canonical=canonical):
+        found = parsed_rows(db, selection, types, key_range, [part.expression for part in parts])
     else:
         out = [neutral.render(part.expression, part.type, escaped=False) for part in parts]
         where = key_ranges.condition(db, selection, key_range)
-        sql = f"SELECT {listed([*out, _row_hash(db, selection, types)])} FROM {selection.relation} WHERE {where}"
-        found = ((tuple(map(key_ranges.as_text, row[:-1])), _hash_of(row[-1])) for row in _query(db, sql, selection))
+        sql = f"SELECT {listed([*out, row_hash(db, selection, types)])} FROM {selection.relation} WHERE {where}"
+        found = ((tuple(map(key_ranges.as_text, row[:-1])), hash_of(row[-1])) for row in _query(db, sql, selection))
     return {
         tuple(int(v) if number and v is not None else v for v, number in zip(key, numbered, strict=True)): digest
         for key, digest in found
@@ -166,49 +166,32 @@ def _counted(
     *,
     canonical: bool,
 ) -> dict[tuple[Any, ...], str]:
-    if _parsed(types, canonical=canonical):
-        hashes = (digest for _, digest in _parsed_rows(db, selection, types, key_range, ()))
+    if parsed(types, canonical=canonical):
+        hashes = (digest for _, digest in parsed_rows(db, selection, types, key_range, ()))
         counted = Counter(digest for digest in hashes if _hash_within(digest, within))
         return {(digest,): str(number) for digest, number in counted.items()}
     selection = _chosen(db, selection, types, within)
-    where, row_hash = key_ranges.condition(db, selection, key_range), _row_hash(db, selection, types)
-    sql = f"SELECT LEFT({row_hash}, 16) AS h, count(*) FROM {selection.relation} WHERE {where} GROUP BY h"
-    return {(_hash_of(digest),): str(number) for digest, number in _query(db, sql, selection)}
+    where, hashing = key_ranges.condition(db, selection, key_range), row_hash(db, selection, types)
+    sql = f"SELECT LEFT({hashing}, 16) AS h, count(*) FROM {selection.relation} WHERE {where} GROUP BY 1"
+    return {(hash_of(digest),): str(number) for digest, number in _query(db, sql, selection)}
 
 
 def _hash_within(digest: str, within: Buckets | None) -> bool:
     return within is None or values.hash_bucket(digest, within.count) in within.chosen
 
 
-def rows_hashed(
-    db: MySQL, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
-) -> dict[str, tuple[str | None, ...]]:
-    """A row of each of these hashes, as text."""
-    if not hashes:
-        return {}
-    kinds = [own for own, _ in _facts(db, selection)]
-    if _parsed(types, canonical=canonical):
-        wanted = set(hashes)
-        rows = _parsed_rows(db, selection, types, KeyRange(0), selection.columns)
-        return {digest: row for row, digest in rows if digest in wanted}
-    told = [neutral.render(sql, own, escaped=False) for sql, own in zip(selection.columns, kinds, strict=True)]
-    row_hash = f"LEFT({_row_hash(db, selection, types)}, 16)"
-    where = shared.also(selection, f"{row_hash} IN ({listed([repr(each) for each in hashes])})").where
-    sql = f"SELECT DISTINCT {listed([row_hash, *told])} FROM {selection.relation} WHERE {where}"
-    found = _query(db, sql, selection)
-    return {_hash_of(digest): tuple(map(key_ranges.as_text, row)) for digest, *row in found}
-
-
-def _hash_of(value: Any) -> str:
+def hash_of(value: Any) -> str:
+    """The sixteen digits of a row's hash that count."""
     return str(key_ranges.as_text(value))[:16]
 
 
-def _parsed(types: Sequence[str], *, canonical: bool) -> bool:
+def parsed(types: Sequence[str], *, canonical: bool) -> bool:
+    """Whether rows are hashed here, and not by the server: those with JSON."""
     return canonical and any(canonical_type(each).tag == values.JSON for each in types)
 
 
 def _parsed_sum(db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange) -> RangeSum:
-    hashes = [digest for _, digest in _parsed_rows(db, selection, types, key_range, ())]
+    hashes = [digest for _, digest in parsed_rows(db, selection, types, key_range, ())]
     return RangeSum(len(hashes), values.digest_of(hashes))
 
 
@@ -220,16 +203,16 @@ def _parsed_sums(
     if selection.key:
         selection = _chosen(db, selection, types, within)
         bucket = (_bucket(db, selection, types, count),)
-        for (index,), digest in _parsed_rows(db, selection, types, key_range, bucket):
+        for (index,), digest in parsed_rows(db, selection, types, key_range, bucket):
             hashes.setdefault(int(index), []).append(digest)
     else:
-        for _, digest in _parsed_rows(db, selection, types, key_range, ()):
+        for _, digest in parsed_rows(db, selection, types, key_range, ()):
             if _hash_within(digest, within):
                 hashes.setdefault(values.hash_bucket(digest, count), []).append(digest)
     return {index: RangeSum(len(each), values.digest_of(each)) for index, each in hashes.items()}
 
 
-def _parsed_rows(
+def parsed_rows(
     db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange, key: Sequence[str]
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
     """Key and hash of each row, computed here from the neutral text."""
@@ -241,7 +224,7 @@ def _parsed_rows(
         yield row[:width], values.row_hash(told[width:], types)
 
 
-def _row_hash(db: MySQL, selection: Selection, types: Sequence[str]) -> str:
+def row_hash(db: MySQL, selection: Selection, types: Sequence[str]) -> str:
     """SQL of `values.row_hash`: all of its hexadecimal digits, of which sixteen count."""
     fields = []
     for sql, (own, collation), written in zip(selection.columns, _facts(db, selection), types, strict=True):

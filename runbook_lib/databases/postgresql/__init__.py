@@ -27,6 +27,7 @@ from runbook_lib.databases.postgresql import (
     names,
     online,
     pipe,
+    recount,
     retry,
     schema,
     spool,
@@ -214,7 +215,8 @@ class PostgreSQL:
     range_sums = checksums.range_sums
     bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
-    rows_hashed = checksums.rows_hashed
+    rows_hashed = recount.rows_hashed
+    recount_rows = recount.recount_rows
 
     # -- housekeeping ---
     load = load_.load

@@ -24,6 +24,8 @@ from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
 
 if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
+
     from runbook_lib.databases.postgresql import PostgreSQL
 
 Key = tuple[Any, ...]
@@ -56,14 +58,14 @@ def text_form(value: Any) -> str | None:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _arrays(tuples: Sequence[Key], width: int) -> list[list[str | None]]:
+def arrays(tuples: Sequence[Key], width: int) -> list[list[str | None]]:
     """Rows turned into one text array per column."""
     if not tuples:
         return [[] for _ in range(width)]
     return [[text_form(value) for value in column] for column in zip(*tuples, strict=True)]
 
 
-def _typed(prefix: str, types: Sequence[str], names_: Sequence[str] | None = None) -> str:
+def typed(prefix: str, types: Sequence[str], names_: Sequence[str] | None = None) -> str:
     """A sub-select that gives text arrays (parameters) as typed rows; element by element, so that array types work."""
     casts = listed(
         [f"CAST(u.t{i} AS {kind}) AS {(names_ or _numbered(prefix, types))[i]}" for i, kind in enumerate(types)]
@@ -85,20 +87,24 @@ def read_rows(db: PostgreSQL, selection: Selection, keys: Sequence[Key]) -> list
     if not keys:
         return []
     types = [part.type for part in ranges.key_parts(db, selection)]
-    wanted = f"SELECT * FROM {_typed('k', types)} AS w"
+    wanted = f"SELECT * FROM {typed('k', types)} AS w"
     key = f"({listed(selection.key)})"
     where = f"({escape(selection.where)}) AND " if selection.where else ""
     read = f"SELECT {escape(listed(selection.columns))} FROM {escape(selection.relation)}"
     sql = f"{read} WHERE {where}{escape(key)} IN ({wanted})"
     try:
         with db.raw() as driver:
-            result = driver.execute(sql.encode(), _arrays(keys, len(types))).pgresult
+            result = driver.execute(sql.encode(), arrays(keys, len(types))).pgresult
     except psycopg.Error as error:
         raise connection.explain(db.name, error, f"reading changed rows of {selection.relation}") from error
     if result is None:
         raise DatabaseError(f"database {db.name}", f"no rows came back from {selection.relation}")
+    return as_texts(result)
+
+
+def as_texts(result: PGresult) -> list[tuple[str | None, ...]]:
+    """The raw text of each field: no Python type in between."""
     width = range(result.nfields)
-    # The raw text of each field: no Python type in between.
     fields = [[result.get_value(row, column) for column in width] for row in range(result.ntuples)]
     return [tuple(None if value is None else value.decode() for value in row) for row in fields]
 
@@ -147,18 +153,18 @@ class _Batch:
 
     @property
     def key_arrays(self) -> list[list[str | None]]:
-        return _arrays(self.keys, len(self.key))
+        return arrays(self.keys, len(self.key))
 
     @property
     def row_arrays(self) -> list[list[str | None]]:
-        return _arrays(self.rows, len(self.columns))
+        return arrays(self.rows, len(self.columns))
 
     def matches(self, left: str, right: str) -> str:
         quoted = [escape(names.ident(column)) for column in self.key]
         return " AND ".join(f"{left}.{column} = {right}.{column}" for column in quoted)
 
     def source(self, columns: Sequence[str], types: Sequence[str]) -> str:
-        return _typed("c", types, [escape(names.ident(column)) for column in columns])
+        return typed("c", types, [escape(names.ident(column)) for column in columns])
 
 
 def apply_rows(
@@ -216,11 +222,11 @@ def _run(db: PostgreSQL, batch: _Batch, work: Callable[[psycopg.Connection[Any],
 
 def _once(db: PostgreSQL, batch: _Batch, work: Callable[[psycopg.Connection[Any], _Batch], Applied]) -> Applied:
     with db.raw() as driver:
-        _silence(db, driver)
+        silence(db, driver)
         return work(driver, batch)
 
 
-def _silence(db: PostgreSQL, driver: psycopg.Connection[Any]) -> None:
+def silence(db: PostgreSQL, driver: psycopg.Connection[Any]) -> None:
     """Triggers, fence and foreign keys of the target do not fire in this transaction (trap 23); no capture takes it."""
     logged.mark(driver)
     try:
@@ -267,7 +273,7 @@ def _replace(driver: psycopg.Connection[Any], batch: _Batch) -> Applied:
             f"WITH removed AS (DELETE FROM {batch.target} AS t USING (SELECT DISTINCT * FROM {key} AS q) AS k "
             f"WHERE {batch.matches('t', 'k')} RETURNING t.*) INSERT INTO pg_temp.runbook_aside SELECT * FROM removed"
         ).encode(),
-        _arrays(every, len(batch.key)),
+        arrays(every, len(batch.key)),
     ).rowcount
     kept = 0
     if batch.rows:

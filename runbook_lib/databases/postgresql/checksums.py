@@ -50,7 +50,7 @@ def range_sums(
     sums = _sums(canonical=canonical)
     found = []
     for key_range in ranges:
-        rows = _hashed(db, selection, types, key_range, (), canonical=canonical)
+        rows = hashed(db, selection, types, key_range, (), canonical=canonical)
         found += _query(db, f"SELECT count(*), {sums} FROM {rows}", selection)
     return [RangeSum(rows, digest) for rows, digest in found]
 
@@ -66,7 +66,7 @@ def _grouped_sums(
     ]
     bucket = f"CASE {' '.join(cases)} ELSE {len(ranges) - 1} END"
     whole = KeyRange(0, ranges[0].after, ranges[-1].upto)
-    rows = _hashed(db, selection, types, whole, (f"{bucket} AS bucket",), canonical=canonical)
+    rows = hashed(db, selection, types, whole, (f"{bucket} AS bucket",), canonical=canonical)
     found = _query(db, f"SELECT bucket, count(*), {_sums(canonical=canonical)} FROM {rows} GROUP BY bucket", selection)
     sums = {index: RangeSum(rows, digest) for index, rows, digest in found}
     return [sums.get(index, RangeSum(0, "0")) for index in range(len(ranges))]
@@ -85,7 +85,7 @@ def bucket_sums(
     """Checksum a range by buckets of its keys, in one pass; without a key, by the last bits of the rows' hashes."""
     selection, chosen = _chosen(db, selection, types, within, canonical=canonical)
     bucket = _bucket(db, selection, types, count, canonical=canonical)
-    rows = _hashed(
+    rows = hashed(
         db, selection, types, key_range, (f"{bucket} AS bucket",) if selection.key else (), canonical=canonical
     )
     # OFFSET 0: the planner knows nothing of its columns then, expects few groups and hashes them. It would sort.
@@ -134,35 +134,22 @@ def row_sums(
 ) -> dict[tuple[Any, ...], str]:
     """The hash of each row of a small range by its key; without a key: (hash,) → how many rows have it."""
     selection, chosen = _chosen(db, selection, types, within, canonical=canonical)
-    shown = _shown(canonical=canonical)
+    shown = shown_hash(canonical=canonical)
     if not selection.key:
-        rows = _hashed(db, selection, types, key_range, (), canonical=canonical)
+        rows = hashed(db, selection, types, key_range, (), canonical=canonical)
         sql = f"SELECT {shown}, count(*)::text FROM {rows}{chosen} GROUP BY 1"
         return {(digest,): number for digest, number in _query(db, sql, selection)}
     kinds = _key_kinds(db, selection, types)
     pairs = zip(selection.key, kinds, strict=True)
     typed = [f"CAST({sql} AS {kind})" if kind in INTEGERS else as_key(sql, kind) for sql, kind in pairs]
     key = [f"{sql} AS k{i}" for i, sql in enumerate(typed)]
-    rows = _hashed(db, selection, types, key_range, key, canonical=canonical)
+    rows = hashed(db, selection, types, key_range, key, canonical=canonical)
     names = listed([f"k{i}" for i in range(len(key))])
     return {tuple(row[:-1]): row[-1] for row in _query(db, f"SELECT {names}, {shown} FROM {rows}", selection)}
 
 
-def rows_hashed(
-    db: PostgreSQL, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
-) -> dict[str, tuple[str | None, ...]]:
-    """A row of each of these hashes, as text."""
-    if not hashes:
-        return {}
-    told = [f"CAST({sql} AS text) AS v{i}" for i, sql in enumerate(selection.columns)]
-    rows = _hashed(db, selection, types, KeyRange(0), told, canonical=canonical)
-    shown, wanted = _shown(canonical=canonical), listed([f"'{each}'" for each in hashes])
-    texts = listed([f"v{i}" for i in range(len(told))])
-    found = _query(db, f"SELECT DISTINCT ON (h) {shown}, {texts} FROM {rows} WHERE {shown} IN ({wanted})", selection)
-    return {digest: tuple(row) for digest, *row in found}
-
-
-def _shown(*, canonical: bool) -> str:
+def shown_hash(*, canonical: bool) -> str:
+    """SQL of the hash `h` as the port gives it."""
     return "lpad(to_hex(h), 16, '0')" if canonical else "h::text"
 
 
@@ -175,7 +162,7 @@ def _key_kinds(db: PostgreSQL, selection: Selection, types: Sequence[str]) -> li
     ]
 
 
-def _hashed(
+def hashed(
     db: PostgreSQL,
     selection: Selection,
     types: Sequence[str],

@@ -34,6 +34,7 @@ from runbook_lib.databases.sqlite import (
     fence,
     housekeeping,
     names,
+    recount,
     schema,
 )
 from runbook_lib.databases.sqlite import catalog as catalog_
@@ -281,7 +282,8 @@ class SQLite:
     range_sums = checksums.range_sums
     bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
-    rows_hashed = checksums.rows_hashed
+    rows_hashed = recount.rows_hashed
+    recount_rows = recount.recount_rows
 
     # -- housekeeping ---
 

@@ -43,11 +43,11 @@ def range_sums(
     Raises:
         RowRejected: a value does not fit its declared type, so it has no canonical form.
     """
-    row_hash = _row_hash(db, selection, types, canonical=canonical)
+    row_hash = hash_of_rows(db, selection, types, canonical=canonical)
     found = []
     for key_range in ranges:
         rows = digest = 0
-        for row in _rows(db, selection, key_range, ()):
+        for row in read_rows_of(db, selection, key_range, ()):
             rows, digest = rows + 1, digest + _hashed(db, selection, key_range, row_hash, row)
         found.append(RangeSum(rows, str(digest)))
     return found
@@ -83,11 +83,11 @@ def _within(
     canonical: bool,
 ) -> Iterator[tuple[tuple[Any, ...], int]]:
     """Key as it is stored, and hash, of the rows of these buckets. A key's bucket spares its row the hash."""
-    row_hash, width = _row_hash(db, selection, types, canonical=canonical), len(selection.columns)
+    row_hash, width = hash_of_rows(db, selection, types, canonical=canonical), len(selection.columns)
     last = within.count - 1 if within is not None else 0
     chosen = frozenset(within.chosen if within is not None else (0,))
     bucket = _bucket(db, selection, types, last + 1)
-    for row in _rows(db, selection, key_range, selection.key):
+    for row in read_rows_of(db, selection, key_range, selection.key):
         key = row[width:]
         if key and bucket(key) not in chosen:
             continue
@@ -103,7 +103,7 @@ def _bucket(db: SQLite, selection: Selection, types: Sequence[str], count: int) 
     wanted = [written.get(sql, kind.type) for sql, kind in zip(selection.key, found, strict=True)]
     if values.integer_key(wanted):
         return lambda key: int(key[0]) & (count - 1)
-    key_hash = _row_hash(db, Selection(selection.relation, (), selection.key), wanted, canonical=True)
+    key_hash = hash_of_rows(db, Selection(selection.relation, (), selection.key), wanted, canonical=True)
     return lambda key: int(key_hash(key)[:8], 16) & (count - 1)
 
 
@@ -132,23 +132,10 @@ def row_sums(
     return sums
 
 
-def rows_hashed(
-    db: SQLite, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
-) -> dict[str, tuple[str | None, ...]]:
-    """A row of each of these hashes, as text."""
-    if not hashes:
-        return {}
-    row_hash, wanted = _row_hash(db, selection, types, canonical=canonical), set(hashes)
-    renderers = [renderer(kind.type) for kind in kinds(db, selection.relation, selection.columns)]
-    found: dict[str, tuple[str | None, ...]] = {}
-    for row in _rows(db, selection, KeyRange(0), ()):
-        digest = row_hash(row)
-        if digest in wanted:
-            found[digest] = tuple(render(value) for render, value in zip(renderers, row, strict=True))
-    return found
-
-
-def _rows(db: SQLite, selection: Selection, key_range: KeyRange, more: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def read_rows_of(
+    db: SQLite, selection: Selection, key_range: KeyRange, more: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of one range as they are stored, with more expressions behind the columns."""
     where, bound = key_ranges.condition(db, selection, key_range)
     listed = ", ".join((*selection.columns, *more))
     try:
@@ -167,7 +154,8 @@ def _hashed(db: SQLite, selection: Selection, key_range: KeyRange, row_hash: Has
         raise (locate(db, selection, where, bound) or error) from error
 
 
-def _row_hash(db: SQLite, selection: Selection, types: Sequence[str], *, canonical: bool) -> Hash:
+def hash_of_rows(db: SQLite, selection: Selection, types: Sequence[str], *, canonical: bool) -> Hash:
+    """The function from a row as it is stored to its hash."""
     if not canonical:
         return own_hash
     found = kinds(db, selection.relation, selection.columns)

@@ -108,7 +108,7 @@ def _rest(link: Link, flow: Flow, narrowed: Narrowed, found: CheckResult, contex
     if context.under_writes:
         return CheckResult(NAME, errors=errors)
     named = {mismatch.key for mismatch in found.mismatches}
-    silent = [key for key in narrowed.keys if key not in named]
+    silent = [key for key in narrowed.both if key not in named]
     return CheckResult(
         NAME,
         mismatches=tuple(

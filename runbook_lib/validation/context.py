@@ -65,6 +65,11 @@ class Compared:
     columns: tuple[str, ...]
     types: tuple[str, ...]
 
+    @property
+    def key_types(self) -> tuple[str, ...]:
+        """The written types of the key's columns."""
+        return tuple(self.types[self.columns.index(column)] for column in self.key)
+
 
 @dataclass(frozen=True)
 class Deadline:

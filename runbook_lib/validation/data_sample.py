@@ -8,7 +8,7 @@ from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation import delta
 from runbook_lib.validation.context import Context, Deadline, each_table, label
 from runbook_lib.validation.findings import CheckResult
-from runbook_lib.validation.rows import Key, plain
+from runbook_lib.validation.rows import Key, named
 from runbook_lib.validation.sampling import draw
 from runbook_lib.validation.settle import settle
 
@@ -36,7 +36,9 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline) -> Chec
         lambda: draw(link.reader, side.reading, side, several, there, _random(context, flow, "source")),
         lambda: draw(link.writer, side.writing, side, few, here, _random(context, flow, "target")),
     )
-    keys: dict[tuple[str, ...], Key] = {plain(k): k for k in (*drawn, *ends_there, *drawn_here, *ends_here)}
+    keys: dict[tuple[str, ...], Key] = {
+        named(k, side.key_types): k for k in (*drawn, *ends_there, *drawn_here, *ends_here)
+    }
     found = settle(NAME, link, flow, side, list(keys.values()), context, deadline)
     return found.plus(CheckResult(NAME, figures={label(link, flow): _figures(len(keys), context.seed)}))
 

@@ -13,7 +13,7 @@ from typing import Any
 from runbook_lib.databases.port import Buckets, KeyRange, RangeSum
 from runbook_lib.transfer.flow import Link
 from runbook_lib.validation.context import Compared, Context
-from runbook_lib.validation.rows import Key, plain
+from runbook_lib.validation.rows import Key, named
 from runbook_lib.validation.sums import use_canonical
 
 LEAF_ROWS = 2_000  # listing so few row hashes costs less than another pass over them
@@ -24,31 +24,55 @@ MOST_KEYS = 50_000  # rows named in one table: more is not a repair but a new co
 
 Suspects = Sequence[tuple[KeyRange, int]]  # (range, rows to search)
 Hashes = Mapping[tuple[Any, ...], str]
+Unequal = tuple[Key, str | None, str | None]  # a row's key and its hashes, at the source and at the target
 Slice = tuple[KeyRange, Buckets | None]
 
 
 @dataclass(frozen=True)
 class Narrowed:
-    """The keys whose row hashes differ; `left` counts parts that hold more of them and were not listed."""
+    """The rows whose hashes differ; `left` counts parts that hold more of them and were not listed."""
 
-    keys: tuple[Key, ...]
+    rows: tuple[Unequal, ...]
     left: int = 0
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys to look at."""
+        return tuple(key for key, _, _ in self.rows)
+
+    @property
+    def both(self) -> tuple[Key, ...]:
+        """Those that both sides have listed in the same range."""
+        return tuple(key for key, there, here in self.rows if there and here)
 
 
 def narrow(link: Link, side: Compared, unequal: Suspects, context: Context) -> Narrowed:
     """Find the keys behind unequal ranges, `jobs` pieces of them at a time."""
-    keys: dict[tuple[str, ...], Key] = {}
+    found: dict[tuple[str, ...], Unequal] = {}
     unequal = [piece for each in unequal for piece in _pieces(link, side, *each)]
     for start in range(0, len(unequal), context.jobs):
         parts = list(_slices(link, side, unequal[start : start + context.jobs], context))
         for number in range(0, len(parts), context.jobs):
-            if len(keys) >= MOST_KEYS:
+            if len(found) >= MOST_KEYS:
                 left = len(parts) - number + len(unequal[start + context.jobs :])
-                return Narrowed(tuple(keys.values())[:MOST_KEYS], left)
+                return Narrowed(tuple(found.values())[:MOST_KEYS], left)
             for there, here in _listed(link, side, parts[number : number + context.jobs], context):
-                found = (key for key in {**there, **here} if there.get(key) != here.get(key))
-                keys.update((plain(key), key) for key in found)
-    return Narrowed(tuple(keys.values())[:MOST_KEYS], int(len(keys) > MOST_KEYS))
+                _add(found, there, here, side.key_types)
+    return Narrowed(tuple(found.values())[:MOST_KEYS], int(len(found) > MOST_KEYS))
+
+
+def _add(found: dict[tuple[str, ...], Unequal], there: Hashes, here: Hashes, kinds: Sequence[str]) -> None:
+    """Note the rows whose hashes differ, by the key's values: two engines write one key in different texts.
+
+    Where the sides sort differently (an enum's order) a row may be listed with one range here, with another there.
+    """
+    left, right = ({named(key, kinds): (key, digest) for key, digest in side.items()} for side in (there, here))
+    for name in {**left, **right}:
+        known = found.pop(name, ((), None, None))
+        key, one = left.get(name, known[:2])
+        other = right[name][1] if name in right else known[2]
+        if one != other:
+            found[name] = (key or known[0] or right[name][0], one, other)
 
 
 def _pieces(link: Link, side: Compared, key_range: KeyRange, rows: int) -> Suspects:

@@ -33,8 +33,13 @@ class Pair:
 
 
 def plain(key: Sequence[Any]) -> tuple[str, ...]:
-    """A key as text, whatever form it came in: ints and the engine's text forms compare alike."""
+    """A key as text: ints and texts of one form compare alike."""
     return tuple(str(value) for value in key)
+
+
+def named(key: Sequence[Any], kinds: Sequence[str]) -> tuple[str, ...]:
+    """A key by its values, whatever text form they came in: `t` and 1, `1.50` and `1.5` name the same row."""
+    return tuple(canonical_text(value, kind) or "" for value, kind in zip(key, kinds, strict=True))
 
 
 def read_pairs(link: Link, side: Compared, keys: Sequence[Key], context: Context) -> list[Pair]:
@@ -47,7 +52,8 @@ def read_pairs(link: Link, side: Compared, keys: Sequence[Key], context: Context
             _reader(link.reader, side.reading, batch, side, across=across),
             _reader(link.writer, side.writing, batch, side, across=across),
         )
-        pairs += [Pair(key, there.get(plain(key)), here.get(plain(key))) for key in batch]
+        names = [named(key, side.key_types) for key in batch]
+        pairs += [Pair(key, there.get(name), here.get(name)) for key, name in zip(batch, names, strict=True)]
     return pairs
 
 
@@ -59,7 +65,7 @@ def _reader(
 
     def read() -> dict[tuple[str, ...], tuple[str | None, ...]]:
         rows = database.read_rows(selection, keys)
-        return {plain([row[i] for i in positions]): _comparable(row, forms) for row in rows}
+        return {named([row[i] for i in positions], side.key_types): _comparable(row, forms) for row in rows}
 
     return read
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
+from runbook_lib.databases import values
 from runbook_lib.databases.port import Database, KeyRange, Selection
+from runbook_lib.databases.values import canonical_type
 from runbook_lib.validation.context import Compared
 from runbook_lib.validation.rows import Key
 
@@ -90,7 +92,7 @@ def _by_number(
     database: Database, selection: Selection, side: Compared, rows: int, total: int, random: Random
 ) -> list[Key] | None:
     """Random existing numbers of a single integer key; None when the key is something else or has too many holes."""
-    if len(selection.key) > 1:
+    if len(selection.key) > 1 or canonical_type(side.key_types[0]).tag != values.NUMBER:
         return None
     key, where = selection.key[0], f" WHERE {selection.where}" if selection.where else ""
     [(least, greatest)] = database.rows(f"SELECT {key}, {key} FROM {selection.relation}{where} LIMIT 1")
@@ -110,5 +112,4 @@ def _keys(database: Database, selection: Selection, side: Compared, condition: s
     """The keys of the rows that fulfil a condition, in the form in which the adapter binds them back."""
     where = " AND ".join(f"({part})" for part in (selection.where, condition) if part)
     narrow = replace(selection, columns=selection.key, where=where, never_null=())  # of other columns
-    types = [side.types[side.columns.index(column)] for column in side.key]
-    return list(database.row_sums(narrow, types, KeyRange(0), canonical=False))
+    return list(database.row_sums(narrow, side.key_types, KeyRange(0), canonical=False))

@@ -78,8 +78,14 @@ def _facts(driver: psycopg.Connection[Any], table: str) -> list[tuple[Any, ...]]
 
 
 def as_key(expression: str, kind: str) -> str:
-    """A key value as the port wants it: an integer, or the text form that is cast back."""
-    return expression if kind in INTEGERS else f"({expression})::text"
+    """A key value as the port wants it: an integer, or the text form that is cast back, as rows are read in it.
+
+    A cast would do but for a few types: of a boolean's t it makes `true`, it takes char(n)'s spaces off, adds /32 to an
+    inet. IS DISTINCT FROM: a composite value with a NULL in it is neither NULL nor NOT NULL.
+    """
+    if kind in INTEGERS:
+        return expression
+    return f"CASE WHEN {expression} IS DISTINCT FROM NULL THEN concat({expression}) END"
 
 
 def listed(texts: Sequence[str]) -> str:

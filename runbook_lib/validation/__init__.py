@@ -16,6 +16,7 @@ from runbook_lib.validation.constraints import constraints
 from runbook_lib.validation.context import Context, Progress, could_not_run, working
 from runbook_lib.validation.data_sample import data_sample
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
+from runbook_lib.validation.idle import idle
 from runbook_lib.validation.indexes import indexes
 from runbook_lib.validation.quarantined import with_quarantine
 from runbook_lib.validation.record import Record
@@ -114,12 +115,13 @@ def validate(
         )
         results = [_run(name, check, link, context) for name, check in functions for link in links]
         fingerprints = () if only_keys is not None else _fingerprints(links, context)
+        stopped = () if only_keys is not None else tuple(filter(None, map(idle, links)))
     if record is not None and not any(result.errors for result in results):
         for link in links:
             record.forget(link)
     tolerated, counted = tolerate(combined(results, checks), tolerances)
     elapsed = time.perf_counter() - started
-    return Report(tolerated, at, elapsed, counted, fingerprints, seed, only_keys is not None)
+    return Report(tolerated, at, elapsed, counted, fingerprints, seed, only_keys is not None, stopped)
 
 
 def _run(name: str, check: Callable[[Link, Context], CheckResult], link: Link, context: Context) -> CheckResult:

@@ -24,8 +24,9 @@ def report_lines(report: Report) -> Iterator[str]:
         yield f"-- {heading(report, service)}"
         yield from script.splitlines()
         yield "-- end"
-    if report.in_flight:
+    if report.in_flight and not report.idle:
         yield f"in flight: {len(report.in_flight)} differences that writes under way explain"
+    yield from (f"! {line}" for line in report.idle)
     for counted in report.tolerances:
         about = counted.tolerance
         what = " ".join(filter(None, (about.check, about.service, about.table, about.column, about.name, about.kind)))
@@ -44,6 +45,9 @@ def _verdict(report: Report) -> str:
         f"{len(report.results)} check{_s(report.results)}",
         f"{len(report.tables)} table{_s(report.tables)}",
     )
+    if report.passed and report.stranded:
+        waits = "1 row waits" if report.stranded == 1 else f"{report.stranded:,} rows wait"
+        return f"different: {waits} for a sync, and none runs; otherwise {checks} over {tables} passed"
     if report.passed:
         return f"same: {checks} over {tables} passed"
     if report.outcome is Outcome.FAIL:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.transfer.flow import Link, forward_links
+from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
+from runbook_lib.validation.idle import captured
 from runbook_lib.validation.report import Report
 
 
@@ -25,6 +26,8 @@ class Pair:
 def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> Pair:
     """Every table of the source as it is (or only these), held against the target's table of that name.
 
+    Where `runbook copy --follow` has made the target, its log explains what is on its way.
+
     Raises:
         ConfigurationError: the source has no such table.
     """
@@ -36,8 +39,16 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> P
     both = tuple(mapping for mapping in service.tables if mapping.target in here)
     if not both:
         return Pair((), missing)
-    plan = replace(plan, services=(replace(service, tables=both),))
-    return Pair(tuple(forward_links(plan, source, {"target": target}, known=(there, here))), missing)
+    name = _followed(source, target, [service.name, whole_plan(source, target, known=there).services[0].name])
+    plan = replace(plan, services=(replace(service, name=name or service.name, tables=both),))
+    [link] = forward_links(plan, source, {"target": target}, known=(there, here))
+    back = reverse_links(plan, source, {"target": target}) if name else [None]
+    return Pair((replace(link, opposite=back[0]),), missing)
+
+
+def _followed(source: Database, target: Database, names: Sequence[str]) -> str:
+    """The first of these names of a copy whose changes are captured, at either side; "" where none is followed."""
+    return next((n for n in names if captured(source, n) or captured(target, f"{n}_back")), "")
 
 
 def only_tables(links: Sequence[Link], tables: Sequence[str]) -> list[Link]:

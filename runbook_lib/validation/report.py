@@ -38,6 +38,7 @@ class Report:
         fingerprints: Of both sides of each link.
         seed: With which the sample was drawn.
         only_keys: Whether only given keys were compared (a delta verification).
+        idle: Links whose changes are captured while no sync carries them over, a line each.
     """
 
     results: tuple[CheckResult, ...]
@@ -47,6 +48,7 @@ class Report:
     fingerprints: tuple[Fingerprint, ...] = ()
     seed: int = 0
     only_keys: bool = False
+    idle: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -80,6 +82,12 @@ class Report:
         return tuple(mismatch for result in self.results for mismatch in result.in_flight)
 
     @property
+    def stranded(self) -> int:
+        """Rows in flight that nobody carries over, as no sync runs (count): they differ, and will go on to."""
+        rows = {(mismatch.label, mismatch.key) for mismatch in self.in_flight if mismatch.key}
+        return (len(rows) or len(self.in_flight)) if self.idle else 0
+
+    @property
     def unmatched_tolerances(self) -> tuple[Tolerated, ...]:
         """Declared differences that were not found: the plan may be out of date."""
         return tuple(counted for counted in self.tolerances if not counted.matched)
@@ -107,7 +115,8 @@ class Report:
             tolerated = sum(counted.matched for counted in self.tolerances)
             declared = f", {tolerated} tolerated" if tolerated else ""
             before = f", {self.taken_over}" if self.taken_over else ""
-            return f"{len(self.results)} checks over {len(self.tables)} tables passed{declared}{flight}{before}"
+            idle = ", no sync runs" if self.idle else ""
+            return f"{len(self.results)} checks over {len(self.tables)} tables passed{declared}{flight}{idle}{before}"
         return "; ".join(result.text for result in self.results if result.outcome is not Outcome.PASS)
 
     def __str__(self) -> str:
@@ -159,6 +168,7 @@ class Report:
             "elapsed_s": round(self.elapsed_s, 4),
             "seed": self.seed,
             "only_keys": self.only_keys,
+            "idle": list(self.idle),
             "results": [result.as_dict() for result in self.results],
             "tolerances": [counted.as_dict() for counted in self.tolerances],
             "fingerprints": [asdict(fingerprint) for fingerprint in self.fingerprints],

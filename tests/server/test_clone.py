@@ -293,6 +293,31 @@ def test_rows_that_the_target_refuses_stop_the_copy_or_are_set_aside(pair: Pair)
     assert pair.target.rows("SELECT count(*) FROM users") == [(2970,)]
 
 
+def test_a_comparison_beside_a_follower_that_was_killed_says_that_no_sync_runs(pair: Pair):
+    follower, log = pair.start("copy", "--follow")
+    wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
+    pair.source.execute("INSERT INTO users (name) VALUES ('followed')")
+    assert "no sync runs" not in pair.run("compare")
+    follower.kill()
+    follower.wait()
+    pair.source.execute("UPDATE users SET name = 'left behind' WHERE id IN (7, 8)")
+    for words in ((), ("--tables", "users")):
+        said = pair.run("compare", *words, status=1, output=True).splitlines()
+        assert said[-1].startswith("different: 2 rows wait for a sync, and none runs; otherwise 6 checks over ")
+        told = "! no sync runs between source and target: changes are logged and not carried over; 2 keys wait"
+        assert any(line.startswith(told) for line in said), said
+    follower, log = pair.start("copy", "--follow")
+    wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
+    assert "no sync runs" not in pair.run("compare")
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait(120) == 0
+    stopped = pair.run("compare")  # nothing waits: the same, but nobody keeps it so
+    assert "no sync runs" in stopped and "; 0 keys wait." in stopped
+    assert stopped.splitlines()[-1].startswith("same: ")
+    pair.run("unfollow")
+    assert "no sync runs" not in pair.run("compare")
+
+
 def test_a_return_says_which_rows_the_source_would_refuse_and_moves_nobody(pair: Pair):
     follower, log = pair.start("copy", "--follow")
     wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)

@@ -16,6 +16,7 @@ from runbook_lib.cli.base import PATH, NewFile, environment_of, main, names_in
 from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from runbook_lib.databases.port import Database
     from runbook_lib.journal import ProgressRow
     from runbook_lib.plan.model import Plan, Tolerance
     from runbook_lib.transfer.flow import Link
@@ -134,11 +135,19 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
         open_ones.callback(reader.close)
         writer = open_endpoint(target, "target", environment)
         open_ones.callback(writer.close)
-        if reader.masked_url == writer.masked_url:
-            action = "name two databases: one is always the same as itself"
-            raise ConfigurationError("source and target", f"both are {reader.masked_url}", action=action)
+        _refuse_itself(reader, writer)
         pair = pair_of(reader, writer, tables)
         yield _Sides(pair.links, pair.missing)
+
+
+def _refuse_itself(reader: Database, writer: Database) -> None:
+    from runbook_lib.databases.shared import one_database
+
+    if one_database(reader, writer):
+        names = list(dict.fromkeys((reader.masked_url, writer.masked_url)))
+        seen = f"both are {names[0]}" if len(names) == 1 else f"{' and '.join(names)} are one database"
+        action = "name two databases: one is always the same as itself"
+        raise ConfigurationError("source and target", seen, action=action)
 
 
 def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, record: Record | None = None) -> Report:

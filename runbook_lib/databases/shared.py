@@ -9,12 +9,13 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import pairwise
+from secrets import token_hex
 from typing import Any, Protocol, TypeVar
 
-from runbook_lib.databases.port import Column, Hazard, KeyRange, Recount, Selection, Sequence_, Table
+from runbook_lib.databases.port import Column, Database, Hazard, KeyRange, Recount, Selection, Sequence_, Table
 from runbook_lib.errors import ConfigurationError, DatabaseError, KeyNotAdvancing, Refused
 
 Result = TypeVar("Result")
@@ -166,6 +167,21 @@ def between(bounds: Sequence[tuple[Any, ...]], estimate: int) -> list[KeyRange]:
     edges = [None, *bounds, None]
     each = max(1, estimate // (len(bounds) + 1)) if estimate else 0
     return [KeyRange(i, after, upto, each) for i, (after, upto) in enumerate(pairwise(edges))]
+
+
+def one_database(source: Database, target: Database) -> bool:
+    """Whether two addresses lead to one database: a lock taken at one side shows at the other, under any name.
+
+    In a read-only folder SQLite has no lock: then its file is taken for another one.
+    """
+    if source.dialect != target.dialect:
+        return False
+    if source.masked_url == target.masked_url:
+        return True
+    name = f"one database {token_hex(8)}"
+    with suppress(DatabaseError), target.advisory_lock(name) as free, source.advisory_lock(name) as free_too:
+        return free and not free_too
+    return False
 
 
 def require_counts(table: str, found: Mapping[str, int], changes: Mapping[str, Recount]) -> None:

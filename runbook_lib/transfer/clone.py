@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from secrets import token_hex
 
 from runbook_lib.databases.port import Database, Rest
+from runbook_lib.databases.shared import one_database
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.plan.model import Plan, Service
 from runbook_lib.schema import target as made
@@ -165,14 +164,8 @@ def moved(pair: Pair) -> bool:
 
 
 def _refuse_itself(pair: Pair) -> None:
-    """A copy onto itself would drop what it is to read; a lock taken at one side shows at the other, under any name."""
-    if pair.source.dialect != pair.target.dialect:
-        return
-    name = f"copy {token_hex(8)}"
-    with pair.target.advisory_lock(name), suppress(DatabaseError):  # no lock in a read-only folder: it is another one
-        with pair.source.advisory_lock(name) as free:
-            if free:
-                return
+    """A copy onto itself would drop what it is to read."""
+    if one_database(pair.source, pair.target):
         raise TransferError(
             f"{pair.source.name} and {pair.target.name}",
             f"both are {pair.source.masked_url}",

@@ -79,11 +79,18 @@ def test_an_unknown_check_or_table_is_one_line_with_the_nearest_name_and_status_
     assert "needs two databases" in alone.stderr
 
 
-def test_a_database_is_not_compared_with_itself(pair: tuple[Any, Any]) -> None:
+def test_a_database_is_not_compared_with_itself_under_its_own_or_another_address(
+    pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for command in ("compare", "repair"):
+        monkeypatch.setenv("RUNBOOK_TARGET_PASSWORD", pair[0].login.password)
         done = runbook(command, (pair[0], pair[0]))
         assert (done.exit_code, done.stdout) == (2, "")
         assert "source and target: both are postgresql://" in done.stderr
+        [source, alias] = pair[0].masked_url, pair[0].masked_url.replace("127.0.0.1", "localhost")
+        again = CliRunner().invoke(main, [command, source, alias], prog_name="runbook")
+        assert (again.exit_code, again.stdout) == (2, "")
+        assert f"source and target: {source} and {alias} are one database. Next: name two databases" in again.stderr
 
 
 def test_an_empty_list_of_tables_does_not_mean_all_of_them(pair: tuple[Any, Any]) -> None:

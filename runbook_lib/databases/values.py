@@ -12,6 +12,7 @@ The reference implementation. Adapters render the same in SQL; docs/canonical-va
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import decimal
 import hashlib
@@ -152,6 +153,24 @@ def _float(value: Any, _: CanonicalType) -> str:
     if number != number:
         return "7ff8000000000000"
     return struct.pack(">d", number + 0.0).hex()
+
+
+def shortest(value: Any, *, single: bool) -> str:
+    """A float as its shortest text: the same of every text that an engine prints of it; negative zero has no sign."""
+    number = float(value) + 0.0
+    if single and number == number:
+        with contextlib.suppress(OverflowError):  # a single that holds more is its engine's own: as the double it is
+            bits = struct.pack(">f", number)
+            texts = (f"{number:.{digits}g}" for digits in range(1, 10))
+            return repr(float(next(text for text in texts if _packed(text) == bits)))
+    return repr(number)
+
+
+def _packed(text: str) -> bytes:
+    try:
+        return struct.pack(">f", float(text))
+    except OverflowError:
+        return b""
 
 
 def _text(value: Any, kind: CanonicalType) -> str:

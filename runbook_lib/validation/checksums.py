@@ -10,9 +10,9 @@ from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation import delta, multiset
 from runbook_lib.validation.context import Compared, Context, Deadline, Progress, each_table, label
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
-from runbook_lib.validation.narrow import Narrowed, narrow
+from runbook_lib.validation.narrow import Narrowed, Suspects, narrow
 from runbook_lib.validation.record import Cut, identity
-from runbook_lib.validation.rows import NO_COLUMN
+from runbook_lib.validation.rows import NO_COLUMN, Key, read_pairs
 from runbook_lib.validation.sampling import ends
 from runbook_lib.validation.settle import settle
 from runbook_lib.validation.sums import encoding, range_rows, sum_both
@@ -72,9 +72,9 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _
         return CheckResult(NAME, figures={label(link, flow): figures})
     narrowed = narrow(link, side, unequal, context)
     found = settle(NAME, link, flow, side, narrowed.keys, context, deadline)
-    figures["suspects"] = len(narrowed.keys)
+    figures["suspects"] = len(narrowed.rows)
     figures |= _extent(link, side) if found.mismatches else {}  # for the chart of where they lie
-    return found.plus(_rest(link, flow, narrowed, found, context)).plus(
+    return found.plus(_rest(link, flow, side, unequal, narrowed, found, context)).plus(
         CheckResult(NAME, figures={label(link, flow): figures})
     )
 
@@ -98,21 +98,28 @@ def _extent(link: Link, side: Compared) -> dict[str, Any]:
     return {"first_key": list(found[0]), "last_key": list(found[-1])} if found else {}
 
 
-def _rest(link: Link, flow: Flow, narrowed: Narrowed, found: CheckResult, context: Context) -> CheckResult:
-    """What the rows that were read do not explain: ranges left alone, and hashes that differ over equal values."""
+def _rest(
+    link: Link, flow: Flow, side: Compared, unequal: Suspects, narrowed: Narrowed, found: CheckResult, context: Context
+) -> CheckResult:
+    """What the rows that were read do not explain: ranges left alone, and rows that hashes alone tell apart."""
+    named = {mismatch.key for mismatch in (*found.mismatches, *found.in_flight)}
+    rows = {row[0]: row for row in narrowed.rows if row[0] not in named}
+    pairs = read_pairs(link, side, list(rows), context)
+    blind = [rows[pair.key] for pair in pairs if pair.source is None and pair.target is None]
+    if context.under_writes and blind:  # or deleted since: then they are not listed again
+        blind = [row for row in narrow(link, side, unequal, context).rows if row in blind]
+    if not context.under_writes:
+        blind += [rows[pair.key] for pair in pairs if pair.source and pair.target and all(rows[pair.key][1:])]
     errors = {}
     if narrowed.left:
         errors[label(link, flow)] = (
-            f"more rows differ than the {len(narrowed.keys):,} that are named: copy the table again"
+            f"more rows differ than the {len(narrowed.rows):,} that are named: copy the table again"
         )
-    if context.under_writes:
-        return CheckResult(NAME, errors=errors)
-    named = {mismatch.key for mismatch in found.mismatches}
-    silent = [key for key in narrowed.both if key not in named]
-    return CheckResult(
-        NAME,
-        mismatches=tuple(
-            Mismatch(NAME, link.service, flow.table, Kind.DIFFERENT, key, text=NO_COLUMN) for key in silent
-        ),
-        errors=errors,
-    )
+    return CheckResult(NAME, mismatches=tuple(_told_apart(link, flow, *row) for row in blind), errors=errors)
+
+
+def _told_apart(link: Link, flow: Flow, key: Key, there: str | None, here: str | None) -> Mismatch:
+    """A row that only its hashes tell of."""
+    kind = Kind.DIFFERENT if there and here else Kind.MISSING_ON_TARGET if there else Kind.MISSING_ON_SOURCE
+    text = NO_COLUMN if kind is Kind.DIFFERENT else f"{kind.replace('_', ' ')}; not found again by its key"
+    return Mismatch(NAME, link.service, flow.table, kind, key, text=text)

@@ -37,7 +37,7 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline) -> Chec
         lambda: draw(link.writer, side.writing, side, few, here, _random(context, flow, "target")),
     )
     keys: dict[tuple[str, ...], Key] = {
-        named(k, side.key_types): k for k in (*drawn, *ends_there, *drawn_here, *ends_here)
+        named(k, side.key_types): k for k in (*drawn_here, *ends_here, *drawn, *ends_there)
     }
     found = settle(NAME, link, flow, side, list(keys.values()), context, deadline)
     return found.plus(CheckResult(NAME, figures={label(link, flow): _figures(len(keys), context.seed)}))

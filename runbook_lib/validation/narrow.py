@@ -40,11 +40,6 @@ class Narrowed:
         """The keys to look at."""
         return tuple(key for key, _, _ in self.rows)
 
-    @property
-    def both(self) -> tuple[Key, ...]:
-        """Those that both sides have listed in the same range."""
-        return tuple(key for key, there, here in self.rows if there and here)
-
 
 def narrow(link: Link, side: Compared, unequal: Suspects, context: Context) -> Narrowed:
     """Find the keys behind unequal ranges, `jobs` pieces of them at a time."""

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.databases.port import Database, Selection
-from runbook_lib.databases.values import canonical_text
+from runbook_lib.databases.values import canonical_text, shortest
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.context import Compared, Context
 from runbook_lib.validation.findings import Kind, Mismatch, shorten
 from runbook_lib.validation.sums import use_canonical
 
+SINGLES = ("real", "float")
+FLOATS = (*SINGLES, "double precision", "double")
 BATCH_KEYS = 2_000  # keys a query: its text stays small, its plan an index scan
 
 Key = tuple[Any, ...]
@@ -39,7 +41,11 @@ def plain(key: Sequence[Any]) -> tuple[str, ...]:
 
 def named(key: Sequence[Any], kinds: Sequence[str]) -> tuple[str, ...]:
     """A key by its values, whatever text form they came in: `t` and 1, `1.50` and `1.5` name the same row."""
-    return tuple(canonical_text(value, kind) or "" for value, kind in zip(key, kinds, strict=True))
+    return tuple(_name(value, kind) for value, kind in zip(key, kinds, strict=True))
+
+
+def _name(value: Any, kind: str) -> str:
+    return shortest(value, single=kind in SINGLES) if kind in FLOATS else canonical_text(value, kind) or ""
 
 
 def read_pairs(link: Link, side: Compared, keys: Sequence[Key], context: Context) -> list[Pair]:
@@ -79,8 +85,8 @@ def _form(kind: str, *, across: bool) -> Callable[[Any], str]:
 
     Between engines in the canonical text of the written type (floats, whose canonical text is bits, as they print).
     """
-    if kind in ("real", "double precision", "float", "double"):
-        return lambda value: "0" if str(value) in ("-0", "-0.0", "0.0") else str(value)
+    if kind in FLOATS:
+        return lambda value: shortest(value, single=kind in SINGLES)
     if across:
         return lambda value: canonical_text(value, kind) or ""
     return lambda value: bytes(value).hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
@@ -102,7 +108,7 @@ def as_mismatch(check: str, link: Link, flow: Flow, side: Compared, pair: Pair, 
     return Mismatch(check, link.service, flow.table, kind, pair.key, columns, *values, text=what)
 
 
-NO_COLUMN = "hashes differ, values read alike"
+NO_COLUMN = "hashes differ, no column does"
 
 
 def _differing(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
+from estate_engines import assert_no_difference, moved
 
 from runbook_lib.validation import Kind, validate
 from runbook_lib.validation.pair import pair_of
@@ -47,3 +49,49 @@ def test_a_row_is_named_whatever_the_type_of_its_key(database: Any, target: Any,
     for check in ("data_sample", "checksums"):
         found = [(m.kind, m.columns, m.key[1]) for m in report.result(check).mismatches]
         assert found == [(Kind.DIFFERENT, ("n",), 7)], report.text
+
+
+# One key in each engine's own writing: of a single, a number, a moment, a padded text, a yes or no.
+WRITTEN = {
+    "postgresql": ("real", "numeric(9,3)", "timestamptz(3)", "char(5)", "boolean"),
+    "mysql": ("float", "decimal(9,3)", "timestamp(3)", "char(5)", "tinyint(1)"),
+    "sqlite": ("float4", "decimal(9,3)", "timestamptz(3)", "char(5)", "boolean"),
+}
+VALUES = ("'0.1'", "1.500", "'2020-01-01 00:00:00.120'", "'ab'", "1")
+OWN = {
+    ("postgresql", "boolean"): "true",
+    ("sqlite", "float4"): "0.10000000149011612",
+    ("sqlite", "timestamptz(3)"): "'2020-01-01 00:00:00.12+00'",
+}
+PAIRS = [pair for pair in product(WRITTEN, repeat=2) if pair != ("postgresql", "postgresql")]
+
+
+@pytest.mark.parametrize("under_writes", [True, False], ids=["under writes", "at rest"])
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_two_engines_write_one_key_in_different_texts(new_on: Any, pair: tuple[str, str], under_writes: bool) -> None:
+    source, target = new_on(pair[0], "source"), new_on(pair[1], "target")
+    for number, kind in enumerate(WRITTEN[pair[0]]):
+        value = OWN.get((pair[0], kind), VALUES[number])
+        source.execute(
+            f"CREATE TABLE t{number} (k {kind} NOT NULL, i integer NOT NULL, n integer, PRIMARY KEY (k, i))",
+            f"INSERT INTO t{number} VALUES ({value}, 1, 1), ({value}, 2, 1)",
+        )
+    link = moved(source, target)
+    assert_no_difference(link)
+    target.execute(*(f"UPDATE t{number} SET n = 7 WHERE i = 2" for number in range(len(VALUES))))
+    report = validate([link], checks=("data_sample", "checksums"), under_writes=under_writes, settle_s=0)
+    for check in ("data_sample", "checksums"):
+        found = [(m.table, m.kind, m.columns, int(m.key[1])) for m in report.result(check).mismatches]
+        assert found == [(f"t{number}", Kind.DIFFERENT, ("n",), 2) for number in range(len(VALUES))], report.text
+
+
+@pytest.mark.parametrize("under_writes", [True, False], ids=["under writes", "at rest"])
+def test_a_row_that_is_not_found_again_by_its_key_is_told_by_its_hash(new_on: Any, under_writes: bool) -> None:
+    source, target = new_on("sqlite", "source"), new_on("sqlite", "target")
+    for database, rows in (
+        (source, "('10:00', 1), ('11:00', 1), ('12:00', 1)"),
+        (target, "('10:00', 2), ('11:00', 1)"),
+    ):
+        database.execute("CREATE TABLE t (k time NOT NULL PRIMARY KEY, n integer)", f"INSERT INTO t VALUES {rows}")
+    report = validate(pair_of(source, target).links, checks=("checksums",), under_writes=under_writes, settle_s=0)
+    assert sorted(m.kind for m in report.mismatches) == [Kind.DIFFERENT, Kind.MISSING_ON_TARGET], report.text

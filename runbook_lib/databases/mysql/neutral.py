@@ -160,7 +160,15 @@ def literal(value: Any, type_text: str) -> str:
         return text
     if kind.name in ("datetime", "timestamp"):
         text = text.removesuffix("+00:00").removesuffix("+00")
-    return names.text(_FARTHEST.get(text, text) if kind.name == "float" else text)
+    return names.text(_widened(text) if kind.name == "float" else text)
+
+
+def _widened(text: str) -> str:
+    """A single's text as the double with its value: a FLOAT column equals 0.10000000149011612, never 0.1."""
+    try:
+        return repr(struct.unpack("f", struct.pack("f", float(text)))[0])
+    except (ValueError, OverflowError):
+        return text
 
 
 def text_form(value: Any) -> str:

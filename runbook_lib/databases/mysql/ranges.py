@@ -41,7 +41,9 @@ class KeyPart:
         """A value as SQL, to compare with `ordered`."""
         if self.ordered == self.expression:
             return neutral.literal(value, self.type)
-        return f"x'{neutral.text_form(value).encode().hex()}'"
+        text = neutral.text_form(value)
+        text = text.rstrip(" ") if kind_of(self.type).name == "char" else text  # as the server gives it
+        return f"x'{text.encode().hex()}'"
 
     @property
     def out(self) -> str:

@@ -80,8 +80,8 @@ def _facts(driver: psycopg.Connection[Any], table: str) -> list[tuple[Any, ...]]
 def as_key(expression: str, kind: str) -> str:
     """A key value as the port wants it: an integer, or the text form that is cast back, as rows are read in it.
 
-    A cast would do but for a few types: of a boolean's t it makes `true`, it takes char(n)'s spaces off, adds /32 to an
-    inet. IS DISTINCT FROM: a composite value with a NULL in it is neither NULL nor NOT NULL.
+    A cast makes `true` of a boolean's t, 10.0.0.1/32 of an inet, and takes the spaces off char(n).
+    IS DISTINCT FROM: a composite value with a NULL in it is neither NULL nor NOT NULL.
     """
     if kind in INTEGERS:
         return expression

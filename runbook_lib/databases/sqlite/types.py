@@ -102,16 +102,18 @@ def renderer(type_text: str) -> Callable[[Any], str | None]:
 def parser(kind: Kind) -> Callable[[Any], Any]:
     """The function from neutral text (or an int) to the value to be stored; it raises `Misfit`."""
     wanted = canonical_type(kind.type)
+    if kind.type == "any":
+        return lambda value: value
     if wanted.tag == values.NUMBER:
         inner = _store_numeric(kind.affinity) if wanted.name == "numeric" else _store_integer
     elif wanted.tag == values.FLOAT:
         inner = _store_single if wanted.name == "real" else _store_double
     elif wanted.tag in (values.BYTES, values.BOOLEAN):
         inner = _store_bytes if wanted.tag == values.BYTES else _store_boolean
-    elif kind.type == "any":
-        inner = _store_as_it_is
+    elif kind.affinity in ("text", "blob"):
+        inner = _store_instant if wanted.tag == values.INSTANT else str
     else:
-        inner = _store_text if kind.affinity in ("text", "blob") else _store_unchanged
+        inner = _store_unchanged
 
     def parse(value: Any) -> Any:
         return None if value is None else inner(value)
@@ -378,12 +380,9 @@ def _store_boolean(value: Any) -> int:
     raise Misfit("neither true nor false")
 
 
-def _store_as_it_is(value: Any) -> Any:
-    return value
-
-
-def _store_text(value: Any) -> str:
-    return str(value)
+def _store_instant(value: Any) -> str:
+    found = _STAMP.fullmatch(str(value))  # another engine's moment without a zone is in UTC
+    return str(value) if found is None or found[5] else _suffixed(found, "+00")
 
 
 def _store_unchanged(value: Any) -> str:

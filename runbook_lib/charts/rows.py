@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.charts import style
 from runbook_lib.charts.style import get
+from runbook_lib.validation.findings import labelled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,7 +101,7 @@ def _by_table(result: Any) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     figures = get(result, "figures", {}) or {}
     for mismatch in get(result, "mismatches", ()) or ():
-        table = f"{get(mismatch, 'service')}.{get(mismatch, 'table')}"
+        table = labelled(get(mismatch, "service"), get(mismatch, "table"))
         if str(get(mismatch, "kind")) in _KINDS and get(mismatch, "key") and "lost_rows" not in figures.get(table, {}):
             found.setdefault(table, []).append(mismatch)
     return found

@@ -169,7 +169,7 @@ def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, r
             record=record,
             on_progress=lambda at: progress.report("compare", at.check, at.at, at.of, at.unit, at.table),
         )
-    return with_missing(report, sides.missing, sides.links[0].service if sides.links else "pair")
+    return with_missing(report, sides.missing)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from runbook_lib.validation.findings import labelled
+
 
 def checks_grid(report: Any) -> dict[str, dict[str, str]]:
     """{check: {table: outcome}} of a report, of its `as_dict()`, or of such a mapping itself.
@@ -27,5 +29,5 @@ def _row(result: Any) -> dict[str, str]:
         outcomes = {str(table): str(outcome) for table, outcome in tables.items()}
     else:
         outcomes = {str(table): str(result.of(table)) for table in tables}
-    declared = {f"{_get(found, 'service')}.{_get(found, 'table')}" for found in _get(result, "tolerated") or ()}
+    declared = {labelled(_get(found, "service"), _get(found, "table")) for found in _get(result, "tolerated") or ()}
     return {t: "tolerated" if t in declared and outcome == "pass" else outcome for t, outcome in outcomes.items()}

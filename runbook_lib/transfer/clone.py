@@ -69,12 +69,12 @@ class Pair:
     @property
     def forward(self) -> Link:
         """From the source to the target."""
-        return forward_links(self.plan, self.source, {"target": self.target}, QUARANTINE)[0]
+        return replace(forward_links(self.plan, self.source, {"target": self.target}, QUARANTINE)[0], service="")
 
     @property
     def back(self) -> Link:
         """From the target to the source."""
-        return reverse_links(self.plan, self.source, {"target": self.target}, QUARANTINE)[0]
+        return replace(reverse_links(self.plan, self.source, {"target": self.target}, QUARANTINE)[0], service="")
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ class Flow:
 class Link:
     """All flows between one reader and one writer; `channel` names its capture logs and its progress.
 
+    `service` is the plan's; "" between two databases without a plan.
     `opposite` is the link back, for a comparison while that one is being synced: its log explains differences too.
     `quarantine` takes the rows that the writer refuses; None: the first of them is an error.
     """

@@ -14,7 +14,7 @@ from runbook_lib.errors import RunbookError
 from runbook_lib.schema.promise import Promised
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.equivalence import promises
-from runbook_lib.validation.findings import CheckResult
+from runbook_lib.validation.findings import CheckResult, labelled
 
 if TYPE_CHECKING:
     from runbook_lib.validation.record import Record
@@ -210,8 +210,8 @@ def _names(flow: Flow) -> tuple[str, str]:
 
 
 def label(link: Link, flow: Flow) -> str:
-    """`service.table`, as the report's grid calls it."""
-    return f"{link.service}.{flow.table}"
+    """`service.table`, as the report's grid calls it; without a plan just the table."""
+    return labelled(link.service, flow.table)
 
 
 def each_table(

@@ -80,8 +80,8 @@ class Mismatch:
 
     @property
     def label(self) -> str:
-        """`service.table`, as the report's grid calls it."""
-        return f"{self.service}.{self.table}"
+        """`service.table`, as the report's grid calls it; without a plan just the table."""
+        return labelled(self.service, self.table)
 
     def __str__(self) -> str:
         key = f" ({', '.join(map(str, self.key))})" if self.key else ""
@@ -172,6 +172,11 @@ class CheckResult:
 
 
 LISTS = ("mismatches", "tolerated", "in_flight", "information")
+
+
+def labelled(service: str, table: str) -> str:
+    """A table as reports call it: two databases without a plan have no service."""
+    return f"{service}.{table}" if service else table
 
 
 def shorten(value: object) -> str:

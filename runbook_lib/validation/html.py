@@ -125,7 +125,7 @@ def _tolerances(report: Report) -> str:
 
 
 def _foot(report: Report) -> str:
-    marks = "; ".join(f"{f.service} {f.side} {f.sha256[:12]}" for f in report.fingerprints)
+    marks = "; ".join(f"{f.service} {f.side} {f.sha256[:12]}".strip() for f in report.fingerprints)
     schema = f" · schema fingerprints: {escape(marks)}" if marks else ""
     scope = " · only the given keys were compared" if report.only_keys else ""
     return f"<p style='color:#666;font-size:12px;margin:.2em 0'>sample seed {report.seed}{scope}{schema}</p>"

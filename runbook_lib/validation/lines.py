@@ -19,7 +19,7 @@ def report_lines(report: Report) -> Iterator[str]:
     for result in report.results:
         yield from _failures(result)
         for table, why in result.errors.items():
-            yield f"? {_words(result.check)} of {table} could not run: {why}"
+            yield f"? {_words(result.check)} of {_short(report, table)} could not run: {why}"
     for service, script in mending(report).items():
         yield f"-- {heading(report, service)}"
         yield from script.splitlines()
@@ -69,16 +69,15 @@ def _grid(report: Report) -> Iterator[str]:
 
 def _short(report: Report, table: str) -> str:
     """Without the service's name where there is only one."""
-    services = {name.partition(".")[0] for name in report.tables}
-    return table.partition(".")[2] if len(services) == 1 else table
+    return table.removeprefix(f"{report.services[0]}.") if len(report.services) == 1 else table
 
 
 def _failures(result: CheckResult) -> Iterator[str]:
     groups: dict[tuple[str, str], list[Mismatch]] = {}
     for mismatch in result.mismatches:
         groups.setdefault((mismatch.label, str(mismatch.kind)), []).append(mismatch)
-    for (table, kind), found in groups.items():
-        yield f"✗ {_words(result.check)} of {table.partition('.')[2]}: {len(found)} {_words(kind)}"
+    for (_, kind), found in groups.items():
+        yield f"✗ {_words(result.check)} of {found[0].table}: {len(found)} {_words(kind)}"
         yield from (f"    {line}" for line in _named(found))
 
 

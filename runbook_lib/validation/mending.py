@@ -27,7 +27,7 @@ def mending(report: Report) -> dict[str, str]:
 
 def heading(report: Report, service: str) -> str:
     """What stands above a script; the service is named where there are several."""
-    several = len({table.partition(".")[0] for table in report.tables}) > 1
+    several = len(report.services) > 1
     return f"SQL that would mend the target{f' of {service}' if several else ''}; read it before you run it there"
 
 

@@ -43,7 +43,7 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> P
     plan = replace(plan, services=(replace(service, name=name or service.name, tables=both),))
     [link] = forward_links(plan, source, {"target": target}, known=(there, here))
     back = reverse_links(plan, source, {"target": target}) if name else [None]
-    return Pair((replace(link, opposite=back[0]),), missing)
+    return Pair((replace(link, service="", opposite=back[0]),), missing)
 
 
 def _followed(source: Database, target: Database, names: Sequence[str]) -> str:
@@ -65,11 +65,11 @@ def only_tables(links: Sequence[Link], tables: Sequence[str]) -> list[Link]:
     return [link for link in kept if link.flows]
 
 
-def with_missing(report: Report, missing: Sequence[str], service: str) -> Report:
+def with_missing(report: Report, missing: Sequence[str]) -> Report:
     """The report with a failure for each table that the target lacks, in the first of its checks."""
     if not missing:
         return report
     text = "no such table at the target"
-    found = tuple(Mismatch(report.results[0].check, service, name, Kind.MISSING_TABLE, text=text) for name in missing)
+    found = tuple(Mismatch(report.results[0].check, "", name, Kind.MISSING_TABLE, text=text) for name in missing)
     more = CheckResult(report.results[0].check, tuple(m.label for m in found), mismatches=found)
     return replace(report, results=(report.results[0].plus(more), *report.results[1:]))

@@ -103,6 +103,12 @@ class Report:
         since = min(str(each["taken_over_since"]) for each in taken)
         return f"{many:,} of {of:,} ranges as they were from {since} on, read before an interruption"
 
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services whose tables were compared; none where there was no plan."""
+        known = [mark.service for mark in self.fingerprints] or [table.partition(".")[0] for table in self.tables]
+        return tuple(dict.fromkeys(name for name in known if name))
+
     def result(self, check: str) -> CheckResult:
         """The result of one check; KeyError when it was not asked for."""
         return {result.check: result for result in self.results}[check]

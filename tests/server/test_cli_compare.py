@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from matplotlib import rc_context
 
+from runbook_lib import charts
 from runbook_lib.cli import main
 from runbook_lib.databases.port import KeyRange
 from runbook_lib.validation import validate
@@ -67,6 +69,25 @@ def test_a_table_that_the_target_lacks_is_a_difference_and_the_others_are_compar
     assert done.exit_code == 1
     assert "✗ checksums of words: 1 missing table" in done.stdout
     assert "✗ checksums of items" not in done.stdout
+
+
+def test_lines_charts_and_reports_call_a_table_by_its_own_name_only(pair: tuple[Any, Any], tmp_path: Path) -> None:
+    pair[0].execute("CREATE SCHEMA sales", "CREATE TABLE sales.odd (id integer PRIMARY KEY)")
+    pair[1].execute(
+        "DELETE FROM words WHERE word = 'w7'",
+        "ALTER TABLE items DROP COLUMN name, ADD name integer",  # the source's texts are none
+        "INSERT INTO log VALUES ('new')",
+    )
+    said = [runbook("compare", pair, "--json", str(tmp_path / "report.json")).output, runbook("repair", pair).output]
+    assert "? checksums of items could not run: " in said[0] and "? items could not be compared: " in said[1]
+    assert "✗ row counts of sales.odd: 1 missing table" in said[0]
+    report = validate(pair_of(*pair).links, under_writes=False)
+    for chart in (charts.integrity, charts.differences, charts.confidence):
+        with rc_context({"svg.fonttype": "none"}):
+            chart(report).savefig(tmp_path / "chart.svg")
+        said.append((tmp_path / "chart.svg").read_text())
+    said += [report.text, report._repr_html_(), str(report.to_frame()), (tmp_path / "report.json").read_text()]
+    assert not [text for text in said if "copy_" in text]
 
 
 def test_an_unknown_check_or_table_is_one_line_with_the_nearest_name_and_status_2(pair: tuple[Any, Any]) -> None:

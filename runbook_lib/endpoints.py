@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError
 
@@ -67,24 +64,35 @@ def _endpoint(
         if environment is None or Path(text).exists() or Path(text).suffix in (".sqlite", ".sqlite3", ".db"):
             return _file(text, role, create)
         return environment.database(text, options)  # says which names there are
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):  # the text may hold a password: it is not repeated
-        raise ConfigurationError(f"the {role}", "its URL cannot be read", expected=FORMS) from None
-    if "@" in (url.host or ""):  # what stands before it is part of a password: it is not repeated
+    driver, _, rest = text.partition("://")
+    dialect = DIALECTS.get(driver.partition("+")[0])
+    if dialect is None:
+        raise ConfigurationError(f"the {role}", f"no adapter for `{driver}`", expected=FORMS)
+    if (
+        dialect != "sqlite" and rest.partition("?")[0].count("@") > 1
+    ):  # what stands before the last is part of a password: it is not repeated
         raise ConfigurationError(
             f"the {role}",
             "its URL has more than one `@`",
             expected=f"`%40` in a password, or RUNBOOK_{role.upper()}_PASSWORD",
         )
-    dialect = DIALECTS.get(url.drivername.partition("+")[0])
-    if dialect is None:
-        raise ConfigurationError(f"the {role}", f"no adapter for `{url.drivername}`", expected=FORMS)
+    if dialect == "postgresql":
+        return _open(dialect, role, text, _password(role), options)
+    return _elsewhere(dialect, text, role, create, options)
+
+
+def _elsewhere(dialect: str, text: str, role: str, create: bool, options: Mapping[str, Any]) -> Database:
+    from sqlalchemy import make_url  # here: PostgreSQL's URLs are read by libpq, without loading it
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # the text may hold a password: it is not repeated
+        raise ConfigurationError(f"the {role}", "its URL cannot be read", expected=FORMS) from None
     if dialect == "sqlite":
         return _file(url.database or "", role, create)
-    password = _password(role) or url.password
     plain = url.set(drivername=dialect, password=None).render_as_string(hide_password=False)
-    return _open(dialect, role, plain, password, options)
+    return _open(dialect, role, plain, _password(role) or url.password, options)
 
 
 def _file(path: str, role: str, create: bool) -> Database:

@@ -8,12 +8,28 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
-
-from runbook_lib.journal import ProgressRow
 
 WINDOW_S = 15.0  # long enough to be calm, short enough to show a throttle
 INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True)
+class ProgressRow:
+    """How far the step is: `rate` in units a second, `eta_s` in seconds (None before 1 %), `at` since the epoch."""
+
+    phase: str
+    step: str
+    done: float
+    total: float | None
+    unit: str
+    rate: float | None
+    eta_s: float | None
+    reason: str
+    at: float
+
+
 Listener = Callable[[ProgressRow], None]
 
 

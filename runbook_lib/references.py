@@ -19,11 +19,13 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from sqlalchemy import URL
+from typing import TYPE_CHECKING
 
 from runbook_lib.errors import ConfigurationError, PlanError
 from runbook_lib.plan.nodes import Value
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 FORMS = "env:NAME, file:PATH, pgpass, service:NAME or keyring:SERVICE/USER"
 _SHAPE = re.compile(r"(?:(env|file|service|keyring):(\S.*)|(pgpass))")

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-from sqlalchemy import Connection, Engine
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from runbook_lib.databases.shapes import Alike as Alike
 from runbook_lib.databases.shapes import Applied as Applied
@@ -36,6 +34,9 @@ from runbook_lib.databases.shapes import Selection as Selection
 from runbook_lib.databases.shapes import Sequence_ as Sequence_
 from runbook_lib.databases.shapes import ServerFacts as ServerFacts
 from runbook_lib.databases.shapes import Table as Table
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
 
 Result = TypeVar("Result")
 Rows = Sequence[tuple[Any, ...]]  # values in the order of some columns

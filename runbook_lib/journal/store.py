@@ -18,6 +18,7 @@ from runbook_lib.errors import JournalError
 from runbook_lib.journal import tables
 from runbook_lib.journal.chain import KINDS, Entry, canonical_json, now_text, plain, verify_entries
 from runbook_lib.journal.lease import Lease, database_time, lock_run, require, this_process
+from runbook_lib.progress import ProgressRow
 
 _OPEN_LOCK = 0x72756E6F  # "runo": only one process opens a run of an environment
 _SHORTEST_SECRET = 6  # masking "pass" would destroy the record; so short a password protects nothing
@@ -48,21 +49,6 @@ class Sample:
     value: float
     at: float = 0.0
     labels: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ProgressRow:
-    """How far the step is: `rate` in units a second, `eta_s` in seconds (None before 1 %), `at` since the epoch."""
-
-    phase: str
-    step: str
-    done: float
-    total: float | None
-    unit: str
-    rate: float | None
-    eta_s: float | None
-    reason: str
-    at: float
 
 
 class Journal:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -226,3 +228,15 @@ def test_a_large_table_whose_key_is_no_number_is_sampled_in_pieces(
     again = validate(links, checks=("data_sample",), sample_rows=100, under_writes=False)
     assert len(again.mismatches) == report.results[0].figures[report.tables[0]]["sampled"]
     assert len({m.key[0][:2] for m in again.mismatches}) > 5  # from all over the table
+
+
+def test_comparing_two_postgresql_databases_loads_no_sqlalchemy(pair: tuple[Any, Any]) -> None:
+    """It would be a third of the time before the first statement."""
+    urls = [one.masked_url for one in pair]
+    ran = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "runbook_lib.cli", "compare", *urls], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in ran.stderr.splitlines()}
+    assert "psycopg" in loaded
+    assert loaded.isdisjoint({"sqlalchemy", "pymysql", "sqlite3", "pandas"})

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases import shared
 from runbook_lib.databases.port import (
@@ -30,6 +28,7 @@ from runbook_lib.databases.postgresql import (
     recount,
     retry,
     schema,
+    sessions,
     spool,
 )
 from runbook_lib.databases.postgresql import backup as dumps
@@ -40,6 +39,9 @@ from runbook_lib.databases.postgresql import pitfalls as pitfalls_
 from runbook_lib.databases.postgresql import ranges as ranges_
 from runbook_lib.databases.postgresql import sequences as sequences_
 from runbook_lib.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 __all__ = ["PostgreSQL", "open_database"]
 
@@ -89,41 +91,40 @@ class PostgreSQL:
         self.wal_over_limit = shared.chosen(name, options, "wal_over_limit", ("warn", "give_up"))
         self.rehearsal = shared.Rehearsal()
         self.memo: dict[Any, Any] = {}  # what modules look up once (types of keys)
+        self.settings: dict[str, str] = {}  # more of a session's settings than the pinned ones
+        self.sessions = sessions.Sessions(name, self._log_in, self.pool_size)
 
     def __repr__(self) -> str:
         return f"PostgreSQL({self.name}, {self.masked_url})"
 
     # -- connection ---
+    def _log_in(self) -> sessions.Session:
+        return connection.connect(self.name, self.login, settings=self.settings)
+
     @cached_property
     def engine(self) -> Engine:
-        return connection.make_engine(self.name, self.login, self.pool_size)
+        return sessions.engine(self.sessions)
 
     @contextmanager
     def raw(self) -> Iterator[psycopg.Connection]:
-        """A pooled psycopg connection in a transaction: committed at the end, rolled back on an error."""
-        pooled = self.engine.raw_connection()
+        """A kept psycopg connection in a transaction: committed at the end, rolled back on an error."""
+        session = self.sessions.take()
         try:
-            driver = pooled.driver_connection
-            if not isinstance(driver, psycopg.Connection):  # the pool hands out what psycopg made
-                raise DatabaseError(f"database {self.name}", "the pool has no connection")
-            yield driver
-            driver.rollback() if self.rehearsal.on else driver.commit()
-        except BaseException:
-            pooled.invalidate() if pooled.driver_connection and pooled.driver_connection.closed else pooled.rollback()
-            raise
+            yield session
+            session.rollback() if self.rehearsal.on else session.commit()
         finally:
-            pooled.close()
+            self.sessions.give(session)
 
     def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        session = self.sessions.take()
         try:
-            with self.engine.connect() as connected:
-                if params is None:  # neither colons nor percent signs mean anything then
-                    found = connected.exec_driver_sql(sql, execution_options={"no_parameters": True})
-                else:
-                    found = connected.execute(text(sql), dict(params))
-                return [tuple(row) for row in found]
-        except DBAPIError as error:
+            if params is None:  # neither colons nor percent signs mean anything then
+                return session.execute(sql.encode()).fetchall()
+            return session.execute(connection.placed(sql).encode(), params).fetchall()
+        except psycopg.Error as error:
             raise self.explain(error) from error
+        finally:
+            self.sessions.give(session)
 
     def execute(self, *statements: str) -> None:
         def run(driver: psycopg.Connection) -> None:
@@ -141,12 +142,11 @@ class PostgreSQL:
         return names.ident(name)
 
     def close(self) -> None:
-        if "engine" in self.__dict__:
-            self.engine.dispose()
+        self.sessions.close()
 
     def explain(self, error: Exception, doing: str = "") -> DatabaseError:
         """One clear line about a driver's error."""
-        cause = error.orig if isinstance(error, DBAPIError) else error
+        cause = getattr(error, "orig", error)  # SQLAlchemy's errors hold the driver's
         if isinstance(cause, psycopg.Error):
             return connection.explain(self.name, cause, doing)
         return DatabaseError(f"database {self.name}", shared.one_line(str(cause)))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
-from sqlalchemy import event
 
 from runbook_lib.databases.port import BackupInfo
 from runbook_lib.databases.postgresql import connection, names, programs
@@ -162,19 +161,13 @@ def scratch(
     _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)} WITH (FORCE)", f"dropping database {name}")
     login = replace(db.login, parameters={**db.login.parameters, "dbname": name}, masked_url=f"scratch database {name}")
     opened = type(db)(f"{db.name} (restored)", login, {"pool_size": 1})
-    event.listen(opened.engine, "connect", _patient)
+    opened.settings["lock_timeout"] = "0"  # whoever counts waits for the building of a primary key, however long
     try:
         restore(db, backup, name, when_filled=lambda: when_filled(opened) if when_filled else None)
         yield opened
     finally:
         opened.close()
         _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)} WITH (FORCE)", f"dropping database {name}")
-
-
-def _patient(driver: psycopg.Connection, _: object) -> None:
-    """Whoever counts waits for the building of a primary key, however long that takes."""
-    driver.execute("SET lock_timeout = 0")
-    driver.commit()
 
 
 def _create(db: PostgreSQL, database: str) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlencode
 
 import psycopg
-from psycopg.conninfo import make_conninfo
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from runbook_lib.databases.postgresql.sessions import Session
 from runbook_lib.databases.shared import RIGHTS, one_line
 from runbook_lib.errors import ConfigurationError, DatabaseError
 
@@ -34,6 +34,9 @@ SETTINGS = {
 # A cut cable is noticed within a minute, not after two hours.
 TRANSPORT = {"connect_timeout": "10", "keepalives_idle": "20", "keepalives_interval": "10", "keepalives_count": "4"}
 SECRET_WORDS = ("password", "sslpassword")
+
+_HEAD = re.compile(r"postgres(?:ql)?(?:\+\w+)?://(?:([^:/@]*)(?::([^@]*))?@)?")
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True)
@@ -65,30 +68,51 @@ class Login:
 
 
 def read_login(name: str, url: str, password: str | None) -> Login:
-    """Split a URL into libpq parameters; a password in it is taken out and never shown.
+    """Split a URL into libpq parameters, as libpq itself does; a password in it is taken out and never shown.
 
     Raises:
         ConfigurationError: the URL cannot be read (it is not repeated: it may hold a password).
     """
+    head = _HEAD.match(url)
     try:
-        parsed: URL = make_url(url)
-        query = {key: value if isinstance(value, str) else value[-1] for key, value in parsed.query.items()}
-        parts = {"host": parsed.host, "port": parsed.port, "user": parsed.username, "dbname": parsed.database}
-    except (ArgumentError, ValueError):
+        if head is None:
+            raise psycopg.ProgrammingError("not a URL")
+        user, given = (unquote(part or "") for part in head.groups())
+        found = {"user": user, **conninfo_to_dict(f"postgresql://{_BARE_PERCENT.sub('%25', url[head.end() :])}")}
+        if not re.fullmatch(r"[\d,]*", str(found.get("port", ""))):
+            raise psycopg.ProgrammingError("its port is no number")
+    except psycopg.Error as error:
+        unknown = re.search(r'invalid URI query parameter: "\w+"', str(error))
         raise ConfigurationError(
-            f"database {name}", "its URL cannot be read", expected="postgresql://user@host:port/database"
+            f"database {name}",
+            f"its URL cannot be read{f': {unknown[0]}' if unknown else ''}",
+            expected="postgresql://user@host:port/database",
         ) from None
-    secrets = {word: query.pop(word) for word in SECRET_WORDS if word in query}
-    parameters = {**{key: str(value) for key, value in parts.items() if value}, **query}
+    parameters = {key: str(value) for key, value in found.items() if value is not None and str(value)}
+    secrets = {word: parameters.pop(word) for word in SECRET_WORDS if word in parameters}
     if "sslpassword" in secrets:
         raise ConfigurationError(f"database {name}", "sslpassword in a URL", action="use an unencrypted key file, 0600")
-    masked = parsed.set(drivername="postgresql", password=None, query=query).render_as_string(hide_password=True)
-    return Login(parameters, password or str(parsed.password or "") or secrets.get("password", ""), masked)
+    return Login(parameters, password or given or secrets.get("password", ""), _masked(parameters))
 
 
-def connect(name: str, login: Login, *, dbname: str = "") -> psycopg.Connection:
+def _masked(parameters: Mapping[str, str]) -> str:
+    """The URL without a password."""
+    query = dict(parameters)
+    user, host, port = query.pop("user", ""), query.get("host", ""), query.get("port", "")
+    place = ""
+    if host and not re.search(r"[/,]", host):  # a socket's folder, or several hosts, stand in the query
+        place = f"[{query.pop('host')}]" if ":" in host else quote(query.pop("host"))
+        place += f":{query.pop('port')}" if port else ""
+    login = f"{quote(user, safe='')}@" if user else ""
+    database = quote(query.pop("dbname", ""), safe="")
+    return f"postgresql://{login}{place}/{database}{'?' if query else ''}{urlencode(query)}"
+
+
+def connect(name: str, login: Login, *, dbname: str = "", settings: Mapping[str, str] | None = None) -> Session:
     """A psycopg connection, transactional, with the pinned settings.
 
+    Args:
+        settings: More of them, or others.
     Raises:
         DatabaseError: unreachable, wrong password, no such database or role, too old.
     """
@@ -96,7 +120,7 @@ def connect(name: str, login: Login, *, dbname: str = "") -> psycopg.Connection:
     secret = {"password": login.password} if login.password else {}
     conninfo = login.conninfo(client_encoding="UTF8", application_name="runbook", **changes, **secret)
     try:
-        connection = psycopg.connect(
+        connection = Session.connect(
             conninfo,
             autocommit=True,
             # DDL happens around us: a cached plan must not fail with "cached plan must not change result type".
@@ -110,24 +134,19 @@ def connect(name: str, login: Login, *, dbname: str = "") -> psycopg.Connection:
         raise DatabaseError(
             f"database {name}", f"PostgreSQL {major} at {login.address}", expected=f"{MINIMUM_VERSION} or newer"
         )
-    pins = ", ".join(f"pg_catalog.set_config('{key}', '{value}', false)" for key, value in SETTINGS.items())
+    pinned = {**SETTINGS, **(settings or {})}
+    pins = ", ".join(f"pg_catalog.set_config('{key}', '{value}', false)" for key, value in pinned.items())
     connection.execute(f"SELECT {pins}")
     connection.autocommit = False
     return connection
 
 
-def make_engine(name: str, login: Login, pool_size: int) -> Engine:
-    """An engine over `connect`; parameters never appear in its errors."""
-    return create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: connect(name, login),
-        hide_parameters=True,
-        pool_size=pool_size,
-        max_overflow=pool_size,
-        pool_pre_ping=True,  # 0.1 ms; a restarted server costs a reconnect, not a failed step
-        pool_timeout=60,
-        use_native_hstore=False,  # spares a look-up in each new connection
-    )
+_NAMED = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")
+
+
+def placed(sql: str) -> str:
+    """SQL with the port's `:name` parameters as psycopg has them."""
+    return _NAMED.sub(r"%(\1)s", sql.replace("%", "%%")).replace("\\:", ":")
 
 
 # What libpq says (it gives no SQLSTATE while connecting) → what it means and what to do.

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors as pg
 from psycopg.pq import ExecStatus
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.postgresql import logged, names
+from runbook_lib.databases.postgresql.connection import placed
 from runbook_lib.databases.postgresql.ranges import condition
 from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
@@ -70,18 +69,11 @@ def copy_out(db: PostgreSQL, selection: Selection, key_range: KeyRange, *, binar
         DatabaseError: the server refused the statement, or was lost meanwhile.
     """
     query = reading(db, selection, key_range, binary=binary)
-    pooled = db.engine.raw_connection()
-    finished = False
     try:
-        driver: Any = pooled.driver_connection
-        yield from _blocks(driver.pgconn, query.encode())
-        finished = True
+        with db.sessions.lent() as session:
+            yield from _blocks(session.pgconn, query.encode())
     except psycopg.Error as error:
         raise db.explain(error, f"reading {selection.relation}") from error
-    finally:
-        if not finished:
-            pooled.invalidate()  # in the middle of a COPY: nothing else can be said on it
-        pooled.close()
 
 
 def reading(db: PostgreSQL, selection: Selection, key_range: KeyRange, *, binary: bool) -> str:
@@ -139,10 +131,9 @@ def copy_in(
         DatabaseError: session_replication_role may not be set, or anything else the server says.
     """
 
-    def send(connected: Connection, into: str) -> int:
-        driver: Any = connected.connection.driver_connection
+    def send(driver: psycopg.Connection, into: str) -> int:
         with driver.cursor() as cursor:
-            with cursor.copy(into) as copy:
+            with cursor.copy(into.encode()) as copy:
                 for block in blocks:
                     copy.write(block)
             return int(cursor.rowcount)
@@ -154,7 +145,7 @@ def write(
     db: PostgreSQL,
     table: str,
     columns: Sequence[str],
-    send: Callable[[Connection, str], int],
+    send: Callable[[psycopg.Connection, str], int],
     *,
     binary: bool,
     progress: Sequence[tuple[str, Mapping[str, Any]]] = (),
@@ -165,16 +156,16 @@ def write(
         send: Gets the connection and the COPY statement; carries it out and returns the rows.
     """
     listed = ", ".join(names.ident(column) for column in columns)
-    with db.engine.begin() as connected:  # an error rolls everything back
+    with db.raw() as driver:  # an error rolls everything back
         try:
-            _as_replica(db, cast(Any, connected.connection.driver_connection))
-            rows = send(connected, f"COPY {names.quote(table)} ({listed}) FROM STDIN {_form(binary)}")
+            _as_replica(db, driver)
+            rows = send(driver, f"COPY {names.quote(table)} ({listed}) FROM STDIN {_form(binary)}")
             for statement, values in progress:
-                if connected.execute(text(statement), {"rows": rows, **values}).rowcount == 0:
+                if driver.execute(placed(statement).encode(), {"rows": rows, **values}).rowcount == 0:
                     raise TransferError(table, "this range was done by somebody else", state="rolled back")
         except (pg.DataError, pg.IntegrityError) as error:
             raise _rejected(db, table, error) from error
-        except (psycopg.Error, DBAPIError) as error:
+        except psycopg.Error as error:
             raise db.explain(error, f"writing {table}") from error
     return rows
 

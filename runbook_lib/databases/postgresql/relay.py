@@ -18,8 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection
-
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.postgresql import copy
 
@@ -54,31 +52,17 @@ def relay(
         RowRejected, TransferError, DatabaseError: as `copy_in`.
     """
     query = copy.reading(there, selection, key_range, binary=True)
-    with _lent(there) as reader:
+    with there.sessions.lent() as reader:
 
-        def send(connected: Connection, into: str) -> int:
+        def send(writer: Any, into: str) -> int:
             try:
-                writer = connected.connection.driver_connection
                 with _socket(reader) as source, _socket(writer) as target:
                     return _relay(source, query, target, into)
             except (OSError, Broken) as error:
-                connected.invalidate()  # in the middle of a message: nothing else can be said on it
+                writer.end()  # in the middle of a message: nothing else can be said on it
                 raise Broken(str(error)) from error
 
         return copy.write(db, table, columns, send, binary=True, progress=[progress])
-
-
-@contextmanager
-def _lent(there: PostgreSQL) -> Iterator[Any]:
-    """A session of the reader's pool, outside any transaction; given up when anything goes wrong."""
-    pooled = there.engine.raw_connection()
-    try:
-        yield pooled.driver_connection
-    except BaseException:
-        pooled.invalidate()
-        raise
-    finally:
-        pooled.close()
 
 
 @contextmanager

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg import errors as pg
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases.postgresql import connection
 from runbook_lib.databases.shared import counted, one_line, patiently
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from runbook_lib.databases.postgresql import PostgreSQL
 
 Result = TypeVar("Result")
@@ -84,8 +84,11 @@ def _attempts(
                         return work(session)
                 finally:
                     blockers = watch.seen or blockers
-        except DBAPIError as error:
-            raise (error.orig or error) from error
+        except Exception as error:
+            driver_error = getattr(error, "orig", None)  # SQLAlchemy's errors hold it
+            if isinstance(driver_error, psycopg.Error):
+                raise driver_error from error
+            raise
 
     try:
         return patiently(

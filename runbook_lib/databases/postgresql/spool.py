@@ -115,7 +115,7 @@ def _look_anew(db: PostgreSQL, channel: str) -> int:
     for _ in range(_ANEW):
         with contextlib.suppress(psycopg.errors.InternalError_):
             return _look(db, channel)
-        db.engine.dispose()
+        db.sessions.close()
         time.sleep(0.2)
     return _look(db, channel)
 

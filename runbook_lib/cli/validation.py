@@ -114,6 +114,9 @@ class _Sides:
 
 @contextmanager
 def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -> Iterator[_Sides]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from runbook_lib.databases.shared import one_database
     from runbook_lib.endpoints import open_endpoint
     from runbook_lib.validation.pair import only_tables, pair_of
 
@@ -135,19 +138,19 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
         open_ones.callback(reader.close)
         writer = open_endpoint(target, "target", environment)
         open_ones.callback(writer.close)
-        _refuse_itself(reader, writer)
-        pair = pair_of(reader, writer, tables)
+        with ThreadPoolExecutor(1) as pool:  # locks take log-ins of their own: meanwhile the catalogs are read
+            one = pool.submit(one_database, reader, writer)
+            pair = pair_of(reader, writer, tables)
+        if one.result():
+            raise _itself(reader, writer)
         yield _Sides(pair.links, pair.missing)
 
 
-def _refuse_itself(reader: Database, writer: Database) -> None:
-    from runbook_lib.databases.shared import one_database
-
-    if one_database(reader, writer):
-        names = list(dict.fromkeys((reader.masked_url, writer.masked_url)))
-        seen = f"both are {names[0]}" if len(names) == 1 else f"{' and '.join(names)} are one database"
-        action = "name two databases: one is always the same as itself"
-        raise ConfigurationError("source and target", seen, action=action)
+def _itself(reader: Database, writer: Database) -> ConfigurationError:
+    names = list(dict.fromkeys((reader.masked_url, writer.masked_url)))
+    seen = f"both are {names[0]}" if len(names) == 1 else f"{' and '.join(names)} are one database"
+    action = "name two databases: one is always the same as itself"
+    return ConfigurationError("source and target", seen, action=action)
 
 
 def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, record: Record | None = None) -> Report:

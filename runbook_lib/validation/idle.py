@@ -10,9 +10,7 @@ import time
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.shared import counted
 from runbook_lib.errors import DatabaseError
-from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link
-from runbook_lib.transfer.worker import running
 
 ASIDE_S = 0.5  # a follower that steps aside for a moment, or turns round, holds no lock meanwhile
 
@@ -20,8 +18,12 @@ ASIDE_S = 0.5  # a follower that steps aside for a moment, or turns round, holds
 def idle(link: Link) -> str:
     """That this link's changes are captured and no sync runs, in one line; "" where one runs or nothing is captured."""
     ways = [way for way in (link, link.opposite) if way and captured(way.reader, way.channel)]
+    if not ways:
+        return ""
+    from runbook_lib.transfer.capture import pending  # here: most comparisons have nothing captured
+
     try:
-        if not ways or _synced(ways):
+        if _synced(ways):
             return ""
         lag = pending(ways)
     except DatabaseError:  # a folder or a login in which no lock is to be had: nothing can be said
@@ -43,6 +45,8 @@ def captured(database: Database, channel: str) -> bool:
 
 
 def _synced(ways: list[Link]) -> bool:
+    from runbook_lib.transfer.worker import running
+
     deadline = time.monotonic() + ASIDE_S
     while not running(ways):
         if time.monotonic() > deadline:

@@ -163,7 +163,7 @@ def signoff(run: Run, text: str) -> Item:
     if given is None:
         _ask(run, history, Ask("signoff", text, run.phase, ""))
         return Item(text, "could_not_run", f"not signed off; {_command(run, text)}")
-    return Item(text, "pass", _given(given))
+    return Item(text, "pass", _given(given), waived=bool(given.payload.get("waived")))
 
 
 def _has_run(step: str, known: set[str], history: History) -> bool:
@@ -182,7 +182,7 @@ def _approved(run: Run, history: History, name: str, subject: str, *, waivable: 
         payload = {"subject": subject, "waived": "policy approvals: auto", "comment": ""}
         given = run.write("approval", step=name, payload=payload)
     if given is not None:
-        return Item(name, "pass", _given(given))
+        return Item(name, "pass", _given(given), waived=bool(given.payload.get("waived")))
     _ask(run, history, Ask("approval", name, run.phase, subject))
     stale = "approved before, but what was approved has changed since; " if history.granted("approval", name) else ""
     return Item(name, "could_not_run", f"{stale}not approved; {_command(run, name)}")

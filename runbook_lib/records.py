@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-COLOURS = {"pass": "#1b7f4d", "fail": "#b3261e", "could_not_run": "#9a6700", "interrupted": "#9a6700"}
+COLOURS = {"pass": "#1b7f4d", "fail": "#b3261e"} | dict.fromkeys(("could_not_run", "interrupted", "waived"), "#9a6700")
 _TABLE = 'style="border-collapse:collapse;font:14px/1.5 system-ui,sans-serif;margin:4px 0"'
 _CELL = 'style="text-align:left;vertical-align:top;padding:2px 14px 2px 0;border:0"'
 _FIGURES = 8  # a record is one look; the rest is in the journal
@@ -82,15 +82,21 @@ class StepRecords(list[StepRecord]):
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that a gate or a rollback is about."""
+    """One thing that a gate or a rollback is about. `waived`: it passes by the policy, nobody saw to it."""
 
     name: str
     outcome: str
     text: str = ""
+    waived: bool = False
 
     @property
     def passed(self) -> bool:
         return self.outcome == "pass"
+
+    @property
+    def word(self) -> str:
+        """What is shown: a waiver is no pass to the eye."""
+        return "waived" if self.waived else self.outcome
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,9 @@ class GateRecord:
 
     def __str__(self) -> str:
         good = sum(item.passed for item in self.items)
-        return f"gate {self.phase}: {'pass' if self.passed else 'fail'} ({good} of {len(self.items)})"
+        waived = sum(item.waived for item in self.items)
+        more = f", {waived} of them waived" if waived else ""
+        return f"gate {self.phase}: {'pass' if self.passed else 'fail'} ({good} of {len(self.items)}{more})"
 
     def _repr_html_(self) -> str:
         return _listing(f"Gate: {self.phase.replace('_', ' ')}", self.passed, self.items)
@@ -141,7 +149,7 @@ def badge(outcome: str) -> str:
 
 def _listing(title: str, passed: bool, items: Sequence[Item]) -> str:
     rows = "".join(
-        f"<tr><td {_CELL}>{badge(item.outcome)}</td><td {_CELL}>{html.escape(item.name)}</td>"
+        f"<tr><td {_CELL}>{badge(item.word)}</td><td {_CELL}>{html.escape(item.name)}</td>"
         f'<td {_CELL}><span style="color:#444">{html.escape(item.text)}</span></td></tr>'
         for item in items
     )

@@ -157,8 +157,11 @@ def _result_lines(entry: Entry) -> Iterator[tuple[str, str]]:
         yield f"  {mark} {words_of(entry.step)}: {payload.get('text', '')}{took}", _COLOURS.get(outcome, "yellow")
     elif entry.kind == "gate":
         passed = bool(payload.get("passed"))
-        yield f"  {'✓ gate passed' if passed else '✗ gate not passed'}", "green" if passed else "bold red"
-        for item in payload.get("items", ()):
+        items = payload.get("items", ())
+        waived = sum(bool(item.get("waived")) for item in items)
+        more = f", {waived} of its {len(items)} items waived by policy" if waived else ""
+        yield f"  {'✓ gate passed' if passed else '✗ gate not passed'}{more}", "green" if passed else "bold red"
+        for item in items:
             if item.get("outcome") != "pass":
                 yield f"    {item.get('name')}: {item.get('text', '')}", "red"
     elif entry.kind == "alarm":

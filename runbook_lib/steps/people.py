@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -11,32 +12,37 @@ from runbook_lib.databases.port import Problem
 from runbook_lib.evidence.verify import verify_bundle
 from runbook_lib.plan.model import ChecklistItem
 from runbook_lib.plan.window import is_open
+from runbook_lib.records import Item
 from runbook_lib.run import Run
 from runbook_lib.schema.borders import Borders, find_borders
 from runbook_lib.steps.findings import Findings, findings
 
 Answer = tuple[bool, str]
+SIGNS = {"pass": "✓", "waived": "waived", "could_not_run": "✗", "fail": "✗"}
 
 
 def checklist(run: Run) -> Findings:
     """The plan's checklist: a probe answers where there is one, a named sign-off where not."""
-    rows, problems = [], []
-    for item in run.plan.checklist:
-        ok, seen = _answer(run, item)
-        rows.append((item.title, "✓" if ok else "✗", seen, item.note))
-        if not ok:
-            problems.append(Problem(item.title, seen, ""))
+    answers = [(item, _answer(run, item)) for item in run.plan.checklist]
+    rows = [(item.title, SIGNS[answer.word], answer.text, item.note) for item, answer in answers]
+    problems = [Problem(item.title, answer.text, "") for item, answer in answers if not answer.passed]
+    waived = sum(answer.waived for _, answer in answers)
+    fine = f"{len(rows) - waived} of {len(rows)} items are backed, {waived} waived by policy"
     header = ("item", "", "how we know", "note")
-    return findings(run, "checklist", "Checklist", header, rows, problems, f"all {len(rows)} items are backed")
+    return findings(
+        run, "checklist", "Checklist", header, rows, problems, fine if waived else f"all {len(rows)} items are backed"
+    )
 
 
 def signoffs(run: Run) -> Findings:
     """The phase's tasks for people: each is signed off, waived by the environment's policy, or missing."""
     tasks = [task.text for task in run.plan.phase(run.phase).tasks if task.text]
     given = [(text, run.signoff(text)) for text in tasks]
-    rows = [(text, item.text) for text, item in given]
+    rows = [(text, SIGNS[item.word], item.text) for text, item in given]
     problems = [Problem(text, item.text) for text, item in given if not item.passed]
-    return findings(run, "signoffs", "Tasks for people", ("task", "signed off"), rows, problems, "all signed off")
+    waived = sum(item.waived for _, item in given)
+    fine = f"{len(rows) - waived} signed off, {waived} waived by policy" if waived else "all signed off"
+    return findings(run, "signoffs", "Tasks for people", ("task", "", "by whom"), rows, problems, fine)
 
 
 def borders(run: Run) -> Borders:
@@ -101,14 +107,14 @@ def retrospective(run: Run) -> Findings:
     return findings(run, "retrospective", "Retrospective", header, rows, [], f"{len(rows)} steps in {total:.0f} s")
 
 
-def _answer(run: Run, item: ChecklistItem) -> Answer:
+def _answer(run: Run, item: ChecklistItem) -> Item:
     probe = _PROBES.get(item.probe)
     if probe:
         ok, seen = probe(run)
         if ok:
-            return ok, seen
+            return Item(item.title, "pass", seen)
     given = run.signoff(item.title)
-    return given.passed, f"{seen}; {given.text}" if probe else given.text
+    return replace(given, text=f"{seen}; {given.text}") if probe else given
 
 
 def _backup(run: Run) -> Answer:

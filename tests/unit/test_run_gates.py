@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from fix_run import SmallPolicy, WriteFile, small_environment, small_plan, start
 
 from runbook_lib.errors import GateFailed, JournalError, StepFailed
 from runbook_lib.gates import approve
-from runbook_lib.plan.model import Task
+from runbook_lib.plan.model import ChecklistItem, Task
 from runbook_lib.step import Outcome, Verdict
+from runbook_lib.steps import checklist
 
 AUTO = SmallPolicy(approvals="auto", signoffs="auto")
 
@@ -96,9 +98,24 @@ def test_a_waived_sign_off_is_recorded_as_such(tmp_path: Path) -> None:
     with start(small_environment(tmp_path, policy=AUTO)) as run:
         run.step(WriteFile(str(tmp_path), "first"))
         assert run.signoff("Tell the teams").passed
-        run.gate(approval="Go on")
+        record = run.gate(approval="Go on")
+        assert [item.word for item in record.items] == ["pass", "waived", "waived"]
+        assert record._repr_html_().count(">waived</span>") == 2
+        assert str(record) == "gate preflight: pass (3 of 3, 2 of them waived)"
         waived = [entry.payload["waived"] for entry in run.journal.approvals(run.run_id)]
         assert waived == ["policy signoffs: auto", "policy approvals: auto"]
+
+
+def test_a_waived_item_of_the_checklist_has_no_tick_and_is_counted_as_waived(tmp_path: Path) -> None:
+    items = (
+        ChecklistItem("tested_in_staging", "The same plan has passed in staging", "staging_evidence"),
+        ChecklistItem("validation_plan_ready", "The validation is planned", "validation_enabled"),
+    )
+    with start(small_environment(tmp_path, replace(small_plan(), checklist=items), policy=AUTO)) as run:
+        shown = checklist(run)
+        assert [(row[0], row[1]) for row in shown.rows] == [(items[0].title, "waived"), (items[1].title, "✓")]
+        assert shown.rows[0][2].endswith("passed in staging; waived by policy signoffs: auto")
+        assert shown.verdict.text == "1 of 2 items are backed, 1 waived by policy"
 
 
 def test_an_approval_outlives_a_restart_of_the_notebook(tmp_path: Path) -> None:

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import atexit
 import gc
+import sys
 
-from runbook_lib.cli import assessment, demo, evidence, replay, run, schema, transfer, validation
-from runbook_lib.cli.base import main
+try:
+    from runbook_lib.cli import assessment, demo, evidence, replay, run, schema, transfer, validation
+    from runbook_lib.cli.base import main
+except KeyboardInterrupt:  # a tenth of a second, in which nothing is begun yet
+    sys.stderr.write("runbook: interrupted; run the same command again\n")
+    sys.exit(2)
 
 atexit.register(gc.freeze)  # at its end Python would look through all there is once more: 50 ms
 

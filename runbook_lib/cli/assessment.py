@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbook_lib.cli.base import PATH, NewFile, environment_of, main, names_in
+from runbook_lib.cli.base import PATH, NewFile, Number, environment_of, main, names_in
 from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ TABLE_SECONDS = "Seconds that a table of more than two million rows is read for,
 @click.argument("target", required=False, default="")
 @click.option("-f", "--file", type=PATH, help="Parameter file: its plan, or names of its inventory.")
 @click.option("--tables", default=None, help="Only these tables of the source, with commas between them.")
-@click.option("--table-seconds", default=20.0, type=click.FloatRange(1, 86_400), show_default=True, help=TABLE_SECONDS)
+@click.option("--table-seconds", default=20.0, type=Number(1, 86_400), show_default=True, help=TABLE_SECONDS)
 @click.option("--json", "json_file", type=NewFile(), help="Write the whole assessment there.")
 def assess(
     source: str, target: str, file: Path | None, tables: str | None, table_seconds: float, json_file: Path | None

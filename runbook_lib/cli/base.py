@@ -30,6 +30,14 @@ INTERRUPTED = "interrupted; run the same command again"
 _ACTIONS = {errno.ENOSPC: "make room on that disk", errno.ENOENT: "see that the folder exists"}
 
 
+class Number(click.FloatRange):
+    """A number within a range; click lets NaN pass, which is within every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        return number if number == number else self.fail(f"{value!r} is not a number.", param, ctx)
+
+
 class Commands(click.Group):
     """Says every mistake in one line, click's own too, with the exit status that belongs to it."""
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 
-from runbook_lib.cli.base import PATH, main
+from runbook_lib.cli.base import PATH, Number, main
 
 PORT = click.IntRange(1024, 65_495)  # an estate takes forty from its first one
-SCALE = click.FloatRange(0.001, 1000)
+SCALE = Number(0.001, 1000)
 
 
 @main.command()
 @click.option("--scale", default=1.0, type=SCALE, show_default=True, help="Sample data; 1 is about 260,000 rows.")
 @click.option("--drill", type=click.Choice(["rollback"]), help="Inject errors after the cutover and go back.")
 @click.option("--keep", is_flag=True, help="Leave the estate running at the end, until Ctrl-C or kill.")
-@click.option("--rate", default=120.0, type=click.FloatRange(1, 10_000), show_default=True, help="Requests a second.")
+@click.option("--rate", default=120.0, type=Number(1, 10_000), show_default=True, help="Requests a second.")
 @click.option("--port-base", default=15400, type=PORT, show_default=True, help="First of the estate's forty ports.")
 @click.option("--directory", default=".runbook/demo", type=PATH, show_default=True, help="The estate's own folder.")
 def demo(**options: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runbook_lib.cli.base import PATH, Screen, environment_of, listed, main, names_in
+from runbook_lib.cli.base import PATH, Number, Screen, environment_of, listed, main, names_in
 
 if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
@@ -26,7 +26,7 @@ _ENDPOINTS = (
     click.option("-f", "--file", "file", type=PATH, help="Parameter file in whose inventory names are looked up."),
 )
 _JOBS, _ROWS = click.IntRange(1, 64), click.IntRange(1, 10_000_000)
-_COUNT, _SECONDS = click.IntRange(0), click.FloatRange(0)
+_COUNT, _SECONDS = click.IntRange(0), Number(0)
 _LIMITS = (
     click.option(
         "--throttle-file",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbook_lib.cli.base import PATH, NewFile, environment_of, main, names_in
+from runbook_lib.cli.base import PATH, NewFile, Number, environment_of, main, names_in
 from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
         click.argument("target", required=False, default=""),
         click.option("-f", "--file", type=PATH, help="Parameter file: its plan, or names of its inventory."),
         click.option("--tables", default=None, help="Only these tables, with commas between them."),
-        click.option("--settle", default=2.0, type=click.FloatRange(0, 3600), show_default=True, help=SETTLE),
+        click.option("--settle", default=2.0, type=Number(0, 3600), show_default=True, help=SETTLE),
         click.option("--jobs", default=2, type=click.IntRange(1, 64), show_default=True, help="Statements a side."),
     )):  # fmt: skip
         command = decorate(command)
@@ -46,7 +46,7 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--checks", default=None, help="Only these checks, with commas between them; the default is all six.")
 @click.option("--json", "json_file", type=NewFile(), help="Write the whole report there.")
 @click.option("--again", is_flag=True, help="Take nothing over from a comparison that was interrupted.")
-@click.option("--resume-within", default=4.0, type=click.FloatRange(0), show_default=True, help=RESUME)
+@click.option("--resume-within", default=4.0, type=Number(0), show_default=True, help=RESUME)
 def compare(
     source: str,
     target: str,

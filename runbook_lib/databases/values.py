@@ -135,9 +135,19 @@ def _number(value: Any, kind: CanonicalType) -> str:
     if number.is_infinite():
         return "Infinity" if number > 0 else "-Infinity"
     if kind.name in ("numeric", "decimal") and kind.modifiers:
-        scale = kind.modifiers[1] if len(kind.modifiers) > 1 else 0
-        number = number.quantize(decimal.Decimal(1).scaleb(-scale), decimal.ROUND_HALF_UP, _MANY)
+        number = _rounded(number, kind)
     return plain(number)
+
+
+def at_scale(value: Any, kind: CanonicalType) -> str:
+    """A number with its declared digits, as its server prints it: of numeric(12,2) 5.25 and 5.2500 are one."""
+    number = decimal.Decimal(str(value))
+    return format(_MANY.plus(_rounded(number, kind)), "f") if number.is_finite() else str(value)
+
+
+def _rounded(number: decimal.Decimal, kind: CanonicalType) -> decimal.Decimal:
+    scale = kind.modifiers[1] if len(kind.modifiers) > 1 else 0
+    return number.quantize(decimal.Decimal(1).scaleb(-scale), decimal.ROUND_HALF_UP, _MANY)
 
 
 def plain(number: decimal.Decimal) -> str:

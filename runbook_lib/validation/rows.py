@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.databases.port import Database, Selection
-from runbook_lib.databases.values import canonical_text, shortest
+from runbook_lib.databases.values import NUMBER, at_scale, canonical_text, canonical_type, shortest
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.context import Compared, Context
 from runbook_lib.validation.findings import Kind, Mismatch, shorten
@@ -87,8 +87,11 @@ def _form(kind: str, *, across: bool) -> Callable[[Any], str]:
     """
     if kind in FLOATS:
         return lambda value: shortest(value, single=kind in SINGLES)
-    if across:
+    known = canonical_type(kind)
+    if across or known.padded:
         return lambda value: canonical_text(value, kind) or ""
+    if known.tag == NUMBER and known.modifiers:
+        return lambda value: at_scale(value, known)
     return lambda value: bytes(value).hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
 
 

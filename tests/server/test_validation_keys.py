@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import psycopg
 import pytest
 from estate_engines import assert_no_difference, moved
 
+from runbook_lib.databases.postgresql.connection import explain
 from runbook_lib.validation import Kind, validate
 from runbook_lib.validation.pair import pair_of
 
@@ -95,3 +97,22 @@ def test_a_row_that_is_not_found_again_by_its_key_is_told_by_its_hash(new_on: An
         database.execute("CREATE TABLE t (k time NOT NULL PRIMARY KEY, n integer)", f"INSERT INTO t VALUES {rows}")
     report = validate(pair_of(source, target).links, checks=("checksums",), under_writes=under_writes, settle_s=0)
     assert sorted(m.kind for m in report.mismatches) == [Kind.DIFFERENT, Kind.MISSING_ON_TARGET], report.text
+
+
+def test_the_sample_and_the_checksums_give_one_answer_about_another_scale(database: Any, target: Any) -> None:
+    for one, kind in ((database, "numeric(12,2)"), (target, "numeric(14,4)")):
+        one.execute(f"CREATE TABLE t (id integer PRIMARY KEY, n {kind})", "INSERT INTO t VALUES (1, 5.25)")
+    report = validate(pair_of(database, target).links, under_writes=False)
+    assert [result.check for result in report.results if result.mismatches] == ["schemas"], report.text
+
+
+def test_a_table_that_somebody_holds_is_named_with_what_to_do(database: Any, target: Any) -> None:
+    for one in (database, target):
+        one.execute("CREATE TABLE t (id integer PRIMARY KEY)")
+    with target.raw() as holder:
+        holder.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        with target.raw() as other, pytest.raises(psycopg.errors.LockNotAvailable) as caught:
+            other.execute("SET LOCAL lock_timeout = '10ms'")
+            other.execute("SELECT * FROM t")
+        holder.rollback()
+    assert "Next: see who holds the table (pg_locks)" in str(explain("target", caught.value))

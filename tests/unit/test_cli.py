@@ -254,6 +254,8 @@ def test_evidence_is_verified_and_shown_and_a_change_is_found(evidence: Evidence
         (["demo", "--scal", "1"], "No such option '--scal'"),
         (["demo", "--scale", "big"], "'big' is not a valid float"),
         (["demo", "--scale", "-1"], "not in the range"),
+        (["demo", "--rate", "nan"], "'nan' is not a number"),
+        (["compare", "a", "b", "--settle", "nan"], "'nan' is not a number"),
         (["demo", "--drill", "fire"], "'fire' is not 'rollback'"),
         (["demo", "--port-base", "80"], "not in the range"),
         (["lint"], "Missing option '-f' / '--file'"),
@@ -311,6 +313,22 @@ def test_a_command_that_is_interrupted_in_the_making_of_a_class_ends_with_status
     ran = subprocess.run(
         [sys.executable, "-m", "interrupted"], capture_output=True, text=True, cwd=tmp_path, check=False
     )
+    assert (ran.returncode, ran.stderr) == (2, "runbook: interrupted; run the same command again\n")
+
+
+INTERRUPTED_EARLY = """
+import sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "runbook_lib.cli.base":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+import runbook_lib.cli
+"""
+
+
+def test_an_interrupt_while_the_commands_are_imported_is_one_line_too():
+    ran = subprocess.run([sys.executable, "-c", INTERRUPTED_EARLY], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (2, "runbook: interrupted; run the same command again\n")
 
 

@@ -184,13 +184,19 @@ def explain_connect(name: str, login: Login, text: str, dbname: str = "") -> Dat
     return DatabaseError(f"database {name}", f"cannot connect to {login.address}: {line}")
 
 
+_HINTS = {
+    "42501": RIGHTS,
+    "55P03": "see who holds the table (pg_locks), and run again",
+    "57014": "see who cancelled it, or which statement_timeout did, and run again",
+}
+
+
 def explain(name: str, error: psycopg.Error, doing: str = "") -> DatabaseError:
     """One line about a failed statement: the server's message, its key where a rule is broken, never parameters."""
     primary = error.diag.message_primary or one_line(str(error))
     code = f" ({error.sqlstate})" if error.sqlstate else ""
     hint = one_line(error.diag.message_hint or "")
-    if error.sqlstate == "42501":
-        hint = hint or RIGHTS
+    hint = hint or _HINTS.get(error.sqlstate or "", "")
     if (error.sqlstate or "").startswith("23"):  # which key breaks the rule
         primary += f" [{one_line(error.diag.message_detail or '', 120)}]"
     return DatabaseError(f"database {name}", f"{primary}{code}{f' while {doing}' if doing else ''}", action=hint)

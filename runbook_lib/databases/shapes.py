@@ -240,7 +240,7 @@ class Alike:
 
 @dataclass(frozen=True)
 class Recount:
-    """Rows of one hash at a target: how many there are now and shall be (counts), and such a row if any is added."""
+    """Rows of one hash at a target: how many there are now and shall be (counts), and such a row (if any is added)."""
 
     now: int
     then: int

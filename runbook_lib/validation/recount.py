@@ -112,5 +112,4 @@ def _require_as_compared(link: Link, flow: Flow, source: Mapping[str, int], ther
 
 def _change(counts: Counts, alike: Alike | None, flow: Flow) -> Recount:
     """Generated columns, which come last, are compared and not written."""
-    now, then = counts
-    return Recount(now, then, alike.row[: len(flow.columns)] if alike and then > now else ())
+    return Recount(*counts, alike.row[: len(flow.columns)] if alike else ())

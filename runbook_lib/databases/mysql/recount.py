@@ -1,7 +1,9 @@
 """Rows without a key are made as many as told: a row is known by its hash, which the server computes again to find it.
 
-MySQL gives rows no place of their own. All rows of a hash are deleted by it; some of them by it and a LIMIT, and which
-of them does not matter, as they are alike. The rows are locked before they are counted.
+MySQL gives rows no place of their own. All rows of a hash are deleted by it, those of many hashes in one statement;
+some of them by it and a LIMIT, and which of them does not matter, as they are alike. As that is a scan of the table for
+each hash, few copies that shall stay are rather deleted with the others and inserted again. Rows are locked before they
+are counted.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
 
 HASHES_AT_ONCE = 2_000  # in a statement: its text stays far below max_allowed_packet
+COPIES_AGAIN = 100  # of a row: inserting them costs less than a scan
 
 # Hash → what the server hashes the same rows to → how many they are. It is the same hash where it hashes as we do.
 Found = dict[str, Counter[str]]
@@ -96,10 +99,12 @@ def recount_rows(
         try:
             hashing, found = _locked(db, driver, selection, types, list(changes), canonical=canonical)
             shared.require_counts(table, {each: counts.total() for each, counts in found.items()}, changes)
-            deleted = _delete(driver, selection, hashing, _gone(found, changes))
-            rows = [row for change in changes.values() for row in [change.row] * max(0, change.then - change.now)]
-            insert(driver, batch, columns, rows)
-            return Applied(len(rows), deleted)
+            again = _again(changes) if not batch.others else frozenset()
+            _delete(driver, selection, hashing, _gone(found, changes, again))
+            more = {each: c.then if each in again else max(0, c.then - c.now) for each, c in changes.items()}
+            insert(driver, batch, columns, [changes[each].row for each, times in more.items() for _ in range(times)])
+            moved = [change.then - change.now for change in changes.values()]
+            return Applied(sum(n for n in moved if n > 0), -sum(n for n in moved if n < 0))
         except pymysql.MySQLError as error:
             if connection.code(error) in (DUPLICATE, *REJECTED):
                 raise rejected(batch, str(error.args[-1])) from error
@@ -136,25 +141,28 @@ def _locked(
     return hashing, found
 
 
-def _gone(found: Found, changes: Mapping[str, Recount]) -> Iterator[tuple[str, int, bool]]:
+def _again(changes: Mapping[str, Recount]) -> frozenset[str]:
+    """Hashes whose rows are all deleted, and those that shall stay inserted again."""
+    return frozenset(each for each, c in changes.items() if c.row and 0 < c.then < c.now and c.then <= COPIES_AGAIN)
+
+
+def _gone(found: Found, changes: Mapping[str, Recount], again: frozenset[str]) -> Iterator[tuple[str, int, bool]]:
     """What the server hashes rows to that are too many; how many of them; whether these are all."""
     for each, change in changes.items():
-        left = change.now - change.then
+        left = change.now if each in again else change.now - change.then
         for text_hash, count in found.get(each, Counter()).items():
             if left > 0:
                 yield text_hash, min(left, count), left >= count
             left -= count
 
 
-def _delete(driver: Connection, selection: Selection, hashing: str, gone: Iterator[tuple[str, int, bool]]) -> int:
+def _delete(driver: Connection, selection: Selection, hashing: str, gone: Iterator[tuple[str, int, bool]]) -> None:
     each = list(gone)
     some = [(text_hash, f" LIMIT {count}") for text_hash, count, whole in each if not whole]
     statements = [(_among(hashing, hashes), "") for hashes in _some([h for h, _, whole in each if whole])]
     statements += [(_among(hashing, [text_hash]), limit) for text_hash, limit in some]
-    return sum(
+    for where, limit in statements:
         retry.run(driver, f"DELETE FROM {selection.relation} WHERE {shared.also(selection, where).where}{limit}")
-        for where, limit in statements
-    )
 
 
 def _refuse_without_transactions(db: MySQL, table: str) -> None:

@@ -129,8 +129,8 @@ def test_a_planted_fault_changes_the_sum(database, fault, canonical):
 @pytest.mark.parametrize("version", [17, 18])
 @pytest.mark.parametrize("never_null", [(), (0,)])
 def test_the_forms_of_every_version_see_every_fault(database, version, never_null):
-    if database.facts().version[0] < version:
-        pytest.skip(f"needs PostgreSQL {version}")
+    if database.facts().version[0] < 18 == version:
+        pytest.skip("needs PostgreSQL 18")
     selection, types = whole(fill(database))
     sql = f"SELECT count(*), sum({own_hash(selection.columns, types, version, never_null)}) FROM t"
     assert ("hashbyteaextended" in sql) == ("hashdateextended" in sql) == (version == 18)

@@ -29,13 +29,13 @@ def differences(report: Any) -> Figure:
     result = _result(report, "checksums")
     found, keyless = _by_table(result), _without_key(result)
     if not found:
-        none = f"{keyless:,} rows without a key differ" if keyless else "No row differs"
-        return style.empty(none, (8.6, 1.2)) if result else style.empty("Rows that differ")
+        return _nothing(result, keyless) if result else style.empty("Rows that differ")
     count = sum(len(each) for each in found.values())
     height = 1.35 + 0.42 * len(found)
     title = f"{count:,} row{'s' if count > 1 else ''} of {len(found)} table{'s' if len(found) > 1 else ''} differ"
     title += f", and {keyless:,} without a key" if keyless else ""
-    fig, axes = style.figure(title, "each line is a row, at its key's place", size=(8.6, height))
+    told = "each line is a row, at its key's place" + _unread(result)
+    fig, axes = style.figure(title, told, size=(8.6, height))
     for row, (table, mismatches) in enumerate(found.items()):
         axes.barh(row, 1, height=0.62, color="#eef1f4", zorder=1)
         ends = _ends(result, table, mismatches)
@@ -51,6 +51,22 @@ def differences(report: Any) -> Figure:
     axes.spines[:].set_visible(False)
     _legend(fig, height, {str(get(m, "kind")) for each in found.values() for m in each})
     return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
+
+
+def _nothing(result: Any, keyless: int) -> Figure:
+    """No row has a place in a key range: none differs, or not every table could be compared."""
+    figures, errors = (get(result, name, {}) or {} for name in ("figures", "errors"))
+    rows = sum(int(each.get("rows") or 0) for each in figures.values())
+    title = "Not every table could be compared" if errors else "No row differs"
+    title = f"{keyless:,} rows without a key differ" if keyless else title
+    why = f"{rows:,} row{'s' if rows != 1 else ''} at the source, each held against the target's"
+    return style.empty(title, (8.6, 1.0), why + _unread(result))
+
+
+def _unread(result: Any) -> str:
+    """Which tables were not read to the end: the rows that are shown need not be all there are."""
+    errors = list(get(result, "errors", {}) or {})
+    return f"; not compared to the end: {', '.join(errors[:3])}{' …' if errors[3:] else ''}" if errors else ""
 
 
 def confidence(report: Any) -> Figure:

@@ -104,11 +104,12 @@ def figure(title: str, subtitle: str = "", *, size: tuple[float, float] = (8.6, 
     return fig, axes
 
 
-def empty(what: str, size: tuple[float, float] = (8.6, 1.6)) -> Figure:
-    """A figure that says that there is nothing to show."""
-    fig, axes = figure(what, "no data was recorded", size=size)
+def empty(what: str, size: tuple[float, float] = (8.6, 1.6), why: str = "") -> Figure:
+    """A figure that says that there is nothing to show, and why."""
+    fig, axes = figure(what, why or "no data was recorded", size=size)
     axes.set_axis_off()
-    axes.text(0.5, 0.5, "–", ha="center", va="center", color=UNSURE, fontsize=22, transform=axes.transAxes)
+    if not why:
+        axes.text(0.5, 0.5, "–", ha="center", va="center", color=UNSURE, fontsize=22, transform=axes.transAxes)
     return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 

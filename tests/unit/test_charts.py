@@ -187,3 +187,15 @@ def test_rows_without_a_key_are_counted_beside_the_others_and_have_no_place() ->
     assert title(charts.differences(report)) == "2 rows of 1 table differ, and 5 without a key"
     sums["mismatches"] = sums["mismatches"][2:]
     assert title(charts.differences(report)) == "5 rows without a key differ"
+
+
+def test_that_no_row_differs_is_said_with_the_rows_that_were_compared_and_not_over_a_table_that_was_not() -> None:
+    report = compared({})
+    [sums] = [each for each in report["results"] if each["check"] == "checksums"]  # type: ignore[attr-defined]
+    sums |= {"figures": {"s.log": {"rows": 1234}}, "errors": {}}
+    found = [text.get_text() for text in charts.differences(report).texts]
+    assert found == ["No row differs", "1,234 rows at the source, each held against the target's"]
+    sums["errors"] = {"s.users": "permission denied"}
+    found = [text.get_text() for text in charts.differences(report).texts]
+    assert found[0] == "Not every table could be compared"
+    assert found[1].endswith("; not compared to the end: s.users")

@@ -22,6 +22,7 @@ import struct
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 # One letter a family of types; a family, not a type: integer 5 and numeric 5.00 are the same number.
@@ -62,6 +63,7 @@ class CanonicalType:
     padded: bool = False
 
 
+@lru_cache(maxsize=4096)
 def canonical_type(type_text: str) -> CanonicalType:
     """Read a type as an engine prints it; whatever is not known (enums, domains, arrays, …) is `OTHER`, its text."""
     found = re.search(r"\(([\d ,-]+)\)", type_text)

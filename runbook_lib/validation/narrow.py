@@ -61,7 +61,10 @@ def _add(found: dict[tuple[str, ...], Unequal], there: Hashes, here: Hashes, kin
 
     Where the sides sort differently (an enum's order) a row may be listed with one range here, with another there.
     """
-    left, right = ({named(key, kinds): (key, digest) for key, digest in side.items()} for side in (there, here))
+    left, right = (
+        {named(key, kinds): (key, digest) for key, digest in side.items() if other.get(key) != digest}
+        for side, other in ((there, here), (here, there))
+    )
     for name in {**left, **right}:
         known = found.pop(name, ((), None, None))
         key, one = left.get(name, known[:2])

@@ -9,13 +9,20 @@ import html
 from types import TracebackType
 from typing import Any
 
-from runbook_lib.errors import RunbookError
+from runbook_lib.errors import ConfigurationError, RunbookError
 
 _BOX = (
     '<div style="border-left:4px solid #b3261e;background:#fdf3f2;color:#3b0d0a;padding:10px 14px;margin:4px 0;'
     'font:14px/1.5 system-ui,sans-serif;max-width:60em"><div style="font-weight:600">{title}</div>{lines}</div>'
 )
 _LINE = '<div style="margin-top:4px"><span style="color:#8c4a45">{label}</span> {text}</div>'
+
+_NOT_OPENED = ConfigurationError(
+    "run",
+    "the cell that opens it has not passed in this kernel",
+    state="this cell did nothing",
+    action="run the cells above this one, from the first; if one is refused, do what its box says",
+)
 
 
 def quiet_errors() -> bool:
@@ -33,7 +40,7 @@ def quiet_errors() -> bool:
     shell = get_ipython()
     if shell is None:
         return False
-    shell.set_custom_exc((RunbookError,), _show)
+    shell.set_custom_exc((RunbookError, NameError), _show)
     if shell.InteractiveTB.mode == "Verbose":  # prints every local variable, passwords among them
         shell.InteractiveTB.set_mode("Context")
     return True
@@ -57,6 +64,11 @@ def _show(
     from IPython.display import HTML, display
 
     del tb_offset  # IPython's interface; frames are exactly what is not shown
+    if isinstance(error, NameError):
+        if error.name != "run":
+            shell.showtraceback(running_compiled_code=True)
+            return []
+        error = _NOT_OPENED  # what a cell below one that was refused would say
     # text/plain too: terminals and nbval read it, and a repr of the HTML object says nothing
     display({"text/html": HTML(error_html(error)).data, "text/plain": str(error)}, raw=True)
     line = [f"{kind.__name__}: {error}"]

@@ -65,6 +65,17 @@ def test_a_failing_gate_fails_and_the_notebook_shows_one_box_and_no_frames(evide
         done.raise_for_failure()
 
 
+@pytest.mark.parametrize(("cell", "frames"), [("run.gate()", False), ("rum.gate()", True)])
+def test_a_cell_below_one_that_was_refused_says_that_the_run_is_to_be_opened(
+    evidence: Evidence, tmp_path: Path, cell: str, frames: bool
+):
+    done = run(evidence, tmp_path, "from runbook_lib.quiet import quiet_errors\nquiet_errors()", cell)
+    shown = done.output.read_text()
+    assert (done.ending, done.exit_status) == (Ending.RAISED, 2)
+    assert ("the cell that opens it has not passed in this kernel; this cell did nothing" in shown) is not frames
+    assert ("Traceback" in shown) is frames
+
+
 def test_a_killed_kernel_is_a_failure_and_what_ran_before_is_kept(evidence: Evidence, tmp_path: Path):
     kill = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
     done = run(evidence, tmp_path, "print('before')", kill, "print('never')")

@@ -239,7 +239,9 @@ def create(db: PostgreSQL, channel: str) -> None:
             driver.execute(f"UPDATE {SCHEMA}.slots SET spooled = %s WHERE channel = %s".encode(), (lsn, channel))
     except psycopg.Error as error:
         told = connection.explain(db.name, error, "making the replication slot")
-        action = told.action or "see which transactions of the server are old, then run it again"
+        waited = isinstance(error, psycopg.errors.LockNotAvailable)  # for writers' transactions, not for a table
+        old = "see which transactions of the server are old, then run it again"
+        action = old if waited else told.action or old
         raise DatabaseError(told.subject, told.observed, state="nothing was captured", action=action) from error
 
 

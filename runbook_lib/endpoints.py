@@ -68,9 +68,8 @@ def _endpoint(
     dialect = DIALECTS.get(driver.partition("+")[0])
     if dialect is None:
         raise ConfigurationError(f"the {role}", f"no adapter for `{driver}`", expected=FORMS)
-    if (
-        dialect != "sqlite" and rest.partition("?")[0].count("@") > 1
-    ):  # what stands before the last is part of a password: it is not repeated
+    # What stands before the last one is part of a password: it is not repeated.
+    if dialect != "sqlite" and rest.partition("?")[0].count("@") > 1:
         raise ConfigurationError(
             f"the {role}",
             "its URL has more than one `@`",

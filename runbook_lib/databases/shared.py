@@ -19,6 +19,7 @@ from runbook_lib.databases.port import Column, Database, Hazard, KeyRange, Recou
 from runbook_lib.errors import ConfigurationError, DatabaseError, KeyNotAdvancing, Refused
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 
 class Rehearsal(threading.local):
@@ -182,6 +183,12 @@ def one_database(source: Database, target: Database) -> bool:
     with suppress(DatabaseError), target.advisory_lock(name) as free, source.advisory_lock(name) as free_too:
         return free and not free_too
     return False
+
+
+def in_pieces(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
+    """The items, at most so many at a time."""
+    for start in range(0, len(items), most):
+        yield items[start : start + most]
 
 
 def require_counts(table: str, found: Mapping[str, int], changes: Mapping[str, Recount]) -> None:

@@ -122,6 +122,11 @@ class Context:
             lambda: self.both(lambda: link.reader.catalog(read), lambda: link.writer.catalog(written)),
         )
 
+    def row_bytes(self, link: Link, flow: Flow) -> int:
+        """A row at the reader (bytes, by the statistics, at least 1)."""
+        table = self.catalogs(link)[0][flow.feeds[0].table]
+        return max(1, table.size_bytes // max(1, table.rows_estimate))
+
     def promised(self, link: Link) -> dict[str, Promised]:
         """What the target has to show, by written table: as the source is, or as its translation says."""
         return self.once(("promised", link.channel), lambda: promises(link, *self.catalogs(link), self.types))

@@ -48,7 +48,7 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> P
 
 def _followed(source: Database, target: Database, names: Sequence[str]) -> str:
     """The first of these names of a copy whose changes are captured, at either side; "" where none is followed."""
-    return next((n for n in names if captured(source, n) or captured(target, f"{n}_back")), "")
+    return next((n for n in dict.fromkeys(names) if captured(source, n) or captured(target, f"{n}_back")), "")
 
 
 def only_tables(links: Sequence[Link], tables: Sequence[str]) -> list[Link]:

@@ -93,9 +93,7 @@ def _batches(times: Mapping[str, Counts], most: int) -> Iterator[dict[str, Count
 
 def _most(link: Link, flow: Flow, context: Context) -> int:
     """Rows in a batch (count)."""
-    table = context.catalogs(link)[0][flow.feeds[0].table]
-    wide = table.size_bytes // max(1, table.rows_estimate)
-    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, wide)))
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // context.row_bytes(link, flow)))
 
 
 def _require_as_compared(link: Link, flow: Flow, source: Mapping[str, int], there: Mapping[str, Alike]) -> None:

@@ -40,10 +40,8 @@ def encoding(link: Link, context: Context) -> str:
 
 def range_rows(link: Link, flow: Flow, context: Context) -> int:
     """Rows in a range of the first pass (count, about)."""
-    table = context.catalogs(link)[0][flow.feeds[0].table]
-    wide = table.size_bytes // max(1, table.rows_estimate)
     most = CANONICAL_ROWS if use_canonical(link, context) else OWN_ROWS
-    return context.chunk_rows or min(most, max(LEAST_ROWS, RANGE_BYTES // max(1, wide)))
+    return context.chunk_rows or min(most, max(LEAST_ROWS, RANGE_BYTES // context.row_bytes(link, flow)))
 
 
 def sum_both(link: Link, side: Compared, ranges: Sequence[KeyRange], context: Context, rows: int = 0) -> Iterator[Sum]:

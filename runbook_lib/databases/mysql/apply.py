@@ -7,7 +7,7 @@ found and locked, where it can match nothing else; rows that are not there are p
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from runbook_lib.databases.mysql.names import ident, listed
 from runbook_lib.databases.mysql.neutral import kind_of
 from runbook_lib.databases.mysql.wire import Connection
 from runbook_lib.databases.port import Applied, Selection, Table
-from runbook_lib.databases.shared import one_line
+from runbook_lib.databases.shared import in_pieces, one_line
 from runbook_lib.errors import RowRejected, TransferError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def read_rows(db: MySQL, selection: Selection, keys: Sequence[Key]) -> list[tupl
     found: list[tuple[Any, ...]] = []
     try:
         with db.raw() as driver, driver.cursor() as cursor:
-            for some in _some(keys):
+            for some in in_pieces(keys, KEYS_AT_ONCE):
                 condition = f"{where}{ranges.matching(parts, some)}"
                 cursor.execute(f"SELECT {listed(shown)} FROM {selection.relation} WHERE {condition}")
                 found += cursor.fetchall()
@@ -72,11 +72,6 @@ _FLOATS = ("float", "double")
 def _shown(value: Any, single: bool | None) -> str | None:
     text = ranges.as_text(value)
     return text if single is None or text is None else neutral.printed_float(text, single=single)
-
-
-def _some(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), KEYS_AT_ONCE):
-        yield items[start : start + KEYS_AT_ONCE]
 
 
 @dataclass(frozen=True)
@@ -205,7 +200,7 @@ def _upsert(driver: Connection, batch: Batch) -> Applied:
 def _delete(driver: Connection, batch: Batch, keys: Sequence[Key]) -> int:
     return sum(
         retry.run(driver, f"DELETE FROM {batch.name} WHERE {ranges.matching(batch.parts, some)}")
-        for some in _some(keys)
+        for some in in_pieces(keys, KEYS_AT_ONCE)
     )
 
 
@@ -216,7 +211,7 @@ def _locked(driver: Connection, batch: Batch, keys: Sequence[Key], more: Sequenc
     shown = listed([part.out for part in batch.parts] + kept)
     width, found = len(batch.parts), {}
     with driver.cursor() as cursor:
-        for some in _some(keys):
+        for some in in_pieces(keys, KEYS_AT_ONCE):
             where = ranges.matching(batch.parts, some)
             cursor.execute(f"SELECT {shown} FROM {batch.name} WHERE {where} FOR UPDATE")
             for row in cursor.fetchall():
@@ -298,7 +293,7 @@ def _conflicting(db: MySQL, batch: Batch, message: str) -> list[Key]:
     ours = set(map(batch.normal, batch.keys)) | set(batch.by_key)
     keys = [
         ranges.as_key(batch.parts, row)
-        for some in _some(same)
+        for some in in_pieces(same, KEYS_AT_ONCE)
         for row in db.rows(f"SELECT {shown} FROM {batch.name} WHERE {' OR '.join(some)}")
     ]
     return [key for key in dict.fromkeys(keys) if batch.normal(key) not in ours]

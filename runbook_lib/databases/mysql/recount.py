@@ -126,7 +126,7 @@ def _locked(
     found: Found = {}
     if not parsed(types, canonical=canonical):
         hashing = _hash(db, selection, types)
-        for some in _some(hashes):
+        for some in shared.in_pieces(hashes, HASHES_AT_ONCE):
             where = shared.also(selection, _among(hashing, some)).where
             sql = f"SELECT {hashing}, count(*) FROM {selection.relation} WHERE {where} GROUP BY 1 FOR UPDATE"
             for digest, count in _rows(driver, sql):
@@ -159,7 +159,8 @@ def _gone(found: Found, changes: Mapping[str, Recount], again: frozenset[str]) -
 def _delete(driver: Connection, selection: Selection, hashing: str, gone: Iterator[tuple[str, int, bool]]) -> None:
     each = list(gone)
     some = [(text_hash, f" LIMIT {count}") for text_hash, count, whole in each if not whole]
-    statements = [(_among(hashing, hashes), "") for hashes in _some([h for h, _, whole in each if whole])]
+    whole_ones = [text_hash for text_hash, _, whole in each if whole]
+    statements = [(_among(hashing, hashes), "") for hashes in shared.in_pieces(whole_ones, HASHES_AT_ONCE)]
     statements += [(_among(hashing, [text_hash]), limit) for text_hash, limit in some]
     for where, limit in statements:
         retry.run(driver, f"DELETE FROM {selection.relation} WHERE {shared.also(selection, where).where}{limit}")
@@ -183,11 +184,6 @@ def _hash(db: MySQL, selection: Selection, types: Sequence[str]) -> str:
 
 def _among(hashing: str, hashes: Sequence[str]) -> str:
     return f"{hashing} IN ({listed([repr(each) for each in hashes])})"
-
-
-def _some(hashes: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(hashes), HASHES_AT_ONCE):
-        yield hashes[start : start + HASHES_AT_ONCE]
 
 
 def _rows(driver: Connection, sql: str) -> list[tuple[Any, ...]]:

@@ -202,7 +202,7 @@ def apply_rows(
     except CONFLICTS as error:
         raise _conflict(db, batch, error) from error
     except (pg.IntegrityError, pg.DataError) as error:
-        raise _rejected(batch, error) from error
+        raise rejected(batch.table, error, "the batch was rolled back, its changes stay in the log") from error
     except pg.InvalidColumnReference as error:
         raise TransferError(
             f"table {table}",
@@ -340,12 +340,13 @@ def _conflicting(db: PostgreSQL, batch: _Batch, error: psycopg.Error) -> list[Ke
         return driver.execute(sql.encode(), [*batch.row_arrays, *batch.key_arrays]).fetchall()
 
 
-def _rejected(batch: _Batch, error: psycopg.Error) -> RowRejected:
+def rejected(table: str, error: psycopg.Error, state: str) -> RowRejected:
+    """The error for a row that the server refuses, with its message."""
     diag = error.diag
     place = diag.constraint_name or diag.column_name
     return RowRejected(
-        f"{batch.table}{f': {place}' if place else ''}",
+        f"{table}{f': {place}' if place else ''}",
         one_line(f"{diag.message_primary or error}; {diag.message_detail or ''}".rstrip("; "), 240),
-        state="the batch was rolled back, its changes stay in the log",
+        state=state,
         action="correct the row at the source, or the target's constraint",
     )

@@ -174,8 +174,7 @@ def hashed(
     """A sub-select with the hash `h` of each row, and more columns."""
     where = key_ranges.condition(db, selection, key_range)
     if not canonical:
-        never_null = [number for number, sql in enumerate(selection.columns) if sql in selection.never_null]
-        row_hash = own_hash(selection.columns, types, _version(db), never_null)
+        row_hash = own_hash(selection.columns, types, _version(db), selection.never_null)
         return f"(SELECT {listed([f'{row_hash} AS h', *more])} FROM {selection.relation} WHERE {where}) AS hashed"
     kinds = [canonical_type(each) for each in types]
     fields = [f"{_canonical(sql, k, t)} AS c{i}" for i, (sql, k, t) in enumerate(_zip(selection, kinds, types))]

@@ -76,12 +76,12 @@ def read_login(name: str, url: str, password: str | None) -> Login:
     head = _HEAD.match(url)
     try:
         if head is None:
-            raise psycopg.ProgrammingError("not a URL")
+            raise ValueError("not a URL")
         user, given = (unquote(part or "") for part in head.groups())
         found = {"user": user, **conninfo_to_dict(f"postgresql://{_BARE_PERCENT.sub('%25', url[head.end() :])}")}
         if not re.fullmatch(r"[\d,]*", str(found.get("port", ""))):
-            raise psycopg.ProgrammingError("its port is no number")
-    except psycopg.Error as error:
+            raise ValueError("its port is no number")
+    except (psycopg.Error, ValueError) as error:
         unknown = re.search(r'invalid URI query parameter: "\w+"', str(error))
         raise ConfigurationError(
             f"database {name}",
@@ -195,8 +195,7 @@ def explain(name: str, error: psycopg.Error, doing: str = "") -> DatabaseError:
     """One line about a failed statement: the server's message, its key where a rule is broken, never parameters."""
     primary = error.diag.message_primary or one_line(str(error))
     code = f" ({error.sqlstate})" if error.sqlstate else ""
-    hint = one_line(error.diag.message_hint or "")
-    hint = hint or _HINTS.get(error.sqlstate or "", "")
+    hint = one_line(error.diag.message_hint or "") or _HINTS.get(error.sqlstate or "", "")
     if (error.sqlstate or "").startswith("23"):  # which key breaks the rule
         primary += f" [{one_line(error.diag.message_detail or '', 120)}]"
     return DatabaseError(f"database {name}", f"{primary}{code}{f' while {doing}' if doing else ''}", action=hint)

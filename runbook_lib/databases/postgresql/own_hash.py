@@ -37,21 +37,22 @@ HASHES_BYTES = 18  # the first version whose SQL can hash bytea and date by them
 TOGETHER = 16
 
 
-def own_hash(columns: Sequence[str], types: Sequence[str], version: int, never_null: Collection[int] = ()) -> str:
+def own_hash(columns: Sequence[str], types: Sequence[str], version: int, never_null: Collection[str] = ()) -> str:
     """SQL of a row's hash (bigint); alike on two servers of one major version.
 
     Args:
         columns: Expressions.
         types: The written types: the choice follows from them alone, so that both sides choose alike.
         version: The server's major version.
-        never_null: Positions of columns of exactly these types that hold no NULL; where one does, the row is hashed
-            without knowing.
+        never_null: Those of the columns that are of exactly these types and hold no NULL; where one does, the row is
+            hashed without knowing.
     """
     every = [_part(*column, number, version) for number, column in enumerate(zip(columns, types, strict=True))]
-    whole = [number for number in sorted(never_null) if canonical_type(types[number]).name in INTEGERS]
+    names = [canonical_type(each).name for each in types]
+    whole = [number for number, sql in enumerate(columns) if sql in never_null and names[number] in INTEGERS]
     if not whole:
         return _mixed(every, "0")
-    value = next((number for number in whole if canonical_type(types[number]).name != "bigint"), None)
+    value = next((number for number in whole if names[number] != "bigint"), None)
     seed = next((number for number in whole if number != value), None)
     parts = [part for number, part in enumerate(every) if number not in (value, seed)]
     if seed is not None:
@@ -121,8 +122,7 @@ def _hashed_text(sql: str, seed: int) -> str:
 
 def _hashed_instant(typed: str, name: str, seed: int) -> str:
     """A timestamp before 18: as seconds since 2000 where they are exact as a float, 272 years both ways (2^33 s)."""
-    zone = "+00" if "with time zone" in name and "without" not in name else ""
-    own = name.split(" ")[0] + ("tz" if zone else "")
+    own, zone = ("timestamptz", "+00") if name == "timestamp with time zone" else ("timestamp", "")
     within = f"BETWEEN {own} '1800-01-01{zone}' AND {own} '2200-01-01{zone}'"
     seconds = f"{_SINCE[name]}({typed}, {own} '2000-01-01{zone}')"
     sent = _hashed_text(f"encode({_SENT[name]}({typed}), 'hex')", seed)

@@ -14,11 +14,9 @@ from psycopg import errors as pg
 from runbook_lib.databases import shared
 from runbook_lib.databases.port import Alike, Applied, KeyRange, Recount, Selection
 from runbook_lib.databases.postgresql import connection, names, retry
-from runbook_lib.databases.postgresql.apply import arrays, as_texts, escape, silence, typed
+from runbook_lib.databases.postgresql.apply import arrays, as_texts, escape, rejected, silence, typed
 from runbook_lib.databases.postgresql.checksums import hashed, shown_hash
 from runbook_lib.databases.postgresql.relations import column_facts, listed
-from runbook_lib.databases.shared import one_line
-from runbook_lib.errors import RowRejected
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
@@ -77,7 +75,7 @@ def recount_rows(
         try:
             return Applied(_insert(driver, table, columns, changes), deleted)
         except (pg.IntegrityError, pg.DataError) as error:
-            raise _rejected(table, error) from error
+            raise rejected(table, error, "the batch was rolled back") from error
 
     return retry.in_transaction(db, work, doing=f"counting rows of {table} anew")
 
@@ -112,13 +110,3 @@ def _insert(driver: Driver, table: str, columns: Sequence[str], changes: Mapping
         f"SELECT {listed([f'r.{column}' for column in quoted])} FROM {given} AS r, generate_series(1, r.runbook_times)"
     )
     return driver.execute(sql.encode(), arrays([(*row, times) for times, row in more], len(columns) + 1)).rowcount
-
-
-def _rejected(table: str, error: psycopg.Error) -> RowRejected:
-    place = error.diag.constraint_name or error.diag.column_name
-    return RowRejected(
-        f"{table}{f': {place}' if place else ''}",
-        one_line(f"{error.diag.message_primary or error}; {error.diag.message_detail or ''}".rstrip("; "), 240),
-        state="the batch was rolled back",
-        action="correct the row at the source, or the target's constraint",
-    )

@@ -192,10 +192,6 @@ def copy_in(
         RowRejected: a value does not fit its column, or a constraint refused the row.
         TransferError: a progress statement changed nothing: somebody else did this range.
     """
-    listed = ", ".join(names.ident(column) for column in columns)
-    marks = ", ".join("?" * len(columns))
-    # OR ABORT: a constraint declared ON CONFLICT REPLACE or IGNORE must not lose rows (trap 5)
-    insert = f"INSERT OR ABORT INTO {names.quote(table)} ({listed}) VALUES ({marks})"
     rows = 0
     with db.writing_session(f"writing {table}") as connected:
         driver: Any = connected.connection.driver_connection
@@ -203,7 +199,7 @@ def copy_in(
             native = natives(driver, db.name, table, columns)
             found = _unframed(blocks) if binary else map(native, copytext.decode(blocks))
             while batch := list(islice(found, INSERT_ROWS)):
-                _insert(db, driver, table, insert, batch)
+                insert(db, driver, table, columns, batch)
                 rows += len(batch)
         for statement, given in progress:
             if connected.execute(text(statement), {"rows": rows, **given}).rowcount == 0:
@@ -211,11 +207,23 @@ def copy_in(
     return rows
 
 
-def _insert(db: SQLite, driver: sqlite3.Connection, table: str, insert: str, batch: Sequence[Sequence[Any]]) -> None:
+def insert(
+    db: SQLite,
+    driver: sqlite3.Connection,
+    table: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    piece: str = "range",
+) -> None:
+    """Insert rows as they are stored. `piece`: what an error says was rolled back with them.
+
+    OR ABORT: a constraint declared ON CONFLICT REPLACE or IGNORE must not lose rows (trap 5).
+    """
+    listed, marks = ", ".join(map(names.ident, columns)), ", ".join("?" * len(columns))
     try:
-        driver.executemany(insert, batch)
+        driver.executemany(f"INSERT OR ABORT INTO {names.quote(table)} ({listed}) VALUES ({marks})", rows)
     except sqlite3.IntegrityError as error:
-        raise RowRejected(f"{db.name}.{table}", str(error), state="the range was rolled back") from error
+        raise RowRejected(f"{db.name}.{table}", str(error), state=f"the {piece} was rolled back") from error
 
 
 def natives(

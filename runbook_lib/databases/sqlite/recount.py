@@ -14,10 +14,10 @@ from runbook_lib.databases.port import Alike, Applied, KeyRange, Recount, Select
 from runbook_lib.databases.sqlite import names
 from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.checksums import hash_of_rows, read_rows_of
-from runbook_lib.databases.sqlite.copy import column_kinds, natives
+from runbook_lib.databases.sqlite.copy import column_kinds, insert, natives
 from runbook_lib.databases.sqlite.triggers import silenced
 from runbook_lib.databases.sqlite.types import renderer
-from runbook_lib.errors import DatabaseError, RowRejected
+from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
@@ -79,19 +79,8 @@ def recount_rows(
         driver.executemany(f"DELETE FROM {names.quote(table)} WHERE {number} = ?", gone)
         native = natives(driver, db.name, table, columns) if canonical else list
         more = [native(c.row) for c in changes.values() for _ in range(c.then - c.now)]
-        _insert(db, driver, table, columns, more)
+        insert(db, driver, table, columns, more, "batch")
         return Applied(len(more), len(gone))
-
-
-def _insert(
-    db: SQLite, driver: sqlite3.Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> None:
-    """OR ABORT: a constraint that was declared ON CONFLICT REPLACE must not remove another row (trap 5)."""
-    listed, marks = ", ".join(map(names.ident, columns)), ", ".join("?" * len(columns))
-    try:
-        driver.executemany(f"INSERT OR ABORT INTO {names.quote(table)} ({listed}) VALUES ({marks})", rows)
-    except sqlite3.IntegrityError as error:
-        raise RowRejected(f"{db.name}.{table}", str(error), state="the batch was rolled back") from error
 
 
 def _row_number(driver: sqlite3.Connection, table: str) -> str:

@@ -95,14 +95,16 @@ def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str, sin
     from runbook_lib.journal import Journal
     from runbook_lib.options import read_options
     from runbook_lib.steps.common import links_of, throttle_of
-    from runbook_lib.transfer.worker import sync_forever
+    from runbook_lib.transfer.worker import stop_at_signals, sync_forever
 
     environment = load_environment(file.stem, plan, inventory, file.resolve().parent.parent)
     journal = Journal(environment.journal_url, secrets=environment.secrets())
     links = links_of(environment, direction)
     options = read_options(environment.options)
     pause = throttle_of(environment, options, links, lambda reason: click.echo(f"waiting: {reason}"))
-    applied = sync_forever(links, journal, run_id, direction, batch_keys=options.batch_keys, since=since, pause=pause)
+    keys = options.batch_keys
+    with stop_at_signals() as stop:
+        applied = sync_forever(links, journal, run_id, direction, batch_keys=keys, stop=stop, since=since, pause=pause)
     click.echo(f"{applied} keys applied")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -25,7 +24,7 @@ from runbook_lib.transfer.moving import Pace, compare_touched
 from runbook_lib.transfer.preview import would_not_fit
 from runbook_lib.transfer.quarantine import Refused
 from runbook_lib.transfer.sync import drain
-from runbook_lib.transfer.worker import exclusive, last_entry, stop_sync, sync_forever
+from runbook_lib.transfer.worker import Stop, exclusive, last_entry, stop_at_signals, stop_sync, sync_forever
 
 FORWARD, BACK = "forward", "back"
 CLONE, MOVED = "clone", "moved"
@@ -143,9 +142,9 @@ def follow(
         int: keys applied.
     """
     applied = 0
-    with suppress(KeyboardInterrupt):  # between two syncs, which take signals themselves
+    with stop_at_signals() as stop:  # for all of it: one that came as a cutover asked for the way would be lost
         while True:
-            done, asked = _sync(pair, journal, run_id, tell, batch_keys, pause)
+            done, asked = _sync(pair, journal, run_id, tell, stop, batch_keys, pause)
             applied += done
             if not asked:
                 break
@@ -155,17 +154,29 @@ def follow(
 
 
 def _sync(
-    pair: Pair, journal: Journal, run_id: str, tell: Tell, batch_keys: int, pause: Callable[[], str]
+    pair: Pair,
+    journal: Journal,
+    run_id: str,
+    tell: Tell,
+    stop: Stop,
+    batch_keys: int,
+    pause: Callable[[], str],
 ) -> tuple[int, bool]:
-    """Sync until told; the keys applied, and whether somebody asked for the way (and not Ctrl-C)."""
+    """Sync until told; the keys applied, and whether somebody asked for the way (and no signal came)."""
     since = last_entry(journal, run_id)  # before looking: who moves the writers after that has asked us to stop
-    side = _settled(pair, journal, run_id)
+    side = _settled(pair, journal, run_id, stop)
+    if side is None:
+        return 0, False
     direction = BACK if side is Side.TARGET else FORWARD
     link = pair.back if direction == BACK else pair.forward
     where = f"{link.reader.name} → {link.writer.name}"
     tell(f"syncing {where}: {pending([link]).keys} keys pending; {_next(side)}")
-    applied = sync_forever([link], journal, run_id, direction, batch_keys=batch_keys, since=since, pause=pause)
-    return applied, any(note.seq > since for note in journal.entries(run_id, kind="note", step="sync_stop"))
+    applied = sync_forever(
+        [link], journal, run_id, direction, batch_keys=batch_keys, stop=stop, since=since, pause=pause
+    )
+    return applied, not stop.asked and any(
+        note.seq > since for note in journal.entries(run_id, kind="note", step="sync_stop")
+    )
 
 
 def _next(side: Side) -> str:
@@ -174,19 +185,20 @@ def _next(side: Side) -> str:
     return f"`runbook {'return' if side is Side.TARGET else 'cutover'}` moves the writers"
 
 
-def _settled(pair: Pair, journal: Journal, run_id: str) -> Side:
-    """Who has the writers, once nobody is moving them: the mover holds the run's lease."""
+def _settled(pair: Pair, journal: Journal, run_id: str, stop: Stop) -> Side | None:
+    """Who has the writers, once nobody is moving them: the mover holds the run's lease. None: stopped before that."""
     lease = journal.lease(run_id, "follow", ttl_s=15.0)
-    while True:
+    while not stop.asked:
         try:
             lease.acquire()
         except LeaseHeld:
-            time.sleep(0.2)  # the journal signals nothing
+            stop.wait(0.2)  # the journal signals nothing
             continue
         try:
             return side_of(pair)
         finally:
             lease.release()
+    return None
 
 
 def move(

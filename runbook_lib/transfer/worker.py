@@ -11,11 +11,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from runbook_lib.errors import DatabaseError, JournalError, StepFailed, TransferError
 from runbook_lib.journal import Journal, Sample
@@ -38,14 +39,16 @@ def sync_forever(
     direction: str,
     *,
     batch_keys: int,
+    stop: Stop,
     since: int = -1,
     pause: Callable[[], str] = lambda: "",
 ) -> int:
-    """Drain the links until a stop is asked for (signal, journal, or the watched parent gone); the keys applied.
+    """Drain the links until a stop is asked for (`stop`, journal, or the watched parent gone); the keys applied.
 
     A database or a journal that does not answer is tried again, with the locks taken anew.
 
     Args:
+        stop: Ends it; `stop_at_signals` sets one.
         since: The journal's last entry when this process was asked for: a stop after it counts. -1: now.
         pause: Asked before each round: a reason to wait ("" = none); the log grows meanwhile.
     Raises:
@@ -53,31 +56,50 @@ def sync_forever(
     """
     since = last_entry(journal, run_id) if since < 0 else since
     applied, wait_s = 0, _FIRST_WAIT_S
-    with _stop_at_signals() as stop:
 
-        def over() -> bool:
-            return stop.is_set() or _asked_to_stop(journal, run_id, direction, since) or _orphaned()
+    def over() -> bool:
+        return stop.asked or _asked_to_stop(journal, run_id, direction, since) or _orphaned()
 
-        while True:
-            try:
-                for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over, pause):
-                    if wait_s > _FIRST_WAIT_S:
-                        sys.stderr.write(f"sync {direction}: goes on\n")
-                    applied, wait_s = applied + keys, _FIRST_WAIT_S
+    while True:
+        try:
+            for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over, pause):
+                if wait_s > _FIRST_WAIT_S:
+                    sys.stderr.write(f"sync {direction}: goes on\n")
+                applied, wait_s = applied + keys, _FIRST_WAIT_S
+            return applied
+        except (DatabaseError, JournalError) as error:
+            sys.stderr.write(f"sync {direction}: {error}; trying again in {wait_s:g} s\n")
+            if stop.wait(wait_s) or _orphaned():
                 return applied
-            except (DatabaseError, JournalError) as error:
-                sys.stderr.write(f"sync {direction}: {error}; trying again in {wait_s:g} s\n")
-                if stop.wait(wait_s) or _orphaned():
-                    return applied
-                wait_s = min(wait_s * 2, 10.0)
+            wait_s = min(wait_s * 2, 10.0)
+
+
+@dataclass
+class Stop:
+    """Whether the end was asked for. Not an Event: its `wait` holds a lock, for which a handler could wait for ever."""
+
+    asked: bool = False
+
+    def wait(self, seconds: float) -> bool:
+        """Wait that long, or until it was asked for; whether it was."""
+        until = time.monotonic() + seconds
+        while not self.asked and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+        return self.asked
 
 
 @contextmanager
-def _stop_at_signals() -> Iterator[threading.Event]:
-    """Set at SIGTERM or SIGINT; afterwards these mean again what they meant before."""
-    stop = threading.Event()
+def stop_at_signals() -> Iterator[Stop]:
+    """Asked for at the first SIGTERM or SIGINT; a second one interrupts. After that they mean again what they did."""
+    stop = Stop()
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        if stop.asked:
+            signal.default_int_handler(number, frame)
+        stop.asked = True
+
     numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    before = [signal.signal(number, asked) for number in numbers]
     try:
         yield stop
     finally:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,12 @@ class Pair:
             )
         self.started.append(process)
         return process, log
+
+    def end(self, follower: subprocess.Popen[str], log: Path) -> None:
+        follower.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            follower.wait(60)
+        assert follower.returncode == 0 and "stopped; " in log.read_text(), log.read_text()
 
     def slots(self) -> list[str]:
         of_ours = "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
@@ -249,9 +256,7 @@ def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, po
     assert writer.unexpected == [] and writer.refused
     assert writer.lost(pair.source) == []
     wait_for(lambda: writer.lost(pair.target) == [], "the last changes at the target", 120)
-    follower.send_signal(signal.SIGINT)
-    assert follower.wait(120) == 0
-    assert "stopped;" in log.read_text()
+    pair.end(follower, log)
     pair.equal("row_counts", "data_sample", "checksums")
     assert len(pair.slots()) == 1
     assert "nothing is captured any more; the source has the writes" in pair.run("unfollow")
@@ -272,8 +277,7 @@ def test_a_switch_that_fails_puts_everything_back_and_a_lost_session_is_taken_up
     pair.source.rows(f"SELECT pg_terminate_backend(pid) {others}")  # as a server does that is started anew
     wait_for(lambda: "sync forward: goes on" in log.read_text(), "the sync after that", 120)
     assert "trying again in 0.5 s" in log.read_text()
-    follower.send_signal(signal.SIGINT)
-    assert follower.wait(120) == 0
+    pair.end(follower, log)
 
 
 def test_a_cutover_between_strangers_is_refused(pair: Pair):
@@ -309,8 +313,7 @@ def test_a_comparison_beside_a_follower_that_was_killed_says_that_no_sync_runs(p
     follower, log = pair.start("copy", "--follow")
     wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
     assert "no sync runs" not in pair.run("compare")
-    follower.send_signal(signal.SIGINT)
-    assert follower.wait(120) == 0
+    pair.end(follower, log)
     stopped = pair.run("compare")  # nothing waits: the same, but nobody keeps it so
     assert "no sync runs" in stopped and "; 0 keys wait." in stopped
     assert stopped.splitlines()[-1].startswith("same: ")
@@ -322,8 +325,7 @@ def test_a_return_says_which_rows_the_source_would_refuse_and_moves_nobody(pair:
     follower, log = pair.start("copy", "--follow")
     wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
     pair.run("cutover")
-    follower.send_signal(signal.SIGINT)
-    assert follower.wait(120) == 0
+    pair.end(follower, log)
     pair.source.execute("ALTER TABLE users ADD CHECK (length(name) < 20) NOT VALID")
     pair.target.execute("INSERT INTO users (name) VALUES ('fits'), (repeat('too long', 5))")
     said = pair.run("return", "--dry-run", status=1, output=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from estate_transfer import an_estate
@@ -12,7 +14,19 @@ from fix_servers import PostgresServer
 
 from runbook_lib.errors import TransferError
 from runbook_lib.journal import Journal
-from runbook_lib.transfer.worker import exclusive, last_entry, running, stop_sync, sync_forever
+from runbook_lib.transfer.capture import enable_capture, fence_writer
+from runbook_lib.transfer.clone import pair_of
+from runbook_lib.transfer.follow import FORWARD, follow
+from runbook_lib.transfer.worker import (
+    STOP,
+    Stop,
+    exclusive,
+    last_entry,
+    running,
+    stop_at_signals,
+    stop_sync,
+    sync_forever,
+)
 
 
 @pytest.fixture
@@ -32,7 +46,7 @@ def test_a_stop_that_was_asked_for_before_the_sync_came_up_ends_it_before_it_dra
     with an_estate(postgresql_server, "ready") as estate:
         since = last_entry(journal, "r")
         stop_sync(estate.forward, journal, "r", "forward")
-        assert sync_forever(estate.forward, journal, "r", "forward", batch_keys=10, since=since) == 0
+        assert sync_forever(estate.forward, journal, "r", "forward", batch_keys=10, stop=Stop(), since=since) == 0
         assert [entry.step for entry in journal.entries("r", kind="note")] == ["sync_stop"]
 
 
@@ -40,4 +54,37 @@ def test_whoever_drains_alone_keeps_a_sync_out(postgresql_server: PostgresServer
     with an_estate(postgresql_server, "ready") as estate, exclusive(estate.forward):
         assert running(estate.forward)
         with pytest.raises(TransferError, match="another one is running"):
-            sync_forever(estate.forward, journal, "r", "forward", batch_keys=10)
+            sync_forever(estate.forward, journal, "r", "forward", batch_keys=10, stop=Stop())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_as_a_cutover_asks_for_the_way_ends_the_follower(
+    new_on: Callable[..., Any], journal: Journal, number: signal.Signals
+) -> None:
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    for side in (source, target):
+        side.run_script("CREATE TABLE users (id int PRIMARY KEY, name text)")
+    pair = pair_of(source, target)
+    enable_capture(pair.forward)
+    fence_writer(pair.forward)
+    said: list[str] = []
+
+    def meanwhile() -> str:
+        if not journal.entries("r", kind="note", step=STOP):
+            journal.append("r", "note", step=STOP, payload={"direction": FORWARD})
+            os.kill(os.getpid(), number)
+        assert len(said) == 1, "it went on after the signal"
+        return ""
+
+    assert follow(pair, journal, "r", said.append, pause=meanwhile) == 0
+    assert said[1:] == ["stopped; 0 keys applied. Capture goes on: the same command continues"]
+
+
+def test_a_second_signal_interrupts_what_the_first_one_waits_for() -> None:
+    with stop_at_signals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.wait(60.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):  # and means afterwards what it did
+        os.kill(os.getpid(), signal.SIGINT)

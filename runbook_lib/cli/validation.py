@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runbook_lib.plan.model import Plan, Tolerance
     from runbook_lib.transfer.flow import Link
     from runbook_lib.validation import Record, Report
+    from runbook_lib.validation.context import Catalogs
 
 PLAIN_EVERY_S = 2.0
 RESUME = "Hours for which what an interrupted comparison has read may be taken over."
@@ -110,6 +111,7 @@ class _Sides:
     tolerances: tuple[Tolerance, ...] = ()
     plan: Plan | None = None
     folder: Path = Path(".runbook")
+    catalogs: Mapping[str, Catalogs] = field(default_factory=dict)
 
 
 @contextmanager
@@ -143,7 +145,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
             pair = pair_of(reader, writer, tables)
         if one.result():
             raise _itself(reader, writer)
-        yield _Sides(pair.links, pair.missing)
+        yield _Sides(pair.links, pair.missing, catalogs=pair.catalogs)
 
 
 def _itself(reader: Database, writer: Database) -> ConfigurationError:
@@ -170,6 +172,7 @@ def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, r
             under_writes=settle_s > 0,
             settle_s=settle_s,
             record=record,
+            catalogs=sides.catalogs,
             on_progress=lambda at: progress.report("compare", at.check, at.at, at.of, at.unit, at.table),
         )
     return with_missing(report, sides.missing)

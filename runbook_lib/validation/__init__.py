@@ -13,7 +13,7 @@ from runbook_lib.plan.model import Tolerance
 from runbook_lib.transfer.flow import Link
 from runbook_lib.validation.checksums import checksums
 from runbook_lib.validation.constraints import constraints
-from runbook_lib.validation.context import Context, Progress, could_not_run, working
+from runbook_lib.validation.context import Catalogs, Context, Progress, could_not_run, working
 from runbook_lib.validation.data_sample import data_sample
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.idle import idle
@@ -68,6 +68,7 @@ def validate(
     types: Mapping[str, Any] | None = None,
     require: Sequence[str] = (),
     record: Record | None = None,
+    catalogs: Mapping[str, Catalogs] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Report:
     """Run every check over every table; one that fails or raises does not keep the others from running.
@@ -87,6 +88,7 @@ def validate(
         types: The plan's `types:`: what a source's types become in another engine.
         require: What is otherwise only reported: `privileges`, `column_order`.
         record: Where key ranges that agreed are noted, so that a comparison that was interrupted is taken up.
+        catalogs: What was read of a link's tables just now, by its channel; otherwise they are read here.
         on_progress: Called before each table.
     Returns:
         Report: every difference by name; `passed`, `failed`, `raise_for_failure()`.
@@ -111,6 +113,7 @@ def validate(
             types=types or {},
             require=require,
             record=record,
+            known=catalogs or {},
             on_progress=on_progress,
         )
         results = [_run(name, check, link, context) for name, check in functions for link in links]

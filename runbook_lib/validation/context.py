@@ -24,6 +24,7 @@ COUNT_ROWS = 20_000_000  # rows counted in one statement: about a second
 Left = TypeVar("Left")
 Right = TypeVar("Right")
 Keys = Sequence[tuple[Any, ...]]
+Catalogs = tuple[Mapping[str, Table], Mapping[str, Table]]  # a link's tables at the reader and at the writer
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Context:
     types: Mapping[str, Any] = field(default_factory=dict)
     require: Collection[str] = ()
     record: Record | None = None
+    known: Mapping[str, Catalogs] = field(default_factory=dict)
     on_progress: Callable[[Progress], None] = lambda progress: None
     memo: dict[Any, Any] = field(default_factory=dict)
 
@@ -113,8 +115,10 @@ class Context:
         other = self.pool.submit(right)
         return left(), other.result()
 
-    def catalogs(self, link: Link) -> tuple[dict[str, Table], dict[str, Table]]:
+    def catalogs(self, link: Link) -> Catalogs:
         """The link's tables at the reader and at the writer."""
+        if link.channel in self.known:
+            return self.known[link.channel]
         read = list(dict.fromkeys(flow.feeds[0].table for flow in link.flows))
         written = [flow.table for flow in link.flows]
         return self.once(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.whole import whole_plan
+from runbook_lib.validation.context import Catalogs
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.idle import captured
 from runbook_lib.validation.report import Report
@@ -17,10 +18,11 @@ from runbook_lib.validation.report import Report
 
 @dataclass(frozen=True)
 class Pair:
-    """Links over the tables that both have, and the names of those that only the source has."""
+    """Links over the tables that both have, the names of those that only the source has, and what was read of them."""
 
     links: tuple[Link, ...]
     missing: tuple[str, ...] = ()
+    catalogs: Mapping[str, Catalogs] = field(default_factory=dict)
 
 
 def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> Pair:
@@ -43,7 +45,7 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> P
     plan = replace(plan, services=(replace(service, name=name or service.name, tables=both),))
     [link] = forward_links(plan, source, {"target": target}, known=(there, here))
     back = reverse_links(plan, source, {"target": target}) if name else [None]
-    return Pair((replace(link, service="", opposite=back[0]),), missing)
+    return Pair((replace(link, service="", opposite=back[0]),), missing, {link.channel: (there, here)})
 
 
 def _followed(source: Database, target: Database, names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -116,11 +116,18 @@ class PostgreSQL:
             self.sessions.give(session)
 
     def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        if params is None:  # neither colons nor percent signs mean anything then
+            return self._asked([sql], None)[0]
+        return self.rows_of_each([sql], params)[0]
+
+    def rows_of_each(self, statements: Sequence[str], params: Mapping[str, Any]) -> list[list[tuple[Any, ...]]]:
+        """What each of these finds with the same parameters, in one transaction."""
+        return self._asked([connection.placed(sql) for sql in statements], params)
+
+    def _asked(self, statements: Sequence[str], params: Mapping[str, Any] | None) -> list[list[tuple[Any, ...]]]:
         session = self.sessions.take()
         try:
-            if params is None:  # neither colons nor percent signs mean anything then
-                return session.execute(sql.encode()).fetchall()
-            return session.execute(connection.placed(sql).encode(), params).fetchall()
+            return [session.execute(sql.encode(), params).fetchall() for sql in statements]
         except psycopg.Error as error:
             raise self.explain(error) from error
         finally:

@@ -29,12 +29,11 @@ def catalog(db: PostgreSQL, tables: Sequence[str] | None = None) -> dict[str, Ta
     if not oids:
         return found
     wanted = {"oids": list(oids.values())}
-    heads = {row[0]: row[1:] for row in db.rows(sql.TABLES, wanted)}
-    columns, indexes, constraints, triggers = (
-        _grouped(db.rows(query, wanted)) for query in (sql.COLUMNS, sql.INDEXES, sql.CONSTRAINTS, sql.TRIGGERS)
-    )
+    heads, *parts = db.rows_of_each((sql.TABLES, sql.COLUMNS, sql.INDEXES, sql.CONSTRAINTS, sql.TRIGGERS), wanted)
+    head_of = {row[0]: row[1:] for row in heads}
+    columns, indexes, constraints, triggers = map(_grouped, parts)
     for name, oid in oids.items():
-        found[name] = _table(heads[oid], columns[oid], indexes[oid], constraints[oid], triggers[oid])
+        found[name] = _table(head_of[oid], columns[oid], indexes[oid], constraints[oid], triggers[oid])
     return found
 
 

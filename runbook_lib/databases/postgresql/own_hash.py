@@ -27,10 +27,11 @@ _SENT = {  # types whose own hash folds 64 bits to 32 or calls different values 
     "money": "cash_send",
     "date": "date_send",
 }
-_SINCE = {  # seconds between two instants as a float, by value: a fifth of the binary form's time before 18
+_SINCE = {  # seconds between two instants as a float, by value: sooner than the binary form, five times before 18
     "timestamp without time zone": "tsrange_subdiff",
     "timestamp with time zone": "tstzrange_subdiff",
 }
+MILLISECONDS = 3  # digits of a second; so many make all instants before 2200 differ as floats
 HASHES_BYTES = 18  # the first version whose SQL can hash bytea and date by themselves
 # Columns combined by xor before the next hash. Numbers that stand for NULL, true and false are fixed: of so few
 # columns no choice of them cancels out (a test proves it), of a hundred some would.
@@ -47,8 +48,13 @@ def own_hash(columns: Sequence[str], types: Sequence[str], version: int, never_n
         never_null: Those of the columns that are of exactly these types and hold no NULL; where one does, the row is
             hashed without knowing.
     """
-    every = [_part(*column, number, version) for number, column in enumerate(zip(columns, types, strict=True))]
-    names = [canonical_type(each).name for each in types]
+    kinds = [canonical_type(each) for each in types]
+    lone = next((number for number, kind in enumerate(kinds) if _scaled(kind)), None)
+    every = [
+        _part(sql, text, number, version, lone=number == lone)
+        for number, (sql, text) in enumerate(zip(columns, types, strict=True))
+    ]
+    names = [kind.name for kind in kinds]
     whole = [number for number, sql in enumerate(columns) if sql in never_null and names[number] in INTEGERS]
     if not whole:
         return _mixed(every, "0")
@@ -75,20 +81,27 @@ def _mixed(parts: Sequence[str], value: str) -> str:
     return mixed
 
 
-def _part(sql: str, type_text: str, number: int, version: int) -> str:
+def _scaled(kind: CanonicalType) -> bool:
+    """A number of fixed scale: it cannot be infinite, and its own hash lacks but the sign."""
+    return kind.tag == values.NUMBER and bool(kind.modifiers) and kind.name not in INTEGERS
+
+
+def _part(sql: str, type_text: str, number: int, version: int, *, lone: bool) -> str:
     """A column as a bigint, NULL or not."""
     kind, null = canonical_type(type_text), constant(number, "null")
     if kind.tag == values.BOOLEAN:
         true, false = f"CAST({sql} AS boolean)", constant(number, "false")
         return f"CASE WHEN {true} THEN {constant(number, 'seed')} WHEN NOT {true} THEN {false} ELSE {null} END"
-    return f"coalesce({_hashed(sql, kind, type_text, number, version)}, {null})"
+    return f"coalesce({_hashed(sql, kind, type_text, number, version, lone=lone)}, {null})"
 
 
-def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version: int) -> str:
+def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version: int, *, lone: bool) -> str:
     """A column's hash, NULL of NULL.
 
     -0.0 and 0.0 are the same float, and so is every NaN; texts are hashed as bytes, whatever their collation calls
-    equal; an enum's own hash is its OID, an array's ignores its dimensions: their text is hashed.
+    equal; an enum's own hash is its OID, an array's ignores its dimensions: their text is hashed. A number's hash is
+    that of its digits by xor with its magnitude: among several of them 5 and 50000 could change places, so all but the
+    lone one are hashed once more.
     """
     seed, typed = constant(number, "seed"), f"CAST({sql} AS {type_text})"
     if kind.name in INTEGERS:  # bigint's own hash folds 64 bits to 32; as a seed all of them count
@@ -97,6 +110,13 @@ def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version:
         return f"uuid_hash_extended(CAST({sql} AS uuid), {seed})"
     if kind.tag == values.FLOAT:
         return f"hashfloat8extended(CAST({typed} AS double precision), {seed})"
+    coarse = kind.name in _SINCE and bool(kind.modifiers) and kind.modifiers[0] <= MILLISECONDS
+    if coarse:
+        return _hashed_instant(typed, kind.name, seed, f"< {_instant(kind.name, 2200)}")
+    if _scaled(kind):
+        signed = f"CASE WHEN {typed} < 0 THEN {constant(number, 'negative')} ELSE {seed} END"
+        own = f"hash_numeric_extended({typed}, {signed})"
+        return own if lone else f"hashint4extended({number}, {own})"
     if version >= HASHES_BYTES:
         if kind.tag == values.DATE:
             return f"hashdateextended({typed}, {seed})"
@@ -104,11 +124,10 @@ def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version:
             return f"hashbyteaextended({f'{_SENT[kind.name]}({typed})' if kind.name in _SENT else typed}, {seed})"
         return _hashed_text(as_text(sql, kind, type_text), seed)
     if kind.name in _SINCE:
-        return _hashed_instant(typed, kind.name, seed)
+        within = f"BETWEEN {_instant(kind.name, 1800)} AND {_instant(kind.name, 2200)}"
+        return _hashed_instant(typed, kind.name, seed, within)
     if kind.name == "bytea":  # an array of one is hashed as what is in it
         return f"CASE WHEN {sql} IS NOT NULL THEN hash_array_extended(ARRAY[{typed}], {seed}) END"
-    if kind.tag == values.NUMBER and kind.modifiers:  # one scale and no infinity: its own hash lacks but the sign
-        return f"hashint4extended(CASE WHEN {typed} < 0 THEN 1 ELSE 0 END, hash_numeric_extended({typed}, {seed}))"
     if kind.tag == values.NUMBER:  # the text holds what the binary form does, and is made sooner
         return _hashed_text(f"CAST({typed} AS text)", seed)
     if kind.name in _SENT:
@@ -120,11 +139,13 @@ def _hashed_text(sql: str, seed: int) -> str:
     return f'hashtextextended({sql} COLLATE "C", {seed})'
 
 
-def _hashed_instant(typed: str, name: str, seed: int) -> str:
-    """A timestamp before 18: as seconds since 2000 where they are exact as a float, 272 years both ways (2^33 s)."""
-    own, zone = ("timestamptz", "+00") if name == "timestamp with time zone" else ("timestamp", "")
-    within = f"BETWEEN {own} '1800-01-01{zone}' AND {own} '2200-01-01{zone}'"
-    seconds = f"{_SINCE[name]}({typed}, {own} '2000-01-01{zone}')"
+def _instant(name: str, year: int) -> str:
+    return f"timestamptz '{year}-01-01+00'" if name == "timestamp with time zone" else f"timestamp '{year}-01-01'"
+
+
+def _hashed_instant(typed: str, name: str, seed: int, within: str) -> str:
+    """A timestamp as seconds since 2000 where all differ as floats: microseconds for 272 years both ways (2^33 s)."""
+    seconds = f"{_SINCE[name]}({typed}, {_instant(name, 2000)})"
     sent = _hashed_text(f"encode({_SENT[name]}({typed}), 'hex')", seed)
     return f"CASE WHEN {typed} {within} THEN hashfloat8extended({seconds}, {seed}) ELSE {sent} END"
 

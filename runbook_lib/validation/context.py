@@ -192,6 +192,10 @@ class Context:
         """Both sides have just been read in full, and have the same rows, so many."""
         self.memo["rows", link.channel, flow.table] = (rows, rows)
 
+    def different(self, link: Link, flow: Flow) -> dict[Any, Any]:
+        """The rows that a check has found different for good: key → both sides as they were then."""
+        return self.once(("different", link.channel, flow.table), dict)
+
     def deadline(self) -> Deadline:
         """From now on, `settle_s` seconds."""
         return Deadline(time.monotonic() + self.settle_s)

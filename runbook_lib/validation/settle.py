@@ -17,6 +17,7 @@ from runbook_lib.validation.context import Compared, Context, Deadline
 from runbook_lib.validation.findings import CheckResult, Mismatch
 from runbook_lib.validation.rows import Key, Pair, as_mismatch, plain, read_pairs
 
+REMEMBERED = 10_000  # rows found different that a later check need not watch again (a table)
 QUEUE_KEYS = 100_000  # log rows looked at; a longer queue explains every difference: the sync is far behind
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
 
@@ -70,12 +71,19 @@ def read_queue(link: Link, flow: Flow, context: Context) -> Queue:
 def settle(
     check: str, link: Link, flow: Flow, side: Compared, keys: Sequence[Key], context: Context, deadline: Deadline
 ) -> CheckResult:
-    """Compare these keys until each is decided: a result with `mismatches`, `in_flight`, and counts in its figures."""
+    """Compare these keys until each is decided: a result with `mismatches`, `in_flight`, and counts in its figures.
+
+    A row that an earlier check found different, and that is as it was then on both sides, is not watched once more.
+    """
     unequal = [pair for pair in read_pairs(link, side, keys, context) if not pair.equal]
     if not context.under_writes or not unequal:
         return _result(check, link, flow, side, unequal, {})
-    final, open_pairs, why = _watch(link, flow, side, unequal, context, deadline)
-    return _result(check, link, flow, side, [*final, *open_pairs], why)
+    known = context.different(link, flow)
+    still = [pair for pair in unequal if known.get(pair.key) == pair]
+    watched = [pair for pair in unequal if known.get(pair.key) != pair]
+    final, open_pairs, why = _watch(link, flow, side, watched, context, deadline) if watched else ([], [], {})
+    known.update({pair.key: pair for pair in final[: REMEMBERED - len(known)]})
+    return _result(check, link, flow, side, [*still, *final, *open_pairs], why)
 
 
 def _watch(

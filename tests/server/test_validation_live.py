@@ -99,7 +99,7 @@ def test_nothing_is_left_when_the_sync_keeps_up(database: Any, target: Any) -> N
     worker.start()
     try:
         with writing(database, UPDATE, INSERT):
-            report = validate([link], checks=DATA, settle_s=5.0)
+            report = validate([link], checks=DATA, settle_s=1.0)
     finally:
         stop.set()
         worker.join()
@@ -113,6 +113,33 @@ def test_without_a_capture_a_row_that_keeps_changing_is_in_flight(database: Any,
         report = validate([link], checks=("checksums",), settle_s=0.3)
     assert [(m.key, m.columns) for m in report.mismatches] == [((7,), ("price",))]
     assert [(m.key, m.columns) for m in report.in_flight] == [((3,), ("name",))]
+
+
+def test_rows_that_stayed_different_are_waited_for_once_and_not_by_every_check(database: Any, target: Any) -> None:
+    link = items(database, target, 300)  # fewer than the sample: it meets them all
+    target.execute("UPDATE items SET price = 0 WHERE id IN (7, 8)", "DELETE FROM items WHERE id IN (9, 10, 11)")
+    report = validate([link], checks=DATA, settle_s=1.5)
+    counts, sample, checksums = (next(r for r in report.results if r.check == name) for name in DATA)
+    assert [m.kind for m in counts.mismatches] == [Kind.ROW_COUNT]
+    assert {m.key for m in sample.mismatches} == {m.key for m in checksums.mismatches} == {(i,) for i in range(7, 12)}
+    assert checksums.elapsed_s >= 1.5 > max(sample.elapsed_s, counts.elapsed_s)
+
+
+def test_a_row_that_went_missing_after_the_checksums_is_waited_for(database: Any, target: Any) -> None:
+    link = items(database, target, 300)
+    target.execute("DELETE FROM items WHERE id = 9")
+    row = "INSERT INTO items VALUES (9000, 'late', 1, '2026-01-01')"
+    later = threading.Timer(0.3, target.execute, [row])
+
+    def told(at: Progress) -> None:
+        if (at.check, at.done) == ("data_sample", 0):
+            database.execute(row)
+            later.start()
+
+    report = validate([link], checks=("data_sample", "checksums"), settle_s=1.5, on_progress=told)
+    later.join()
+    assert {m.key for m in report.mismatches} == {(9,)}
+    assert not report.in_flight
 
 
 def test_scattered_differences_are_all_named_without_listing_equal_ranges(database: Any, target: Any) -> None:

@@ -5,6 +5,8 @@ and the numbers are combined by xor. As xor is linear, the result goes once more
 do not have the sum of hashes that they had before. The forms are those whose hash is exact (`_hashed`).
 
 Two whole numbers that are never NULL need no hash of their own: the last hash takes one in its seed, one as its value.
+Beside a number of fixed scale that is hashed once, the first goes into that number's seed: by xor afterwards it would
+meet the magnitude, and n = 2 with 5 would be n = 3 with 50000.
 """
 
 from __future__ import annotations
@@ -50,20 +52,28 @@ def own_hash(columns: Sequence[str], types: Sequence[str], version: int, never_n
     """
     kinds = [canonical_type(each) for each in types]
     lone = next((number for number, kind in enumerate(kinds) if _scaled(kind)), None)
-    every = [
-        _part(sql, text, number, version, lone=number == lone)
-        for number, (sql, text) in enumerate(zip(columns, types, strict=True))
-    ]
+
+    def part(number: int, salt: str = "") -> str:
+        return _part(columns[number], types[number], number, version, lone=number == lone, salt=salt)
+
+    every = [part(number) for number in range(len(columns))]
     names = [kind.name for kind in kinds]
     whole = [number for number, sql in enumerate(columns) if sql in never_null and names[number] in INTEGERS]
     if not whole:
         return _mixed(every, "0")
     value = next((number for number in whole if names[number] != "bigint"), None)
     seed = next((number for number in whole if number != value), None)
-    parts = [part for number, part in enumerate(every) if number not in (value, seed)]
+    parts = dict(enumerate(every))
+    if value is not None:
+        del parts[value]
     if seed is not None:
-        parts.insert(0, f"CAST({columns[seed]} AS bigint)")
-    quick = _mixed(parts, "0" if value is None else f"CAST({columns[value]} AS integer)")
+        plain = f"CAST({columns[seed]} AS bigint)"
+        if lone is None:
+            parts[seed] = plain
+        else:
+            del parts[seed]
+            parts[lone] = part(lone, plain)
+    quick = _mixed(list(parts.values()), "0" if value is None else f"CAST({columns[value]} AS integer)")
     return f"coalesce({quick}, {_mixed(every, '0')})"
 
 
@@ -86,16 +96,20 @@ def _scaled(kind: CanonicalType) -> bool:
     return kind.tag == values.NUMBER and bool(kind.modifiers) and kind.name not in INTEGERS
 
 
-def _part(sql: str, type_text: str, number: int, version: int, *, lone: bool) -> str:
-    """A column as a bigint, NULL or not."""
-    kind, null = canonical_type(type_text), constant(number, "null")
+def _part(sql: str, type_text: str, number: int, version: int, *, lone: bool, salt: str) -> str:
+    """A column as a bigint, NULL or not, and the lone one with the salt (a bigint's SQL) if there is any."""
+    kind, null = canonical_type(type_text), _salted(str(constant(number, "null")), salt)
     if kind.tag == values.BOOLEAN:
         true, false = f"CAST({sql} AS boolean)", constant(number, "false")
         return f"CASE WHEN {true} THEN {constant(number, 'seed')} WHEN NOT {true} THEN {false} ELSE {null} END"
-    return f"coalesce({_hashed(sql, kind, type_text, number, version, lone=lone)}, {null})"
+    return f"coalesce({_hashed(sql, kind, type_text, number, version, lone=lone, salt=salt)}, {null})"
 
 
-def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version: int, *, lone: bool) -> str:
+def _salted(seed: str, salt: str) -> str:
+    return f"{salt} # {seed}" if salt else seed
+
+
+def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version: int, *, lone: bool, salt: str) -> str:
     """A column's hash, NULL of NULL.
 
     -0.0 and 0.0 are the same float, and so is every NaN; texts are hashed as bytes, whatever their collation calls
@@ -114,8 +128,9 @@ def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version:
     if coarse:
         return _hashed_instant(typed, kind.name, seed, f"< {_instant(kind.name, 2200)}")
     if _scaled(kind):
-        signed = f"CASE WHEN {typed} < 0 THEN {constant(number, 'negative')} ELSE {seed} END"
-        own = f"hash_numeric_extended({typed}, {signed})"
+        # Of zero and NaN the hash is the seed: zero's is another, or a salt one greater would make zero of NaN.
+        below = f"WHEN {typed} < 0 THEN {constant(number, 'negative')} ELSE {constant(number, 'zero')} END"
+        own = f"hash_numeric_extended({typed}, {_salted(f'CASE WHEN {typed} > 0 THEN {seed} {below}', salt)})"
         return own if lone else f"hashint4extended({number}, {own})"
     if version >= HASHES_BYTES:
         if kind.tag == values.DATE:

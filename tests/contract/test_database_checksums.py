@@ -171,12 +171,10 @@ def test_numbers_of_one_scale_have_hashes_of_their_own(database):
         " generate_series(1, 99) AS digits, generate_series(-10, 16) AS exponent WHERE digits % 10 > 0",
         "INSERT INTO t VALUES (0), ('NaN'::numeric), (NULL), (12345678901234567890.0123456789), (-0.0000000001 * 100)",
     )
-    for columns in (["n"], ["0.0", "n"]):  # the lone one, and one beside it
-        own = own_hash(columns, ["numeric(30,10)"] * len(columns), 17)
-        found = database.rows(f"SELECT count(*), count(DISTINCT {own}) FROM (SELECT DISTINCT n FROM t) AS t")
-        [(numbers, hashes)] = found
-        assert numbers > 4000
-        assert hashes == numbers
+    own = own_hash(["n"], ["numeric(30,10)"], 17)
+    [(numbers, hashes)] = database.rows(f"SELECT count(*), count(DISTINCT {own}) FROM (SELECT DISTINCT n FROM t) AS t")
+    assert numbers > 4000
+    assert hashes == numbers
 
 
 def test_instants_a_millisecond_apart_have_hashes_of_their_own(database):
@@ -259,7 +257,7 @@ AMOUNTS = "(5), (50000), (500000000), (0.0005), (-5), (-50000), (0), ('NaN'::num
     "after", ["", ", cost numeric(12,2), m integer NOT NULL DEFAULT 7", ", m bigint NOT NULL DEFAULT 7"]
 )
 def test_a_number_s_magnitude_does_not_meet_a_neighbouring_key(database, before, after):
-    """A key goes into the hash as it is, and the first number's magnitude is in the last bits of its hash."""
+    """A key goes into the hash as it is, and a number's magnitude is in the last bits of the server's hash of it."""
     database.execute(
         f"CREATE TABLE t ({before} id bigint NOT NULL, n numeric(20,6) {after})",
         "INSERT INTO t (id, n) SELECT id, CAST(n AS numeric) FROM generate_series(-20, 20) AS id,"
@@ -284,11 +282,6 @@ def test_no_choice_of_fixed_numbers_in_a_row_cancels_out():
                     vector = min(vector, vector ^ known)
                 assert vector
                 basis.append(vector)
-        for number in range(first, first + TOGETHER + 2):  # the lone number's NaN and zero are fixed as well
-            vector = constant(number, "seed") % 2**64 ^ (constant(number, "zero") - 1) % 2**64
-            for known in basis:
-                vector = min(vector, vector ^ known)
-            assert vector
 
 
 @BOTH

@@ -5,8 +5,6 @@ and the numbers are combined by xor. As xor is linear, the result goes once more
 do not have the sum of hashes that they had before. The forms are those whose hash is exact (`_hashed`).
 
 Two whole numbers that are never NULL need no hash of their own: the last hash takes one in its seed, one as its value.
-Beside a number of fixed scale that is hashed once, the first goes into that number's seed: by xor afterwards it would
-meet the magnitude, and n = 2 with 5 would be n = 3 with 50000.
 """
 
 from __future__ import annotations
@@ -50,30 +48,17 @@ def own_hash(columns: Sequence[str], types: Sequence[str], version: int, never_n
         never_null: Those of the columns that are of exactly these types and hold no NULL; where one does, the row is
             hashed without knowing.
     """
-    kinds = [canonical_type(each) for each in types]
-    lone = next((number for number, kind in enumerate(kinds) if _scaled(kind)), None)
-
-    def part(number: int, salt: str = "") -> str:
-        return _part(columns[number], types[number], number, version, lone=number == lone, salt=salt)
-
-    every = [part(number) for number in range(len(columns))]
-    names = [kind.name for kind in kinds]
+    every = [_part(*column, number, version) for number, column in enumerate(zip(columns, types, strict=True))]
+    names = [canonical_type(each).name for each in types]
     whole = [number for number, sql in enumerate(columns) if sql in never_null and names[number] in INTEGERS]
     if not whole:
         return _mixed(every, "0")
     value = next((number for number in whole if names[number] != "bigint"), None)
     seed = next((number for number in whole if number != value), None)
-    parts = dict(enumerate(every))
-    if value is not None:
-        del parts[value]
+    parts = [part for number, part in enumerate(every) if number not in (value, seed)]
     if seed is not None:
-        plain = f"CAST({columns[seed]} AS bigint)"
-        if lone is None:
-            parts[seed] = plain
-        else:
-            del parts[seed]
-            parts[lone] = part(lone, plain)
-    quick = _mixed(list(parts.values()), "0" if value is None else f"CAST({columns[value]} AS integer)")
+        parts.insert(0, f"CAST({columns[seed]} AS bigint)")
+    quick = _mixed(parts, "0" if value is None else f"CAST({columns[value]} AS integer)")
     return f"coalesce({quick}, {_mixed(every, '0')})"
 
 
@@ -91,31 +76,22 @@ def _mixed(parts: Sequence[str], value: str) -> str:
     return mixed
 
 
-def _scaled(kind: CanonicalType) -> bool:
-    """A number of fixed scale: it cannot be infinite, and its own hash lacks but the sign."""
-    return kind.tag == values.NUMBER and bool(kind.modifiers) and kind.name not in INTEGERS
-
-
-def _part(sql: str, type_text: str, number: int, version: int, *, lone: bool, salt: str) -> str:
-    """A column as a bigint, NULL or not, and the lone one with the salt (a bigint's SQL) if there is any."""
-    kind, null = canonical_type(type_text), _salted(str(constant(number, "null")), salt)
+def _part(sql: str, type_text: str, number: int, version: int) -> str:
+    """A column as a bigint, NULL or not."""
+    kind, null = canonical_type(type_text), constant(number, "null")
     if kind.tag == values.BOOLEAN:
         true, false = f"CAST({sql} AS boolean)", constant(number, "false")
         return f"CASE WHEN {true} THEN {constant(number, 'seed')} WHEN NOT {true} THEN {false} ELSE {null} END"
-    return f"coalesce({_hashed(sql, kind, type_text, number, version, lone=lone, salt=salt)}, {null})"
+    return f"coalesce({_hashed(sql, kind, type_text, number, version)}, {null})"
 
 
-def _salted(seed: str, salt: str) -> str:
-    return f"{salt} # {seed}" if salt else seed
-
-
-def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version: int, *, lone: bool, salt: str) -> str:
+def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version: int) -> str:
     """A column's hash, NULL of NULL.
 
     -0.0 and 0.0 are the same float, and so is every NaN; texts are hashed as bytes, whatever their collation calls
     equal; an enum's own hash is its OID, an array's ignores its dimensions: their text is hashed. A number's hash is
-    that of its digits by xor with its magnitude: among several of them 5 and 50000 could change places, so all but the
-    lone one are hashed once more.
+    that of its digits by xor with its magnitude, which would meet a neighbour's, or a key in the seed: it is hashed
+    once more, with the sign.
     """
     seed, typed = constant(number, "seed"), f"CAST({sql} AS {type_text})"
     if kind.name in INTEGERS:  # bigint's own hash folds 64 bits to 32; as a seed all of them count
@@ -124,14 +100,8 @@ def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version:
         return f"uuid_hash_extended(CAST({sql} AS uuid), {seed})"
     if kind.tag == values.FLOAT:
         return f"hashfloat8extended(CAST({typed} AS double precision), {seed})"
-    coarse = kind.name in _SINCE and bool(kind.modifiers) and kind.modifiers[0] <= MILLISECONDS
-    if coarse:
+    if kind.name in _SINCE and kind.modifiers and kind.modifiers[0] <= MILLISECONDS:
         return _hashed_instant(typed, kind.name, seed, f"< {_instant(kind.name, 2200)}")
-    if _scaled(kind):
-        # Of zero and NaN the hash is the seed: zero's is another, or a salt one greater would make zero of NaN.
-        below = f"WHEN {typed} < 0 THEN {constant(number, 'negative')} ELSE {constant(number, 'zero')} END"
-        own = f"hash_numeric_extended({typed}, {_salted(f'CASE WHEN {typed} > 0 THEN {seed} {below}', salt)})"
-        return own if lone else f"hashint4extended({number}, {own})"
     if version >= HASHES_BYTES:
         if kind.tag == values.DATE:
             return f"hashdateextended({typed}, {seed})"
@@ -143,6 +113,8 @@ def _hashed(sql: str, kind: CanonicalType, type_text: str, number: int, version:
         return _hashed_instant(typed, kind.name, seed, within)
     if kind.name == "bytea":  # an array of one is hashed as what is in it
         return f"CASE WHEN {sql} IS NOT NULL THEN hash_array_extended(ARRAY[{typed}], {seed}) END"
+    if kind.tag == values.NUMBER and kind.modifiers:  # one scale and no infinity: its own hash lacks but the sign
+        return f"hashint4extended(CASE WHEN {typed} < 0 THEN 1 ELSE 0 END, hash_numeric_extended({typed}, {seed}))"
     if kind.tag == values.NUMBER:  # the text holds what the binary form does, and is made sooner
         return _hashed_text(f"CAST({typed} AS text)", seed)
     if kind.name in _SENT:

@@ -4,6 +4,7 @@
     ├── PlanError                a plan, inventory or parameter file is wrong (file:line)
     ├── ConfigurationError       environment, secret, port, disk, lock of the environment
     ├── DatabaseError            unreachable, wrong password, missing privilege, wrong version
+    │   └── LockRefused          somebody has locked the table; others can be read
     ├── TransferError            copy, capture or sync could not go on
     │   ├── KeyNotAdvancing      a range's last key is not greater than the one before
     │   └── RowRejected          the target refused a row: table, key, column
@@ -56,6 +57,10 @@ class ConfigurationError(RunbookError):
 
 class DatabaseError(RunbookError):
     """A database cannot be reached or may not be used as asked."""
+
+
+class LockRefused(DatabaseError):
+    """A lock was not granted in time; what it is not needed for can be done."""
 
 
 class TransferError(RunbookError):

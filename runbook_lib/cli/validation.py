@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runbook_lib.transfer.flow import Link
     from runbook_lib.validation import Record, Report
     from runbook_lib.validation.context import Catalogs
+    from runbook_lib.validation.tables import LeftOut
 
 PLAIN_EVERY_S = 2.0
 RESUME = "Hours for which what an interrupted comparison has read may be taken over."
@@ -96,7 +97,7 @@ def repair(
         for table, why in result.errors.items():
             if table not in refused:  # its line says more
                 click.echo(f"? {table} could not be compared: {why}")
-    hopeless = bool(sides.missing) or any(one.not_repairable or one.refused for one in done)
+    hopeless = bool(sides.out.missing) or any(one.not_repairable or one.refused for one in done)
     if any(result.errors for result in report.results):
         sys.exit(2)
     sys.exit(1 if hopeless or any(one.left or (one.dry_run and one.planned) for one in done) else 0)
@@ -107,7 +108,7 @@ class _Sides:
     """What is compared, what the plan tolerates, and where this program keeps its state."""
 
     links: tuple[Link, ...]
-    missing: tuple[str, ...] = ()
+    out: LeftOut
     tolerances: tuple[Tolerance, ...] = ()
     plan: Plan | None = None
     folder: Path = Path(".runbook")
@@ -120,7 +121,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
 
     from runbook_lib.databases.shared import one_database
     from runbook_lib.endpoints import open_endpoint
-    from runbook_lib.validation.pair import only_tables, pair_of
+    from runbook_lib.validation.pair import pair_of, planned
 
     if bool(source) != bool(target) or not (source or file):
         action = "runbook compare SOURCE TARGET, or -f FILE for the plan's own databases"
@@ -128,13 +129,13 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
     environment = environment_of(file) if file else None
     with ExitStack() as open_ones:
         if not source and environment is not None:
-            from runbook_lib.steps.common import links_of
-
-            links = links_of(environment)
-            for database in {id(d): d for link in links for d in (link.reader, link.writer)}.values():
-                open_ones.callback(database.close)
             plan, folder = environment.plan, environment.root / ".runbook"
-            yield _Sides(tuple(only_tables(links, tables)), (), tuple(plan.tolerances), plan, folder)
+            names = dict.fromkeys([plan.source, *(service.database for service in plan.services)])
+            databases = {name: environment.database(name) for name in names}
+            for database in databases.values():
+                open_ones.callback(database.close)
+            pair = planned(plan, databases[plan.source], databases, environment.quarantine, tables)
+            yield _Sides(pair.links, pair.out, tuple(plan.tolerances), plan, folder, pair.catalogs)
             return
         reader = open_endpoint(source, "source", environment)
         open_ones.callback(reader.close)
@@ -145,7 +146,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
             pair = pair_of(reader, writer, tables)
         if one.result():
             raise _itself(reader, writer)
-        yield _Sides(pair.links, pair.missing, catalogs=pair.catalogs)
+        yield _Sides(pair.links, pair.out, catalogs=pair.catalogs)
 
 
 def _itself(reader: Database, writer: Database) -> ConfigurationError:
@@ -158,7 +159,7 @@ def _itself(reader: Database, writer: Database) -> ConfigurationError:
 def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, record: Record | None = None) -> Report:
     from runbook_lib.progress import Progress
     from runbook_lib.validation import validate
-    from runbook_lib.validation.pair import with_missing
+    from runbook_lib.validation.tables import with_left_out
 
     with _live_line() as show:
         progress = Progress(show)
@@ -175,7 +176,7 @@ def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, r
             catalogs=sides.catalogs,
             on_progress=lambda at: progress.report("compare", at.check, at.at, at.of, at.unit, at.table),
         )
-    return with_missing(report, sides.missing)
+    return with_left_out(report, sides.out)
 
 
 @contextmanager

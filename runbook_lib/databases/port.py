@@ -107,6 +107,10 @@ class Database(Protocol):
         """Tables (all user tables, or these) with columns, indexes, constraints, triggers, estimates."""
         ...
 
+    def tables(self) -> list[str]:
+        """The names of all user tables, as `catalog` calls them; no lock is waited for."""
+        ...
+
     def expression_types(self, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
         """The engine's type of each expression over the relation, found without reading rows."""
         ...

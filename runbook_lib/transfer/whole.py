@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
-from runbook_lib.databases.port import Database, Table
+from runbook_lib.databases.port import Database
 from runbook_lib.databases.shared import respelled
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.model import Plan, Service, TableMapping
@@ -18,14 +18,14 @@ def whole_plan(
     tables: Sequence[str] = (),
     *,
     on_bad_row: str = "stop",
-    known: Mapping[str, Table] | None = None,
+    known: Collection[str] | None = None,
 ) -> Plan:
     """One service with all the source's tables in short form; `digest` tells one pair and choice from another.
 
     Args:
         tables: Only these, by name; empty: all.
         on_bad_row: `stop`, or `quarantine`.
-        known: The source's catalog, where it is read already.
+        known: The names of the source's tables, where they are read already.
     Raises:
         ConfigurationError: the source has no tables, or none of this name.
     """

@@ -1,28 +1,33 @@
-"""Two databases without a plan: their links, and the tables that one of them lacks."""
+"""Two databases, or a plan's: their links, and the tables that are in none: missing at the target, or not read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError
+from runbook_lib.plan.model import Plan, Service
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.validation.context import Catalogs
-from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.idle import captured
-from runbook_lib.validation.report import Report
+from runbook_lib.validation.tables import LeftOut, read_tables, split
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Links over the tables that both have, the names of those that only the source has, and what was read of them."""
+    """Links over the tables that both have and that can be read, the others, and what was read of them."""
 
     links: tuple[Link, ...]
-    missing: tuple[str, ...] = ()
+    out: LeftOut = field(default_factory=LeftOut)
     catalogs: Mapping[str, Catalogs] = field(default_factory=dict)
+
+    def plus(self, other: Pair) -> Pair:
+        """Both."""
+        return Pair((*self.links, *other.links), self.out.plus(other.out), {**self.catalogs, **other.catalogs})
 
 
 def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> Pair:
@@ -34,44 +39,54 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> P
         ConfigurationError: the source has no such table.
     """
     with ThreadPoolExecutor(2) as pool:  # the first connections, too, are made on both sides at once
-        there, here = pool.map(lambda database: database.catalog(), (source, target))
-    plan = whole_plan(source, target, tables, known=there)
+        there, here = pool.map(read_tables, (source, target))
+    names = source.tables() if there.unread else list(there.tables)
+    plan = whole_plan(source, target, tables, known=names)
     [service] = plan.services
-    missing = tuple(mapping.source for mapping in service.tables if mapping.target not in here)
-    both = tuple(mapping for mapping in service.tables if mapping.target in here)
-    if not both:
-        return Pair((), missing)
-    name = _followed(source, target, [service.name, whole_plan(source, target, known=there).services[0].name])
-    plan = replace(plan, services=(replace(service, name=name or service.name, tables=both),))
-    [link] = forward_links(plan, source, {"target": target}, known=(there, here))
+    kept, out = split(service.tables, "", there, here)
+    if not kept:
+        return Pair((), out)
+    name = _followed(source, target, [service.name, whole_plan(source, target, known=names).services[0].name])
+    plan = replace(plan, services=(replace(service, name=name or service.name, tables=kept),))
+    known = there.tables, here.tables
+    [link] = forward_links(plan, source, {"target": target}, known=known)
     back = reverse_links(plan, source, {"target": target}) if name else [None]
-    return Pair((replace(link, service="", opposite=back[0]),), missing, {link.channel: (there, here)})
+    return Pair((replace(link, service="", opposite=back[0]),), out, {link.channel: known})
+
+
+def planned(
+    plan: Plan, source: Database, targets: Mapping[str, Database], quarantine: Path | None, tables: Sequence[str] = ()
+) -> Pair:
+    """The plan's forward links over the tables (or only these of the written ones) that both sides have.
+
+    Raises:
+        ConfigurationError: the plan writes no table of this name.
+    """
+    known = [mapping.target for service in plan.services for mapping in service.tables]
+    for name in tables:
+        if name not in known:
+            raise ConfigurationError(f"table {name}", "not in the plan", expected=", ".join(known))
+    found = Pair(())
+    for service in plan.services:
+        chosen = tuple(mapping for mapping in service.tables if not tables or mapping.target in tables)
+        found = found.plus(_of_service(plan, replace(service, tables=chosen), source, targets, quarantine))
+    return found
+
+
+def _of_service(
+    plan: Plan, service: Service, source: Database, targets: Mapping[str, Database], quarantine: Path | None
+) -> Pair:
+    there = read_tables(source, [mapping.source for mapping in service.tables])
+    here = read_tables(targets[service.database], [mapping.target for mapping in service.tables])
+    kept, out = split(service.tables, service.name, there, here)
+    if not kept:
+        return Pair((), out)
+    known = there.tables, here.tables
+    less = replace(plan, services=(replace(service, tables=kept),))
+    [link] = forward_links(less, source, targets, quarantine, known)
+    return Pair((link,), out, {link.channel: known})
 
 
 def _followed(source: Database, target: Database, names: Sequence[str]) -> str:
     """The first of these names of a copy whose changes are captured, at either side; "" where none is followed."""
     return next((n for n in dict.fromkeys(names) if captured(source, n) or captured(target, f"{n}_back")), "")
-
-
-def only_tables(links: Sequence[Link], tables: Sequence[str]) -> list[Link]:
-    """The links with just these of their written tables; all of them when none is named.
-
-    Raises:
-        ConfigurationError: no link writes a table of this name.
-    """
-    known = [flow.table for link in links for flow in link.flows]
-    for name in tables:
-        if name not in known:
-            raise ConfigurationError(f"table {name}", "not in the plan", expected=", ".join(known))
-    kept = [replace(link, flows=tuple(f for f in link.flows if not tables or f.table in tables)) for link in links]
-    return [link for link in kept if link.flows]
-
-
-def with_missing(report: Report, missing: Sequence[str]) -> Report:
-    """The report with a failure for each table that the target lacks, in the first of its checks."""
-    if not missing:
-        return report
-    text = "no such table at the target"
-    found = tuple(Mismatch(report.results[0].check, "", name, Kind.MISSING_TABLE, text=text) for name in missing)
-    more = CheckResult(report.results[0].check, tuple(m.label for m in found), mismatches=found)
-    return replace(report, results=(report.results[0].plus(more), *report.results[1:]))

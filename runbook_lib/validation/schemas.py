@@ -158,6 +158,6 @@ def _bare(sql: str, kind: str) -> str:
 
 def _other_tables(link: Link) -> Iterator[Mismatch]:
     mapped = {flow.table for flow in link.flows}
-    for name in sorted(set(link.writer.catalog()) - mapped):
+    for name in sorted(set(link.writer.tables()) - mapped):
         text = f"table {name} of {link.writer.name} is not part of the mapping"
         yield Mismatch(NAME, link.service, name, Kind.EXTRA_TABLE, name=name, text=text)

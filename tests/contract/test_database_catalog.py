@@ -13,6 +13,7 @@ UNITS = TABLES[0]
 def test_every_user_table_is_described_and_partitions_are_not(hostile):
     found = hostile.catalog()
     assert set(found) == {*TABLES, "outside"}
+    assert hostile.tables() == list(found)
     assert found["parted"].partitioned
     assert found["parted"].rows_estimate == 500
     assert found["keyless"].size_bytes > 50_000

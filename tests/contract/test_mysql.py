@@ -400,6 +400,7 @@ def test_missing_privileges_are_told_with_the_grant_that_helps(database, mariadb
 def test_own_tables_are_kept_apart_and_statements_are_cut_as_the_client_does(database):
     database.execute(f"CREATE TABLE {database.own_table('ranges')} (id int)")
     assert database.catalog() == {}
+    assert database.tables() == []
     script = "SELECT ';' -- a; comment\n;\nDELIMITER ;;\n/* ; */ BEGIN; END;;\nDELIMITER ;\n SELECT `a;b`, \"c;\", 'it''s;'; -- end\n"
     assert next(" ".join(s.split()) for s in schema.statements(script)).startswith("SELECT ';'")
     assert len(list(schema.statements(script))) == 3
@@ -417,4 +418,5 @@ def test_a_script_whose_end_was_not_recorded_runs_again(database):
     database.run_script(script, again=True)
     with pytest.raises(DatabaseError, match="by_p"):
         database.run_script(script)
+    assert database.tables() == list(database.catalog())
     assert len(database.catalog()["c"].indexes) == 2

@@ -65,6 +65,7 @@ def test_a_missing_file_a_text_file_and_a_memory_database_are_one_line_each(tmp_
 
 def test_the_catalog_tells_what_the_tables_promise(hostile):
     assert set(hostile.catalog()) == {*TABLES, "outside", "bound"}
+    assert hostile.tables() == list(hostile.catalog())
     table = hostile.catalog([UNITS])[UNITS]
     types = {column.name: column.type for column in table.columns}
     assert types["f4"] == "real" and types["f8"] == "double precision"

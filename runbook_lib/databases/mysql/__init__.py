@@ -161,6 +161,7 @@ class MySQL:
 
     # -- catalog ---
     catalog = catalog_.catalog
+    tables = catalog_.tables
     expression_types = catalog_.expression_types
     sequences = sequences_.sequences
     loose_sequences = shared.no_sequences

@@ -44,6 +44,11 @@ def catalog(db: MySQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
     return found
 
 
+def tables(db: MySQL) -> list[str]:
+    """The names of all user tables."""
+    return [row[0] for row in db.rows(sql.TABLES)]
+
+
 def _grouped(rows: Sequence[tuple[Any, ...]]) -> Rows:
     grouped: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for name, *rest in rows:

@@ -167,6 +167,7 @@ class PostgreSQL:
 
     # -- catalog ---
     catalog = catalog_.catalog
+    tables = catalog_.tables
     expression_types = catalog_.expression_types
     sequences = sequences_.sequences
     loose_sequences = sequences_.loose_sequences

@@ -37,6 +37,11 @@ def catalog(db: PostgreSQL, tables: Sequence[str] | None = None) -> dict[str, Ta
     return found
 
 
+def tables(db: PostgreSQL) -> list[str]:
+    """The names of all user tables."""
+    return list(find(db, None))
+
+
 def find(db: PostgreSQL, tables: Sequence[str] | None) -> dict[str, int]:
     """Names → OIDs of the existing ones among them, in the order asked; all user tables for None."""
     if tables is None:

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from runbook_lib.databases.postgresql.sessions import Session
 from runbook_lib.databases.shared import RIGHTS, one_line
-from runbook_lib.errors import ConfigurationError, DatabaseError
+from runbook_lib.errors import ConfigurationError, DatabaseError, LockRefused
 
 MINIMUM_VERSION = 14
 
@@ -198,4 +198,5 @@ def explain(name: str, error: psycopg.Error, doing: str = "") -> DatabaseError:
     hint = one_line(error.diag.message_hint or "") or _HINTS.get(error.sqlstate or "", "")
     if (error.sqlstate or "").startswith("23"):  # which key breaks the rule
         primary += f" [{one_line(error.diag.message_detail or '', 120)}]"
-    return DatabaseError(f"database {name}", f"{primary}{code}{f' while {doing}' if doing else ''}", action=hint)
+    kind = LockRefused if error.sqlstate == "55P03" else DatabaseError
+    return kind(f"database {name}", f"{primary}{code}{f' while {doing}' if doing else ''}", action=hint)

@@ -204,6 +204,7 @@ class SQLite:
 
     # -- catalog ---
     catalog = catalog_.catalog
+    tables = catalog_.tables
     expression_types = catalog_.expression_types
     sequences = catalog_.sequences
     loose_sequences = shared.no_sequences

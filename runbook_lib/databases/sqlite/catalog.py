@@ -47,6 +47,12 @@ def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]
     return found
 
 
+def tables(db: SQLite) -> list[str]:
+    """The names of all user tables."""
+    with db.raw() as driver:
+        return [names.readable(row[0]) for row in driver.execute(_tables_sql())]
+
+
 def _incarnation(db: SQLite) -> str:
     """Another text after any write: nothing cheaper tells a table from one that was made anew."""
     log = db.path.with_name(f"{db.path.name}-wal")

@@ -40,6 +40,7 @@ def steps_of(phase: str, run: Run) -> Sequence[Step]:
             steps.VerifyData("before_reads"),
             steps.ProveWayBack(),
             steps.StartServices("target"),
+            steps.SmokeTest("target"),
             *(move for move in steps.read_shifts(run, "target") if move.percent == 100),
             steps.DisableWritesToSource(),
         ],

@@ -71,7 +71,18 @@ class ShiftReads:
         return origin(run) if self.to == "source" else backend(run.plan.service(self.service), "source")
 
 
+# What must have passed before the first read moves; by hand, cells can be run in any order.
+_BEFORE = {
+    "source": ("smoke_test:source:start",),
+    "target": ("verify_data:before_reads", "prove_way_back", "smoke_test:target:start"),
+}
+
+
 def read_shifts(run: Run, to: str) -> list[ShiftReads]:
     """The moves of all services' reads, one service at a time, by the shares of the plan's gradual extraction."""
     shares = run.plan.phase("gradual_extraction").traffic or (100,)
-    return [ShiftReads(service.name, percent, to) for service in run.plan.services for percent in shares]
+    return [
+        ShiftReads(service.name, percent, to, requires=_BEFORE[to])
+        for service in run.plan.services
+        for percent in shares
+    ]

@@ -22,7 +22,7 @@ class VerifyData:
     """
 
     when: str
-    requires: Sequence[str] = ()
+    requires: Sequence[str] = ("build_indexes",)  # before it every row differs, and each is waited for
     reversible: bool = True
 
     @property

@@ -40,7 +40,7 @@ class VerifyData:
             outcome, text = Outcome.FAIL, f"{under_way} differences are still under way: is the sync running?"
         if report.passed and (late := behind(every)):
             outcome, text = Outcome.COULD_NOT_RUN, late
-        return StepResult(text, {"report": report.as_dict(), "outcome": str(outcome), "in_flight": under_way})
+        return StepResult(text, {"report": report.as_record(), "outcome": str(outcome), "in_flight": under_way})
 
     def verify(self, run: Run) -> Verdict:
         result = run.applied(self.name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.errors import Refused, RunbookError
@@ -14,6 +15,8 @@ from runbook_lib.validation.tolerance import Tolerated
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+RECORDED = 100  # differences of each kind of list and table that the journal keeps; `runbook compare --json` has all
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class Report:
 
     def verdict(self) -> Verdict:
         """For a step: outcome, the line, and the report as JSON for the journal."""
-        return Verdict(self.outcome, self.text, self.as_dict())
+        return Verdict(self.outcome, self.text, self.as_record())
 
     def raise_for_failure(self) -> None:
         """Raise when a check failed (`Refused`, status 1) or could not run (`RunbookError`, status 2); all are named.
@@ -180,6 +183,18 @@ class Report:
             "fingerprints": [asdict(fingerprint) for fingerprint in self.fingerprints],
         }
 
+    def as_record(self) -> dict[str, Any]:
+        """The same for the journal: of each list the first `RECORDED` of every table, and how many more there were.
+
+        A journal is read whole before every step; each row of a table that is empty at the target would be in it.
+        """
+        few = tuple(_shortened(result) for result in self.results)
+        record = replace(self, results=few).as_dict()
+        for shown, whole, less in zip(record["results"], self.results, few, strict=True):
+            left_off = {name: len(getattr(whole, name)) - len(getattr(less, name)) for name in LISTS}
+            shown["left_off"] = {name: count for name, count in left_off.items() if count}
+        return record
+
     def to_json(self) -> str:
         """The report as JSON text (UTF-8, indented)."""
         return json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
@@ -188,6 +203,16 @@ class Report:
         from runbook_lib.validation.html import render
 
         return render(self)
+
+
+def _shortened(result: CheckResult) -> CheckResult:
+    lists: dict[str, Any] = {name: _first_of_each_table(getattr(result, name)) for name in LISTS}
+    return replace(result, **lists)
+
+
+def _first_of_each_table(found: Sequence[Mismatch]) -> tuple[Mismatch, ...]:
+    seen: Counter[str] = Counter()
+    return tuple(each for each in found if seen.update([each.label]) or seen[each.label] <= RECORDED)
 
 
 def combined(results: Sequence[CheckResult], checks: Sequence[str]) -> tuple[CheckResult, ...]:

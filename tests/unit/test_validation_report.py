@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -83,3 +85,14 @@ def test_a_comparison_that_is_given_up_begins_no_statement_that_was_waiting() ->
         waiting.add_done_callback(lambda _: under_way.set())  # its cancelling ends the first
         raise KeyboardInterrupt
     assert first.result() and waiting.cancelled() and not begun
+
+
+def test_a_journal_keeps_the_first_differences_of_each_table_and_counts_the_others() -> None:
+    rows = [replace(ROW, table=table, key=(n,)) for table in ("items", "prices") for n in range(5_000)]
+    whole = report(CheckResult("checksums", ("shop.items", "shop.prices"), tuple(rows)))
+    [kept] = whole.as_record()["results"]
+    assert [row["table"] for row in kept["mismatches"]] == ["items"] * 100 + ["prices"] * 100
+    assert kept["left_off"] == {"mismatches": 9_800} and kept["outcome"] == "fail"
+    assert len(json.dumps(whole.verdict().data)) < 100_000
+    assert len(whole.as_dict()["results"][0]["mismatches"]) == 10_000
+    assert "5000 different" in whole.text

@@ -166,7 +166,8 @@ def traffic(weights: Iterable[Any]) -> Figure:
     stop = max(group[-1].at for group in groups.values())
     winners = " and ".join(f"{name} {value:.0f} %" for name, value in last.items() if value >= 0.5)
     fig, axes = style.figure(f"Traffic ended at {winners}", "percent of requests per backend, as the router ran it")
-    moments = sorted({point.at for group in groups.values() for point in group})
+    stop += max(1.0, (stop - start) / 20)  # the last move holds from there on; without a width it would not be seen
+    moments = [*sorted({point.at for group in groups.values() for point in group}), stop]
     layers = [[_value_at(group, at) for at in moments] for group in groups.values()]
     colours = [style.SERIES[index % len(style.SERIES)] for index in range(len(groups))]
     axes.stackplot(

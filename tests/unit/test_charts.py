@@ -199,3 +199,10 @@ def test_that_no_row_differs_is_said_with_the_rows_that_were_compared_and_not_ov
     found = [text.get_text() for text in charts.differences(report).texts]
     assert found[0] == "Not every table could be compared"
     assert found[1].endswith("; not compared to the end: s.users")
+
+
+def test_the_last_move_of_the_traffic_is_seen_not_only_named() -> None:
+    figure = charts.traffic(samples([0, 50, 100], backend="b") + samples([100, 50, 0], backend="a"))
+    top = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert top[top[:, 1] == 100][:, 0].max() - top[top[:, 1] == 100][:, 0].min() >= 1.0
+    assert figure.axes[0].get_xlim()[1] > 2.0

@@ -89,7 +89,7 @@ def line(row: ProgressRow) -> str:
     """One stable line: step, done of total, rate, time left, reason."""
     share = f" ({row.done / row.total:.0%})" if row.total else ""
     total = f" of {row.total:,.0f}" if row.total else ""
-    rate = f", {row.rate:,.0f} {row.unit}/s" if row.rate else ""
+    rate = f", {row.rate:,.0f} {row.unit}/s" if row.rate and row.unit != "s" else ""  # seconds: a watch
     left = f", {row.eta_s:,.0f} s left" if row.eta_s else ""
     reason = f" – {row.reason}" if row.reason else ""
     return f"{row.step}: {row.done:,.0f}{total} {row.unit}{share}{rate}{left}{reason}"
@@ -117,17 +117,17 @@ def notebook_listener() -> Listener | None:
 
 
 class NotebookDisplay:
-    """One display handle for each step and cell, updated in place: a bar for each refresh would bury the record."""
+    """One display handle for each cell, updated in place: a bar for each refresh or step would bury the record."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._place: tuple[str, int] = ("", -1)
+        self._place = -1
         self._handle: Any = None
 
     def __call__(self, row: ProgressRow) -> None:
         from IPython.display import display
 
-        place = (row.step, self._shell.execution_count)
+        place = self._shell.execution_count
         content = {"text/html": as_html(row), "text/plain": line(row)}
         if self._handle is None or place != self._place:
             self._place = place

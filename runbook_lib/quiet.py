@@ -6,10 +6,12 @@ The failure stays a failure: nbclient, papermill and nbval read the `error` mess
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError, RunbookError
+from runbook_lib.phases import notebook_of
 
 _BOX = (
     '<div style="border-left:4px solid #b3261e;background:#fdf3f2;color:#3b0d0a;padding:10px 14px;margin:4px 0;'
@@ -40,15 +42,19 @@ def quiet_errors() -> bool:
     shell = get_ipython()
     if shell is None:
         return False
-    shell.set_custom_exc((RunbookError, NameError), _show)
+    shell.set_custom_exc((RunbookError, NameError, KeyboardInterrupt), _show)
     if shell.InteractiveTB.mode == "Verbose":  # prints every local variable, passwords among them
         shell.InteractiveTB.set_mode("Context")
     return True
 
 
-def error_html(error: BaseException) -> str:
-    """The box: what was seen, what was expected, the state left, the next act, the notes."""
-    kind = type(error).__name__
+def error_html(error: BaseException, kind: str = "") -> str:
+    """The box: what was seen, what was expected, the state left, the next act, the notes.
+
+    Args:
+        kind: What stands before it; empty: the error's class.
+    """
+    kind = kind or type(error).__name__
     if not isinstance(error, RunbookError):
         return _BOX.format(title=html.escape(f"{kind}: {error}"), lines="")
     title = f"{kind}: {error.subject}: {error.observed}"
@@ -69,8 +75,23 @@ def _show(
             shell.showtraceback(running_compiled_code=True)
             return []
         error = _NOT_OPENED  # what a cell below one that was refused would say
+    if isinstance(error, KeyboardInterrupt):
+        error = _interrupted(getattr(error, "__notes__", ()))
     # text/plain too: terminals and nbval read it, and a repr of the HTML object says nothing
-    display({"text/html": HTML(error_html(error)).data, "text/plain": str(error)}, raw=True)
+    display({"text/html": HTML(error_html(error, kind.__name__)).data, "text/plain": str(error)}, raw=True)
     line = [f"{kind.__name__}: {error}"]
     shell._showtraceback(kind, error, line)
     return line
+
+
+def _interrupted(notes: Iterable[str]) -> RunbookError:
+    """What somebody is told who stopped a cell: frames of the library say nothing about the databases."""
+    error = RunbookError(
+        "this cell",
+        "was interrupted",
+        state="what it had begun is in the journal, and may be in place in part",
+        action=f"run the cell again: it goes on where it was; or go back with {notebook_of('rollback')}",
+    )
+    for note in notes:  # a cutover that put everything back says so here
+        error.add_note(note)
+    return error

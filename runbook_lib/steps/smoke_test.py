@@ -51,7 +51,8 @@ class SmokeTest:
         data = run.applied(self.name).data
         if data["could_not_run"]:
             return Verdict(Outcome.COULD_NOT_RUN, f"no smoke requests for {', '.join(data['could_not_run'])}")
-        return verdict(not data["failed"], f"failed: {', '.join(data['failed'])}" if data["failed"] else "all answered")
+        why = "; ".join(f"{name}: {text}" for name, text in data["failed"].items())
+        return verdict(not data["failed"], why or "all answered")
 
     def rollback(self, run: Run) -> StepResult:
         return StepResult("asking changed nothing")

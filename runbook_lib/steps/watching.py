@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from runbook_lib.errors import RunbookError
 from runbook_lib.journal import Sample
-from runbook_lib.monitor import EDGE, Baseline, Rules, WatchResult, watch
+from runbook_lib.monitor import EDGE, Baseline, Observation, Reading, Rules, WatchResult, watch
 from runbook_lib.performance.workload import load_workload
 from runbook_lib.probes import Probe
 from runbook_lib.run import Run
@@ -36,10 +38,23 @@ def watch_traffic(run: Run, duration_s: float, *, look_into_data: bool = False) 
         interval_s=min(1.0, duration_s / 5),
         probe_interval_s=max(2.0, duration_s / 10),
         rules=Rules(min_requests=run.options.min_requests, floor_ms=run.options.floor_ms),
+        on_sample=_telling(run, duration_s),
     )
     for alarm in result.fired:
         run.alarm(alarm.text, **{key: value for key, value in asdict(alarm).items() if key != "text"})
     return result
+
+
+def _telling(run: Run, duration_s: float) -> Callable[[Observation, Sequence[Reading]], None]:
+    """A watch is minutes, after a cutover days: says at each look how far it is, and what the triggers read."""
+    begun = time.monotonic()
+
+    def tell(_: Observation, readings: Sequence[Reading]) -> None:
+        watched_s = min(time.monotonic() - begun, duration_s)
+        seen = "; ".join(f"{reading.metric.replace('_', ' ')}: {reading.text}" for reading in readings)
+        run.progress(watched_s, duration_s, "s", seen)
+
+    return tell
 
 
 def baseline(run: Run) -> Baseline:

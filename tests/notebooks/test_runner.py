@@ -76,6 +76,26 @@ def test_a_cell_below_one_that_was_refused_says_that_the_run_is_to_be_opened(
     assert ("Traceback" in shown) is frames
 
 
+def test_a_cell_that_was_interrupted_says_what_is_left_and_what_to_do_without_frames(
+    evidence: Evidence, tmp_path: Path
+):
+    quiet = "from runbook_lib.quiet import quiet_errors\nquiet_errors()"
+    stop = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(20)"
+    done = run(evidence, tmp_path, quiet, stop, "print('never')")
+    shown = done.output.read_text()
+    assert done.exit_status == 2
+    assert "KeyboardInterrupt: this cell: was interrupted" in shown and "run the cell again" in shown
+    assert "Traceback" not in shown
+
+
+def test_the_steps_of_one_cell_share_one_bar(evidence: Evidence, tmp_path: Path):
+    show = "from runbook_lib.progress import Progress, notebook_listener\nprogress = Progress(notebook_listener())"
+    moves = "for step in ('first', 'second'):\n    progress.report('p', step, 1, 1)"
+    done = run(evidence, tmp_path, show, moves)
+    outputs = [output for cell in cells_of(done.output) for output in cell.get("outputs", [])]
+    assert len(outputs) == 1 and "second: 1 of 1 rows" in str(outputs)
+
+
 def test_a_killed_kernel_is_a_failure_and_what_ran_before_is_kept(evidence: Evidence, tmp_path: Path):
     kill = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
     done = run(evidence, tmp_path, "print('before')", kill, "print('never')")

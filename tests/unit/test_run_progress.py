@@ -72,3 +72,8 @@ def test_the_line_is_stable_and_names_the_reason() -> None:
     assert line(row) == "copy: 1,500 of 3,000 rows (50%), 500 rows/s, 3 s left – replica lag <12 s>"
     assert "width:50.0%" in as_html(row) and "&lt;12 s&gt;" in as_html(row)
     assert line(ProgressRow("p", "watch", 5, None, "s", None, None, "", 0.0)) == "watch: 5 s"
+
+
+def test_seconds_that_are_watched_have_no_rate() -> None:
+    row = ProgressRow("p", "watch", 120, 600, "s", 1.0, 480.0, "error rate: 0 of 84 requests", 0.0)
+    assert line(row) == "watch: 120 of 600 s (20%), 480 s left – error rate: 0 of 84 requests"

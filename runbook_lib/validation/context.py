@@ -15,6 +15,7 @@ from runbook_lib.schema.promise import Promised
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.equivalence import promises
 from runbook_lib.validation.findings import CheckResult, labelled
+from runbook_lib.validation.widest import widest
 
 if TYPE_CHECKING:
     from runbook_lib.validation.record import Record
@@ -137,7 +138,7 @@ class Context:
 
     def compared(self, link: Link, flow: Flow) -> Compared:
         """The columns to compare; generated columns are excluded from copying and included here (trap 21)."""
-        columns, types, extra = flow.columns, flow.types, self._generated(link, flow)
+        columns, types, extra = flow.columns, self._types(link, flow), self._generated(link, flow)
         reading, writing = flow.reading, flow.writing(link.writer)
         if extra:
             names = tuple(extra)
@@ -148,6 +149,15 @@ class Context:
         reading = replace(reading, never_null=tuple(reading.columns[number] for number in filled))
         writing = replace(writing, never_null=tuple(writing.columns[number] for number in filled))
         return Compared(reading, writing, flow.key, columns, types)
+
+    def _types(self, link: Link, flow: Flow) -> tuple[str, ...]:
+        """The written types, or the source's where those round; on the way back what the source keeps is enough."""
+        dialect = link.reader.dialect
+        if flow.mapped or not link.forward or self.only_keys is not None or dialect != link.writer.dialect:
+            return flow.types
+        read = {column.name: column.type for column in self.catalogs(link)[0][_names(flow)[0]].columns}
+        both = zip(flow.columns, flow.types, strict=True)
+        return tuple(widest(read.get(name, kind), kind, dialect) for name, kind in both)
 
     def _never_null(self, link: Link, flow: Flow) -> tuple[int, ...]:
         """The flow's columns that are NOT NULL on both sides, of the same type, and read as they are."""

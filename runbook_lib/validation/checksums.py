@@ -48,7 +48,7 @@ class _Told:
 def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _Told) -> CheckResult:
     side = context.compared(link, flow)
     if not side.key:
-        rows, found = multiset.compare(NAME, link, flow, side, context, deadline)
+        rows, found = multiset.compare(NAME, link, flow, side, context)
         told.more(flow, rows)
         return found
     wanted = range_rows(link, flow, context)

@@ -38,9 +38,7 @@ class Found:
     left: bool = False
 
 
-def compare(
-    check: str, link: Link, flow: Flow, side: Compared, context: Context, deadline: Deadline
-) -> tuple[int, CheckResult]:
+def compare(check: str, link: Link, flow: Flow, side: Compared, context: Context) -> tuple[int, CheckResult]:
     """Compare a table without a key: the source's rows (count), and what was found.
 
     Under writes a row is *different* when it was unequal in the same way before and after the time to settle, *in
@@ -52,7 +50,7 @@ def compare(
     found = Found() if there == here else _look(link, side, context, max(there.rows, here.rows))
     moving: dict[str, Counts] = {}
     if found.counts and context.under_writes:
-        found, moving = _settled(link, side, context, deadline, found)
+        found, moving = _settled(link, side, context, context.deadline(), found)
     examples = _examples(link, side, context, found.counts)
     named = [_mismatch(check, link, flow, each, counts, examples) for each, counts in found.counts.items()]
     in_flight = [_mismatch(check, link, flow, each, counts, {}, Kind.IN_FLIGHT) for each, counts in moving.items()]

@@ -69,7 +69,7 @@ def recount(link: Link, flow: Flow, rows: Sequence[Mismatch], context: Context) 
 
 def compare_again(link: Link, flow: Flow, context: Context) -> list[Mismatch]:
     """What differs between the whole tables now."""
-    _, found = multiset.compare("repair", link, flow, context.compared(link, flow), context, context.deadline())
+    _, found = multiset.compare("repair", link, flow, context.compared(link, flow), context)
     return list(found.mismatches)
 
 

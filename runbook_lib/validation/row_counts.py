@@ -11,7 +11,7 @@ from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation import delta
 from runbook_lib.validation.context import Context, Deadline, each_table, label
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
-from runbook_lib.validation.settle import FIRST_PAUSE_S, LONGEST_PAUSE_S, captured, logs
+from runbook_lib.validation.settle import FIRST_PAUSE_S, LONGEST_PAUSE_S, captured, logs, time_for
 
 NAME = "row_counts"
 
@@ -51,7 +51,7 @@ def _again(
     link: Link, flow: Flow, context: Context, deadline: Deadline, counts: tuple[int, int]
 ) -> tuple[tuple[int, int], int]:
     """Count again: the last counts, and how many rows what is pending or was moving can explain."""
-    has_queue = captured(link, flow, context)
+    has_queue, deadline = captured(link, flow, context), time_for(link, flow, context, deadline)
     pause, moved = FIRST_PAUSE_S, 0
     while True:
         time.sleep(pause)  # between two looks at a moving target

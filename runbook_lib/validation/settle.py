@@ -38,6 +38,11 @@ def captured(link: Link, flow: Flow, context: Context) -> bool:
     return bool(logs(link, flow, context))
 
 
+def time_for(link: Link, flow: Flow, context: Context, shared: Deadline) -> Deadline:
+    """A table's time to settle: without a queue nothing but time tells, and no other table may have used it up."""
+    return shared if captured(link, flow, context) else context.deadline()
+
+
 def logs(link: Link, flow: Flow, context: Context) -> list[tuple[Link, str, tuple[str, ...]]]:
     """The capture logs that know of changes of this flow: (link, captured table, columns that are the flow's key).
 
@@ -90,7 +95,7 @@ def _watch(
     link: Link, flow: Flow, side: Compared, unequal: list[Pair], context: Context, deadline: Deadline
 ) -> tuple[list[Pair], list[Pair], dict[Key, str]]:
     """Rounds of reading again, at least one; (different, still open, why open)."""
-    has_queue = captured(link, flow, context)
+    has_queue, deadline = captured(link, flow, context), time_for(link, flow, context, deadline)
     final: list[Pair] = []
     moved: set[Key] = set()
     pause = FIRST_PAUSE_S

@@ -111,7 +111,12 @@ def _tell(show: Show, estate: Estate, url: str) -> None:
     show(f"{sum(estate.rows.values()):,} rows, clients at work through {estate.url}")
     show(f"\n  {url}\n")
     show(f"Open it, run {FIRST} from top to bottom, then 01, 02 and so on; 90_rollback goes back at any time.")
-    show("`runbook status` in another terminal says where the run is. Ctrl-C here ends everything.")
+    show(f"`{_command()} status` in another terminal says where the run is. Ctrl-C here ends everything.")
+
+
+def _command() -> str:
+    """How another terminal calls us: `make` leaves the environment's programs out of the path."""
+    return "runbook" if shutil.which("runbook") else str(Path(sys.executable).with_name("runbook"))
 
 
 def _open(url: str) -> None:

@@ -189,6 +189,8 @@ def cutover(
     except BaseException as error:  # Ctrl-C too leaves the state before
         _require_ours(acts)
         _put_back(undo, error)
+        if not isinstance(error, Exception):
+            error.add_note("the state before the cutover is restored")
         if isinstance(error, CutoverAborted) or not isinstance(error, Exception):
             raise
         raise CutoverAborted(

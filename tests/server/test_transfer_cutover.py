@@ -201,7 +201,7 @@ def interrupt(*_: object) -> None:
     [
         ({"verify": fail}, 10.0, CutoverAborted, "planted; the state before the cutover is restored"),
         ({"switch": fail}, 10.0, CutoverAborted, "planted; the state before the cutover is restored"),
-        ({"verify": interrupt}, 10.0, KeyboardInterrupt, "^$"),
+        ({"verify": interrupt}, 10.0, KeyboardInterrupt, "the state before the cutover is restored"),
         (
             {"verify": lambda _: threading.Event().wait(0.6)},
             0.5,

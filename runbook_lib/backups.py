@@ -106,7 +106,7 @@ def take(database: Database, directory: Path, *, jobs: int = 2, keep: int = 3, p
     Returns:
         Backup: whose proof may name problems; only what prevents the backup itself is raised.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # every row of the source: nobody else's to read
     manifest = directory.with_name(f"{directory.name}.json")
     manifest.unlink(missing_ok=True)  # first: it must not speak of a backup that is gone
     shutil.rmtree(directory, ignore_errors=True)

@@ -48,7 +48,7 @@ def archive_table(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)  # every row of the source: nobody else's to read
     path = directory / f"{table.name}.parquet"
     selection, ranges = _everything(database, table), []
     shape = pa.schema([pa.field(c.name, pa.string(), metadata={"type": c.type}) for c in table.columns])

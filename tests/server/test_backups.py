@@ -45,6 +45,7 @@ def test_a_backup_is_proven_by_its_rows_and_its_schema_and_the_scratch_database_
     assert backup.proof.problems == ()
     assert (backup.proof.tables, backup.proof.rows) == (2, 7)
     assert scratch_left(practice, tmp_path) == []
+    assert (tmp_path / "backups/run").stat().st_mode & 0o077 == 0, "others can read the source's rows"
     assert backups.known(tmp_path / "backups", "practice") == [backup]
     expected = backups.estimate(practice, tmp_path / "backups/next/practice")
     assert expected.measured and expected.fits

@@ -49,9 +49,10 @@ def test_an_archive_holds_every_value_of_a_hostile_table(database: Any, tmp_path
     database.analyze([table])
     seen: list[int] = []
     described = database.catalog([table])[table]
-    archived = archive_table(database, described, tmp_path, rows_per_group=150, on_rows=seen.append)
+    archived = archive_table(database, described, tmp_path / "archive", rows_per_group=150, on_rows=seen.append)
     [(count,)] = database.rows(f"SELECT count(*) FROM {database.quote(table)}")
     assert archived.rows == sum(seen) == count > 0
+    assert archived.path.parent.stat().st_mode & 0o077 == 0, "others can read the source's rows"
     assert archived.sha256 == hashlib.sha256(archived.path.read_bytes()).hexdigest()
     columns = ", ".join(database.quote(column.name) for column in described.columns)
     database.execute(f"CREATE TABLE again AS SELECT {columns} FROM {database.quote(table)} WITH NO DATA")

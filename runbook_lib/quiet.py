@@ -48,6 +48,20 @@ def quiet_errors() -> bool:
     return True
 
 
+def forget_run() -> None:
+    """After a refused opening, no earlier `run` of this kernel may stand there for the cells below to act on."""
+    import sys
+
+    if "IPython" not in sys.modules:
+        return
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    earlier = shell.user_ns.pop("run", None) if shell is not None else None
+    if earlier is not None and hasattr(earlier, "release"):
+        earlier.release()
+
+
 def error_html(error: BaseException, kind: str = "") -> str:
     """The box: what was seen, what was expected, the state left, the next act, the notes.
 

@@ -25,7 +25,7 @@ from runbook_lib.journal import Entry, History, Journal, Lease, RunRow, Sample
 from runbook_lib.options import Options, read_options
 from runbook_lib.phases import ROLLBACK, find_run, require_order
 from runbook_lib.progress import Progress, notebook_listener
-from runbook_lib.quiet import quiet_errors
+from runbook_lib.quiet import forget_run, quiet_errors
 from runbook_lib.records import GateRecord, Item, RollbackRecord, StepRecord, StepRecords
 from runbook_lib.step import Outcome, Step, StepResult, Verdict
 from runbook_lib.stepping import execute, record_of, record_of_unit
@@ -59,7 +59,11 @@ def open_run(
         LeaseHeld: another operator acts on this run.
     """
     quiet_errors()
-    return begin(load_environment(environment, plan, inventory), phase, run_id=run_id, options=options)
+    try:
+        return begin(load_environment(environment, plan, inventory), phase, run_id=run_id, options=options)
+    except RunbookError:
+        forget_run()
+        raise
 
 
 def begin(environment: Environment, phase: str, *, run_id: str = "", options: Mapping[str, Any] | None = None) -> Run:

@@ -37,7 +37,11 @@ def rollback(run: Run, to_phase: str = "", *, steps: Container[str] | None = Non
     units = run.history().to_undo(_phases_after(run, to_phase))
     units = [unit for unit in units if steps is None or unit.name in steps]
     kept = [unit for unit in units if not unit.intent.payload["reversible"]]
-    _require_consent(run, kept)
+    try:
+        _require_consent(run, kept)
+    except RollbackFailed:
+        _leave_as_it_was(run)
+        raise
     before = run.journal.run(run.run_id).state
     run.journal.set_state(run.run_id, "rolling_back")
     items: list[Item] = []
@@ -90,6 +94,15 @@ def _phases_after(run: Run, to_phase: str) -> tuple[str, ...] | None:
         )
     kept = order[: order.index(to_phase) + 1]  # a phase that the plan does not describe may have run as well
     return tuple({unit.phase for unit in run.history().to_undo()} - set(kept))
+
+
+def _leave_as_it_was(run: Run) -> None:
+    """Opening the notebook closed the run to its phases; a rollback that may not begin must not leave it so."""
+    history = run.history()
+    if run.journal.run(run.run_id).state != "rolling_back" or any(unit.undone for unit in history.units.values()):
+        return
+    passed = all(history.phase_passed(phase) for phase in phases_of(run.plan))
+    run.journal.set_state(run.run_id, "done" if passed else "open")
 
 
 def _require_consent(run: Run, kept: list[Unit]) -> None:

@@ -96,6 +96,14 @@ def test_the_steps_of_one_cell_share_one_bar(evidence: Evidence, tmp_path: Path)
     assert len(outputs) == 1 and "second: 1 of 1 rows" in str(outputs)
 
 
+def test_a_refused_opening_leaves_no_earlier_run_to_act_on(evidence: Evidence, tmp_path: Path):
+    again = "from contextlib import suppress\nfrom runbook_lib import open_run\nrun = 'of an earlier phase'"
+    refused = "with suppress(Exception):\n    run = open_run('preflight', environment='nowhere')"
+    done = run(evidence, tmp_path, again, refused, "run.upper()")
+    assert done.ending is Ending.RAISED
+    assert "the cell that opens it has not passed in this kernel; this cell did nothing" in done.output.read_text()
+
+
 def test_a_killed_kernel_is_a_failure_and_what_ran_before_is_kept(evidence: Evidence, tmp_path: Path):
     kill = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
     done = run(evidence, tmp_path, "print('before')", kill, "print('never')")

@@ -163,6 +163,20 @@ def test_irreversible_steps_are_named_up_front_and_nothing_is_undone_without_con
     assert step.path.exists() and "drop" in str(record)
 
 
+def test_a_rollback_that_may_not_begin_leaves_the_run_open_to_its_phases(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="irreversible"):
+        run.step(WriteFile(str(tmp_path), "drop", reversible=False))
+    run.approve("irreversible: drop", "yes")
+    run.step(WriteFile(str(tmp_path), "drop", reversible=False))
+    run.close()
+    with start(run.environment, "rollback") as back:  # type: ignore[arg-type]
+        with pytest.raises(RollbackFailed, match="nothing was undone"):
+            back.rollback()
+        assert back.journal.run(run.run_id).state == "open"
+    with start(run.environment, run.phase) as again:  # type: ignore[arg-type]
+        assert again.run_id == run.run_id
+
+
 def test_a_rollback_needs_a_run(tmp_path: Path) -> None:
     with pytest.raises(OutOfOrder, match="there is nothing to roll back"):
         start(small_environment(tmp_path), "rollback")

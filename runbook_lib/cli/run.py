@@ -103,7 +103,7 @@ def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str, sin
     options = read_options(environment.options)
     pause = throttle_of(environment, options, links, lambda reason: click.echo(f"waiting: {reason}"))
     keys = options.batch_keys
-    with stop_at_signals() as stop:
+    with stop_at_signals(last=True) as stop:
         applied = sync_forever(links, journal, run_id, direction, batch_keys=keys, stop=stop, since=since, pause=pause)
     click.echo(f"{applied} keys applied")
 

@@ -152,7 +152,7 @@ def _follow(pair: Pair, tables: tuple[str, ...], pause: Callable[[], str]) -> No
     from runbook_lib.transfer.follow import follow, open_clone
 
     with _journal() as journal:
-        follow(pair, journal, open_clone(journal, pair, tables, acting_person()), click.echo, pause=pause)
+        follow(pair, journal, open_clone(journal, pair, tables, acting_person()), click.echo, pause=pause, last=True)
 
 
 def _follow_again(pair: Pair, pause: Callable[[], str]) -> bool:
@@ -167,7 +167,7 @@ def _follow_again(pair: Pair, pause: Callable[[], str]) -> bool:
         if known is None or not moved(known[0]):
             return False
         click.echo("the target has the writes: nothing is copied, and the source is kept current")
-        follow(known[0], journal, known[1], click.echo, pause=pause)
+        follow(known[0], journal, known[1], click.echo, pause=pause, last=True)
     return True
 
 

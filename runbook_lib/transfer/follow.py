@@ -133,23 +133,27 @@ def follow(
     *,
     batch_keys: int = 2_000,
     pause: Callable[[], str] = lambda: "",
+    last: bool = False,
 ) -> int:
     """Sync towards the side without writers until Ctrl-C; steps aside for a cutover and turns round after it.
 
     Args:
         pause: Asked before each round: a reason to wait ("" = none).
+        last: The process ends afterwards (see `stop_at_signals`).
     Returns:
         int: keys applied.
     """
     applied = 0
-    with stop_at_signals() as stop:  # for all of it: one that came as a cutover asked for the way would be lost
+    with stop_at_signals(
+        last=last
+    ) as stop:  # for all of it: one that came as a cutover asked for the way would be lost
         while True:
             done, asked = _sync(pair, journal, run_id, tell, stop, batch_keys, pause)
             applied += done
             if not asked:
                 break
             tell("stepping aside while the writers move")
-    tell(f"stopped; {applied:,} keys applied. Capture goes on: the same command continues")
+        tell(f"stopped; {applied:,} keys applied. Capture goes on: the same command continues")
     return applied
 
 

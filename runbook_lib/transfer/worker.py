@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from runbook_lib.errors import DatabaseError, JournalError, StepFailed, TransferError
 from runbook_lib.journal import Journal, Sample
@@ -89,8 +90,13 @@ class Stop:
 
 
 @contextmanager
-def stop_at_signals() -> Iterator[Stop]:
-    """Asked for at the first SIGTERM or SIGINT; a second one interrupts. After that they mean again what they did."""
+def stop_at_signals(*, last: bool = False) -> Iterator[Stop]:
+    """Asked for at the first SIGTERM or SIGINT; a second one interrupts. After that they mean again what they did.
+
+    Args:
+        last: The process ends after it: once a stop that was asked for is done, further signals are ignored. There is
+            nothing left to interrupt, and half-closed connections would say so with tracebacks.
+    """
     stop = Stop()
 
     def asked(number: int, frame: FrameType | None) -> None:
@@ -99,9 +105,11 @@ def stop_at_signals() -> Iterator[Stop]:
         stop.asked = True
 
     numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, asked) for number in numbers]
+    before: list[Any] = [signal.signal(number, asked) for number in numbers]
     try:
         yield stop
+        if last and stop.asked:
+            before = [signal.SIG_IGN, signal.SIG_IGN]
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)

@@ -78,8 +78,8 @@ def validate(
         tolerances: The plan's declared differences; nothing else is tolerated.
         jobs: Statements at a time on each side (count).
         under_writes: The source, the target or both are written to: differences are looked at again until stable.
-        settle_s: The longest time a check waits for differences of a link to settle; of a table, where no log tells what is
-            on its way (seconds).
+        settle_s: The longest time a check waits for differences of a link to settle (seconds); of a table, where no log
+            tells what is on its way.
         chunk_rows: Rows in a checksum's range (count, about); 0: what takes about a second.
         sample_rows: Rows sampled in a table (count).
         seed: Of the sample: the same seed draws the same keys of the same rows.

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -335,3 +336,16 @@ def test_a_return_says_which_rows_the_source_would_refuse_and_moves_nobody(pair:
     pair.target.execute("UPDATE users SET name = 'short' WHERE length(name) > 20")
     assert "the source has the writes again" in pair.run("return")
     assert pair.source.rows("SELECT name FROM users WHERE id > 3000 ORDER BY id") == [("fits",), ("short",)]
+
+
+def test_signals_after_the_follower_has_said_that_it_stopped_change_nothing(pair: Pair):
+    follower, log = pair.start("copy", "--follow")
+    wait_for(lambda: "syncing" in log.read_text(), "syncing", 60)
+    follower.send_signal(signal.SIGINT)
+    while follower.poll() is None:
+        if "stopped; " in log.read_text():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                follower.send_signal(number)
+        time.sleep(0.001)
+    said = log.read_text()
+    assert (follower.returncode, said.splitlines()[-1].partition(";")[0]) == (0, "stopped"), said

@@ -88,3 +88,19 @@ def test_a_second_signal_interrupts_what_the_first_one_waits_for() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):  # and means afterwards what it did
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_signals_are_ignored_once_the_last_thing_that_a_process_does_was_stopped_by_one() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        with stop_at_signals(last=True) as stop:
+            pass
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+        with stop_at_signals(last=True) as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.wait(60.0)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+            signal.signal(number, handler)

@@ -16,6 +16,7 @@ from runbook_lib.validation.rows import NO_COLUMN, Key, read_pairs
 from runbook_lib.validation.sampling import ends
 from runbook_lib.validation.settle import settle
 from runbook_lib.validation.sums import encoding, range_rows, sum_both
+from runbook_lib.validation.twice import twice
 
 NAME = "checksums"
 
@@ -74,9 +75,9 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _
     found = settle(NAME, link, flow, side, narrowed.keys, context, deadline)
     figures["suspects"] = len(narrowed.rows)
     figures |= _extent(link, side) if found.mismatches else {}  # for the chart of where they lie
-    return found.plus(_rest(link, flow, side, unequal, narrowed, found, context)).plus(
-        CheckResult(NAME, figures={label(link, flow): figures})
-    )
+    found = found.plus(_rest(link, flow, side, unequal, narrowed, found, context))
+    found = found.plus(twice(NAME, link, flow, side, context))
+    return found.plus(CheckResult(NAME, figures={label(link, flow): figures}))
 
 
 def _cut(link: Link, flow: Flow, side: Compared, context: Context, wanted: int) -> Cut:

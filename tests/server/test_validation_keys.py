@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -12,6 +13,7 @@ from estate_engines import assert_no_difference, moved
 from runbook_lib.databases.postgresql.connection import explain
 from runbook_lib.validation import Kind, validate
 from runbook_lib.validation.pair import pair_of
+from runbook_lib.validation.repair import repair
 
 # Types whose text, as a row is read, is not what a cast gives; equal values of two texts; moments before year 1.
 KEYS = {
@@ -116,3 +118,27 @@ def test_a_table_that_somebody_holds_is_named_with_what_to_do(database: Any, tar
             other.execute("SELECT * FROM t")
         holder.rollback()
     assert "Next: see who holds the table (pg_locks)" in str(explain("target", caught.value))
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "sqlite"])
+@pytest.mark.parametrize("under_writes", [False, True])
+def test_a_row_that_a_target_without_the_key_has_twice_is_named(
+    new_on: Callable[..., Any], engine: str, under_writes: bool
+) -> None:
+    """Both are found by their key, and both are equal to the source's."""
+    source, target = new_on("postgresql", "source"), new_on(engine, "target")
+    source.execute("CREATE TABLE t (id bigint PRIMARY KEY, v varchar(9))")
+    target.execute("CREATE TABLE t (id bigint NOT NULL, v varchar(9))")
+    for one in (source, target):
+        one.execute("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+    links = pair_of(source, target).links
+    assert validate(links, checks=("checksums",), under_writes=under_writes, settle_s=0.1).passed
+    target.execute("INSERT INTO t VALUES (2, 'b')")
+    report = validate(links, checks=("checksums",), under_writes=under_writes, settle_s=0.1)
+    [found] = report.mismatches
+    assert (found.kind, found.key) == (Kind.DUPLICATE_ROWS, (2,))
+    [text] = [line for line in repair(links[0], report).lines if line.startswith("not repairable")]
+    assert "t: duplicate rows: 2 rows of this key" in text
+    target.execute("DELETE FROM t WHERE id = 3")  # as many rows as before
+    kinds = {m.kind for m in validate(links, checks=("checksums",), under_writes=False).mismatches}
+    assert kinds == {Kind.DUPLICATE_ROWS, Kind.MISSING_ON_TARGET}

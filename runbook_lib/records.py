@@ -55,10 +55,13 @@ class StepRecord:
         marks = " · already done, recorded result" if self.repeated else " · resumed" if self.resumed else ""
         time = f"{self.duration_s:.1f} s" if self.duration_s else ""
         lines = [self.text, *self._verdict()]
-        body = "".join(f'<tr><td></td><td colspan="2" {_CELL}>{html.escape(text)}</td></tr>' for text in lines if text)
+        body = "".join(
+            f'<tr><td {_CELL}></td><td colspan="2" {_CELL}>{html.escape(text)}</td></tr>' for text in lines if text
+        )
         figures = [(key, value) for key, value in self.data.items() if _is_figure(value)][:_FIGURES]
         body += "".join(
-            f'<tr><td></td><td {_CELL}><span style="color:#666">{html.escape(key.replace("_", " "))}</span></td>'
+            f"<tr><td {_CELL}></td><td {_CELL}>"
+            f'<span style="color:#666">{html.escape(key.replace("_", " "))}</span></td>'
             f"<td {_CELL}>{html.escape(shown(value))}</td></tr>"
             for key, value in figures
         )

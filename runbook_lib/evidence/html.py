@@ -18,6 +18,8 @@ from typing import Any
 from runbook_lib.imports import without_iri_grammar
 
 _TEMPLATES = Path(__file__).parent / "template"
+# Another phase's notebook is not in this folder, and may never be in the run's: its name stays, the dead link does not.
+_LINK = re.compile(r"\[([^\]]*)\]\([\w./-]+\.ipynb\)")
 # What is shown of an output that has several forms: pictures and markup before text; never scripts or widgets.
 _PRIORITY = ("image/svg+xml", "image/png", "image/jpeg", "text/html", "text/markdown", "text/plain")
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -94,7 +96,7 @@ def _cell(cell: Mapping[str, Any]) -> _Cell:
     markdown, highlight, _ = _filters()
     source = _text(cell.get("source", ""))
     if cell["cell_type"] == "markdown":
-        return _Cell("markdown", markdown(source))
+        return _Cell("markdown", markdown(_LINK.sub(r"\1", source)))
     if cell["cell_type"] != "code" or not source.strip():
         return _Cell("code", "")
     outputs = cell.get("outputs", [])

@@ -11,6 +11,7 @@ from fix_evidence import RUN, Evidence, record_phase
 
 from runbook_lib.evidence.html import notebook_html
 from runbook_lib.evidence.summary import build_summary
+from runbook_lib.records import StepRecord
 
 REPORT = {
     "results": [
@@ -84,7 +85,9 @@ def test_the_pages_need_no_network_and_run_no_scripts(evidence: Evidence):
 
 def test_lost_writes_turn_the_page_red(evidence: Evidence):
     evidence.phase("preflight", "00_preflight")
-    text = evidence.close(ledger={"acknowledged_writes": 10, "lost_writes": 2}).read_text()
+    ledger = {"acknowledged_writes": 10, "lost_writes": 2, "write_pause_ms": 88.0}
+    text = evidence.close(ledger=ledger).read_text()
+    assert "longest write" in text and "write pause" not in text, "the cutover's pause is another figure"
     assert "2 acknowledged writes are missing." in text
     assert '<div class="banner fail">' in text
 
@@ -113,3 +116,15 @@ def test_every_kind_of_output_is_shown_statically(tmp_path: Path):
         assert shown in page, shown
     for hidden in ("IntSlider", "alert(1)", "An Exception was encountered", "\x1b", "<?xml"):
         assert hidden not in page, hidden
+
+
+def test_a_phase_that_the_text_leads_to_is_named_without_a_dead_link(tmp_path: Path):
+    next_one = nbformat.v4.new_markdown_cell("# Cut over\n\nNext: [05_cleanup](05_cleanup.ipynb), see [b](b.html).")
+    nbformat.write(nbformat.v4.new_notebook(cells=[next_one]), tmp_path / "n.ipynb")
+    page = notebook_html(tmp_path / "n.ipynb", run_id=RUN, passed=True)
+    assert "Next: 05_cleanup, see" in page and "05_cleanup.ipynb" not in page and 'href="b.html"' in page
+
+
+def test_a_step_is_one_table_without_stray_lines():
+    record = StepRecord("copy", "data_migration", "pass", "3 rows", data={"rows": 3}, verdict="all there")
+    assert "<td>" not in record._repr_html_(), "a cell without a style of its own gets the page's underline"

@@ -91,8 +91,10 @@ def require_order(history: History, row: RunRow, phase: str, plan: Plan) -> None
         OutOfOrder: names the phase and its notebook.
     """
     if phase != ROLLBACK and phase not in ASIDE and row.state in ("rolling_back", "rolled_back"):
-        action = "finish notebooks/90_rollback.ipynb, then start a new run with notebooks/00_preflight.ipynb"
-        words = "was rolled back" if row.state == "rolled_back" else "is being rolled back"
+        over = row.state == "rolled_back"
+        words = "was rolled back" if over else "is being rolled back"
+        fresh = "start a new run with notebooks/00_preflight.ipynb"
+        action = fresh if over else f"finish notebooks/90_rollback.ipynb, then {fresh}"
         raise OutOfOrder(f"phase {phase}", f"run {row.run_id} {words}", state="nothing was started", action=action)
     for name in phases_before(phase, plan):
         if not history.phase_passed(name):

@@ -52,6 +52,7 @@ def rollback(run: Run, to_phase: str = "", *, steps: Container[str] | None = Non
         items.append(held.item(unit) or _undo(run, unit, errors))
         if not items[-1].passed:
             held.by(unit, rebuild(unit.intent.payload, run.step_packages))
+    run.progress(len(items), len(items), unit="steps", reason="every one looked at")
     record = RollbackRecord(tuple(items), tuple(unit.name for unit in kept))
     if not record.passed:
         raise _failed(run, record, units, errors)

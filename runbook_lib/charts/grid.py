@@ -67,7 +67,7 @@ class _Bar:
 
 
 def timeline(steps: Iterable[Any]) -> Figure:
-    """The run as bars over time, one per phase or step; a failed one is red.
+    """The run as bars over time, one per phase or step; a failed one is red, one that was undone grey.
 
     Args:
         steps: `name`, `started` and `ended` (seconds since the epoch or ISO text), optional `outcome`, `phase`.
@@ -76,14 +76,16 @@ def timeline(steps: Iterable[Any]) -> Figure:
     if not bars:
         return style.empty("Timeline of the run")
     start, stop = min(bar.start for bar in bars), max(bar.stop for bar in bars)
-    failed = [bar.name for bar in bars if bar.outcome not in ("", "pass")]
-    title = f"The run took {_long(stop - start)}" + (f"; not passed: {', '.join(failed)}" if failed else "")
+    undone = [bar.name for bar in bars if bar.outcome == "undone"]
+    failed = [bar.name for bar in bars if bar.outcome not in ("", "pass", "undone")]
+    title = f"The run took {_long(stop - start)}{_listed('not passed', failed)}{_listed('undone', undone)}"
     height = 1.15 + 0.27 * len(bars)
     fig, axes = style.figure(title, "when each ran, and how long it took", size=(8.6, height))
     phases = list(dict.fromkeys(bar.phase for bar in bars))
     span = max(stop - start, 1e-9)
     for row, bar in enumerate(bars):
-        colour = style.FAIL if bar.name in failed else style.SERIES[phases.index(bar.phase) % len(style.SERIES)]
+        colour = style.SERIES[phases.index(bar.phase) % len(style.SERIES)]
+        colour = style.FAIL if bar.name in failed else style.MUTED if bar.name in undone else colour
         width = max(bar.stop - bar.start, span * 0.003)
         axes.barh(row, width, left=bar.start - start, height=0.58, color=colour)
         _bar_label(axes, bar, row, start, span, width)
@@ -96,6 +98,13 @@ def timeline(steps: Iterable[Any]) -> Figure:
     axes.grid(axis="x", visible=True)
     axes.spines["left"].set_visible(False)
     return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
+
+
+def _listed(what: str, names: Sequence[str]) -> str:
+    """Two by their names; of more the title's line has room for the number only, and the bars tell which."""
+    if not names:
+        return ""
+    return f"; {what}: {', '.join(map(words_of, names)) if len(names) < 3 else len(names)}"
 
 
 def _bar_label(axes: Any, bar: _Bar, row: int, start: float, span: float, width: float) -> None:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.evidence.verify import verify_bundle
+from runbook_lib.journal import History
 from runbook_lib.plan.model import ChecklistItem
 from runbook_lib.plan.window import is_open
 from runbook_lib.records import Item
@@ -84,10 +85,13 @@ def timeline(run: Run) -> list[dict[str, object]]:
         if entry.phase:
             bar = bars.setdefault(entry.phase, {"name": entry.phase, "phase": entry.phase, "started": entry.at})
             bar["ended"] = entry.at
-    return [
-        bar | {"outcome": "pass" if history.phase_passed(name) or name == run.phase else "fail"}
-        for name, bar in bars.items()
-    ]
+    return [bar | {"outcome": _outcome(history, name, run.phase)} for name, bar in bars.items()]
+
+
+def _outcome(history: History, phase: str, under_way: str) -> str:
+    if phase == under_way or history.phase_passed(phase):
+        return "pass"
+    return "undone" if any(unit.undone and unit.phase == phase for unit in history.units.values()) else "fail"
 
 
 def step_times(run: Run) -> list[dict[str, object]]:

@@ -206,3 +206,10 @@ def test_the_last_move_of_the_traffic_is_seen_not_only_named() -> None:
     top = figure.axes[0].collections[0].get_paths()[0].vertices
     assert top[top[:, 1] == 100][:, 0].max() - top[top[:, 1] == 100][:, 0].min() >= 1.0
     assert figure.axes[0].get_xlim()[1] > 2.0
+
+
+def test_a_run_that_was_undone_is_told_in_one_line_and_is_no_failure() -> None:
+    bars = [{"name": f"phase_{n}", "started": AT + n, "ended": AT + n + 1, "outcome": "undone"} for n in range(5)]
+    figure = charts.timeline([*bars, {"name": "last_one", "started": AT + 6, "ended": AT + 7, "outcome": "fail"}])
+    assert title(figure) == "The run took 7.0 s; not passed: last one; undone: 5"
+    assert charts.style.FAIL not in charts.svg(charts.timeline(bars))

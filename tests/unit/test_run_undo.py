@@ -10,6 +10,7 @@ from fix_run import WriteFile, calls, small_environment, small_plan, start, swit
 
 from runbook_lib.errors import OutOfOrder, RollbackFailed, StepFailed
 from runbook_lib.run import Run
+from runbook_lib.steps import timeline
 
 
 @pytest.fixture
@@ -138,11 +139,14 @@ def test_the_rollback_notebook_closes_the_run_to_forward_phases(run: Run, tmp_pa
         with pytest.raises(OutOfOrder, match="is being rolled back"):
             start(environment, "preparation")  # type: ignore[arg-type]
         back.rollback()
+        assert {bar["name"]: bar["outcome"] for bar in timeline(back)}["preparation"] == "undone"
+        told = back.journal.get_progress(run.run_id)
+        assert told is not None and told.done == told.total, "the bar that is kept must not stand at nine tenths"
         back.step(WriteFile(str(tmp_path), "proof"))
         assert back.gate().passed
     with start(environment, "rollback") as again:  # type: ignore[arg-type]
         assert again.run_id == run.run_id and again.rollback().items == ()
-    with pytest.raises(OutOfOrder, match="was rolled back"):
+    with pytest.raises(OutOfOrder, match=r"was rolled back; nothing was started\. Next: start a new run"):
         start(environment, "preparation")  # type: ignore[arg-type]
     with start(environment) as fresh:  # type: ignore[arg-type]
         assert fresh.run_id != run.run_id

@@ -124,8 +124,9 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
     from runbook_lib.validation.pair import pair_of, planned
 
     if bool(source) != bool(target) or not (source or file):
-        action = "runbook compare SOURCE TARGET, or -f FILE for the plan's own databases"
-        raise ConfigurationError("compare", "needs two databases, or a parameter file", action=action)
+        command = click.get_current_context().info_name or "compare"
+        action = f"runbook {command} SOURCE TARGET, or -f FILE for the plan's own databases"
+        raise ConfigurationError(command, "needs two databases, or a parameter file", action=action)
     environment = environment_of(file) if file else None
     with ExitStack() as open_ones:
         if not source and environment is not None:

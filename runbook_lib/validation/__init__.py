@@ -11,6 +11,7 @@ from typing import Any
 
 from runbook_lib.plan.model import Tolerance
 from runbook_lib.transfer.flow import Link
+from runbook_lib.validation.altered import with_altered
 from runbook_lib.validation.checksums import checksums
 from runbook_lib.validation.constraints import constraints
 from runbook_lib.validation.context import Catalogs, Context, Progress, could_not_run, working
@@ -118,6 +119,7 @@ def validate(
             on_progress=on_progress,
         )
         results = [_run(name, check, link, context) for name, check in functions for link in links]
+        results = results if only_keys is not None else with_altered(results, links, context)
         fingerprints = () if only_keys is not None else _fingerprints(links, context)
         stopped = () if only_keys is not None else tuple(filter(None, map(idle, links)))
     if record is not None and not any(result.errors for result in results):

@@ -101,6 +101,9 @@ def test_an_unknown_check_or_table_is_one_line_with_the_nearest_name_and_status_
     alone = CliRunner().invoke(main, ["compare", pair[0].masked_url], prog_name="runbook")
     assert alone.exit_code == 2
     assert "needs two databases" in alone.stderr
+    alone = CliRunner().invoke(main, ["repair", pair[0].masked_url], prog_name="runbook")
+    assert "repair: needs two databases" in alone.stderr
+    assert "Next: runbook repair SOURCE TARGET" in alone.stderr
 
 
 def test_a_database_is_not_compared_with_itself_under_its_own_or_another_address(

@@ -111,9 +111,12 @@ def _live_line(watch: _Watch) -> Any:
 
     phase, step, since = watch.current()
     row = watch.reported()
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(Text(words_of(phase), style="bold"), Text(words_of(step), style="cyan"), *_bar(row, ProgressBar),
-                 Text(_figures(row, since), style="dim"))  # fmt: skip
+    cells = [Text(words_of(phase), style="bold"), Text(words_of(step), style="cyan"), *_bar(row, ProgressBar)]
+    grid = Table.grid(padding=(0, 1), expand=True)
+    for _ in cells:
+        grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)  # one line: what does not fit is cut, not wrapped
+    grid.add_row(*cells, Text(_figures(row, since), style="dim"))
     return grid
 
 

@@ -123,16 +123,19 @@ class CommandService:
         """Whether it runs, healthy or not: the `status` command's exit, else whether anything answers."""
         if "status" in self.commands:
             return self._finished("status", {})[0] == 0
-        return self._ask() is not None
+        try:
+            return bool(self._ask())
+        except ConfigurationError:
+            return False
 
     def health(self) -> Health:
         """One question to its health address."""
         begun = time.perf_counter()
-        answer = self._ask()
+        try:
+            status, text = self._ask()
+        except ConfigurationError as error:  # refused at once and silent for long are told apart
+            return Health(False, (time.perf_counter() - begun) * 1000, error.observed)
         elapsed_ms = (time.perf_counter() - begun) * 1000
-        if answer is None:
-            return Health(False, elapsed_ms, f"no answer within {self.check.timeout_s:g} s")
-        status, text = answer
         if status != self.check.status:
             return Health(False, elapsed_ms, f"HTTP {status}, expected {self.check.status}: {text}")
         if elapsed_ms > self.check.timeout_s * 1000:
@@ -167,11 +170,8 @@ class CommandService:
             raise self._error(command, f"exit status {status}: {last[-400:]}")
         return output
 
-    def _ask(self) -> tuple[int, str] | None:
-        try:
-            response = fetch(self.url + self.check.path, timeout_s=self.check.timeout_s)
-        except ConfigurationError:
-            return None
+    def _ask(self) -> tuple[int, str]:
+        response = fetch(self.url + self.check.path, timeout_s=self.check.timeout_s)
         return response.status, response.text(120)
 
     def _finished(self, command: str, values: Mapping[str, str]) -> tuple[int, str, str]:

@@ -338,7 +338,9 @@ def test_version_is_the_packages():
 
 def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("RUNBOOK_TRACEBACK", "1")
-    assert "no such parameter file" in str(runbook("lint", "-f", tmp_path / "x.yaml").exception)
+    shown = runbook("lint", "-f", tmp_path / "x.yaml")
+    assert shown.exit_code == 2, "the status is the same as without it"
+    assert "Traceback" in shown.stderr and "no such parameter file" in shown.stderr.splitlines()[-1]
 
 
 # -- the estate's ports and folder ---

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from runbook_lib import widgets
 from runbook_lib.journal import History, Journal, ProgressRow
-from runbook_lib.terminal import follow
+from runbook_lib.terminal import _live_line, _Watch, follow
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,19 @@ def test_in_a_terminal_the_results_stand_above_one_live_line(evidence: Evidence)
     assert "replica lag 3 s" in text
     assert "3 rows are missing" in text
     assert "\x1b[" in text
+
+
+def test_the_live_line_is_one_line_however_much_a_step_has_to_say(evidence: Evidence):
+    evidence.journal.append(RUN, "intent", phase="cutover", step="watch_traffic:cutover", payload={"inputs": "0"})
+    at = evidence.journal.entries(RUN)[-1].time.timestamp()
+    said = "error rate: 0 of 728 requests failed; response time: p99 24 ms; data inconsistency: both sides agree"
+    evidence.journal.set_progress(RUN, ProgressRow("cutover", "watch_traffic:cutover", 2, 6, "s", 1.0, 4.0, said, at))
+    watch = _Watch(evidence.journal, RUN)
+    watch.news()
+    text = io.StringIO()
+    Console(file=text, width=100).print(_live_line(watch))
+    [shown] = text.getvalue().splitlines()
+    assert "watch traffic cutover" in shown and "2 of 6 s (33%)" in shown and shown.rstrip().endswith("…")
 
 
 def test_unattended_the_widgets_are_static_html(evidence: Evidence):

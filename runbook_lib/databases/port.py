@@ -109,21 +109,17 @@ class Database(Protocol):
 
     def tables(self) -> list[str]:
         """The names of all user tables, as `catalog` calls them; no lock is waited for."""
-        ...
 
     def expression_types(self, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
         """The engine's type of each expression over the relation, found without reading rows."""
-        ...
 
     def sequences(self, tables: Sequence[str]) -> list[Sequence_]: ...
 
     def loose_sequences(self) -> list[Sequence_]:
         """Sequences that feed no column: only a copy of a whole database brings them along."""
-        ...
 
     def set_sequence(self, sequence: Sequence_, last: int) -> None:
         """Make the next value the one after `last` in the sequence's direction; never moves it backwards."""
-        ...
 
     def grants(self, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
         """Table → (role as SQL, privilege) that somebody other than its owner was given on it."""

@@ -144,9 +144,8 @@ def follow(
         int: keys applied.
     """
     applied = 0
-    with stop_at_signals(
-        last=last
-    ) as stop:  # for all of it: one that came as a cutover asked for the way would be lost
+    # For all of it: a signal that came as a cutover asked for the way would be lost.
+    with stop_at_signals(last=last) as stop:
         while True:
             done, asked = _sync(pair, journal, run_id, tell, stop, batch_keys, pause)
             applied += done

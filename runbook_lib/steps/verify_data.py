@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
@@ -11,6 +11,9 @@ from runbook_lib.step import Outcome, StepResult, Verdict
 from runbook_lib.steps.common import behind, facing_links
 from runbook_lib.transfer.flow import Link
 from runbook_lib.validation import Record, Report, validate
+from runbook_lib.validation.context import Catalogs
+from runbook_lib.validation.pair import planned
+from runbook_lib.validation.tables import with_left_out
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,27 @@ class VerifyData:
 def compare_sides(run: Run) -> Report:
     """The comparison as a look that changes nothing: recorded as a verdict that the gate demands.
 
+    A table that is missing or locked is said in the report, beside all that can be compared.
+
     Returns:
         Report: shows itself; the charts take it.
     """
-    report = _compare(run, facing_links(run), "sides")
+    plan, database = run.plan, run.environment.database
+    targets = {service.database: database(service.database) for service in plan.services}
+    pair = planned(plan, database(plan.source), targets, run.environment.quarantine)
+    report = with_left_out(_compare(run, pair.links, "sides", catalogs=pair.catalogs), pair.out)
     run.verdict("sides_compared", report.verdict())
     return report
 
 
-def _compare(run: Run, every: Sequence[Link], when: str, *, sequences: bool = False) -> Report:
+def _compare(
+    run: Run,
+    every: Sequence[Link],
+    when: str,
+    *,
+    sequences: bool = False,
+    catalogs: Mapping[str, Catalogs] | None = None,
+) -> Report:
     """Killed in the middle, the same verification goes on where it was; another one reads everything itself."""
     folder = run.environment.root / ".runbook" / "comparisons" / run.run_id / when
     return validate(
@@ -76,6 +91,7 @@ def _compare(run: Run, every: Sequence[Link], when: str, *, sequences: bool = Fa
         types=run.plan.types,
         require=run.plan.require,
         sequences=sequences,
+        catalogs=catalogs,
         record=Record(folder, run.options.resume_within_s),
         on_progress=lambda at: run.progress(at.at, at.of, at.unit, f"{at.check} {at.table}"),
     )

@@ -84,7 +84,8 @@ def _of_service(
     known = there.tables, here.tables
     less = replace(plan, services=(replace(service, tables=kept),))
     [link] = forward_links(less, source, targets, quarantine, known)
-    return Pair((link,), out, {link.channel: known})
+    [back] = reverse_links(less, source, targets, quarantine)  # its log knows what is on its way after a cutover
+    return Pair((replace(link, opposite=back),), out, {link.channel: known})
 
 
 def _followed(source: Database, target: Database, names: Sequence[str]) -> str:

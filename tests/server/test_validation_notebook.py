@@ -69,3 +69,14 @@ def test_it_passes_over_equal_databases_and_names_the_rows_that_differ(project: 
     assert status != 0
     for words in ("Validation failed", "shop.items: 10 different", "GateFailed"):
         assert words in shown
+
+
+def test_a_table_that_the_target_lacks_is_a_difference_beside_those_that_are_compared(
+    project: Path, database: Any
+) -> None:
+    database.execute("CREATE TABLE others (id bigint PRIMARY KEY)")
+    (project / "parameters/plans/p.yaml").write_text(PLAN.replace("[items]", "[items, others]"))
+    status, shown = papermill(project, "missing.ipynb")
+    assert status != 0
+    for words in ("Validation failed", "no such table at the target", "3,000", "GateFailed"):
+        assert words in shown

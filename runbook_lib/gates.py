@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from runbook_lib import drift
 from runbook_lib.errors import GateFailed, JournalError
@@ -64,9 +64,7 @@ def subject_of(run: Run, history: History) -> str:
 def _results(run: Run, history: History) -> list[Item]:
     items = [Item(unit.name, unit.outcome, _text(unit.result)) for unit in history.latest(run.phase)]
     items += [
-        Item(name, str(entry.payload["outcome"]), str(entry.payload.get("text", "")))
-        for (phase, name), entry in history.verdicts.items()
-        if phase == run.phase
+        _stood_alone(name, entry.payload) for (phase, name), entry in history.verdicts.items() if phase == run.phase
     ]
     if not items:
         items.append(Item(run.phase, "fail", "nothing was run in this phase"))
@@ -75,6 +73,12 @@ def _results(run: Run, history: History) -> list[Item]:
     known = {item.name for item in items} | {item.name.partition(":")[0] for item in items}
     missing = [name for name in listed if not _has_run(CARRIED_OUT_BY.get(name, name), known, history)]
     return items + [Item(name, "fail", "the plan lists it for this phase, and it has not run") for name in missing]
+
+
+def _stood_alone(name: str, verdict: Mapping[str, Any]) -> Item:
+    """The item of a check that is no step's."""
+    waived = bool((verdict.get("data") or {}).get("waived"))
+    return Item(name, str(verdict["outcome"]), str(verdict.get("text", "")), waived=waived)
 
 
 def _text(result: Entry | None) -> str:

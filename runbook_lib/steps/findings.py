@@ -35,11 +35,14 @@ def findings(
     rows: Sequence[Sequence[object]],
     problems: Sequence[Problem],
     fine: str,
+    *,
+    waived: bool = False,
 ) -> Findings:
-    """Record the verdict of a look: it fails on any blocking problem, and names them all."""
+    """Record the verdict of a look: it fails on any blocking problem, and names them all; `waived`: by the policy."""
     blocking = [problem for problem in problems if problem.blocking]
     text = "; ".join(_line(problem) for problem in blocking) or fine
-    verdict = Verdict(Outcome.FAIL if blocking else Outcome.PASS, text, {"problems": [_line(p) for p in problems]})
+    data = {"problems": [_line(p) for p in problems]} | ({"waived": True} if waived else {})
+    verdict = Verdict(Outcome.FAIL if blocking else Outcome.PASS, text, data)
     run.verdict(name, verdict)
     return Findings(title, tuple(header), tuple(tuple(row) for row in rows), verdict)
 

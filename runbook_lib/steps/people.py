@@ -65,7 +65,16 @@ def window(run: Run) -> Findings:
     rows = [(planned.text, f"{now:%A %H:%M}", "yes" if inside else "no", "waived by policy" if waived else "")]
     problems = [] if inside or waived else [Problem("window", f"it is {now:%A %H:%M}; the plan says {planned.text}")]
     fine = "inside the window" if inside else "outside the window, which this environment's policy waives"
-    return findings(run, "window", "Window", ("planned", "now", "inside", "policy"), rows, problems, fine)
+    return findings(
+        run,
+        "window",
+        "Window",
+        ("planned", "now", "inside", "policy"),
+        rows,
+        problems,
+        fine,
+        waived=waived and not inside,
+    )
 
 
 def reasons(run: Run) -> Findings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ from fix_run import SmallPolicy, WriteFile, small_environment, small_plan, start
 
 from runbook_lib.errors import GateFailed, JournalError, StepFailed
 from runbook_lib.gates import approve
-from runbook_lib.plan.model import ChecklistItem, Task
+from runbook_lib.plan.model import ChecklistItem, Task, Window
 from runbook_lib.step import Outcome, Verdict
-from runbook_lib.steps import checklist
+from runbook_lib.steps import checklist, window
 
 AUTO = SmallPolicy(approvals="auto", signoffs="auto")
 
@@ -116,6 +117,23 @@ def test_a_waived_item_of_the_checklist_has_no_tick_and_is_counted_as_waived(tmp
         assert [(row[0], row[1]) for row in shown.rows] == [(items[0].title, "waived"), (items[1].title, "✓")]
         assert shown.rows[0][2].endswith("passed in staging; waived by policy signoffs: auto")
         assert shown.verdict.text == "1 of 2 items are backed, 1 waived by policy"
+
+
+@pytest.mark.parametrize(("policy", "word"), [("ignore", "waived"), ("enforce", "fail")])
+def test_a_window_that_is_shut_is_no_plain_pass_where_the_policy_ignores_it(
+    tmp_path: Path, policy: str, word: str
+) -> None:
+    tomorrow = (datetime.now(UTC).weekday() + 1) % 7
+    shut = Window((tomorrow,), "12:00", "12:01", "UTC", "tomorrow 12:00-12:01 UTC")
+    first, cutover = small_plan().phases
+    plan = replace(small_plan(), phases=(first, replace(cutover, window=shut)))
+    with start(small_environment(tmp_path, plan, policy=SmallPolicy(window=policy))) as run:
+        window(run)
+        try:
+            record = run.gate()
+        except GateFailed as refusal:
+            record = refusal.record  # type: ignore[attr-defined]
+        assert [(item.name, item.word) for item in record.items] == [("window", word)]
 
 
 def test_an_approval_outlives_a_restart_of_the_notebook(tmp_path: Path) -> None:

@@ -124,9 +124,8 @@ class Database(Protocol):
     def grants(self, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
         """Table → (role as SQL, privilege) that somebody other than its owner was given on it."""
 
-    def fingerprint(self, tables: Sequence[str]) -> str:
-        """SHA-256 over the canonical description of these tables' schema: drift shows as another value."""
-        ...
+    def fingerprint(self, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
+        """SHA-256 over the description of these tables (read now, or `known`) and types: drift is another value."""
 
     def definitions(self) -> dict[str, str]:
         """What stands beside the tables: the user's views, routines and types (`view name`), with their texts."""

@@ -22,7 +22,7 @@ from runbook_lib.databases.port import Database, Sequence_
 from runbook_lib.errors import CutoverAborted, JournalError, LeaseHeld, RollbackFailed, TransferError
 from runbook_lib.transfer.capture import capture_complete, pending
 from runbook_lib.transfer.flow import Link
-from runbook_lib.transfer.sync import Key, drain, drain_once
+from runbook_lib.transfer.sync import Key, drain, drain_once, must_wait
 
 _TOGETHER = 500  # columns of a query: the least that an engine takes is 1,664
 Touched = Mapping[tuple[str, str], frozenset[Key]]  # (service, table) → keys
@@ -160,6 +160,7 @@ def cutover(
     _refuse_if_too_long(predicted, budget_s)
     _refuse_without_way_back(back)
     _refuse_without_capture(links)
+    _refuse_unfinished(links)
     clock = _Clock()
     fences = _tables(links, lambda link: (link.reader, list(link.captured)))
     opened = _tables(links, lambda link: (link.writer, [flow.table for flow in link.flows]))
@@ -169,7 +170,7 @@ def cutover(
             undo.append(partial(database.lower_fence, tables))
             database.raise_fence(tables, timeout_s=budget_s - (time.time() - started))
         clock.mark("writers turned away")
-        touched = drain(links, until=lambda: time.time() - started > budget_s)
+        touched = drain(links, until=lambda: time.time() - started > budget_s, copied=True)
         _refuse_late(started, budget_s, "the final sync", pending(links).keys)
         clock.mark("final sync done")
         acts.verify(touched)
@@ -314,6 +315,17 @@ def _refuse_without_way_back(back: Sequence[Link]) -> None:
             expected="the way back open before the way forward",
             state="nothing was fenced or switched",
             action="run the phase again: its first step installs it",
+        )
+
+
+def _refuse_unfinished(links: Sequence[Link]) -> None:
+    """Rows that are still to be copied would be missing at the new side. Asked before the fence: looking takes time."""
+    if waiting := [table for link in links for table in must_wait(link)]:
+        raise CutoverAborted(
+            "cutover",
+            f"the bulk copy of {', '.join(waiting)} has not ended",
+            state="nothing was fenced or switched",
+            action="let the copy end, then run it again",
         )
 
 

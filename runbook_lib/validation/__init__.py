@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from runbook_lib.databases.port import Database, Table
 from runbook_lib.plan.model import Tolerance
 from runbook_lib.transfer.flow import Link
 from runbook_lib.validation.altered import with_altered
@@ -144,17 +145,17 @@ def _fingerprints(links: Sequence[Link], context: Context) -> tuple[Fingerprint,
     for link in links:
         read = list(dict.fromkeys(flow.feeds[0].table for flow in link.flows))
         written = [flow.table for flow in link.flows]
+        known = context.catalogs_now(link) or (None, None)
         there, here = context.both(
-            partial(_fingerprint, link.reader.fingerprint, read),
-            partial(_fingerprint, link.writer.fingerprint, written),
+            partial(_fingerprint, link.reader, read, known[0]), partial(_fingerprint, link.writer, written, known[1])
         )
         found.append(Fingerprint(link.service, "source", link.reader.name, there))
         found.append(Fingerprint(link.service, "target", link.writer.name, here))
     return tuple(found)
 
 
-def _fingerprint(ask: Callable[[Sequence[str]], str], tables: Sequence[str]) -> str:
+def _fingerprint(database: Database, tables: Sequence[str], known: Mapping[str, Table] | None) -> str:
     try:
-        return ask(tables)
+        return database.fingerprint(tables, known)
     except Exception as error:
         return f"could not be read ({type(error).__name__})"

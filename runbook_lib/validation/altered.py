@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 from runbook_lib.databases.port import Table
 from runbook_lib.errors import RunbookError
@@ -30,12 +29,12 @@ def with_altered(results: Sequence[CheckResult], links: Sequence[Link], context:
 
 
 def _altered(link: Link, context: Context) -> dict[str, str]:
-    names = list(dict.fromkeys(flow.feeds[0].table for flow in link.flows)), [flow.table for flow in link.flows]
     try:
         then = context.catalogs(link)
-        now = context.both(partial(link.reader.catalog, names[0]), partial(link.writer.catalog, names[1]))
     except RunbookError:
-        return {}  # cannot be read: the checks have said so, or read all that they needed before
+        return {}  # the checks have said so
+    if (now := context.catalogs_now(link)) is None:
+        return {}  # they read all that they needed before
     found = {}
     for flow in link.flows:
         for side, name, before, after in zip(

@@ -127,6 +127,21 @@ class Context:
             lambda: self.both(lambda: link.reader.catalog(read), lambda: link.writer.catalog(written)),
         )
 
+    def catalogs_now(self, link: Link) -> Catalogs | None:
+        """The same read anew, once, when all is compared; None where that is not possible any more."""
+
+        def read() -> Catalogs | None:
+            names = list(dict.fromkeys(flow.feeds[0].table for flow in link.flows))
+            try:
+                return self.both(
+                    lambda: link.reader.catalog(names),
+                    lambda: link.writer.catalog([flow.table for flow in link.flows]),
+                )
+            except RunbookError:
+                return None
+
+        return self.once(("catalogs now", link.channel), read)
+
     def row_bytes(self, link: Link, flow: Flow) -> int:
         """A row at the reader (bytes, by the statistics, at least 1)."""
         table = self.catalogs(link)[0][flow.feeds[0].table]

@@ -268,6 +268,17 @@ def test_a_cutover_does_not_begin_with_a_capture_that_somebody_disabled(
     assert estate.source.fenced(estate.captured) == frozenset()
 
 
+def test_nothing_is_fenced_while_a_table_is_still_being_copied(estate: Estate, application: Application) -> None:
+    """Its changes wait for the copy: writers that moved now would miss the rows that are to come."""
+    ranges, given = estate.users.own_table("ranges"), acts(application, TARGETS, SOURCE, estate.forward)
+    [(done,)] = estate.users.rows(f"SELECT rows_done FROM {ranges} WHERE table_name = 'users' AND ordinal = 0")
+    estate.users.execute(f"UPDATE {ranges} SET rows_done = NULL WHERE table_name = 'users' AND ordinal = 0")
+    with pytest.raises(CutoverAborted, match=r"the bulk copy of users has not ended.*nothing was fenced"):
+        cutover(estate.forward, estate.back, given, Prediction(0, 1.0, 0, 0, 0, 0), budget_s=10.0)
+    estate.users.execute(f"UPDATE {ranges} SET rows_done = {done} WHERE table_name = 'users' AND ordinal = 0")
+    before(estate, application)
+
+
 def before(estate: Estate, application: Application) -> None:
     """Writers at the source, none at the targets; and a later cutover succeeds."""
     assert application.route == SOURCE

@@ -171,8 +171,8 @@ class MySQL:
 
     definitions = catalog_.definitions
 
-    def fingerprint(self, tables: Sequence[str]) -> str:
-        return shared.fingerprint(self.catalog(tables), tables)
+    def fingerprint(self, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
+        return shared.fingerprint(known or self.catalog(tables), tables)
 
     # -- schema ---
     dump_schema = schema.dump_schema

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -154,11 +154,11 @@ def expression_types(db: PostgreSQL, relation: str, expressions: Sequence[str]) 
         raise db.explain(error, f"reading {expressions[0]} from {relation}") from error
 
 
-def fingerprint(db: PostgreSQL, tables: Sequence[str]) -> str:
+def fingerprint(db: PostgreSQL, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
     """SHA-256 over columns, indexes, constraints, triggers and user types of these tables; names of indexes aside."""
     oids = list(find(db, tables).values())
     types = sorted(str(row) for row in db.rows(sql.USER_TYPES, {"oids": oids})) if oids else []
-    return shared.fingerprint(catalog(db, tables), tables, types)
+    return shared.fingerprint(known or catalog(db, tables), tables, types)
 
 
 def definitions(db: PostgreSQL) -> dict[str, str]:

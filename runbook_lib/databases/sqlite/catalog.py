@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -292,6 +292,6 @@ def definitions(db: SQLite) -> dict[str, str]:
     return {str(name): str(text) for name, text in db.rows(sql)}
 
 
-def fingerprint(db: SQLite, tables: Sequence[str]) -> str:
+def fingerprint(db: SQLite, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
     """SHA-256 over columns, indexes, constraints and triggers of these tables; names of indexes aside."""
-    return shared.fingerprint(catalog(db, tables), tables)
+    return shared.fingerprint(known or catalog(db, tables), tables)

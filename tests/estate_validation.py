@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from runbook_lib.plan.model import Plan, Service, TableMapping
 from runbook_lib.transfer.flow import Link, forward_links
 
+PHASES = "phases:\n  - preparation: {}\n  - data_migration: {}\n"
+INVENTORY = """
+databases:
+  old: {{url: "{old}", password: "env:RUNBOOK_SOURCE_PASSWORD"}}
+  new: {{url: "{new}", password: "env:RUNBOOK_TARGET_PASSWORD"}}
+policy: {{approvals: auto, signoffs: auto, window: ignore, triggers: report}}
+journal: .runbook/journal.sqlite
+evidence: evidence
+"""
 SOURCE = """
 CREATE TYPE mood AS ENUM ('ok', 'sad');
 CREATE TABLE users (
@@ -107,3 +117,20 @@ def fill(source: Any, users: Any, orders: Any) -> None:
 
 def links(source: Any, users: Any, orders: Any) -> list[Link]:
     return forward_links(plan(), source, {"users_db": users, "orders_db": orders})
+
+
+def plan_of(tables: str) -> str:
+    """The text of a plan that moves these tables, e.g. "a, b", as one service."""
+    return f"migration: Test\nsource: old\nservices:\n  shop: {{database: new, tables: [{tables}]}}\n{PHASES}"
+
+
+def project(root: Path, source: Any, target: Any, tables: str) -> Path:
+    """A parameter file with the plan and the inventory that it names; passwords are in RUNBOOK_…_PASSWORD."""
+    for folder in ("plans", "inventories"):
+        (root / "parameters" / folder).mkdir(parents=True)
+    (root / "parameters/plans/p.yaml").write_text(plan_of(tables))
+    text = INVENTORY.format(old=source.masked_url, new=target.masked_url)
+    (root / "parameters/inventories/i.yaml").write_text(text)
+    file = root / "parameters/test.yaml"
+    file.write_text("environment: test\nplan: plans/p.yaml\ninventory: inventories/i.yaml\nrun_id: ''\noptions: {}\n")
+    return file

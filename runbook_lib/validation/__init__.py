@@ -116,8 +116,8 @@ def validate(
             types=types or {},
             require=require,
             record=record,
-            known=catalogs or {},
             on_progress=on_progress,
+            memo={("catalogs", channel): both for channel, both in (catalogs or {}).items()},
         )
         results = [_run(name, check, link, context) for name, check in functions for link in links]
         results = results if only_keys is not None else with_altered(results, links, context)

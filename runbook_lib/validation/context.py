@@ -100,7 +100,6 @@ class Context:
     types: Mapping[str, Any] = field(default_factory=dict)
     require: Collection[str] = ()
     record: Record | None = None
-    known: Mapping[str, Catalogs] = field(default_factory=dict)
     on_progress: Callable[[Progress], None] = lambda progress: None
     memo: dict[Any, Any] = field(default_factory=dict)
 
@@ -118,29 +117,23 @@ class Context:
 
     def catalogs(self, link: Link) -> Catalogs:
         """The link's tables at the reader and at the writer."""
-        if link.channel in self.known:
-            return self.known[link.channel]
-        read = list(dict.fromkeys(flow.feeds[0].table for flow in link.flows))
-        written = [flow.table for flow in link.flows]
-        return self.once(
-            ("catalogs", link.channel),
-            lambda: self.both(lambda: link.reader.catalog(read), lambda: link.writer.catalog(written)),
-        )
+        return self.once(("catalogs", link.channel), lambda: self._read_catalogs(link))
 
     def catalogs_now(self, link: Link) -> Catalogs | None:
         """The same read anew, once, when all is compared; None where that is not possible any more."""
 
         def read() -> Catalogs | None:
-            names = list(dict.fromkeys(flow.feeds[0].table for flow in link.flows))
             try:
-                return self.both(
-                    lambda: link.reader.catalog(names),
-                    lambda: link.writer.catalog([flow.table for flow in link.flows]),
-                )
+                return self._read_catalogs(link)
             except RunbookError:
                 return None
 
         return self.once(("catalogs now", link.channel), read)
+
+    def _read_catalogs(self, link: Link) -> Catalogs:
+        read = list(dict.fromkeys(flow.feeds[0].table for flow in link.flows))
+        written = [flow.table for flow in link.flows]
+        return self.both(lambda: link.reader.catalog(read), lambda: link.writer.catalog(written))
 
     def row_bytes(self, link: Link, flow: Flow) -> int:
         """A row at the reader (bytes, by the statistics, at least 1)."""

@@ -14,7 +14,7 @@ from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.validation.context import Catalogs
 from runbook_lib.validation.idle import captured
-from runbook_lib.validation.tables import LeftOut, read_tables, split
+from runbook_lib.validation.tables import LeftOut, Read, read_tables, split
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> P
     Raises:
         ConfigurationError: the source has no such table.
     """
-    with ThreadPoolExecutor(2) as pool:  # the first connections, too, are made on both sides at once
-        there, here = pool.map(read_tables, (source, target))
+    there, here = _read_both(source, target)
     names = source.tables() if there.unread else list(there.tables)
     plan = whole_plan(source, target, tables, known=names)
     [service] = plan.services
@@ -76,8 +75,8 @@ def planned(
 def _of_service(
     plan: Plan, service: Service, source: Database, targets: Mapping[str, Database], quarantine: Path | None
 ) -> Pair:
-    there = read_tables(source, [mapping.source for mapping in service.tables])
-    here = read_tables(targets[service.database], [mapping.target for mapping in service.tables])
+    names = [mapping.source for mapping in service.tables], [mapping.target for mapping in service.tables]
+    there, here = _read_both(source, targets[service.database], names)
     kept, out = split(service.tables, service.name, there, here)
     if not kept:
         return Pair((), out)
@@ -86,6 +85,15 @@ def _of_service(
     [link] = forward_links(less, source, targets, quarantine, known)
     [back] = reverse_links(less, source, targets, quarantine)  # its log knows what is on its way after a cutover
     return Pair((replace(link, opposite=back),), out, {link.channel: known})
+
+
+def _read_both(
+    source: Database, target: Database, names: tuple[Sequence[str] | None, Sequence[str] | None] = (None, None)
+) -> tuple[Read, Read]:
+    """These tables of each, or all; the first connections, too, are made on both sides at once."""
+    with ThreadPoolExecutor(2) as pool:
+        there, here = pool.map(read_tables, (source, target), names)
+    return there, here
 
 
 def _followed(source: Database, target: Database, names: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from estate_validation import project
 
 from runbook_lib.cli import main
 from runbook_lib.databases.postgresql import connection
@@ -18,16 +19,6 @@ CREATE TABLE a (id integer PRIMARY KEY, v text); CREATE TABLE b (id integer PRIM
 CREATE TABLE c (id integer PRIMARY KEY, a integer REFERENCES a (id), v text DEFAULT 'x' || 'y');
 INSERT INTO a SELECT i, 'v' || i FROM generate_series(1, 100) AS i; INSERT INTO b SELECT * FROM a;
 INSERT INTO c SELECT id, id, v FROM a;
-"""
-PLAN = "migration: Test\nsource: old\nservices:\n  shop: {database: new, tables: [a, b, c]}\n"
-PLAN += "phases:\n  - preparation: {}\n  - data_migration: {}\n"
-INVENTORY = """
-databases:
-  old: {{url: "{old}", password: "env:RUNBOOK_SOURCE_PASSWORD"}}
-  new: {{url: "{new}", password: "env:RUNBOOK_TARGET_PASSWORD"}}
-policy: {{approvals: auto, signoffs: auto, window: ignore, triggers: report}}
-journal: .runbook/journal.sqlite
-evidence: evidence
 """
 
 
@@ -52,13 +43,7 @@ def place(request: Any, database: Any, target: Any, tmp_path: Path, monkeypatch:
         monkeypatch.setenv(f"RUNBOOK_{role}_PASSWORD", one.login.password)
     if request.param == "two databases":
         return Place(database, target, [database.masked_url, target.masked_url])
-    for folder in ("plans", "inventories"):
-        (tmp_path / "parameters" / folder).mkdir(parents=True)
-    (tmp_path / "parameters/plans/p.yaml").write_text(PLAN)
-    text = INVENTORY.format(old=database.masked_url, new=target.masked_url)
-    (tmp_path / "parameters/inventories/i.yaml").write_text(text)
-    file = tmp_path / "parameters/test.yaml"
-    file.write_text("environment: test\nplan: plans/p.yaml\ninventory: inventories/i.yaml\nrun_id: ''\noptions: {}\n")
+    file = project(tmp_path, database, target, "a, b, c")
     return Place(database, target, ["-f", str(file)])
 
 

@@ -10,35 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from estate_validation import plan_of
+from estate_validation import project as write_project
 
 ROOT = Path(__file__).parents[2]
 DDL = """CREATE TABLE items (id integer PRIMARY KEY, name text, price numeric(10,2));
 INSERT INTO items SELECT i, 'item ' || i, i / 3.0 FROM generate_series(1, 3000) AS i;"""
-PLAN = "migration: Test\nsource: old\nservices:\n  shop: {database: new, tables: [items]}\n"
-PLAN += "phases:\n  - preparation: {}\n  - data_migration: {}\n"
-INVENTORY = """
-databases:
-  old: {{url: "{old}", password: "env:OLD_PASSWORD"}}
-  new: {{url: "{new}", password: "env:NEW_PASSWORD"}}
-policy: {{approvals: auto, signoffs: auto, window: ignore, triggers: report}}
-journal: .runbook/journal.sqlite
-evidence: evidence
-"""
 
 
 @pytest.fixture
 def project(database: Any, target: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for one, name in ((database, "OLD"), (target, "NEW")):
+    for one, name in ((database, "SOURCE"), (target, "TARGET")):
         one.run_script(DDL)
         one.analyze(["items"])
-        monkeypatch.setenv(f"{name}_PASSWORD", one.login.password)
-    for folder in ("plans", "inventories"):
-        (tmp_path / "parameters" / folder).mkdir(parents=True)
-    (tmp_path / "parameters/plans/p.yaml").write_text(PLAN)
-    text = INVENTORY.format(old=database.masked_url, new=target.masked_url)
-    (tmp_path / "parameters/inventories/i.yaml").write_text(text)
-    parameters = "environment: test\nplan: plans/p.yaml\ninventory: inventories/i.yaml\nrun_id: ''\noptions: {}\n"
-    (tmp_path / "parameters/test.yaml").write_text(parameters)
+        monkeypatch.setenv(f"RUNBOOK_{name}_PASSWORD", one.login.password)
+    write_project(tmp_path, database, target, "items")
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     return tmp_path
 
@@ -75,7 +61,7 @@ def test_a_table_that_the_target_lacks_is_a_difference_beside_those_that_are_com
     project: Path, database: Any
 ) -> None:
     database.execute("CREATE TABLE others (id bigint PRIMARY KEY)")
-    (project / "parameters/plans/p.yaml").write_text(PLAN.replace("[items]", "[items, others]"))
+    (project / "parameters/plans/p.yaml").write_text(plan_of("items, others"))
     status, shown = papermill(project, "missing.ipynb")
     assert status != 0
     for words in ("Validation failed", "no such table at the target", "3,000", "GateFailed"):

@@ -136,6 +136,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
             for database in databases.values():
                 open_ones.callback(database.close)
             pair = planned(plan, databases[plan.source], databases, environment.quarantine, tables)
+            _tell_unseen(*databases.values())
             yield _Sides(pair.links, pair.out, tuple(plan.tolerances), plan, folder, pair.catalogs)
             return
         reader = open_endpoint(source, "source", environment)
@@ -147,7 +148,15 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
             pair = pair_of(reader, writer, tables)
         if one.result():
             raise _itself(reader, writer)
+        _tell_unseen(reader, writer)
         yield _Sides(pair.links, pair.out, catalogs=pair.catalogs)
+
+
+def _tell_unseen(*databases: Database) -> None:
+    """What a login is not shown cannot be compared; rows that it may not read are each check's own error."""
+    for problem in (problem for database in databases for problem in database.privileges_missing("reader")):
+        if not problem.blocking:
+            click.echo(f"· {problem.subject}: {problem.text}", err=True)
 
 
 def _itself(reader: Database, writer: Database) -> ConfigurationError:

@@ -63,7 +63,7 @@ class Database(Protocol):
         ...
 
     def privileges_missing(self, role: str) -> list[Problem]:
-        """What `role` ("source" or "target" of a migration) needs and the login does not have."""
+        """What `role` ("source" or "target" of a migration, or "reader") needs and the login does not have."""
         ...
 
     def pitfalls(self, tables: Sequence[str], open_s: float) -> list[Problem]:

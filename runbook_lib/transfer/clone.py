@@ -25,6 +25,7 @@ from runbook_lib.transfer.cutover import advance_sequences
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.keys import add_keys, settle
 from runbook_lib.transfer.measure import problems
+from runbook_lib.transfer.readable import require_readable
 from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.transfer.worker import exclusive
 
@@ -123,7 +124,7 @@ def clone(
     started = time.monotonic()
     service, source, target = pair.service, pair.source, pair.target
     _refuse_itself(pair)
-    _require_rights(pair, how)
+    _require_rights(pair, how, tell)
     _refuse_moved(pair, how)
     _require_known_types(pair)
     for decision in decisions(service, source, target, pair.plan.types):
@@ -198,8 +199,9 @@ def advance_loose(pair: Pair, how: How | None = None) -> int:
     return len(here)
 
 
-def _require_rights(pair: Pair, how: How) -> None:
+def _require_rights(pair: Pair, how: How, tell: Tell) -> None:
     """Ask both sides before anything is done."""
+    require_readable(pair.source, [mapping.source for mapping in pair.service.tables] if how.tables else None, tell)
     problems = pair.target.privileges_missing("target")
     problems += pair.source.privileges_missing("source") if how.follow else []
     for problem in problems:

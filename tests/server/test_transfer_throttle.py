@@ -17,9 +17,11 @@ from runbook_lib.databases.port import Load
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import ConfigurationError, DatabaseError
 from runbook_lib.options import read_options
+from runbook_lib.transfer.clone import How, clone, pair_of
 from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.flow import Feed, Flow, Link
 from runbook_lib.transfer.throttle import Limits, Throttle, throttle
+from runbook_lib.validation import validate
 
 
 def until(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
@@ -143,7 +145,9 @@ def test_a_replica_of_mariadb_that_stands_still_is_waited_for(mariadb_server: Ma
         mariadb_server.admin("RESET SLAVE ALL", "REVOKE REPLICA MONITOR ON *.* FROM migrator@`127.0.0.1`")
 
 
-def test_a_standby_that_lags_is_waited_for(postgresql_server: PostgresServer, standby: int, database: Any) -> None:
+def test_a_standby_that_lags_is_waited_for_and_can_be_copied(
+    postgresql_server: PostgresServer, standby: int, database: Any, new_on: Any
+) -> None:
     name = database.masked_url.rpartition("/")[2]
     replica = open_database("copy", f"postgresql://migrator@127.0.0.1:{standby}/{name}", postgresql_server.password)
 
@@ -163,7 +167,17 @@ def test_a_standby_that_lags_is_waited_for(postgresql_server: PostgresServer, st
     assert until(lambda: asked(by_time, {}, (replica,))).endswith("s behind, more than 0.05")
     on_standby("SELECT pg_wal_replay_resume()")
     until(lambda: not asked(by_bytes, sides) and not asked(by_time, {}, (replica,)))
+    _a_standby_is_copied_and_not_followed(replica, new_on("postgresql", "target"))
     replica.close()
+
+
+def _a_standby_is_copied_and_not_followed(replica: Any, target: Any) -> None:
+    said: list[str] = []
+    with pytest.raises(DatabaseError, match=r"a standby .*changes cannot be captured"):
+        clone(pair_of(replica, target), How(follow=True))
+    assert clone(pair_of(replica, target), How(), said.append).rows == 2000
+    assert any("a standby (in recovery): it can be copied and compared" in text for text in said)
+    assert validate([pair_of(replica, target).forward], under_writes=False).passed
 
 
 @pytest.mark.parametrize(

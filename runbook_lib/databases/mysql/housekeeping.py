@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pymysql
 
 from runbook_lib.databases.mysql import connection, names, retry
+from runbook_lib.databases.mysql.reading import reading_missing
 from runbook_lib.databases.port import IndexUse, Problem, ServerFacts
 from runbook_lib.errors import DatabaseError
 
@@ -71,9 +72,11 @@ def _free_bytes(db: MySQL, directory: str) -> int | None:
 
 
 def privileges_missing(db: MySQL, role: str) -> list[Problem]:
-    """What the login lacks to be the `source` or `target` of a migration; each with the statement that helps."""
-    login = db.rows("SELECT current_user()")[0][0]
+    """What the login lacks to be the `source` or `target` of a migration, or a `reader`; each with what helps."""
     granted = grants(db)
+    if role == "reader":
+        return reading_missing(db, granted)
+    login = db.rows("SELECT current_user()")[0][0]
     database = names.ident(db.login.database)
     problems = []
     if missing := [right for right in NEEDED if right not in granted]:
@@ -87,7 +90,8 @@ def privileges_missing(db: MySQL, role: str) -> list[Problem]:
         problems.append(_problem(db, text, "SET GLOBAL log_bin_trust_function_creators = ON"))
     if not infile:
         problems.append(_problem(db, "LOAD DATA LOCAL INFILE is off", "SET GLOBAL local_infile = ON"))
-    return problems + _unfit(db, role)
+    unseen = [problem for problem in reading_missing(db, granted) if not problem.blocking]
+    return problems + unseen + _unfit(db, role)
 
 
 def _unfit(db: MySQL, role: str) -> list[Problem]:

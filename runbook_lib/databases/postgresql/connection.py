@@ -25,6 +25,7 @@ SETTINGS = {
     "extra_float_digits": "1",  # shortest exact form
     "xmloption": "content",
     "default_transaction_isolation": "read committed",  # each statement sees what is committed by then
+    "row_security": "off",  # rows that a policy hides are an error, not missing in silence
     "jit": "off",  # compiling a query over the catalogs took 1.2 s, running it 0.05 s (docs/decisions.md)
     "statement_timeout": "0",  # a bulk copy may take hours; locks and idleness are bounded instead
     "lock_timeout": "30s",
@@ -184,6 +185,7 @@ def explain_connect(name: str, login: Login, text: str, dbname: str = "") -> Dat
     return DatabaseError(f"database {name}", f"cannot connect to {login.address}: {line}")
 
 
+BYPASS = "log in as one that row security does not apply to (ALTER ROLE … BYPASSRLS)"
 _HINTS = {
     "42501": RIGHTS,
     "55P03": "see who holds the table (pg_locks), and run again",
@@ -196,6 +198,7 @@ def explain(name: str, error: psycopg.Error, doing: str = "") -> DatabaseError:
     primary = error.diag.message_primary or one_line(str(error))
     code = f" ({error.sqlstate})" if error.sqlstate else ""
     hint = one_line(error.diag.message_hint or "") or _HINTS.get(error.sqlstate or "", "")
+    hint = BYPASS if "row-level security" in primary else hint
     if (error.sqlstate or "").startswith("23"):  # which key breaks the rule
         primary += f" [{one_line(error.diag.message_detail or '', 120)}]"
     kind = LockRefused if error.sqlstate == "55P03" else DatabaseError

@@ -11,11 +11,13 @@ import psycopg
 
 from runbook_lib.databases.port import IndexUse, Problem, ServerFacts
 from runbook_lib.databases.postgresql import connection, names, slots
+from runbook_lib.databases.postgresql.reading import reading_missing, standby
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
 OWN_SCHEMA = "runbook"
+_NAMED = 10  # tables that cannot be read, each by itself
 
 _FACTS = """
 SELECT current_setting('server_version_num')::int, 'PostgreSQL ' || current_setting('server_version'),
@@ -26,9 +28,9 @@ SELECT current_setting('server_version_num')::int, 'PostgreSQL ' || current_sett
 FROM pg_database d WHERE d.datname = current_database()
 """
 
-# Tables of the user that the login neither owns (as a member of the owner) nor may use as the role needs.
+# Tables of the user, and whether the login owns them (as a member of the owner).
 _TABLES = """
-SELECT n.nspname, c.relname, r.rolname, pg_has_role(c.relowner, 'USAGE') AS owns, has_table_privilege(c.oid, 'SELECT')
+SELECT n.nspname, c.relname, r.rolname, pg_has_role(c.relowner, 'USAGE') AS owns
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
 WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('information_schema', 'runbook') AND n.nspname NOT LIKE 'pg\\_%'
   AND NOT EXISTS (SELECT FROM pg_depend d
@@ -38,7 +40,7 @@ ORDER BY 1, 2
 
 _RIGHTS = """
 SELECT current_user, r.rolsuper, r.rolcreatedb, has_database_privilege(current_database(), 'CREATE'),
-       coalesce(has_schema_privilege(to_regnamespace('public'), 'CREATE'), true), r.rolsuper OR r.rolbypassrls
+       coalesce(has_schema_privilege(to_regnamespace('public'), 'CREATE'), true)
 FROM pg_roles r WHERE r.rolname = current_user
 """
 
@@ -63,28 +65,30 @@ def _free_bytes(db: PostgreSQL, directory: str | None) -> int | None:
 
 
 def privileges_missing(db: PostgreSQL, role: str) -> list[Problem]:
-    """What the login lacks to be the `source` or `target` of a migration; each with the GRANT that helps.
+    """What the login lacks to be `source` or `target` of a migration, or `reader`; each with the GRANT that helps.
 
+    A reader needs to see every row, and no more.
     Both sides need: ownership of the tables (triggers and the fence are ALTER TABLE), CREATE in the database (schema
     `runbook`), and to set session_replication_role (rows are applied without firing triggers, on the way back too).
     """
+    if role == "reader":
+        return reading_missing(db) + standby(db, role)
     found = slots.problems(db) if db.capture == "wal" else []
-    return found + _rights_missing(db, role)
+    return found + standby(db, role) + _rights_missing(db, role)
 
 
 def _rights_missing(db: PostgreSQL, role: str) -> list[Problem]:
-    login, superuser, createdb, create, public, bypass = db.rows(_RIGHTS)[0]
+    login, superuser, createdb, create, public = db.rows(_RIGHTS)[0]
     if superuser:
         return []
     found = db.rows(_TABLES)
-    tables = [(names.readable(schema, table), owner, owns, reads) for schema, table, owner, owns, reads in found]
+    tables = [(names.readable(schema, table), owner, owns) for schema, table, owner, owns in found]
     name = names.ident(login)
-    problems = [_foreign(db, name, tables)] if any(not owns for _, _, owns, _ in tables) else []
-    unread = [table for table, _, _, reads in tables if not reads]
-    if unread:
-        problems.append(
-            _problem(db, f"{login} may not read {_listed(unread)}", f"GRANT pg_read_all_data TO {name}", len(unread))
-        )
+    problems = [_foreign(db, name, tables)] if any(not owns for _, _, owns in tables) else []
+    barred = reading_missing(db)
+    problems += barred[:_NAMED]
+    if more := len(barred) - _NAMED if len(barred) > _NAMED else 0:
+        problems.append(_problem(db, f"{more} more tables cannot be read", f"GRANT pg_read_all_data TO {name}", more))
     database = names.ident(db.rows("SELECT current_database()")[0][0])
     if not create:
         problems.append(
@@ -102,17 +106,15 @@ def _rights_missing(db: PostgreSQL, role: str) -> list[Problem]:
                 f"GRANT SET ON PARAMETER session_replication_role TO {name} (14: a superuser is needed)",
             )
         )
-    if not bypass and _row_security(db):
-        problems.append(_problem(db, "row security hides rows", f"ALTER ROLE {name} BYPASSRLS"))
     if not createdb:
         text = f"{login} may not create databases: a backup cannot be restored to prove it"
         problems.append(_problem(db, text, f"ALTER ROLE {name} CREATEDB", blocking=False))
     return problems
 
 
-def _foreign(db: PostgreSQL, login: str, tables: Sequence[tuple[str, str, bool, bool]]) -> Problem:
-    others = [table for table, _, owns, _ in tables if not owns]
-    owners = sorted({owner for _, owner, owns, _ in tables if not owns})
+def _foreign(db: PostgreSQL, login: str, tables: Sequence[tuple[str, str, bool]]) -> Problem:
+    others = [table for table, _, owns in tables if not owns]
+    owners = sorted({owner for _, owner, owns in tables if not owns})
     grants = "; ".join(f"GRANT {names.ident(owner)} TO {login}" for owner in owners)
     return _problem(db, f"the login is not a member of the owner of {_listed(others)}", grants, len(others))
 
@@ -135,12 +137,6 @@ def may_replicate(db: PostgreSQL) -> bool:
     except psycopg.errors.InsufficientPrivilege:
         return False
     return True
-
-
-def _row_security(db: PostgreSQL) -> bool:
-    hidden = "relrowsecurity AND (relforcerowsecurity OR NOT pg_has_role(relowner, 'USAGE'))"
-    sql = f"SELECT EXISTS (SELECT FROM pg_class WHERE {hidden})"
-    return bool(db.rows(sql)[0][0])
 
 
 def own_schema(db: PostgreSQL) -> str:

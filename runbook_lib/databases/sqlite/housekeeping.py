@@ -45,6 +45,8 @@ def facts(db: SQLite) -> ServerFacts:
 
 def privileges_missing(db: SQLite, role: str) -> list[Problem]:
     """What the role needs of the file and its directory; both sides write (log tables, progress)."""
+    if role == "reader":  # it is open: all of it can be read
+        return []
     subject, problems = f"database {db.name}", []
     if not os.access(db.path, os.W_OK):
         problems.append(Problem(subject, f"{db.path} may not be written to", f"chmod u+w {db.path}"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError
+from runbook_lib.masking import remember
 
 if TYPE_CHECKING:
     from runbook_lib.environment import Environment
@@ -91,7 +92,7 @@ def _elsewhere(dialect: str, text: str, role: str, create: bool, options: Mappin
     if dialect == "sqlite":
         return _file(url.database or "", role, create)
     plain = url.set(drivername=dialect, password=None).render_as_string(hide_password=False)
-    return _open(dialect, role, plain, _password(role) or url.password, options)
+    return _open(dialect, role, plain, _password(role) or remember(url.password or "") or None, options)
 
 
 def _file(path: str, role: str, create: bool) -> Database:

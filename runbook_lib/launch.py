@@ -1,12 +1,14 @@
-"""Programs that cannot outlive us: the operating system ends them when the thread that started them ends."""
+"""Programs that cannot outlive us, and why one could not be started."""
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 # Runs in a fresh interpreter instead of preexec_fn: forking Python code in a threaded process can deadlock.
 # Credentials first: changing them clears the parent-death signal. About 20 ms a start.
@@ -34,3 +36,18 @@ def tied(
     """
     ids = [str(user.pw_uid), str(user.pw_gid)] if user else ["-1", "-1"]
     return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *ids, str(int(death_signal)), *argv]
+
+
+def why_not_started(error: OSError, program: str) -> str:
+    """The system's words for a program that could not be started; right where PATH has folders that we may not read.
+
+    The system reports such a folder ("Permission denied") even where the program is in none of those that can be read.
+
+    Args:
+        program: As it was given: a name that is looked up in PATH, or a path.
+    """
+    if isinstance(error, PermissionError) and os.sep not in program:
+        seen = any(os.path.lexists(Path(folder) / program) for folder in os.get_exec_path())
+        if not seen:
+            return os.strerror(errno.ENOENT)
+    return error.strerror or type(error).__name__

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError, RunbookError
+from runbook_lib.launch import why_not_started
 from runbook_lib.masking import mask
 from runbook_lib.step import Outcome
 from runbook_lib.tables import html_table
@@ -155,10 +156,18 @@ def _to_webhook(notice: Notice, url: str, headers: Mapping[str, str]) -> None:
 
 
 def _to_command(notice: Notice, command: str | Sequence[str], root: Path) -> None:
-    arguments = shlex.split(command) if isinstance(command, str) else [str(part) for part in command]
-    done = subprocess.run(
-        arguments, input=notice.as_json(), cwd=root, capture_output=True, timeout=TIMEOUT_S, check=False
-    )
+    try:
+        arguments = shlex.split(command) if isinstance(command, str) else [str(part) for part in command]
+    except ValueError as error:
+        raise ConfigurationError("command", f"cannot be read: {error}") from error
+    if not arguments:
+        raise ConfigurationError("command", "names no program")
+    try:
+        done = subprocess.run(
+            arguments, input=notice.as_json(), cwd=root, capture_output=True, timeout=TIMEOUT_S, check=False
+        )
+    except OSError as error:
+        raise ConfigurationError("command", why_not_started(error, arguments[0])) from error
     if done.returncode != 0:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise ConfigurationError("command", f"exit status {done.returncode}: {' '.join(last) or 'no message'}")

@@ -1,11 +1,13 @@
 """In a notebook, an error of this library is one red box and one line, not a wall of frames.
 
-The failure stays a failure: nbclient, papermill and nbval read the `error` message that is sent as well.
+So is one that nobody foresaw. The failure stays a failure: nbclient, papermill and nbval read the `error` message that
+is sent as well.
 """
 
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
@@ -28,7 +30,7 @@ _NOT_OPENED = ConfigurationError(
 
 
 def quiet_errors() -> bool:
-    """Show every RunbookError of this kernel as a short box. Harmless outside IPython, and when called again.
+    """Show every error that this library raises as a short box. Harmless outside IPython, and when called again.
 
     Returns:
         bool: whether there is a kernel to speak to.
@@ -42,7 +44,7 @@ def quiet_errors() -> bool:
     shell = get_ipython()
     if shell is None:
         return False
-    shell.set_custom_exc((RunbookError, NameError, KeyboardInterrupt), _show)
+    shell.set_custom_exc((Exception, KeyboardInterrupt), _show)
     if shell.InteractiveTB.mode == "Verbose":  # prints every local variable, passwords among them
         shell.InteractiveTB.set_mode("Context")
     return True
@@ -83,14 +85,18 @@ def _show(
 ) -> list[str]:
     from IPython.display import HTML, display
 
+    from runbook_lib.fault_report import is_ours, report_line
+
     del tb_offset  # IPython's interface; frames are exactly what is not shown
-    if isinstance(error, NameError):
-        if error.name != "run":
+    if isinstance(error, NameError) and error.name == "run" and not is_ours(error):
+        error = _NOT_OPENED  # what a cell below one that was refused would say
+    elif isinstance(error, KeyboardInterrupt):
+        error = _interrupted(getattr(error, "__notes__", ()))
+    elif not isinstance(error, RunbookError):
+        if not is_ours(error) or os.environ.get("RUNBOOK_TRACEBACK"):  # a line that somebody wrote in a cell
             shell.showtraceback(running_compiled_code=True)
             return []
-        error = _NOT_OPENED  # what a cell below one that was refused would say
-    if isinstance(error, KeyboardInterrupt):
-        error = _interrupted(getattr(error, "__notes__", ()))
+        error = RuntimeError(report_line(error).removeprefix(f"unexpected: {kind.__name__}: "))
     # text/plain too: terminals and nbval read it, and a repr of the HTML object says nothing
     display({"text/html": HTML(error_html(error, kind.__name__)).data, "text/plain": str(error)}, raw=True)
     line = [f"{kind.__name__}: {error}"]

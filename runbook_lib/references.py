@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runbook_lib.errors import ConfigurationError, PlanError
+from runbook_lib.masking import remember
 from runbook_lib.plan.nodes import Value
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class Reference:
             ConfigurationError: it is not there, or other people could read it.
         """
         if self.kind == "env":
-            return self._from_environment()
-        return self._from_file(root) if self.kind == "file" else self._from_keyring()
+            return remember(self._from_environment())
+        return remember(self._from_file(root) if self.kind == "file" else self._from_keyring())
 
     def _error(self, observed: str, action: str) -> ConfigurationError:
         return ConfigurationError(self.subject, observed, action=action)

@@ -1,12 +1,13 @@
 """What every command shares: the group, how mistakes are said, common options, the environment and its journal.
 
-What somebody can put right is one line on the standard error, never a traceback; RUNBOOK_TRACEBACK=1 shows one all the
-same, for a report to us.
+What somebody can put right is one line on the standard error, never a traceback. What nobody foresaw is one line too,
+with the file that has its report; RUNBOOK_TRACEBACK=1 shows the traceback all the same.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -44,11 +45,24 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **more: Any) -> NoReturn:
         """Run the command line and exit; the arguments are click's."""
+        for stream in (sys.stdout, sys.stderr):  # no character of a name or a message is one that cannot be shown
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
-            status = self._status(*args, **more)
+            with _nothing_unsaid():
+                status = self._status(*args, **more)
         except KeyboardInterrupt as error:  # a second one, while the first was being answered
             status = _say(INTERRUPTED, error)
-        sys.exit(status)
+        except SystemExit as asked:
+            status = asked.code if isinstance(asked.code, int) else 0 if asked.code is None else COULD_NOT_RUN
+        sys.exit(_flushed(status))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """The command; click would answer a reader of the output that has gone with status 1, "a check failed"."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _Unwritten from error
 
     def _status(self, *args: Any, **more: Any) -> int:
         try:
@@ -68,18 +82,78 @@ class Commands(click.Group):
             _say(error.format_message(), error)
         except (KeyboardInterrupt, click.Abort) as error:
             _say(INTERRUPTED, error)
-        except OSError as error:  # a folder that may not be written, a full disk: the operator's to mend
+        except _Unwritten:
+            return COULD_NOT_RUN  # `runbook … | head`: who reads no more wants to hear no more
+        except OSError as error:  # a folder that may not be written, a full disk: the operator's to put right
             action = _ACTIONS.get(error.errno or 0, "give this user the right to it, or name another one")
             _say(f"{error.filename or 'the system'}: {error.strerror or error}. Next: {action}", error)
+        except Exception as error:
+            _fault(error)
         else:
             return status if isinstance(status, int) else 0
         return COULD_NOT_RUN
 
 
+class _Unwritten(Exception):
+    """Nobody reads the output any more."""
+
+
+@contextmanager
+def _nothing_unsaid() -> Iterator[None]:
+    """Errors of threads and of objects at their end: one line as well, or, of the latter, none."""
+    before = threading.excepthook, sys.unraisablehook
+
+    def in_thread(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is not None and not isinstance(failed.exc_value, SystemExit):
+            _fault(failed.exc_value)
+
+    def unraisable(failed: sys.UnraisableHookArgs) -> None:
+        if os.environ.get("RUNBOOK_TRACEBACK"):
+            before[1](failed)
+
+    threading.excepthook, sys.unraisablehook = in_thread, unraisable
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = before
+
+
+def _flushed(status: int) -> int:
+    """What is still to be written is written; where that cannot be done, the status says so and Python's end is silent.
+
+    A closed pipe is not spoken of: its reader has what it wanted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError) as error:
+            _discard(stream)
+            if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+                _say(f"standard output: {getattr(error, 'strerror', None) or error}. Next: see where it goes", error)
+            status = status or COULD_NOT_RUN
+    return status
+
+
+def _discard(stream: Any) -> None:
+    """What the stream still holds goes nowhere, so that Python does not try, and complain, once more at its end."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _fault(error: BaseException) -> int:
+    from runbook_lib.fault_report import report_line
+
+    return _say(report_line(error), error)
+
+
 def _say(text: str, error: BaseException) -> int:
     if os.environ.get("RUNBOOK_TRACEBACK"):  # beside the line, and with the same exit status: raised, it would be 1
         traceback.print_exception(error)
-    click.echo(f"runbook: {' '.join(text.split())}", err=True)
+    with suppress(OSError, ValueError):  # a standard error that is closed hears nothing
+        click.echo(f"runbook: {' '.join(text.split())}", err=True)
     return COULD_NOT_RUN
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from runbook_lib.errors import ConfigurationError
+from runbook_lib.launch import why_not_started
 from runbook_lib.masking import mask
 from runbook_lib.services.port import Health, ServiceController
 from runbook_lib.web import fetch
@@ -77,11 +78,14 @@ def _health_check(subject: str, given: str | Mapping[str, Any]) -> HealthCheck:
 
 
 def _template(subject: str, what: str, given: str | list[str]) -> tuple[str, ...]:
-    parts = tuple(shlex.split(given)) if isinstance(given, str) else tuple(map(str, given))
     try:
+        parts = tuple(shlex.split(given)) if isinstance(given, str) else tuple(map(str, given))
         used = {key for part in parts for _, key, _, _ in string.Formatter().parse(part) if key is not None}
     except ValueError as error:
-        raise ConfigurationError(subject, f"{what}: {error}", action="write a literal brace twice") from error
+        action = "close each quote, and write a literal brace twice"
+        raise ConfigurationError(subject, f"{what}: {error}", action=action) from error
+    if not parts:
+        raise ConfigurationError(subject, f"{what}: names no program")
     if unknown := sorted(used - set(_PLACEHOLDERS)):
         raise ConfigurationError(
             subject, f"{what}: unknown placeholder {{{unknown[0]}}}", expected=", ".join(_PLACEHOLDERS)
@@ -195,7 +199,8 @@ class CommandService:
                 start_new_session=True,
             )
         except OSError as error:
-            raise self._error(command, f"{arguments[0]}: {error.strerror}", "a program that can be started") from error
+            said = f"{arguments[0]}: {why_not_started(error, arguments[0])}"
+            raise self._error(command, said, "a program that can be started") from error
         try:
             return process.wait(self.timeout_s)
         except BaseException as error:

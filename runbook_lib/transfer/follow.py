@@ -15,6 +15,7 @@ from typing import Any
 
 from runbook_lib.errors import LeaseHeld, TransferError
 from runbook_lib.journal import Journal
+from runbook_lib.launch import why_not_started
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer import moving
 from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture, fence_writer, pending
@@ -64,8 +65,10 @@ class Switch:
             return
         try:
             ran = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout_s, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise TransferError(f"switch `{command[0]}`", f"{error}") from error
+        except OSError as error:
+            raise TransferError(f"switch `{command[0]}`", why_not_started(error, command[0])) from error
+        except subprocess.TimeoutExpired as error:
+            raise TransferError(f"switch `{command[0]}`", f"not finished after {self.timeout_s:g} s") from error
         if ran.returncode:
             said = (ran.stderr.strip() or ran.stdout.strip()).splitlines()
             raise TransferError(f"switch `{command[0]}`", f"status {ran.returncode}: {said[-1] if said else ''}")

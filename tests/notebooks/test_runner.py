@@ -76,6 +76,15 @@ def test_a_cell_below_one_that_was_refused_says_that_the_run_is_to_be_opened(
     assert ("Traceback" in shown) is frames
 
 
+def test_an_error_that_nobody_foresaw_is_a_box_with_the_file_of_its_report(evidence: Evidence, tmp_path: Path):
+    quiet = f"import os\nos.chdir({str(tmp_path)!r})\nfrom runbook_lib.quiet import quiet_errors\nquiet_errors()"
+    done = run(evidence, tmp_path, quiet, "from runbook_lib.masking import remember\nremember(7)")
+    shown = done.output.read_text()
+    assert (done.error, done.exit_status) == ("TypeError", 2)
+    assert "Traceback" not in shown and f"the report is in {tmp_path}/.runbook/fault-" in shown
+    assert len(list((tmp_path / ".runbook").glob("fault-*.txt"))) == 1
+
+
 def test_a_cell_that_was_interrupted_says_what_is_left_and_what_to_do_without_frames(
     evidence: Evidence, tmp_path: Path
 ):

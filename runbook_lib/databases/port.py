@@ -146,8 +146,8 @@ class Database(Protocol):
     def stages(self, after: str) -> list[list[str]]:
         """Cut a script of `dump_schema` into stages: the scripts of one stage may run side by side."""
 
-    def about(self, script: str, tables: Sequence[str]) -> str:
-        """The one of these tables that a script of `stages` is about; empty: several, or none."""
+    def about(self, scripts: Sequence[str], tables: Sequence[str]) -> list[str]:
+        """For each script of `stages` the one of these tables that it is about; empty: several, or none."""
 
     def split_references(self, after: str) -> tuple[str, str]:
         """Cut the second script of `dump_schema` in two: everything but the foreign keys, and the foreign keys.

@@ -48,9 +48,9 @@ def no_shortcut(*_: Any, **__: Any) -> None:
     """`Database.copy_across` of an engine without programs of its own for it."""
 
 
-def about_all(script: str, tables: Sequence[str]) -> str:  # noqa: ARG001  a script is about all tables
+def about_all(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:  # noqa: ARG001  each is about all tables
     """`Database.about` of an engine that makes everything at once."""
-    return ""
+    return [""] * len(scripts)
 
 
 def no_sequences(_: Any) -> list[Sequence_]:

@@ -81,19 +81,34 @@ def create_tables(
     return wanted
 
 
-def index_tasks(service: Service, target: Database, table: str, *, beside_writers: bool = False) -> list[Task]:
-    """What can be made when one table has all its rows, as `build_indexes` would: its keys, then its indexes.
+def index_tasks(service: Service, target: Database, *, beside_writers: bool = False) -> Callable[[str], Sequence[Task]]:
+    """What can be made when a table has all its rows, as `build_indexes` would: its keys, then its indexes.
+
+    What was kept is read and told apart once, for all the tables.
 
     Args:
         beside_writers: What the rows do not allow yet is left to `build_indexes`.
+    Returns:
+        The tasks of a table, by its name.
     """
-    names = [mapping.target for mapping in service.tables]
-    mine = [part for part in _parts(target, service.name, OBJECTS) if target.about(part.script, names) == table]
-    last = max((part.stage for part in mine), default=0)
+    parts = _parts(target, service.name, OBJECTS)
+    of_table: dict[str, list[Part]] = {}
+    for part, table in zip(parts, _about(service, target, parts), strict=True):
+        of_table.setdefault(table, []).append(part)
     task = partial(_task, target, service.name, (DatabaseError,) if beside_writers else ())
-    plain: list[Task] = [partial(task, [part]) for part in mine if part.stage == last]
-    first = [part for part in mine if part.stage < last]
-    return [partial(task, first, plain)] if first else plain
+
+    def tasks(table: str) -> Sequence[Task]:
+        mine = of_table.get(table, [])
+        last = max((part.stage for part in mine), default=0)
+        plain: list[Task] = [partial(task, [part]) for part in mine if part.stage == last]
+        first = [part for part in mine if part.stage < last]
+        return [partial(task, first, plain)] if first else plain
+
+    return tasks
+
+
+def _about(service: Service, target: Database, parts: Sequence[Part]) -> list[str]:
+    return target.about([part.script for part in parts], [mapping.target for mapping in service.tables])
 
 
 def _task(

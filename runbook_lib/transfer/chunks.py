@@ -42,16 +42,14 @@ def planned(link: Link, rows_per_chunk: int) -> list[Chunk]:
         " ordinal INTEGER NOT NULL, bounds TEXT NOT NULL, rows_estimate BIGINT NOT NULL, rows_done BIGINT,"
         " PRIMARY KEY (channel, table_name, ordinal))"
     )
-    return [chunk for flow in link.flows for chunk in stored(link, flow) or _cut(link, flow, rows_per_chunk)]
+    found = recorded(link)
+    return [chunk for flow in link.flows for chunk in found[flow.table] or _cut(link, flow, rows_per_chunk)]
 
 
 def unfinished(link: Link) -> tuple[str, ...]:
     """Tables whose bulk copy has not ended: their changes must wait (trap 8)."""
-    return tuple(
-        flow.table
-        for flow in link.flows
-        if not (chunks := stored(link, flow)) or any(chunk.rows_done is None for chunk in chunks)
-    )
+    found = recorded(link).items()
+    return tuple(table for table, chunks in found if not chunks or any(chunk.rows_done is None for chunk in chunks))
 
 
 def mark_done(link: Link, chunk: Chunk) -> tuple[str, Mapping[str, Any]]:
@@ -118,16 +116,26 @@ def _exists(writer: Database) -> bool:
     return inspect(writer.engine).has_table(name, schema=schema or None)
 
 
+def recorded(link: Link) -> dict[str, list[Chunk]]:
+    """The chunks recorded for each flow, by its table; none for one whose copy was never begun."""
+    found: dict[str, list[Chunk]] = {flow.table: [] for flow in link.flows}
+    flows = {flow.table: flow for flow in link.flows}
+    if not _exists(link.writer):
+        return found
+    rows = link.writer.rows(
+        f"SELECT table_name, ordinal, bounds, rows_estimate, rows_done FROM {_table(link.writer)}"
+        " WHERE channel = :channel ORDER BY table_name, ordinal",
+        {"channel": link.channel},
+    )
+    for table, ordinal, bounds, estimate, done in rows:
+        if table in flows:
+            found[table].append(Chunk(flows[table], _decode(ordinal, bounds, estimate), done))
+    return found
+
+
 def stored(link: Link, flow: Flow) -> list[Chunk]:
     """The chunks recorded for this flow; empty when its copy was never begun."""
-    if not _exists(link.writer):
-        return []
-    found = link.writer.rows(
-        f"SELECT ordinal, bounds, rows_estimate, rows_done FROM {_table(link.writer)}"
-        " WHERE channel = :channel AND table_name = :table_name ORDER BY ordinal",
-        {"channel": link.channel, "table_name": flow.table},
-    )
-    return [Chunk(flow, _decode(ordinal, bounds, estimate), done) for ordinal, bounds, estimate, done in found]
+    return recorded(link)[flow.table]
 
 
 def _cut(link: Link, flow: Flow, rows_per_chunk: int) -> list[Chunk]:

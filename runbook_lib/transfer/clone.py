@@ -141,7 +141,7 @@ def clone(
         _capture(link)
         tell(f"capture: changes of {len(link.captured)} tables are logged at the source")
     # of a table as soon as it has its rows
-    indexes = partial(made.index_tasks, service, target, beside_writers=how.follow)
+    indexes = made.index_tasks(service, target, beside_writers=how.follow)
     copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, pause=pause, on_progress=on_rows, then=indexes)
     waited = f"; throttled for {copied.throttled_s:.0f} s" if copied.throttled_s else ""
     tell(f"rows: {copied.rows:,} copied, {copied.rate:,.0f} rows/s{waited}")
@@ -259,7 +259,8 @@ def _make_room(pair: Pair, how: How, rest: Rest) -> None:
     """Deal with tables that are there; a copy of ours that has begun goes on, and only `drop` begins a finished one."""
     service, target = pair.service, pair.target
     names = [mapping.target for mapping in service.tables]
-    present = [name for name in names if name in target.catalog()]
+    there = set(target.tables())
+    present = [name for name in names if name in there]
     ours = made.made_here(service, target)
     if ours and begun(target, service.name) and not (how.existing == "drop" and _finished(pair)):
         return

@@ -13,7 +13,7 @@ from runbook_lib.errors import RowRejected, TransferError
 from runbook_lib.executor import Task, run_all
 from runbook_lib.transfer.apart import copy_apart
 from runbook_lib.transfer.capture import kept_up
-from runbook_lib.transfer.chunks import Chunk, mark_done, planned, stored
+from runbook_lib.transfer.chunks import Chunk, mark_done, planned, recorded
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.transfer.measure import measure
 from runbook_lib.transfer.quarantine import counts
@@ -167,8 +167,9 @@ def _binary(link: Link, flow: Flow) -> bool:
 
 def _refuse_foreign_rows(link: Link) -> None:
     """A table that has rows, but no range of ours, was filled by somebody else."""
+    chunks = recorded(link)
     for flow in link.flows:
-        if stored(link, flow):
+        if chunks[flow.table]:
             continue
         if link.quarantine:
             link.quarantine.forget(link.channel, flow.table)  # of a copy that was undone

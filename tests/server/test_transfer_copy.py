@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -65,20 +65,23 @@ def test_a_table_gets_its_indexes_when_it_has_its_rows_and_after_an_interruption
     service = Service("shop", "shop_db", tables=tuple(TableMapping(name, name) for name in TABLES))
     full: list[str] = []
 
-    def then(table: str) -> list[Task]:
-        assert table not in unfinished(link)
-        full.append(table)
-        return index_tasks(service, target, table)
+    def then(tasks: Callable[[str], Sequence[Task]]) -> Callable[[str], Sequence[Task]]:
+        def ended(table: str) -> Sequence[Task]:
+            assert table not in unfinished(link)
+            full.append(table)
+            return tasks(table)
+
+        return ended
 
     def stop(*_: int) -> None:
         if len(full) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        copy_link(link, chunk_rows=70, jobs=1, on_progress=stop, then=then)
+        copy_link(link, chunk_rows=70, jobs=1, on_progress=stop, then=then(index_tasks(service, target)))
     assert len(full) == 3
     full.clear()
-    copy_link(link, chunk_rows=70, then=then)
+    copy_link(link, chunk_rows=70, then=then(index_tasks(service, target)))
     assert sorted(full) == sorted(TABLES)
     made, wanted = target.catalog(TABLES), database.catalog(TABLES)
     for table in set(TABLES) - {"parted"}:  # whose partitions' own come last

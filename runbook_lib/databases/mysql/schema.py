@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 REFERENCES = "-- runbook: references"  # from here on: foreign keys, and triggers that must not fire while syncing
 _FOREIGN = re.compile(r"^CONSTRAINT .*? FOREIGN KEY .*? REFERENCES `((?:[^`]|``)+)`", re.DOTALL)
 _KEY = re.compile(r"^(?:UNIQUE |FULLTEXT |SPATIAL )?KEY `(?:[^`]|``)+` \(`((?:[^`]|``)+)`")
+_ALTERED = re.compile(r"ALTER TABLE `(?:[^`]|``)+` ")
 _TOKEN = re.compile(
     r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`(?:[^`]|``)*`|--[ \t][^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL
 )
@@ -125,9 +126,11 @@ def stages(after: str) -> list[list[str]]:
     return [one] if one else []
 
 
-def about(script: str, tables: Sequence[str]) -> str:
-    """The table whose indexes a script makes."""
-    return next((name for name in tables if script.startswith(f"ALTER TABLE {names.ident(name)} ")), "")
+def about(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:
+    """The table whose indexes each script makes."""
+    known = {f"ALTER TABLE {names.ident(name)} ": name for name in tables}
+    heads = (_ALTERED.match(script) for script in scripts)
+    return [known.get(head[0], "") if head else "" for head in heads]
 
 
 def split_references(after: str) -> tuple[str, str]:

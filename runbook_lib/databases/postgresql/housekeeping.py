@@ -141,8 +141,10 @@ def may_replicate(db: PostgreSQL) -> bool:
 
 def own_schema(db: PostgreSQL) -> str:
     """The schema of the library's own tables, made when missing."""
-    if db.rows(f"SELECT to_regnamespace('{OWN_SCHEMA}') IS NULL")[0][0]:
-        db.execute(f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}")
+    if "own schema" not in db.memo:
+        if db.rows(f"SELECT to_regnamespace('{OWN_SCHEMA}') IS NULL")[0][0]:
+            db.execute(f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}")
+        db.memo["own schema"] = True
     return OWN_SCHEMA
 
 

@@ -179,13 +179,18 @@ def stages(after: str) -> list[list[str]]:
     return [[head + _ROOM + (_ALONE if len(stage) > 1 else "") + text for text in stage] for stage in cut if stage]
 
 
-def about(script: str, tables: Sequence[str]) -> str:
-    """The table of a script's keys or index; a table that is named without its schema is the one on the search path."""
-    found = {names.split(name) for name in _ABOUT.findall(script)}
-    if len(found) != 1:
-        return ""
-    known, parts = {names.split(table): table for table in tables}, found.pop()
-    return known.get(parts) or known.get(parts[-1:], "")
+def about(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:
+    """The table of each script's keys or index; one that is named without its schema is the one on the search path."""
+    known = {names.split(table): table for table in tables}
+
+    def table_of(script: str) -> str:
+        found = {names.split(name) for name in _ABOUT.findall(script)}
+        if len(found) != 1:
+            return ""
+        parts = found.pop()
+        return known.get(parts) or known.get(parts[-1:], "")
+
+    return [table_of(script) for script in scripts]
 
 
 def split_references(after: str) -> tuple[str, str]:

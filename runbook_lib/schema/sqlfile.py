@@ -12,7 +12,8 @@
     ALTER TABLE users DROP COLUMN country;
 
 A section may be an engine's own: `-- up (mysql)`. Each statement of verify is a question: any row it finds is a
-problem. A file without down cannot be undone. `-- transaction: no` is for what PostgreSQL refuses inside one.
+problem. A file without down cannot be undone. `-- transaction: no` is for what PostgreSQL refuses inside one. A line
+within a quote or a body is no section, whatever it says: each engine reads the file with its own quoting.
 """
 
 from __future__ import annotations
@@ -23,17 +24,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from runbook_lib.databases import sql_text
 from runbook_lib.errors import PlanError
 
 _HEAD = re.compile(r"^--\s*(revision|revises|transaction)\s*:\s*(.*?)\s*$", re.IGNORECASE)
-_SECTION = re.compile(r"^--\s*(up|verify|down)\s*(?:\(\s*(\w+)\s*\))?\s*$", re.IGNORECASE)
-_EITHER = r"\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'"
-_STANDARD = re.compile(r"[eE]'(?:[^'\\]|\\.|'')*'|" + _EITHER, re.DOTALL)
-_BACKSLASHES = re.compile(r"'(?:[^'\\]|\\.|'')*'|\#[^\n]*|" + _EITHER, re.DOTALL)
-_WORD = re.compile(r"\w+")
-_BODY = re.compile(r"\s*CREATE\b[^;]*?\b(?:TRIGGER|PROCEDURE|FUNCTION|EVENT)\b", re.IGNORECASE)  # has a body, perhaps
-_ENDS_LESS = re.compile(r"\s+(?:IF|LOOP|WHILE|REPEAT)\b", re.IGNORECASE)
-_ENDED = re.compile(r"\bEND\s+$", re.IGNORECASE)  # END CASE
+_SECTION = re.compile(r"--[ \t]*(up|verify|down)[ \t]*(?:\([ \t]*(\w+)[ \t]*\))?[ \t\r]*(?:\n|$)", re.IGNORECASE)
 
 ENGINES = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
 Section = tuple[str, str]  # (up | verify | down, dialect or "")
@@ -45,72 +40,121 @@ def load_sql(path: Path) -> ModuleType:
     Raises:
         PlanError: no `-- revision:`, no `-- up`, or an unknown section; with file and line.
     """
-    head, title, sections = _read(path)
-    if not head.get("revision"):
+    read = _Readings(path)
+    if not read.head.get("revision"):
         raise PlanError(str(path), "no `-- revision:`", expected="the version's name in the file's head")
-    if not any(name == "up" for name, _ in sections):
+    if not read.has("up"):
         raise PlanError(str(path), "no `-- up`", expected="sections -- up, -- verify, -- down")
-    module: Any = ModuleType(f"revision {head['revision']}", title)
-    module.revision = head["revision"]
-    module.down_revision = None if head.get("revises", "").lower() in ("", "base", "none") else head["revises"]
-    module.transactional = head.get("transaction", "yes").lower() not in ("no", "false", "off")
-    module.upgrade, module.verify = _carrier(sections, "up"), _verifier(sections)
-    if any(name == "down" for name, _ in sections):
-        module.downgrade = _carrier(sections, "down")
+    module: Any = ModuleType(f"revision {read.head['revision']}", read.title)
+    module.revision = read.head["revision"]
+    module.down_revision = (
+        None if read.head.get("revises", "").lower() in ("", "base", "none") else read.head["revises"]
+    )
+    module.transactional = read.head.get("transaction", "yes").lower() not in ("no", "false", "off")
+    module.upgrade, module.verify = _carrier(read, "up"), _verifier(read)
+    if read.has("down"):
+        module.downgrade = _carrier(read, "down")
     return module  # type: ignore[no-any-return]  # it is one
 
 
 def statements(text: str, dialect: str = "") -> Iterator[str]:
-    """The statements of a section; strings, quoted names, comments and dollar quotes may hold semicolons."""
-    token = _BACKSLASHES if dialect == "mysql" else _STANDARD
-    start = position = depth = 0
-    while position < len(text):
-        if found := token.match(text, position) or _WORD.match(text, position):
-            if found[0].lower() in ("begin", "case", "end") and _BODY.match(token.sub(" ", text[start:position])):
-                depth += _nesting(text, found)
-            position = found.end()
-            continue
-        if text[position] == ";" and depth <= 0:
-            yield from _spoken(text[start:position], token)
-            start, depth = position + 1, 0
-        position += 1
-    yield from _spoken(text[start:], token)
+    """The statements of a section; strings, quoted names, comments and bodies may hold semicolons."""
+    for found in sql_text.statements(text, ENGINES.get(dialect, "postgresql")):
+        if any(token.kind not in (sql_text.SPACE, sql_text.COMMENT) for token in found):
+            yield sql_text.joined(found).strip()
 
 
-def _nesting(text: str, word: re.Match[str]) -> int:
-    """How much deeper in BEGIN … END and CASE … END a word leads; `END IF` and the like end what was not counted."""
-    if text[word.start() - 1] == ".":
-        return 0  # a column
-    if word[0].lower() == "end":
-        return 0 if _ENDS_LESS.match(text, word.end()) else -1
-    return 0 if _ENDED.search(text[max(word.start() - 20, 0) : word.start()]) else 1
+class _Readings:
+    """A file as each engine reads it: head, title and sections. An engine for which it is wrong is told when asked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        text = path.read_text(encoding="utf-8")
+        self.sections: dict[str, dict[Section, str]] = {}
+        self.errors: dict[str, PlanError] = {}
+        self.head: dict[str, str] = {}
+        self.title = ""
+        for dialect in dict.fromkeys(ENGINES.values()):
+            try:
+                head, title, sections = _read(path, text, dialect)
+            except PlanError as error:
+                self.errors[dialect] = error
+                continue
+            self.head, self.title = self.head or head, self.title or title
+            self.sections[dialect] = sections
+        if not self.sections:
+            raise next(iter(self.errors.values()))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a section of this name, as the first engine that can read the file sees it."""
+        return any(section == name for section, _ in next(iter(self.sections.values())))
+
+    def section(self, name: str, dialect: str) -> str:
+        """A section's text for an engine: its own, else the one for all.
+
+        Raises:
+            PlanError: this engine reads the file differently: a quote is not closed, or the section is inside one.
+        """
+        dialect = ENGINES.get(dialect, dialect)
+        if dialect in self.errors:
+            raise self.errors[dialect]
+        found = self.sections[dialect]
+        if self.has(name) and not any(section == name for section, _ in found):
+            raise PlanError(
+                str(self.path), f"`-- {name}` is inside a quote, as {dialect} reads it", state="nothing was run"
+            )
+        return found.get((name, dialect), found.get((name, ""), ""))
 
 
-def _spoken(text: str, token: re.Pattern[str]) -> Iterator[str]:
-    """The statement, unless there is nothing in it but comments."""
-    if token.sub(lambda found: "" if found[0][:2] in ("--", "/*") or found[0][0] == "#" else "x", text).strip():
-        yield text.strip()
-
-
-def _read(path: Path) -> tuple[dict[str, str], str, dict[Section, str]]:
+def _read(path: Path, text: str, dialect: str) -> tuple[dict[str, str], str, dict[Section, str]]:
     head: dict[str, str] = {}
-    title, here = "", None
-    sections: dict[Section, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if found := _SECTION.match(line):
-            here = (found[1].lower(), _engine(found[2] or "", f"{path}:{number}"))
-            if here in sections:
-                raise PlanError(f"{path}:{number}", f"a second `{line.strip()}`", action="join them")
-            sections[here] = ""
-        elif here is not None:
-            sections[here] += line + "\n"
-        elif found := _HEAD.match(line):
+    title, position = "", 0
+    for number, line in enumerate(text.split("\n"), 1):
+        if _SECTION.match(line):
+            break
+        if found := _HEAD.match(line):
             head[found[1].lower()] = found[2]
         elif line.startswith("--"):
             title = title or line.lstrip("- ").rstrip()
         elif line.strip():
             raise PlanError(f"{path}:{number}", "a statement before the first section", expected="-- up above it")
+        position += len(line) + 1
+    sections: dict[Section, str] = {}
+    while found := _SECTION.match(text, position):
+        place = f"{path}:{text.count(chr(10), 0, position) + 1}"
+        here = (found[1].lower(), _engine(found[2] or "", place))
+        if here in sections:
+            raise PlanError(place, f"a second `{found[0].strip()}`", action="join them")
+        start, position = found.end(), _end_of_section(path, text, found.end(), here[1] or dialect)
+        sections[here] = text[start:position].lstrip("\n")
     return head, title, sections
+
+
+def _end_of_section(path: Path, text: str, start: int, dialect: str) -> int:
+    """Where the next section's line begins: a line that is in no quote, comment or body.
+
+    Raises:
+        PlanError: a quote that nobody closes, or a body with a section's line in it; with file and line.
+    """
+    end = len(text)
+    for token in sql_text.tokens(text[start:], dialect):
+        at = start + token.start
+        if token.kind == sql_text.OPEN:
+            place = f"{path}:{text.count(chr(10), 0, at) + 1}"
+            raise PlanError(place, f"{token.text.split()[0]} opens a quote that is not closed", state="nothing was run")
+        if text[at - 1] == "\n" and _SECTION.match(text, at):
+            end = at
+            break
+    *_, last = [[], *sql_text.statements(text[start:end], dialect)]
+    if end < len(text) and sql_text.unfinished(last):
+        line = text[end:].split("\n", 1)[0].strip()
+        raise PlanError(
+            f"{path}:{text.count(chr(10), 0, end) + 1}",
+            f"`{line}` inside a statement that is not ended",
+            state="nothing was run",
+            action="end it, or word the comment otherwise",
+        )
+    return end
 
 
 def _engine(name: str, place: str) -> str:
@@ -120,26 +164,22 @@ def _engine(name: str, place: str) -> str:
     return engine
 
 
-def _section(sections: dict[Section, str], name: str, dialect: str) -> str:
-    return sections.get((name, dialect), sections.get((name, ""), ""))
-
-
-def _carrier(sections: dict[Section, str], name: str) -> Callable[[], None]:
+def _carrier(read: _Readings, name: str) -> Callable[[], None]:
     def carry_out() -> None:
         """Hands the statements on as they are: neither colons nor percent signs mean anything in them."""
         from alembic import op
 
         context = op.get_context()
-        for statement in statements(_section(sections, name, context.dialect.name), context.dialect.name):
+        for statement in statements(read.section(name, context.dialect.name), context.dialect.name):
             context.impl.static_output(statement)
 
     return carry_out
 
 
-def _verifier(sections: dict[Section, str]) -> Callable[[Any], list[str]]:
+def _verifier(read: _Readings) -> Callable[[Any], list[str]]:
     def verify(connection: Any) -> list[str]:
         dialect, problems = connection.dialect.name, []
-        for question in statements(_section(sections, "verify", dialect), dialect):
+        for question in statements(read.section("verify", dialect), dialect):
             found = connection.exec_driver_sql(question, execution_options={"no_parameters": True}).fetchmany(4)
             if found:
                 shown = ", ".join("/".join(map(str, row)) for row in found[:3]) + (", …" if len(found) > 3 else "")

@@ -23,7 +23,7 @@ LAYERS = {
     0: ("errors", "plan.model", "plan.grammar", "masking", "imports", "launch", "fault_report"),
     1: (
         "plan", "environment", "inventory", "references", "journal", "databases.port", "databases.values",
-        "databases.shapes",
+        "databases.shapes", "databases.sql_text",
         "files.copytext",  # an encoding; imports nothing
         "endpoints", "traffic.port", "services.port", "step", "tables", "web", "quiet", "options", "records",
         "progress", "phases",
@@ -120,7 +120,9 @@ def engine_of(module: str) -> str:
     parts = module.split(".")
     return (
         parts[1]
-        if len(parts) > 1 and parts[0] == "databases" and parts[1] not in ("port", "values", "shapes", "shared")
+        if len(parts) > 1
+        and parts[0] == "databases"
+        and parts[1] not in ("port", "values", "shapes", "shared", "sql_text")
         else ""
     )
 

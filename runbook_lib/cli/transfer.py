@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runbook_lib.journal import Journal
     from runbook_lib.transfer.clone import Pair
     from runbook_lib.transfer.cutover import CutoverResult
-    from runbook_lib.transfer.follow import Side
+    from runbook_lib.transfer.writers import Side
 
 _ENDPOINTS = (
     click.argument("source"),
@@ -111,8 +111,10 @@ def copy(
         _throttle(reader, writer, file, how, lambda reason: screen.progress(copied[0], copied[1], reason)) as pause,
     ):
         pair = pair_of(reader, writer, chosen, on_bad_row=on_bad_row, types=_types(types))
-        if follow and how["existing"] == "refuse" and _follow_again(pair, pause):
-            return
+        if follow and how["existing"] == "refuse":
+            if _follow_again(pair, pause):
+                return
+            pair = _as_followed(pair, chosen)
         done = clone(pair, How(tables=chosen, follow=follow, **how), screen.tell, on_rows, pause)
         screen.tell(f"{done.tables} tables, {done.rows:,} rows ({done.rows_now:,} now) in {done.elapsed_s:.1f} s")
         if done.quarantined:
@@ -157,18 +159,30 @@ def _follow(pair: Pair, tables: tuple[str, ...], pause: Callable[[], str]) -> No
 
 def _follow_again(pair: Pair, pause: Callable[[], str]) -> bool:
     """Keep the source current after a cutover; False: this folder knows of none, and nothing was done."""
-    from runbook_lib.transfer.clone import moved
     from runbook_lib.transfer.follow import follow, known_clone
+    from runbook_lib.transfer.writers import Side
 
     if not _JOURNAL.exists():
         return False
     with _journal() as journal:
         known = known_clone(journal, pair)
-        if known is None or not moved(known[0]):
+        if known is None or not (writers := known[0].writers()).source.fenced:
+            return False
+        if writers.require(f"{pair.source.name} to {pair.target.name}", Side.TARGET, Side.BETWEEN) is Side.BETWEEN:
             return False
         click.echo("the target has the writes: nothing is copied, and the source is kept current")
         follow(known[0], journal, known[1], click.echo, pause=pause, last=True)
     return True
+
+
+def _as_followed(pair: Pair, tables: tuple[str, ...]) -> Pair:
+    """The pair with the tables that this folder follows already: those that were made since are none of them."""
+    from runbook_lib.transfer.follow import resumed
+
+    if not _JOURNAL.exists():
+        return pair
+    with _journal() as journal:
+        return resumed(journal, pair, tables)
 
 
 @main.command()
@@ -179,7 +193,7 @@ def _follow_again(pair: Pair, pause: Callable[[], str]) -> bool:
 @click.option("--capture", type=_CAPTURE, default=None, help=_CAPTURE_HELP.format("target"))
 def cutover(source: str, target: str, file: Path | None, **how: Any) -> None:
     """Move the writers of a followed copy to the target, within the write pause or not at all."""
-    from runbook_lib.transfer.follow import Side
+    from runbook_lib.transfer.writers import Side
 
     result = _move(source, target, file, Side.TARGET, how)
     if result is None:
@@ -200,7 +214,8 @@ def cutover(source: str, target: str, file: Path | None, **how: Any) -> None:
 def return_(source: str, target: str, file: Path | None, dry_run: bool, **how: str) -> None:
     """Move the writers back to the source, with every write that the target took."""
     from runbook_lib.transfer.clone import pair_of
-    from runbook_lib.transfer.follow import Side, find_clone, would_return
+    from runbook_lib.transfer.follow import find_clone, would_return
+    from runbook_lib.transfer.writers import Side
 
     if dry_run:
         with open_both(source, target, file) as (reader, writer), _journal(must_exist=True) as journal:
@@ -223,7 +238,8 @@ def return_(source: str, target: str, file: Path | None, dry_run: bool, **how: s
 def unfollow(source: str, target: str, file: Path | None) -> None:
     """End the following of a copy for good: capture is removed at both databases, and with it the way back."""
     from runbook_lib.transfer.clone import pair_of
-    from runbook_lib.transfer.follow import Side, find_clone, leave
+    from runbook_lib.transfer.follow import find_clone, leave
+    from runbook_lib.transfer.writers import Side
 
     with open_both(source, target, file) as (reader, writer), _journal(must_exist=True) as journal:
         pair, run_id = find_clone(journal, pair_of(reader, writer))

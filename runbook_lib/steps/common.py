@@ -17,6 +17,7 @@ from runbook_lib.traffic.port import RouteState
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.throttle import Limits, Throttle, throttle
+from runbook_lib.transfer.writers import Writers, writers_of
 
 FORWARD, BACK = "forward", "back"
 
@@ -30,6 +31,14 @@ def links(run: Run, direction: str = FORWARD) -> list[Link]:
     """The run's links in one direction."""
     make = forward_links if direction == FORWARD else reverse_links
     return make(run.plan, run.source, targets(run), run.environment.quarantine)
+
+
+def writers_of_run(run: Run) -> Writers:
+    """Who has the writers of a run, by the fences of the source and of every service's database."""
+    services = run.plan.services
+    read = [mapping.source for service in services for mapping in service.tables]
+    written = [(run.databases[s.database], [mapping.target for mapping in s.tables]) for s in services]
+    return writers_of(run.source, read, written)
 
 
 def throttle_of(

@@ -6,10 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.errors import CutoverAborted, RollbackFailed
+from runbook_lib.errors import CutoverAborted, RollbackFailed, TransferError
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import BACK, FORWARD, backend, links, origin, reads, shares, verdict, writes
+from runbook_lib.steps.common import (
+    BACK,
+    FORWARD,
+    backend,
+    links,
+    origin,
+    reads,
+    shares,
+    verdict,
+    writers_of_run,
+    writes,
+)
 from runbook_lib.steps.start_sync import StartSync
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer import moving
@@ -17,6 +28,7 @@ from runbook_lib.transfer.capture import capture_complete, enable_capture, fence
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.moving import Pace, compare_touched
 from runbook_lib.transfer.worker import exclusive, running, stop_sync
+from runbook_lib.transfer.writers import Writers
 from runbook_lib.validation import Report
 
 Routes = dict[str, dict[str, int]]
@@ -36,15 +48,17 @@ class Cutover:
         return [Problem(name, "not healthy", "look at its log; nothing was fenced") for name in ill]
 
     def apply(self, run: Run) -> StepResult:
-        forward = links(run)
-        if _source_fenced(forward) and _open_at_targets(forward) and not pending(forward).keys:
+        forward, back, writers = links(run), links(run, BACK), writers_of_run(run)
+        if _lifted(writers):
+            _refuse_written(forward, writers)
             return self._finish(run, forward)  # killed after the point of no return: go on from there
+        _refuse_written(back, writers)
         self._restore_source(run, forward)  # killed before it: begin again from the state before
         _fence(forward)  # a partition made since then has no fence yet
         was_running = running(forward)
         stop_sync(forward, run.journal, run.run_id, FORWARD)
         try:
-            result = _move(run, forward, links(run, BACK), _to_targets(run))
+            result = _move(run, forward, back, _to_targets(run))
         except CutoverAborted:
             if was_running:  # the reads are at the targets already: the state before has a sync
                 StartSync(FORWARD).apply(run)
@@ -66,6 +80,8 @@ class Cutover:
         every table there is fenced and nothing is in the log back has no write of the services to be brought home.
         """
         forward, back = links(run), links(run, BACK)
+        if _open_at_targets(forward) and pending(back).keys:
+            _refuse_written(forward, writers_of_run(run))
         was_running = running(back)
         stop_sync(back, run.journal, run.run_id, BACK)
         if not _open_at_targets(forward) and not pending(back).keys:
@@ -146,6 +162,27 @@ def _refuse_closed_way(back: Sequence[Link]) -> None:
 def _source_fenced(forward: Sequence[Link]) -> bool:
     tables = _source_tables(forward)
     return set(forward[0].reader.fenced(tables)) == set(tables)
+
+
+def _lifted(writers: Writers) -> bool:
+    """Whether the point of no return was passed: the source refuses every write, a target takes some."""
+    return writers.source.closed and any(each.open for each in writers.targets)
+
+
+def _refuse_written(over: Sequence[Link], writers: Writers) -> None:
+    """Nobody is moved where the side that must take no writes has logged some: which of two rows counts is not known.
+
+    Raises:
+        TransferError: changes wait in these logs.
+    """
+    if left := pending(over).keys:
+        raise TransferError(
+            "cutover",
+            f"both sides took writes: {left} changes are logged at {over[0].reader.name}, which should take none"
+            f" ({writers})",
+            state="nothing was moved or fenced",
+            action="see who wrote there beside the fence, compare both sides, and repair the one that is wrong",
+        )
 
 
 def _open_at_targets(forward: Sequence[Link]) -> bool:

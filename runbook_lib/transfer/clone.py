@@ -28,6 +28,7 @@ from runbook_lib.transfer.measure import problems
 from runbook_lib.transfer.readable import require_readable
 from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.transfer.worker import exclusive
+from runbook_lib.transfer.writers import Side, Writers, writers_of
 
 QUARANTINE = Path(".runbook/quarantine")  # as for a plan
 EXISTING = ("refuse", "keep", "empty", "drop")
@@ -67,6 +68,15 @@ class Pair:
         """The one service of the implicit plan."""
         return self.plan.services[0]
 
+    def named(self, service: str) -> Pair:
+        """The same under another name of its capture and progress."""
+        return replace(self, plan=replace(self.plan, services=(replace(self.service, name=service),)))
+
+    def writers(self) -> Writers:
+        """Who has the writers, by the fences of both sides."""
+        tables = self.service.tables
+        return writers_of(self.source, [m.source for m in tables], [(self.target, [m.target for m in tables])])
+
     @property
     def forward(self) -> Link:
         """From the source to the target."""
@@ -96,9 +106,10 @@ def pair_of(
     *,
     on_bad_row: str = "stop",
     types: Mapping[str, str] | None = None,
+    known: Sequence[str] | None = None,
 ) -> Pair:
-    """The pair, with every table of the source (or these) as it is; `types` as in a plan."""
-    plan = whole_plan(source, target, tables, on_bad_row=on_bad_row)
+    """The pair, with every table of the source (or these, or of those `known`) as it is; `types` as in a plan."""
+    plan = whole_plan(source, target, tables, on_bad_row=on_bad_row, known=known)
     return Pair(source, target, replace(plan, types=dict(types or {})))
 
 
@@ -157,13 +168,6 @@ def clone(
     return Cloned(len(service.tables), copied.rows, copied.rows_now, time.monotonic() - started, aside)
 
 
-def moved(pair: Pair) -> bool:
-    """Whether the writers have left the source: all of it is fenced, and the target is not."""
-    read = {mapping.source for mapping in pair.service.tables}
-    written = {mapping.target for mapping in pair.service.tables}
-    return pair.source.fenced(sorted(read)) >= read and not pair.target.fenced(sorted(written)) >= written
-
-
 def _refuse_itself(pair: Pair) -> None:
     """A copy onto itself would drop what it is to read."""
     if one_database(pair.source, pair.target):
@@ -177,11 +181,15 @@ def _refuse_itself(pair: Pair) -> None:
 
 
 def _refuse_moved(pair: Pair, how: How) -> None:
-    """Nothing is fenced, emptied or dropped where the writers are; a plain copy does none of that."""
-    if (how.follow or how.existing in ("empty", "drop")) and moved(pair):
+    """Nothing is fenced, emptied or dropped where the writers may be; a plain copy does none of that."""
+    if not (how.follow or how.existing in ("empty", "drop")):
+        return
+    writers = pair.writers()
+    if writers.source.fenced and not (writers.side is Side.BETWEEN and how.existing not in ("empty", "drop")):
         raise TransferError(
             f"{pair.source.name} to {pair.target.name}",
-            "the source is fenced: its writers were moved away, and the target may have writes that it has not",
+            "the source is fenced: its writers were moved away, and the target may have writes that it has not"
+            f" ({writers})",
             state="nothing was done",
             action="runbook return first; to keep the source current for that: runbook copy … --follow, without"
             " --on-existing, in the folder of the copy",

@@ -1,7 +1,7 @@
 """Keep a cloned pair current, move its writers, and move them back: the cutover without a plan.
 
-Which side has the writers is read from the fences, never remembered. The journal tells the follower, in another
-terminal, to step aside while the writers move, and which way to sync afterwards.
+Which side has the writers is proven by the fences (writers.py), never remembered. The journal tells the follower, in
+another terminal, to step aside while the writers move, and which way to sync afterwards.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runbook_lib.errors import LeaseHeld, TransferError
@@ -26,19 +25,12 @@ from runbook_lib.transfer.preview import would_not_fit
 from runbook_lib.transfer.quarantine import Refused
 from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.worker import Stop, exclusive, last_entry, stop_at_signals, stop_sync, sync_forever
+from runbook_lib.transfer.writers import Side
 
 FORWARD, BACK = "forward", "back"
 CLONE, MOVED = "clone", "moved"
 FENCE_S = 0.05  # what raising a fence takes, for the prediction; the wait for writers in flight comes on top
 SWITCH_S = 0.1  # the same for the switch
-
-
-class Side(StrEnum):
-    """Who has the writers."""
-
-    SOURCE = "source"
-    TARGET = "target"
-    BETWEEN = "nobody: a cutover was interrupted"
 
 
 @dataclass(frozen=True)
@@ -75,13 +67,8 @@ class Switch:
 
 
 def side_of(pair: Pair) -> Side:
-    """Who has the writers, by the fences: the target is fenced from the first row on."""
-    forward = pair.forward
-    written = [flow.table for flow in forward.flows]
-    if set(pair.target.fenced(written)) != set(written):
-        return Side.TARGET
-    fenced = pair.source.fenced(list(forward.captured))
-    return Side.BETWEEN if fenced == frozenset(forward.captured) else Side.SOURCE
+    """Who has the writers, as far as the fences of both sides prove it."""
+    return pair.writers().side
 
 
 def open_clone(journal: Journal, pair: Pair, tables: Sequence[str], actor: str) -> str:
@@ -91,7 +78,7 @@ def open_clone(journal: Journal, pair: Pair, tables: Sequence[str], actor: str) 
     row = journal.open_run(run_id, environment=name, plan_digest=pair.plan.digest, actor=actor)
     if row.run_id == run_id:
         how = {"on_bad_row": pair.plan.on_bad_row, "types": dict(pair.plan.types)}
-        payload = {**_address(pair), "tables": list(tables), "how": how}
+        payload = {**_address(pair), "tables": list(tables), "how": how, **_followed(pair)}
         journal.append(run_id, "note", step=CLONE, actor=actor, payload=payload)
     return row.run_id
 
@@ -113,15 +100,32 @@ def find_clone(journal: Journal, pair: Pair) -> tuple[Pair, str]:
     return found
 
 
-def known_clone(journal: Journal, pair: Pair) -> tuple[Pair, str] | None:
-    """The same, or None where there is none."""
+def known_clone(journal: Journal, pair: Pair, tables: Sequence[str] | None = None) -> tuple[Pair, str] | None:
+    """The same, or None where there is none (with this choice of tables)."""
     for row in reversed(journal.runs()):
         if row.state == "open":
             for note in journal.entries(row.run_id, kind="note", step=CLONE):
+                if tables is not None and list(tables) != note.payload["tables"]:
+                    continue
                 if all(note.payload.get(key) == value for key, value in _address(pair).items()):
-                    said = note.payload
-                    return pair_of(pair.source, pair.target, said["tables"], **said["how"]), row.run_id
+                    return _as_followed(pair, note.payload), row.run_id
     return None
+
+
+def resumed(journal: Journal, pair: Pair, tables: Sequence[str]) -> Pair:
+    """The pair with the tables that are followed already, where this choice of tables is; else as it is."""
+    known = known_clone(journal, pair, tables)
+    return replace(pair, plan=replace(pair.plan, services=known[0].plan.services)) if known else pair
+
+
+def _followed(pair: Pair) -> Mapping[str, Any]:
+    """What makes the pair again as it is followed now, whatever tables the source gets later."""
+    return {"service": pair.service.name, "followed": [mapping.source for mapping in pair.service.tables]}
+
+
+def _as_followed(pair: Pair, said: Mapping[str, Any]) -> Pair:
+    found = pair_of(pair.source, pair.target, said["tables"], known=said.get("followed"), **said["how"])
+    return found.named(said["service"]) if "service" in said else found  # older notes have none
 
 
 def _address(pair: Pair) -> Mapping[str, Any]:
@@ -201,7 +205,8 @@ def _settled(pair: Pair, journal: Journal, run_id: str, stop: Stop) -> Side | No
             stop.wait(0.2)  # the journal signals nothing
             continue
         try:
-            return side_of(pair)
+            subject = f"{pair.source.name} to {pair.target.name}"
+            return pair.writers().require(subject, Side.SOURCE, Side.TARGET, Side.BETWEEN)
         finally:
             lease.release()
     return None
@@ -227,11 +232,13 @@ def move(
     Raises:
         CutoverAborted: the state before is restored.
         RollbackFailed: something could not be put back; named.
+        TransferError: who has the writers is not proven; both sides' fences are named, and nothing was moved.
         LeaseHeld: somebody else moves this pair.
     """
     with journal.lease(run_id, f"{'cutover' if to is Side.TARGET else 'return'}", ttl_s=15.0) as lease:
         there, back = (pair.forward, pair.back) if to is Side.TARGET else (pair.back, pair.forward)
-        if side_of(pair) is to:
+        what = f"{pair.source.name} to {pair.target.name}"
+        if pair.writers().require(what, Side.SOURCE, Side.TARGET, Side.BETWEEN) is to:
             return None
         _refuse_misfits(there)
         stop_sync([there], journal, run_id, FORWARD if to is Side.TARGET else BACK)
@@ -262,18 +269,11 @@ def leave(pair: Pair, journal: Journal, run_id: str) -> Side:
     """Remove the capture at both databases and close the run; who has the writes now, for good.
 
     Raises:
-        TransferError: a cutover was interrupted, or the pair is still being synced; nothing was removed.
+        TransferError: who has the writers is not proven, or the pair is still being synced; nothing was removed.
         LeaseHeld: somebody moves this pair.
     """
     with journal.lease(run_id, "unfollow", ttl_s=15.0), exclusive([pair.forward, pair.back]):
-        side = side_of(pair)
-        if side is Side.BETWEEN:
-            raise TransferError(
-                f"{pair.source.name} to {pair.target.name}",
-                "a cutover was interrupted, and nobody has the writes",
-                state="nothing was removed",
-                action="runbook cutover (or return) first",
-            )
+        side = pair.writers().require(f"{pair.source.name} to {pair.target.name}", Side.SOURCE, Side.TARGET)
         for link in (pair.forward, pair.back):
             disable_capture(link)
         journal.set_state(run_id, "done")

@@ -21,8 +21,9 @@ from runbook_lib.transfer.chunks import stored
 from runbook_lib.transfer.clone import How, clone, pair_of
 from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.flow import Link
-from runbook_lib.transfer.follow import Side, Switch, move, open_clone, side_of
+from runbook_lib.transfer.follow import Switch, move, open_clone, side_of
 from runbook_lib.transfer.sync import drain
+from runbook_lib.transfer.writers import Side
 from runbook_lib.validation import validate
 
 PAIRS = [("postgresql", "mysql"), ("mysql", "sqlite"), ("sqlite", "postgresql")]

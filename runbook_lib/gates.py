@@ -22,9 +22,13 @@ def gate(run: Run, approval: str = "") -> GateRecord:
 
     Args:
         approval: What has to be approved, in words; empty: nothing.
+    A phase that has passed already stays passed: its gate is shown as it was recorded.
+
     Raises:
         GateFailed: recorded as well.
     """
+    if (passed := run.replayed) is not None:
+        return _replay(run, passed)
     for task in run.plan.phase(run.phase).tasks:
         if task.text:
             signoff(run, task.text)
@@ -44,10 +48,25 @@ def gate(run: Run, approval: str = "") -> GateRecord:
     run.write("gate", payload={"passed": record.passed, "items": items, "subject": subject, "approval": approval})
     if not record.passed:
         raise _failed(record)
+    _end_run(run)
+    return record
+
+
+def _replay(run: Run, gate: Entry) -> GateRecord:
+    """What the gate recorded; what a kill may have kept from following it follows now."""
+    recorded = gate.payload
+    items = [Item(**item) for item in recorded["items"]]
+    if not run.history().phase_passed(run.phase):  # a later gate, which judged anew, must not outlive it
+        run.write("gate", payload=recorded)
+    _end_run(run)
+    return GateRecord(run.phase, True, items, recorded["subject"], recorded["approval"])
+
+
+def _end_run(run: Run) -> None:
+    """The last phase ends the run."""
     last = phases_of(run.plan)[-1] if run.plan.phases else run.phase  # without phases the one notebook is all of it
     if run.phase == last and run.journal.run(run.run_id).state == "open":
         run.journal.set_state(run.run_id, "done")
-    return record
 
 
 def subject_of(run: Run, history: History) -> str:

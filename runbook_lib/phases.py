@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from runbook_lib.errors import OutOfOrder
-from runbook_lib.journal import History, Journal, RunRow
+from runbook_lib.journal import Entry, History, Journal, RunRow
 
 if TYPE_CHECKING:
     from runbook_lib.environment import Environment
@@ -104,6 +104,18 @@ def require_order(history: History, row: RunRow, phase: str, plan: Plan) -> None
                 state="nothing was started",
                 action=f"run {notebook_of(name)} up to its gate",
             )
+
+
+def replayed_gate(history: History, row: RunRow, phase: str) -> Entry | None:
+    """The gate that this phase has passed for good; None where its notebook has something to judge.
+
+    What stands aside (a check, a migration of a schema) is meant to be repeated; a rollback too, while the run goes on.
+    """
+    gate = None if phase in ASIDE else history.passed_by(phase)
+    if gate is None or phase != ROLLBACK:
+        return gate
+    undone = max((entry.seq for entry in history.entries if entry.kind == "rollback_result"), default=0)
+    return gate if row.state == "rolled_back" and undone < gate.seq else None
 
 
 def _own_run(journal: Journal, environment: Environment, phase: str) -> RunRow | None:

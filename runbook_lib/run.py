@@ -23,7 +23,7 @@ from runbook_lib.errors import GateFailed, OutOfOrder, RunbookError
 from runbook_lib.gates import approve, gate, signoff
 from runbook_lib.journal import Entry, History, Journal, Lease, RunRow, Sample
 from runbook_lib.options import Options, read_options
-from runbook_lib.phases import ROLLBACK, find_run, require_order
+from runbook_lib.phases import ROLLBACK, find_run, replayed_gate, require_order
 from runbook_lib.progress import Progress, notebook_listener
 from runbook_lib.quiet import forget_run, quiet_errors
 from runbook_lib.records import GateRecord, Item, RollbackRecord, StepRecord, StepRecords
@@ -141,12 +141,14 @@ class Run:
 
     # -- beginning and end ---
     def start(self) -> None:
-        """Take the lease, see that it is this phase's turn, and record that it begins."""
+        """Take the lease, see that it is this phase's turn, and record that it begins; nothing when it has passed."""
         self._require_order()  # before the lease: a refusal must not take it from another Run of this kernel
         self._lease.acquire()
         atexit.register(self._lease.release)
         try:
             row = self._require_order()  # another operator may have acted meanwhile
+            if self.replayed is not None:
+                return
             details = {"options": self.options, "inventory": self.environment.inventory_digest, "pid": os.getpid()}
             self.write("phase_started", payload=details)
             if self.phase == ROLLBACK and row.state in ("open", "done"):
@@ -329,9 +331,24 @@ class Run:
         return [p for p in found if all(p.labels.get(key) == value for key, value in labels.items())]
 
     def verdict(self, name: str, verdict: Verdict) -> StepRecord:
-        """Record a check that stands on its own; the gate demands that its last outcome is a pass."""
+        """Record a check that stands on its own; the gate demands that its last outcome is a pass.
+
+        Of a phase that has passed, what its gate counted is returned instead.
+        """
+        if (known := self.recorded(name)) is not None:
+            return record_of(known, repeated=True)
         payload = {"outcome": verdict.outcome, "text": verdict.text, "data": verdict.data}
         return record_of(self.write("result", step=name, payload=payload))
+
+    @property
+    def replayed(self) -> Entry | None:
+        """The gate that this phase has passed already: what was recorded is shown, nothing is judged anew."""
+        return replayed_gate(self.history(), self.journal.run(self.run_id), self.phase)
+
+    def recorded(self, name: str) -> Entry | None:
+        """The verdict of a phase that has passed already; None where one has to be found."""
+        gate = self.replayed
+        return self.history().verdict_by(gate, name) if gate is not None else None
 
     def signoff(self, text: str) -> Item:
         """A person's task: signed off, waived by the policy, or asked for; the gate demands it."""

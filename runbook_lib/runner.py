@@ -15,18 +15,19 @@ from typing import Any
 
 from runbook_lib.environment import Environment
 from runbook_lib.errors import ConfigurationError, RunbookError
-from runbook_lib.evidence.bundle import Facts, finish, phase_folder, seal_phase
+from runbook_lib.evidence.bundle import Facts, closed, finish, phase_folder, seal_phase, sealed_pass, unsealed
 from runbook_lib.evidence.keys import SigningKey, demo_key, load_key
 from runbook_lib.journal import History, Journal, RunRow
 from runbook_lib.kernels import Kernel, start_kernel
 from runbook_lib.notebooks import Executed, execute
 from runbook_lib.notify import Notice, notify
-from runbook_lib.phases import PHASES, ROLLBACK, find_run, notebook_of, require_order
+from runbook_lib.phases import ASIDE, PHASES, ROLLBACK, find_run, notebook_of, replayed_gate, require_order
 from runbook_lib.plan.nodes import shown
 from runbook_lib.run import acting_person
 from runbook_lib.terminal import telling
 
 Show = Callable[[str], None]
+_PHASE_OF = {Path(notebook_of(phase)).stem: phase for phase in (*PHASES, ROLLBACK, *ASIDE)}
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ class Runner:
         return Finished(self.run_id, self.bundle, tuple(executed))
 
     def finish(self, *, ledger: Mapping[str, Any] | None = None, charts: Mapping[str, str] | None = None) -> Path:
-        """Write and sign the run's summary and index; the index's path."""
+        """Write and sign the run's summary and index; the index's path. A phase that a kill left unsealed is sealed."""
+        for folder in unsealed(self.bundle):
+            self._seal(folder, _PHASE_OF.get(folder.name, folder.name))
         return finish(
             self.bundle,
             journal=self.journal,
@@ -96,6 +99,25 @@ class Runner:
             title=self.environment.plan.migration,
             facts=self._facts(),
         )
+
+    def close_ended(self) -> str:
+        """Seal and close the environment's last run where a kill came between its end and its evidence.
+
+        Returns:
+            str: that run's state, `done` or `rolled_back`; empty when there was nothing to close.
+        """
+        unfinished = self.journal.latest_run(self.environment.name, states=("open", "rolling_back"))
+        row = self.journal.latest_run(self.environment.name, states=("done", "rolled_back"))
+        if unfinished is not None or row is None or row.plan_digest != self.environment.plan.digest:
+            return ""
+        self.run_id = row.run_id
+        begun = any(self.bundle.glob("*/notebook.ipynb"))  # else it was run by hand, and nobody asked for evidence
+        missing = begun and not closed(self.bundle)
+        if missing:
+            words = "had ended" if row.state == "done" else "was rolled back"
+            self.show(f"run {row.run_id} {words} and its evidence was not closed; it is now: {self.finish()}")
+        self.run_id = ""
+        return row.state if missing else ""
 
     def close(self) -> None:
         self.journal.close()
@@ -112,9 +134,10 @@ class Runner:
         environment = self.environment
         row = find_run(self.journal, environment, phase, self.run_id, acting_person())
         self.run_id = row.run_id
-        self._require_turn(row, phase)
+        history = self._require_turn(row, phase)
         notebook = environment.parameters_dir.parent / notebook_of(phase)
-        folder = phase_folder(self.bundle, notebook.stem)
+        replayed = replayed_gate(history, row, phase) is not None and self._has_evidence(notebook.stem, phase)
+        folder = self._aside if replayed else phase_folder(self.bundle, notebook.stem)
         values = {
             "environment": environment.name,
             "plan": str(environment.plan_path),
@@ -125,7 +148,7 @@ class Runner:
         with telling(self.journal, self.run_id):
             done = execute(
                 notebook,
-                folder / "notebook.ipynb",
+                folder / (notebook.name if replayed else "notebook.ipynb"),
                 values,
                 journal=self.journal,
                 run_id=self.run_id,
@@ -138,6 +161,28 @@ class Runner:
             # Nothing may keep this phase from its seal; the next one starts its own kernel, or says why.
             with suppress(Exception):
                 self._ahead = start_kernel(environment.parameters_dir.parent)
+        words = "passed" if done.passed else f"{done.ending}: {done.text}"
+        if not replayed:
+            self._seal(folder, phase)
+        if not (replayed and done.passed):
+            self._notify(phase, done.passed, words)
+        words = "passed before, shown as recorded" if replayed and done.passed else words
+        self.show(f"{notebook.stem}: {words} ({done.elapsed_s:.1f} s, {done.overhead_s:.1f} s of it kernel)")
+        return done
+
+    @property
+    def _aside(self) -> Path:
+        """Where the notebooks of phases that have passed go when a run goes through them again: beside the evidence."""
+        return self.environment.root / ".runbook" / "replays" / self.run_id
+
+    def _has_evidence(self, stem: str, phase: str) -> bool:
+        """Whether the evidence of a phase that has passed is there; what a kill kept from its seal is sealed now."""
+        folder = self.bundle / stem
+        if folder in unsealed(self.bundle):
+            self._seal(folder, phase)
+        return sealed_pass(folder)
+
+    def _seal(self, folder: Path, phase: str) -> None:
         seal_phase(
             folder,
             journal=self.journal,
@@ -147,12 +192,8 @@ class Runner:
             secrets=self.secrets,
             facts=self._facts(),
         )
-        words = "passed" if done.passed else f"{done.ending}: {done.text}"
-        self._notify(phase, done.passed, words)
-        self.show(f"{notebook.stem}: {words} ({done.elapsed_s:.1f} s, {done.overhead_s:.1f} s of it kernel)")
-        return done
 
-    def _require_turn(self, row: RunRow, phase: str) -> None:
+    def _require_turn(self, row: RunRow, phase: str) -> History:
         """Refuse before a notebook starts: its folder belongs to whoever acts on the run, and to a phase in its turn.
 
         Raises:
@@ -162,6 +203,7 @@ class Runner:
         with self.journal.lease(row.run_id, acting_person()):
             history = History(self.journal.entries(row.run_id))
         require_order(history, row, phase, self.environment.plan)
+        return history
 
     def _notify(self, phase: str, passed: bool, words: str) -> None:
         """Tell the plan's people how a phase ended; a target that fails is reported, and changes nothing."""

@@ -55,6 +55,7 @@ class Step(Protocol):
         name: Equal to its module's name, followed by `:` and a distinction where a phase has several of a kind.
         reversible: False needs an approval of its own.
         standing: Optional, True: its state can end by itself (a process), so a repetition looks again.
+        ended_by: Optional, of a standing step: names of the steps that end its state for good.
         barrier: Optional, True: while it is in force nothing before it may be undone.
         reshapes: Optional: whose schema it changes (`source`, `targets`, or a database's name); else that is drift.
         requires: Names of steps of this run that must have passed before this one.

@@ -40,7 +40,7 @@ def execute(run: Run, step: Step) -> StepRecord:
     inputs = digest_of({**spec, "phase": run.phase})
     history = run.history()
     before = history.unit(step.name, inputs)
-    if before is not None and before.passed and _stands(run, step):
+    if before is not None and before.passed and _stands(run, step, history):
         return record_of_unit(before, repeated=True)
     _require_steps(run, step, history)
     if not step.reversible:
@@ -55,9 +55,14 @@ def execute(run: Run, step: Step) -> StepRecord:
     return attempt.carry_out()
 
 
-def _stands(run: Run, step: Step) -> bool:
-    """Whether what was done is still so; asked only of steps that say their state can end by itself (a process)."""
-    return not getattr(step, "standing", False) or step.verify(run).passed
+def _stands(run: Run, step: Step, history: History) -> bool:
+    """Whether what was done is still so; asked only of steps that say their state can end by itself (a process).
+
+    What a later step has ended on purpose is not begun again.
+    """
+    if not getattr(step, "standing", False) or any(map(history.step_passed, getattr(step, "ended_by", ()))):
+        return True
+    return step.verify(run).passed
 
 
 class _Attempt:

@@ -109,10 +109,13 @@ def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str, sin
 
 
 def _carry_out(environment: Environment, phases: tuple[str, ...], run_id: str) -> None:
+    from runbook_lib.phases import PHASES
     from runbook_lib.runner import Runner
 
     runner = Runner(environment, click.echo, run_id=run_id)
     try:
+        if not run_id and runner.close_ended() == "done" and phases == PHASES:
+            sys.exit(0)  # all that was asked for had been done
         finished = runner.carry_out(phases)
         click.echo(f"evidence: {runner.finish()}")
     finally:

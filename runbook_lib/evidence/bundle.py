@@ -34,6 +34,7 @@ NOTEBOOK, PAGE, REPORT = "notebook.ipynb", "notebook.html", "report.json"
 INDEX, SUMMARY, JOURNAL = "index.html", "summary.json", "journal.jsonl"
 PUBLIC_KEY, ALLOWED_SIGNERS = "public_key.pem", "allowed_signers"
 ATTEMPT = ".attempt-"
+DRAFT = f"{st.STATEMENT}.draft"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,23 @@ def phase_folder(bundle: Path, name: str) -> Path:
     return folder
 
 
+def unsealed(bundle: Path) -> list[Path]:
+    """The folders of phases that a kill has left without their statement."""
+    folders = sorted(path for path in bundle.glob("*/") if any(path.iterdir()))
+    return [folder for folder in folders if not (folder / st.STATEMENT).exists()]
+
+
+def sealed_pass(folder: Path) -> bool:
+    """Whether the folder has a statement, and it says that the phase passed."""
+    body = (folder / st.STATEMENT).read_bytes() if (folder / st.STATEMENT).exists() else b""
+    return bool(body) and bool(json.loads(body)["predicate"]["passed"])
+
+
+def closed(bundle: Path) -> bool:
+    """Whether the run's closing statement is there, and every phase has its own."""
+    return (bundle / st.STATEMENT).exists() and not unsealed(bundle)
+
+
 def seal_phase(
     folder: Path,
     *,
@@ -94,6 +112,7 @@ def seal_phase(
     """
     head = journal.verify_chain(run_id)
     entries = journal.entries(run_id)
+    _sweep(folder)
     report = phase_summary(History(entries), phase)
     report |= {"run_id": run_id, "entries": [_plain(entry) for entry in entries if entry.phase == phase]}
     _write_json(folder / REPORT, report)
@@ -147,6 +166,7 @@ def finish(
     """
     head = journal.verify_chain(run_id)
     entries = journal.entries(run_id)
+    _sweep(bundle)
     _reopen(bundle)
     summary = build_summary(entries, ledger=ledger)
     folders = sorted(path.parent.name for path in bundle.glob(f"*/{st.STATEMENT}"))
@@ -222,6 +242,12 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path not in own)
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what a kill has left of a file that was being written: it would be named as evidence, and then be gone."""
+    for path in (folder / DRAFT, *folder.glob(".*.part")):
+        path.unlink(missing_ok=True)
+
+
 def _reopen(bundle: Path) -> None:
     """A run that goes on is not closed: its closing statement would no longer fit."""
     for name in st.TRIO:
@@ -235,7 +261,7 @@ def _publish(bundle: Path, key: SigningKey) -> None:
 
 def _sign(folder: Path, body: bytes, key: SigningKey, secrets: Sequence[str]) -> None:
     """The statement itself comes last: where it is, its signatures are. It is scanned too: approvals hold free text."""
-    draft = folder / f"{st.STATEMENT}.draft"
+    draft = folder / DRAFT
     draft.write_bytes(body)
     try:
         require_clean([draft], secrets)
@@ -252,6 +278,6 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     """Whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     aside.write_bytes(content)
     aside.replace(path)

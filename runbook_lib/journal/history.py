@@ -68,6 +68,7 @@ class History:
         self.units: dict[tuple[str, str], Unit] = {}
         self.verdicts: dict[tuple[str, str], Entry] = {}  # (phase, name): the last one counts
         self.gates: dict[str, Entry] = {}
+        self._passes: dict[str, Entry] = {}  # the last gate of each phase that passed
         self.asks: list[Ask] = []
         self._undone_at: dict[str, int] = {}  # phase: when one of its steps was last undone
         readers = {
@@ -102,8 +103,10 @@ class History:
         if payload["outcome"] == "pass":
             unit.undone, unit.touched = True, False
 
-    def _gate(self, entry: Entry, _payload: Mapping[str, Any]) -> None:
+    def _gate(self, entry: Entry, payload: Mapping[str, Any]) -> None:
         self.gates[entry.phase] = entry
+        if payload["passed"]:
+            self._passes[entry.phase] = entry
 
     def _note(self, entry: Entry, payload: Mapping[str, Any]) -> None:
         if kind := payload.get("asked"):
@@ -133,6 +136,19 @@ class History:
         """Whether the phase's last gate passed and none of its steps was undone since."""
         gate = self.gates.get(phase)
         return gate is not None and bool(gate.payload["passed"]) and self._undone_at.get(phase, 0) < gate.seq
+
+    def passed_by(self, phase: str) -> Entry | None:
+        """The gate that the phase passed, unless a step of it was undone since.
+
+        A later gate that did not pass takes nothing away: it is of a version that judged anew what had passed.
+        """
+        gate = self._passes.get(phase)
+        return gate if gate is not None and self._undone_at.get(phase, 0) < gate.seq else None
+
+    def verdict_by(self, gate: Entry, name: str) -> Entry | None:
+        """The free-standing verdict that this gate counted."""
+        wanted = [e for e in self.entries if e.kind == "result" and (e.phase, e.step) == (gate.phase, name)]
+        return next((e for e in reversed(wanted) if e.seq < gate.seq and "inputs" not in e.payload), None)
 
     def to_undo(self, phases: Iterable[str] | None = None) -> list[Unit]:
         """What a rollback has to undo (of these phases, or all but rollback's own), the last one first."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.plan.model import Plan
@@ -60,6 +61,17 @@ class Borders:
             "crossing": [f"{k.table}({', '.join(k.columns)}) → {k.referenced}" for k in self.crossing],
             "homeless": list(self.homeless),
         }
+
+    def as_record(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Borders:
+        """What `as_record` gave."""
+        keys = tuple(ForeignKey(**{**key, "columns": tuple(key["columns"])}) for key in record["keys"])
+        services = {name: tuple(tables) for name, tables in record["services"].items()}
+        return cls(services, keys, tuple(record["homeless"]))
 
 
 def find_borders(plan: Plan, source: Database) -> Borders:

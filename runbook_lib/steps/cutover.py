@@ -116,6 +116,7 @@ class Cutover:
         run.router.set_weights(_to_targets(run))
         for link in forward:
             link.writer.lower_fence([flow.table for flow in link.flows])
+        stop_sync(forward, run.journal, run.run_id, FORWARD)  # the repetition has started one: nothing is to be carried
         return StepResult("finished after an interruption: the services had the writes already")
 
 

@@ -16,12 +16,14 @@ from runbook_lib.plan.window import is_open
 from runbook_lib.records import Item
 from runbook_lib.run import Run
 from runbook_lib.schema.borders import Borders, find_borders
-from runbook_lib.steps.findings import Findings, findings
+from runbook_lib.step import Outcome, Verdict
+from runbook_lib.steps.findings import Findings, findings, look
 
 Answer = tuple[bool, str]
 SIGNS = {"pass": "✓", "waived": "waived", "could_not_run": "✗", "fail": "✗"}
 
 
+@look("checklist", "Checklist")
 def checklist(run: Run) -> Findings:
     """The plan's checklist: a probe answers where there is one, a named sign-off where not."""
     answers = [(item, _answer(run, item)) for item in run.plan.checklist]
@@ -35,6 +37,7 @@ def checklist(run: Run) -> Findings:
     )
 
 
+@look("signoffs", "Tasks for people")
 def signoffs(run: Run) -> Findings:
     """The phase's tasks for people: each is signed off, waived by the environment's policy, or missing."""
     tasks = [task.text for task in run.plan.phase(run.phase).tasks if task.text]
@@ -48,13 +51,16 @@ def signoffs(run: Run) -> Findings:
 
 def borders(run: Run) -> Borders:
     """The services' borders through the source's foreign keys; recorded, and nothing to fail."""
+    known = run.recorded("borders_drawn")
+    if known is not None and "borders" in known.payload["data"]:
+        return Borders.from_record(known.payload["data"]["borders"])
     found = find_borders(run.plan, run.source)
-    rows = [(key.name, key.table, key.referenced) for key in found.crossing]
-    text = f"{len(rows)} foreign keys cross a border"
-    findings(run, "borders_drawn", "Borders", ("key", "from", "to"), rows, [], text)
+    text = f"{len(found.crossing)} foreign keys cross a border"
+    run.verdict("borders_drawn", Verdict(Outcome.PASS, text, {"borders": found.as_record()}))
     return found
 
 
+@look("window", "Window", until="cutover")
 def window(run: Run) -> Findings:
     """Whether it is inside the cutover's window; the policy may say that this does not matter here."""
     planned = run.plan.phase("cutover").window
@@ -77,6 +83,7 @@ def window(run: Run) -> Findings:
     )
 
 
+@look("reasons", "Why")
 def reasons(run: Run) -> Findings:
     """Why a rollback may be wanted: the alarms and failed steps of the run."""
     alarms = [(e.phase, e.step, e.payload.get("text", "")) for e in run.journal.entries(run.run_id, kind="alarm")]
@@ -112,6 +119,7 @@ def step_times(run: Run) -> list[dict[str, object]]:
     ]
 
 
+@look("retrospective", "Retrospective")
 def retrospective(run: Run) -> Findings:
     """The whole run in figures."""
     rows = [(r.phase.replace("_", " "), r.name, f"{r.duration_s:.1f} s", r.text) for r in run.results()]

@@ -11,11 +11,12 @@ from runbook_lib.run import Run
 from runbook_lib.schema.advise import IndexAdvice, advise
 from runbook_lib.step import Outcome, Verdict
 from runbook_lib.steps.common import origin, shares, targets, writes
-from runbook_lib.steps.findings import Findings, findings
+from runbook_lib.steps.findings import Findings, findings, look
 
 MOVES_TRAFFIC = ("gradual_extraction", "data_migration", "cutover", "cleanup")
 
 
+@look("plan_linted", "Pitfalls")
 def lint_plan(run: Run) -> Findings:
     """The five pitfalls, looked for in the plan itself."""
     problems = lint(run.plan)
@@ -24,6 +25,7 @@ def lint_plan(run: Run) -> Findings:
     return findings(run, "plan_linted", "Pitfalls", header, rows, problems, "none of the five was found in the plan")
 
 
+@look("databases_inspected", "Databases")
 def inspect_databases(run: Run) -> Findings:
     """Every database: reachable, of a known version, writable where it must be, with the privileges of its role."""
     every = [("source", run.source), *(("target", database) for database in targets(run).values())]
@@ -42,7 +44,8 @@ def inspect_databases(run: Run) -> Findings:
     return findings(run, "databases_inspected", "Databases", header, rows, problems, f"{len(every)} databases answer")
 
 
-def assess_source(run: Run) -> Assessment:
+@look("source_assessed", "Assessment")
+def assess_source(run: Run) -> Assessment | Findings:
     """The source's pitfalls, with what the plan has to declare; the gate demands that none is left open."""
     try:
         found = assess(run.plan, run.source, targets(run), rights=False)
@@ -58,6 +61,7 @@ def advise_indexes(run: Run) -> IndexAdvice:
     return advise(run.source)
 
 
+@look("traffic_inspected", "Routes")
 def inspect_traffic(run: Run) -> Findings:
     """The router's routes now: before a migration, and after a rollback, the source's service has all the writes.
 

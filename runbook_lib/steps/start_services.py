@@ -28,6 +28,11 @@ class StartServices:
     def name(self) -> str:
         return f"start_services:{self.where}"
 
+    @property
+    def ended_by(self) -> Sequence[str]:
+        """The services on the source's data go with the source."""
+        return ("decommission_source",) if self.where == "source" else ()
+
     def check(self, run: Run) -> list[Problem]:
         return []
 

@@ -31,6 +31,11 @@ class StartSync:
     def name(self) -> str:
         return f"start_sync:{self.direction}"
 
+    @property
+    def ended_by(self) -> Sequence[str]:
+        """After the cutover nothing is to be carried forward any more; after the decommissioning nothing back."""
+        return ("cutover",) if self.direction == FORWARD else ("decommission_source",)
+
     def check(self, run: Run) -> list[Problem]:
         return []
 

@@ -113,6 +113,8 @@ def observe_edge(run: Run, *, interval_s: float = 1.0) -> None:
     Args:
         interval_s: Between two looks (seconds).
     """
+    if run.replayed is not None:
+        return  # the charts show what was seen when the phase was carried out
     router = run.environment.router()  # its own: quantiles are of the time since this one's last look
     threading.Thread(target=_observe, args=(run, router, interval_s), name="edge", daemon=True).start()
 

@@ -138,7 +138,7 @@ def test_a_gate_before_an_interrupted_step_approves_nothing_of_what_it_left(envi
         switch(environment.root, "interrupt-made")
         with pytest.raises(KeyboardInterrupt):
             run.step(MakeTable(str(environment.root), "made"))
-    with start(environment) as run:
+    with start(environment, "validation") as run:
         looked(run)
         assert "made changes it, and was interrupted" in str(run.gate().items)
         approved = [entry for entry in run.journal.entries(run.run_id) if "shapes" in entry.payload]

@@ -29,7 +29,7 @@ def differences(report: Any) -> Figure:
     result = _result(report, "checksums")
     found, keyless = _by_table(result), _without_key(result)
     if not found:
-        return _nothing(result, keyless) if result else style.empty("Rows that differ")
+        return _nothing(report, result, keyless) if result else style.empty("Rows that differ")
     count = sum(len(each) for each in found.values())
     height = 1.35 + 0.42 * len(found)
     title = f"{count:,} row{'s' if count > 1 else ''} of {len(found)} table{'s' if len(found) > 1 else ''} differ"
@@ -53,11 +53,14 @@ def differences(report: Any) -> Figure:
     return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 
-def _nothing(result: Any, keyless: int) -> Figure:
+def _nothing(report: Any, result: Any, keyless: int) -> Figure:
     """No row has a place in a key range: none differs, or not every table could be compared."""
     figures, errors = (get(result, name, {}) or {} for name in ("figures", "errors"))
     rows = sum(int(each.get("rows") or 0) for each in figures.values())
-    title = "Not every table could be compared" if errors else "No row differs"
+    under_way, waiting = len(get(result, "in_flight", ()) or ()), int(get(report, "waiting", 0) or 0)
+    title = f"{under_way:,} rows are on their way, no other differs" if under_way else "No row differs"
+    title = f"{max(waiting, under_way):,} rows wait for a sync, and none runs" if waiting else title
+    title = "Not every table could be compared" if errors else title
     title = f"{keyless:,} rows without a key differ" if keyless else title
     why = f"{rows:,} row{'s' if rows != 1 else ''} at the source, each held against the target's"
     return style.empty(title, (8.6, 1.0), why + _unread(result))

@@ -74,7 +74,7 @@ def compare(
         click.echo(line)
     if json_file:
         json_file.write_text(report.to_json() + "\n")
-    sys.exit({Outcome.PASS: 1 if report.stranded else 0, Outcome.FAIL: 1}.get(report.outcome, 2))
+    sys.exit({Outcome.PASS: 0, Outcome.FAIL: 1}.get(report.outcome, 2))
 
 
 @main.command()

@@ -18,6 +18,7 @@ from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.throttle import Limits, Throttle, throttle
 from runbook_lib.transfer.writers import Writers, writers_of
+from runbook_lib.validation.idle import BEHIND_S
 
 FORWARD, BACK = "forward", "back"
 
@@ -78,9 +79,6 @@ def links_of(environment: Environment, direction: str = FORWARD) -> list[Link]:
     names = dict.fromkeys(service.database for service in plan.services)
     databases = {name: environment.database(name) for name in names}
     return make(plan, environment.database(plan.source), databases, environment.quarantine)
-
-
-BEHIND_S = 30.0  # a sync that runs is never so far behind for long; one that has died or is stuck soon is
 
 
 def behind(facing: Sequence[Link]) -> str:

@@ -18,11 +18,11 @@ from runbook_lib.validation.constraints import constraints
 from runbook_lib.validation.context import Catalogs, Context, Progress, could_not_run, working
 from runbook_lib.validation.data_sample import data_sample
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
-from runbook_lib.validation.idle import idle
+from runbook_lib.validation.idle import carried
 from runbook_lib.validation.indexes import indexes
 from runbook_lib.validation.quarantined import with_quarantine
 from runbook_lib.validation.record import Record
-from runbook_lib.validation.report import Fingerprint, Report, combined
+from runbook_lib.validation.report import BEARABLE, Fingerprint, Report, combined
 from runbook_lib.validation.row_counts import row_counts
 from runbook_lib.validation.schemas import schemas
 from runbook_lib.validation.tolerance import Tolerated, tolerate
@@ -66,6 +66,7 @@ def validate(
     sample_rows: int = 1000,
     seed: int = SEED,
     only_keys: Mapping[tuple[str, str], Any] | None = None,
+    bearable: int = BEARABLE,
     sequences: bool = False,
     types: Mapping[str, Any] | None = None,
     require: Sequence[str] = (),
@@ -87,6 +88,7 @@ def validate(
         seed: Of the sample: the same seed draws the same keys of the same rows.
         only_keys: (service, table) → keys: compare just these rows, as inside a cutover's fence; tables that are not
             named have none. Schema checks are not touched by it.
+        bearable: Differences under way that a sync which runs may leave open (count).
         sequences: Check, too, that no sequence at the target is behind its column (after the cutover).
         types: The plan's `types:`: what a source's types become in another engine.
         require: What is otherwise only reported: `privileges`, `column_order`.
@@ -122,13 +124,25 @@ def validate(
         results = [_run(name, check, link, context) for name, check in functions for link in links]
         results = results if only_keys is not None else with_altered(results, links, context)
         fingerprints = () if only_keys is not None else _fingerprints(links, context)
-        stopped = () if only_keys is not None else tuple(filter(None, map(idle, links)))
+        sync = [] if only_keys is not None else [carried(link) for link in links]
     if record is not None and not any(result.errors for result in results):
         for link in links:
             record.forget(link)
     tolerated, counted = tolerate(combined(results, checks), tolerances)
     elapsed = time.perf_counter() - started
-    return Report(tolerated, at, elapsed, counted, fingerprints, seed, only_keys is not None, stopped)
+    return Report(
+        tolerated,
+        at,
+        elapsed,
+        counted,
+        fingerprints,
+        seed,
+        only_keys is not None,
+        idle=tuple(each.idle for each in sync if each.idle),
+        late=tuple(each.late for each in sync if each.late),
+        waiting=sum(each.keys for each in sync),
+        bearable=bearable,
+    )
 
 
 def _run(name: str, check: Callable[[Link, Context], CheckResult], link: Link, context: Context) -> CheckResult:

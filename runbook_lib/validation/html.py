@@ -37,7 +37,7 @@ def render(report: Report) -> str:
         f"{len(report.results)} checks, {len(report.tables)} tables, {report.elapsed_s:.2f} s · {report.started}</p>",
         _grid(report),
         _errors(report),
-        *(f"<p style='margin:.2em 0'><b>!</b> {escape(line)}</p>" for line in report.idle),
+        *(f"<p style='margin:.2em 0'><b>!</b> {escape(line)}</p>" for line in _sync(report)),
         _differences("Differences", report.mismatches),
         *(_mending(heading(report, service), script) for service, script in mending(report).items()),
         _differences("In flight (writes under way explain these)", report.in_flight),
@@ -48,6 +48,11 @@ def render(report: Report) -> str:
         "</div>",
     ]
     return "".join(parts)
+
+
+def _sync(report: Report) -> list[str]:
+    said = report.sync.text
+    return [*([said] if said and said not in report.late else []), *report.idle, *report.late]
 
 
 def _table(heads: Sequence[str], rows: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ The lock that a sync holds is the truth about it: it is gone with the process, h
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.shared import counted
@@ -15,24 +16,44 @@ from runbook_lib.transfer.flow import Link
 ASIDE_S = 0.5  # a follower that steps aside for a moment, or turns round, holds no lock meanwhile
 
 
-def idle(link: Link) -> str:
-    """That this link's changes are captured and no sync runs, in one line; "" where one runs or nothing is captured."""
+BEHIND_S = 30.0  # a sync that runs is never so far behind for long; one that is stuck soon is
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Whether what is captured is carried over.
+
+    Attributes:
+        idle: That no sync runs, in one line; "" where one runs or nothing is captured.
+        late: That the sync which runs is too far behind for a comparison to prove anything; "" where it is not.
+        keys: Keys that wait while no sync runs (count).
+    """
+
+    idle: str = ""
+    late: str = ""
+    keys: int = 0
+
+
+def carried(link: Link) -> Carried:
+    """Who carries this link's changes over, in either direction, as far as this login can tell."""
     ways = [way for way in (link, link.opposite) if way and captured(way.reader, way.channel)]
     if not ways:
-        return ""
+        return Carried()
     from runbook_lib.transfer.capture import pending  # here: most comparisons have nothing captured
 
     try:
-        if _synced(ways):
-            return ""
-        lag = pending(ways)
+        synced, lag = _synced(ways), pending(ways)
     except DatabaseError:  # a folder or a login in which no lock is to be had: nothing can be said
-        return ""
+        return Carried()
     waits = f"{counted(lag.keys, 'key')} wait{'s' if lag.keys == 1 else ''}"
+    if synced:
+        late = f"the sync between {link.reader.name} and {link.writer.name} is {lag.oldest_s:.0f} s behind, {waits}"
+        return Carried(late=f"{late}: see what holds it up" if lag.oldest_s > BEHIND_S else "")
     oldest = f", the oldest for {lag.oldest_s:.1f} s" if lag.keys else ""
-    return (
+    return Carried(
         f"no sync runs between {link.reader.name} and {link.writer.name}: changes are logged and not carried over; "
-        f"{waits}{oldest}. Next: `runbook copy … --follow` again, or the run's phase, then compare again"
+        f"{waits}{oldest}. Next: `runbook copy … --follow` again, or the run's phase, then compare again",
+        keys=lag.keys,
     )
 
 

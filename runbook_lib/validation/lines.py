@@ -26,7 +26,7 @@ def report_lines(report: Report) -> Iterator[str]:
         yield "-- end"
     if report.in_flight and not report.idle:
         yield f"in flight: {len(report.in_flight)} differences that writes under way explain"
-    yield from (f"! {line}" for line in report.idle)
+    yield from (f"! {line}" for line in (*report.idle, *report.late))
     for counted in report.tolerances:
         about = counted.tolerance
         what = " ".join(filter(None, (about.check, about.service, about.table, about.column, about.name, about.kind)))
@@ -45,9 +45,9 @@ def _verdict(report: Report) -> str:
         f"{len(report.results)} check{_s(report.results)}",
         f"{len(report.tables)} table{_s(report.tables)}",
     )
-    if report.passed and report.stranded:
-        waits = "1 row waits" if report.stranded == 1 else f"{report.stranded:,} rows wait"
-        return f"different: {waits} for a sync, and none runs; otherwise {checks} over {tables} passed"
+    if report.failed == ("sync",):
+        word = "different" if report.outcome is Outcome.FAIL else "could not tell"
+        return f"{word}: {report.sync.text}; otherwise {checks} over {tables} passed"
     if report.passed:
         return f"same: {checks} over {tables} passed"
     if report.outcome is Outcome.FAIL:

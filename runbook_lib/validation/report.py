@@ -16,6 +16,7 @@ from runbook_lib.validation.tolerance import Tolerated
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+BEARABLE = 100  # differences under way that a comparison may leave open, where no option says how many
 RECORDED = 100  # differences of each kind of list and table that the journal keeps; `runbook compare --json` has all
 
 
@@ -42,6 +43,9 @@ class Report:
         seed: With which the sample was drawn.
         only_keys: Whether only given keys were compared (a delta verification).
         idle: Links whose changes are captured while no sync carries them over, a line each.
+        late: Links whose sync runs and is too far behind, a line each.
+        waiting: Keys that wait on the idle links (count).
+        bearable: Differences under way that a sync which runs may leave open (count).
     """
 
     results: tuple[CheckResult, ...]
@@ -52,22 +56,44 @@ class Report:
     seed: int = 0
     only_keys: bool = False
     idle: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
+    waiting: int = 0
+    bearable: int = BEARABLE
 
     @property
     def passed(self) -> bool:
-        """Whether every check ran everywhere and found nothing undeclared."""
-        return not self.failed
+        """Whether every check ran everywhere, found nothing undeclared, and what is under way is carried over."""
+        return self.outcome is Outcome.PASS
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Names of the checks that did not pass: failed, or could not run."""
-        return tuple(result.check for result in self.results if result.outcome is not Outcome.PASS)
+        """Names of the checks that did not pass: failed, or could not run; `sync` where only that is missing."""
+        checks = tuple(result.check for result in self.results if result.outcome is not Outcome.PASS)
+        return checks or (("sync",) if self.sync.text else ())
 
     @property
     def outcome(self) -> Outcome:
-        """The worst: fail before could_not_run before pass."""
+        """The worst: fail before could_not_run before pass. Command, notebook and steps have their verdict here."""
         seen = {result.outcome for result in self.results}
-        return next((o for o in (Outcome.FAIL, Outcome.COULD_NOT_RUN) if o in seen), Outcome.PASS)
+        worst = next((o for o in (Outcome.FAIL, Outcome.COULD_NOT_RUN) if o in seen), Outcome.PASS)
+        return worst if worst is not Outcome.PASS else self.sync.outcome
+
+    @property
+    def sync(self) -> Verdict:
+        """Whether what is on its way between the sides is carried over: rows that nobody carries over are different."""
+        under_way = self._rows_in_flight()
+        if self.stranded:
+            waits = "1 row waits" if self.stranded == 1 else f"{self.stranded:,} rows wait"
+            return Verdict(Outcome.FAIL, f"{waits} for a sync, and none runs")
+        if self.waiting:
+            waits = "1 key waits" if self.waiting == 1 else f"{self.waiting:,} keys wait"
+            return Verdict(Outcome.COULD_NOT_RUN, f"{waits} for a sync, and none runs")
+        if self.late:
+            return Verdict(Outcome.COULD_NOT_RUN, "; ".join(self.late))
+        if under_way > self.bearable:
+            text = f"{under_way:,} differences are still under way, at most {self.bearable:,} may be left open"
+            return Verdict(Outcome.COULD_NOT_RUN, f"{text}: compare again when the sync has caught up")
+        return Verdict(Outcome.PASS, "")
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -87,8 +113,11 @@ class Report:
     @property
     def stranded(self) -> int:
         """Rows in flight that nobody carries over, as no sync runs (count): they differ, and will go on to."""
+        return self._rows_in_flight() if self.idle else 0
+
+    def _rows_in_flight(self) -> int:
         rows = {(mismatch.label, mismatch.key) for mismatch in self.in_flight if mismatch.key}
-        return (len(rows) or len(self.in_flight)) if self.idle else 0
+        return len(rows) or len(self.in_flight)  # several checks name one row
 
     @property
     def unmatched_tolerances(self) -> tuple[Tolerated, ...]:
@@ -126,7 +155,8 @@ class Report:
             before = f", {self.taken_over}" if self.taken_over else ""
             idle = ", no sync runs" if self.idle else ""
             return f"{len(self.results)} checks over {len(self.tables)} tables passed{declared}{flight}{idle}{before}"
-        return "; ".join(result.text for result in self.results if result.outcome is not Outcome.PASS)
+        told = [result.text for result in self.results if result.outcome is not Outcome.PASS]
+        return "; ".join(told or [self.sync.text])
 
     def __str__(self) -> str:
         return self.text
@@ -178,6 +208,8 @@ class Report:
             "seed": self.seed,
             "only_keys": self.only_keys,
             "idle": list(self.idle),
+            "late": list(self.late),
+            "waiting": self.waiting,
             "results": [result.as_dict() for result in self.results],
             "tolerances": [counted.as_dict() for counted in self.tolerances],
             "fingerprints": [asdict(fingerprint) for fingerprint in self.fingerprints],

@@ -20,6 +20,7 @@ from runbook_lib.plan.model import Service, TableMapping, Tolerance
 from runbook_lib.transfer.capture import enable_capture
 from runbook_lib.transfer.flow import Link, forward_links
 from runbook_lib.transfer.sync import drain
+from runbook_lib.transfer.worker import exclusive
 from runbook_lib.validation import ALL, DATA, Kind, Progress, validate
 from runbook_lib.validation.repair import repair
 
@@ -69,8 +70,8 @@ INSERT = "INSERT INTO items SELECT coalesce(max(id), 0) + 1, 'new', 1 FROM items
 def test_what_waits_in_the_capture_is_in_flight_and_not_different(database: Any, target: Any) -> None:
     link = items(database, target, 500)
     enable_capture(link)
-    with writing(database, UPDATE, INSERT):
-        report = validate([link], checks=DATA, settle_s=0.3)
+    with writing(database, UPDATE, INSERT), exclusive([link]):  # as a sync that runs, and has not come so far
+        report = validate([link], checks=DATA, settle_s=0.3, bearable=100_000)
     assert report.passed, report.text
     assert report.in_flight
     assert {m.kind for m in report.in_flight} == {Kind.IN_FLIGHT}
@@ -94,14 +95,15 @@ def test_nothing_is_left_when_the_sync_keeps_up(database: Any, target: Any) -> N
     stop = threading.Event()
 
     def sync() -> None:
-        while not stop.is_set():
-            drain([link], batch_keys=100)
+        with exclusive([link]):
+            while not stop.is_set():
+                drain([link], batch_keys=100)
 
     worker = threading.Thread(target=sync)
     worker.start()
     try:
         with writing(database, UPDATE, INSERT):
-            report = validate([link], checks=DATA, settle_s=1.0)
+            report = validate([link], checks=DATA, settle_s=1.0, bearable=100_000)
     finally:
         stop.set()
         worker.join()

@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from estate_validation import plan_of
 from estate_validation import project as write_project
+
+from runbook_lib.cli import main
+from runbook_lib.environment import load_environment_file
+from runbook_lib.steps.common import links_of
+from runbook_lib.transfer.capture import disable_capture, enable_capture
 
 ROOT = Path(__file__).parents[2]
 DDL = """CREATE TABLE items (id integer PRIMARY KEY, name text, price numeric(10,2));
@@ -55,6 +61,29 @@ def test_it_passes_over_equal_databases_and_names_the_rows_that_differ(project: 
     assert status != 0
     for words in ("Validation failed", "shop.items: 10 different", "GateFailed"):
         assert words in shown
+
+
+def test_rows_that_wait_for_a_sync_that_does_not_run_pass_neither_the_notebook_nor_the_command(
+    project: Path, database: Any
+) -> None:
+    [link] = links_of(load_environment_file(project / "parameters/test.yaml"))
+    enable_capture(link)
+    database.execute("UPDATE items SET name = 'left behind' WHERE id IN (7, 8)")
+    waits = "2 rows wait for a sync, and none runs"
+    status, shown = papermill(project, "waits.ipynb")
+    assert status != 0
+    for words in ("Validation failed", waits, "GateFailed"):
+        assert words in shown
+    assert "No row differs" not in shown
+    command = ["compare", "-f", str(project / "parameters/test.yaml"), "--settle", "0.2"]
+    said = CliRunner().invoke(main, command, prog_name="runbook")
+    assert (said.exit_code, said.stdout.splitlines()[-1].partition(";")[0]) == (1, f"different: {waits}")
+    database.execute("UPDATE items SET name = 'item ' || id WHERE id IN (7, 8)")  # equal again, and not carried over
+    said = CliRunner().invoke(main, command, prog_name="runbook")
+    assert (said.exit_code, said.stdout.splitlines()[-1].partition(":")[0]) == (2, "could not tell")
+    disable_capture(link)
+    link.reader.close()
+    link.writer.close()
 
 
 def test_a_table_that_the_target_lacks_is_a_difference_beside_those_that_are_compared(

@@ -121,9 +121,11 @@ def copy(
             screen.tell(
                 f"{done.quarantined} rows were refused, and are set aside in .runbook/quarantine: `runbook replay`"
             )
+        for one in done.left_behind:
+            screen.tell(one.line)
         if follow:
             _follow(pair, chosen, pause)
-    sys.exit(1 if done.quarantined else 0)
+    sys.exit(1 if done.quarantined or done.left_behind else 0)
 
 
 @contextmanager

@@ -8,23 +8,35 @@ with all that hangs on them, derived tables are added, and the result is dumped 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-
-from sqlalchemy import text
 
 from runbook_lib.databases.port import Database, Rest, Table
 from runbook_lib.errors import DatabaseError, TransferError
 from runbook_lib.executor import Task, run_all
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.schema import across
+from runbook_lib.schema.kept import (
+    BEING_MADE,
+    KEYS,
+    MADE,
+    OBJECTS,
+    REST,
+    TOLD,
+    Part,
+    cut,
+    forget,
+    kept,
+    run_part,
+    state,
+    store,
+)
+from runbook_lib.schema.left_behind import refresh
 from runbook_lib.transfer.flow import forward_expressions
 
-# Kinds of what is kept at the target. A kill in the middle leaves BEING_MADE, and the next attempt clears up.
-BEING_MADE, MADE, OBJECTS, KEYS, REST = "being made", "made", "objects", "keys", "rest"
 _ROUNDS = 5  # of settling what the rows do not allow yet; one is enough unless values move without pause
 
 
@@ -50,14 +62,15 @@ def create_tables(
         PlanError: something cannot be translated, and the plan does not say what becomes of it.
     """
     wanted = tuple(mapping.target for mapping in service.tables)
-    made = _made(target, service.name)
+    made = state(target, service.name)
     if made == BEING_MADE:
         _clear(service, target)
     elif made and set(_present(service, target)) >= set(wanted):
+        refresh(service.name, target, rest)
         return ()
     present = _present(service, target)
     if keep and set(present) >= set(wanted):
-        _keep(target, service.name, MADE)
+        store(target, service.name, MADE, _cut_rest(target, rest))
         return ()
     if present:
         raise TransferError(
@@ -67,18 +80,32 @@ def create_tables(
             state="nothing was created",
             action="drop them, or give the service an empty database",
         )
-    _keep(target, service.name, BEING_MADE)
+    store(target, service.name, BEING_MADE)
     before, objects, keys = (
         _shape(service, source, target, rest.tables if rest else None)
         if source.dialect == target.dialect
         else across.scripts(service, source, target, types or {})
     )
-    later = {OBJECTS: objects, KEYS: keys, REST: rest.script if rest else ""}
-    parts = [part for kind, script in later.items() for part in _cut(target, kind, script)]
-    _keep(target, service.name, BEING_MADE, [part for part in parts if part.kind == OBJECTS])
+    parts = [*cut(target, OBJECTS, objects), *cut(target, KEYS, keys), *_cut_rest(target, rest)]
+    parts.append(Part(TOLD, script=told(types or {})))
+    store(target, service.name, BEING_MADE, [part for part in parts if part.kind == OBJECTS])
     target.run_script(before)
-    _keep(target, service.name, MADE, parts)
+    store(target, service.name, MADE, parts)
     return wanted
+
+
+def told(types: Mapping[str, str]) -> str:
+    """The plan's `types:` as one text, to tell whether a copy was begun with others."""
+    return json.dumps(dict(sorted(types.items())))
+
+
+def told_before(service: Service, target: Database) -> str | None:
+    """The types that the tables were made by; None where that is not known."""
+    return next((part.script for part in kept(target, service.name, TOLD)), None)
+
+
+def _cut_rest(target: Database, rest: Rest | None) -> list[Part]:
+    return cut(target, REST, rest.script if rest else "")
 
 
 def index_tasks(service: Service, target: Database, *, beside_writers: bool = False) -> Callable[[str], Sequence[Task]]:
@@ -91,7 +118,7 @@ def index_tasks(service: Service, target: Database, *, beside_writers: bool = Fa
     Returns:
         The tasks of a table, by its name.
     """
-    parts = _parts(target, service.name, OBJECTS)
+    parts = kept(target, service.name, OBJECTS)
     of_table: dict[str, list[Part]] = {}
     for part, table in zip(parts, _about(service, target, parts), strict=True):
         of_table.setdefault(table, []).append(part)
@@ -120,11 +147,17 @@ def _task(
 ) -> Sequence[Task]:
     for part in parts:
         with suppress(*left):
-            _run(target, service, part)
+            run_part(target, service, part)
     return more
 
 
-def build_indexes(service: Service, target: Database, jobs: int = 2, settle: Callable[[], object] | None = None) -> int:
+def build_indexes(
+    service: Service,
+    target: Database,
+    jobs: int = 2,
+    settle: Callable[[], object] | None = None,
+    refused: dict[Part, DatabaseError] | None = None,
+) -> int:
     """Run what was kept for after the load, but for the foreign keys: indexes, constraints, triggers; the indexes.
 
     Idempotent: a script that ran is forgotten in the same transaction.
@@ -133,15 +166,19 @@ def build_indexes(service: Service, target: Database, jobs: int = 2, settle: Cal
         jobs: Tables worked on at a time (count).
         settle: Applies what was logged at the source. Ranges are read one after the other while writes go on, so a
             unique value that moved from row to row may be there twice until then.
+        refused: Takes what the database refuses; None: the first is an error, when all of its stage were tried.
     Raises:
         DatabaseError: the rows do not allow something; what was made stays.
     """
-    for _, stage in groupby(_parts(target, service.name, OBJECTS), key=lambda part: part.stage):
+    for _, stage in groupby(kept(target, service.name, OBJECTS), key=lambda part: part.stage):
         left, attempt = _refused_of(target, service.name, list(stage), jobs), 0
         while left:
             attempt += 1
             if settle is None or attempt > _ROUNDS:
-                raise next(iter(left.values()))
+                if refused is None:
+                    raise next(iter(left.values()))
+                refused |= left
+                break
             settle()
             left = _refused_of(target, service.name, list(left), jobs)
     tables = [mapping.target for mapping in service.tables]
@@ -155,7 +192,7 @@ def _refused_of(target: Database, service: str, parts: Sequence[Part], jobs: int
 
     def run(part: Part) -> DatabaseError | None:
         try:
-            _run(target, service, part)
+            run_part(target, service, part)
         except DatabaseError as error:
             return error
         return None
@@ -169,40 +206,32 @@ def add_foreign_keys(service: Service, target: Database) -> None:
     Raises:
         DatabaseError: parents and children do not agree now; nothing was added.
     """
-    for part in _parts(target, service.name, KEYS):
-        _run(target, service.name, part)
-
-
-def run_rest(service: Service, target: Database) -> bool:
-    """Make what stands beside the tables: views, routines; whether there was something to make. Idempotent."""
-    parts = _parts(target, service.name, REST)
-    for part in parts:
-        _run(target, service.name, part)
-    return bool(parts)
+    for part in kept(target, service.name, KEYS):
+        run_part(target, service.name, part)
 
 
 def made_here(service: Service, target: Database) -> bool:
     """Whether `create_tables` made this service's tables, or began to."""
-    return bool(_made(target, service.name))
+    return bool(state(target, service.name))
 
 
 def left(service: Service, target: Database) -> int:
     """Scripts that are still to be run (count)."""
-    return sum(len(_parts(target, service.name, kind)) for kind in (BEING_MADE, OBJECTS, KEYS, REST))
+    return sum(len(kept(target, service.name, kind)) for kind in (BEING_MADE, OBJECTS, KEYS, REST))
 
 
 def forget_service(service: Service, target: Database) -> None:
     """Forget what was kept for this service; its tables stay."""
-    if _made(target, service.name):
-        _forget(target, service.name)
+    if state(target, service.name):
+        forget(target, service.name)
 
 
 def drop_tables(service: Service, target: Database) -> tuple[str, ...]:
     """Drop what `create_tables` made, and nothing when it made nothing; the tables dropped."""
-    if not _made(target, service.name):
+    if not state(target, service.name):
         return ()
     present = _clear(service, target)
-    _forget(target, service.name)
+    forget(target, service.name)
     return tuple(present)
 
 
@@ -213,11 +242,11 @@ def _clear(service: Service, target: Database) -> list[str]:
     there: what was kept for later is made first (in no time: the tables are emptied).
     """
     present = _present(service, target)
-    left = _parts(target, service.name, OBJECTS)
+    left = kept(target, service.name, OBJECTS)
     if present and any("FUNCTION" in part.script for part in left):
         target.run_script(f"TRUNCATE {', '.join(target.quote(table) for table in present)};")
         for part in left:
-            _run(target, service.name, part)
+            run_part(target, service.name, part)
     target.drop_tables(present)
     return present
 
@@ -273,61 +302,3 @@ def _present(service: Service, target: Database) -> list[str]:
     names = dict.fromkeys(name for m in service.tables for name in (m.target, *(() if m.derived else (m.source,))))
     catalog = target.catalog()
     return [name for name in names if name in catalog]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A script kept for after the load; parts of one stage may run side by side."""
-
-    kind: str
-    stage: int = 0
-    ordinal: int = 0
-    script: str = ""
-
-
-def _run(target: Database, service: str, part: Part) -> None:
-    """Run a part and forget it, in one transaction where the engine has DDL in transactions."""
-    where = f"service = '{service}' AND kind = '{part.kind}' AND stage = {part.stage} AND ordinal = {part.ordinal}"
-    target.run_script(f"{part.script}\n;DELETE FROM {_table(target)} WHERE {where};", again=True)
-
-
-def _table(target: Database) -> str:
-    return target.own_table("later")
-
-
-def _cut(target: Database, kind: str, script: str) -> list[Part]:
-    """Indexes side by side; keys and the rest all or nothing, or one by one where DDL commits by itself."""
-    if not script.strip():
-        return []
-    whole = kind != OBJECTS and target.capabilities.transactional_ddl
-    stages = [[script]] if whole else target.stages(script)
-    return [Part(kind, i, n, text) for i, stage in enumerate(stages) for n, text in enumerate(stage)]
-
-
-def _keep(target: Database, service: str, mark: str, parts: Sequence[Part] = ()) -> None:
-    """Keep the parts for later, and how far the tables are, in place of what was kept before."""
-    rows = [{"s": service, "k": p.kind, "g": p.stage, "o": p.ordinal, "t": p.script} for p in (*parts, Part(mark))]
-    with target.engine.begin() as connection:
-        connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service})
-        connection.execute(text(f"INSERT INTO {_table(target)} VALUES (:s, :k, :g, :o, :t)"), rows)
-
-
-def _forget(target: Database, service: str) -> None:
-    with target.engine.begin() as connection:
-        connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service})
-
-
-def _made(target: Database, service: str) -> str:
-    """MADE, BEING_MADE (an attempt was killed), or "" when the tables were never made here."""
-    target.execute(
-        f"CREATE TABLE IF NOT EXISTS {_table(target)} (service VARCHAR(100) NOT NULL, kind VARCHAR(20) NOT NULL,"
-        " stage INTEGER NOT NULL, ordinal INTEGER NOT NULL, script TEXT NOT NULL,"
-        " PRIMARY KEY (service, kind, stage, ordinal))"
-    )
-    kinds = target.rows(f"SELECT kind FROM {_table(target)} WHERE service = :s", {"s": service})
-    return next((kind for (kind,) in kinds if kind in (MADE, BEING_MADE)), "")
-
-
-def _parts(target: Database, service: str, kind: str) -> list[Part]:
-    sql = f"SELECT kind, stage, ordinal, script FROM {_table(target)} WHERE service = :s AND kind = :k ORDER BY 2, 3"
-    return [Part(*row) for row in target.rows(sql, {"s": service, "k": kind})]

@@ -87,7 +87,7 @@ def translate(
     _values(job)
     unique = tuple(dict.fromkeys(job.decisions))
     if target == "postgresql":
-        after = [_marked(statement) for statement in after]
+        after, references = [_marked(each) for each in after], [_marked(each) for each in references]
     return Translation(_script(before), _script(after), _script(references), unique, dict(job.renamed))
 
 

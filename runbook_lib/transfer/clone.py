@@ -18,14 +18,17 @@ from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.plan.model import Plan, Service
 from runbook_lib.schema import target as made
 from runbook_lib.schema.across import STRAY, decisions, foreseen, strays
+from runbook_lib.schema.kept import KEYS, REST, Part
+from runbook_lib.schema.left_behind import LeftBehind, make_apart, make_each, remember
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, kept_up
-from runbook_lib.transfer.chunks import begun, forget_channel, unfinished
+from runbook_lib.transfer.chunks import begun
 from runbook_lib.transfer.copy import Progress, copy_link
 from runbook_lib.transfer.cutover import advance_sequences
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.keys import add_keys, settle
 from runbook_lib.transfer.measure import problems
 from runbook_lib.transfer.readable import require_readable
+from runbook_lib.transfer.room import goes_on, make_room
 from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.transfer.worker import exclusive
 from runbook_lib.transfer.writers import Side, Writers, writers_of
@@ -90,13 +93,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class Cloned:
-    """What was done; rows and tables are counts, `rows` includes earlier attempts, `quarantined` were set aside."""
+    """What was done; rows and tables are counts, `rows` includes earlier attempts, `quarantined` were set aside.
+
+    `left_behind`: what could not be made; everything else is there.
+    """
 
     tables: int
     rows: int
     rows_now: int
     elapsed_s: float
     quarantined: int = 0
+    left_behind: tuple[LeftBehind, ...] = ()
 
 
 def pair_of(
@@ -143,7 +150,7 @@ def clone(
         tell(f"  {decision.subject}: {decision.what}: {chosen}")
     _refuse_misfits(pair, how, tell)
     rest = _rest(pair, how, tell)
-    _make_room(pair, how, rest)
+    make_room(pair, how, rest, tell)
     names = made.create_tables(service, source, target, pair.plan.types, rest, keep=how.existing in ("keep", "empty"))
     tell(f"schema: {len(names) or len(service.tables)} tables {'made' if names else 'are there'}")
     link = pair.forward
@@ -152,20 +159,23 @@ def clone(
         _capture(link)
         tell(f"capture: changes of {len(link.captured)} tables are logged at the source")
     # of a table as soon as it has its rows
-    indexes = made.index_tasks(service, target, beside_writers=how.follow)
+    indexes = made.index_tasks(service, target, beside_writers=True)
     copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, pause=pause, on_progress=on_rows, then=indexes)
     waited = f"; throttled for {copied.throttled_s:.0f} s" if copied.throttled_s else ""
     tell(f"rows: {copied.rows:,} copied, {copied.rate:,.0f} rows/s{waited}")
     with kept_up(source):
-        count = made.build_indexes(service, target, how.jobs, partial(settle, link) if how.follow else None)
+        refused = None if how.follow else dict[Part, DatabaseError]()
+        count = made.build_indexes(service, target, how.jobs, partial(settle, link) if how.follow else None, refused)
         tell(f"indexes: {count} built, statistics gathered")
-        _add_keys(pair, link, how)
-    others = made.run_rest(service, target)
+        left = make_apart(service.name, target, refused or {})
+        left += _add_keys(pair, link, how)
+    left += make_each(service.name, target, REST)
     moved = advance_sequences(link) + advance_loose(pair, how)
-    more = f", {len(rest.names)} other objects made" if others else ""
-    tell(f"foreign keys proven, {moved} sequences set{more}")
-    aside = sum(copied.quarantined.values())
-    return Cloned(len(service.tables), copied.rows, copied.rows_now, time.monotonic() - started, aside)
+    remember(service.name, target, left)
+    more = f", {len(rest.names)} other objects made" if rest.names and not left else ""
+    tell(f"{'' if left else 'foreign keys proven, '}{moved} sequences set{more}")
+    aside, elapsed_s = sum(copied.quarantined.values()), time.monotonic() - started
+    return Cloned(len(service.tables), copied.rows, copied.rows_now, elapsed_s, aside, tuple(left))
 
 
 def _refuse_itself(pair: Pair) -> None:
@@ -242,7 +252,7 @@ def _require_known_types(pair: Pair) -> None:
 def _refuse_misfits(pair: Pair, how: How, tell: Tell) -> None:
     """Look for values that the target will refuse, one pass over each table that may have some, before it is made."""
     service, source, target = pair.service, pair.source, pair.target
-    if source.dialect == target.dialect or begun(target, service.name):
+    if source.dialect == target.dialect or goes_on(pair, how):
         return
     tables = foreseen(service, source, target, pair.plan.types)
     if how.existing in ("keep", "empty"):  # then these are the columns
@@ -261,36 +271,6 @@ def _refuse_misfits(pair: Pair, how: How, tell: Tell) -> None:
             state="nothing was done",
             action="correct them at the source, decide with --type, or set them aside with --on-bad-row quarantine",
         )
-
-
-def _make_room(pair: Pair, how: How, rest: Rest) -> None:
-    """Deal with tables that are there; a copy of ours that has begun goes on, and only `drop` begins a finished one."""
-    service, target = pair.service, pair.target
-    names = [mapping.target for mapping in service.tables]
-    there = set(target.tables())
-    present = [name for name in names if name in there]
-    ours = made.made_here(service, target)
-    if ours and begun(target, service.name) and not (how.existing == "drop" and _finished(pair)):
-        return
-    if present and how.existing == "drop":
-        made.forget_service(service, target)
-        target.run_script(rest.undo)
-        target.drop_tables(present)
-        forget_channel(target, service.name)
-    elif present and how.existing == "empty":
-        target.execute(*(f"DELETE FROM {target.quote(name)}" for name in reversed(names) if name in present))
-    elif present and how.existing == "refuse" and not ours:
-        raise TransferError(
-            f"{target.name}: {', '.join(present[:5])}{' …' if len(present) > 5 else ''}",
-            f"{len(present)} tables are there already, and this copy did not make them",
-            expected="a target without them",
-            state="nothing was done",
-            action="--on-existing keep (empty tables of the right shape), empty, or drop",
-        )
-
-
-def _finished(pair: Pair) -> bool:
-    return not made.left(pair.service, pair.target) and not unfinished(pair.forward)
 
 
 def _rest(pair: Pair, how: How, tell: Tell) -> Rest:
@@ -322,9 +302,9 @@ def _capture(link: Link) -> None:
     fence_writer(link)
 
 
-def _add_keys(pair: Pair, link: Link, how: How) -> None:
+def _add_keys(pair: Pair, link: Link, how: How) -> list[LeftBehind]:
     if not how.follow:
-        made.add_foreign_keys(pair.service, pair.target)
-        return
+        return make_each(pair.service.name, pair.target, KEYS)
     with exclusive([link]):
         add_keys(pair.service, link)
+    return []

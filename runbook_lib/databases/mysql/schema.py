@@ -16,6 +16,7 @@ from runbook_lib.databases.mysql import catalog, names, retry
 from runbook_lib.databases.mysql.wire import Connection
 from runbook_lib.databases.port import Rest
 from runbook_lib.databases.shared import one_line
+from runbook_lib.databases.statement_names import Named, named
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -158,12 +159,23 @@ def run_script(db: MySQL, script: str, *, again: bool = False) -> None:
                 try:
                     retry.run(driver, statement)
                 except pymysql.MySQLError as error:
-                    if again and (error.args[0] in _THERE or "errno: 121" in str(error)):
+                    what = named(statement)
+                    if again and (error.args[0] in _THERE or "errno: 121" in str(error)) and _is_it(driver, what):
                         continue
-                    raise db.explain(error, f"running `{one_line(statement, 80)}`") from error
+                    doing = what.purpose if what else f"running `{one_line(statement, 80)}`"
+                    raise db.explain(error, doing) from error
         finally:
             if driver.open:
                 retry.set_timeouts(driver, 30)
+
+
+def _is_it(driver: Connection, what: Named | None) -> bool:
+    """Whether what is there by a view's name is a view: tables and views share their names."""
+    if what is None or what.kind != "view":
+        return True
+    with driver.cursor() as cursor:
+        sql = "SELECT 1 FROM information_schema.views WHERE table_schema = database() AND table_name = %s"
+        return bool(cursor.execute(sql, (what.name,)))
 
 
 def statements(script: str) -> Iterator[str]:

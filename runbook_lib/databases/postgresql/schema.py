@@ -17,6 +17,7 @@ from runbook_lib.databases.port import Rest
 from runbook_lib.databases.postgresql import names, programs, retry, schema_sql
 from runbook_lib.databases.postgresql.catalog import find
 from runbook_lib.databases.shared import one_line
+from runbook_lib.databases.statement_names import named, pieces
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -42,6 +43,17 @@ _ABOUT = re.compile(
 # An index of 2 M rows: 1.1 s with the default of 64 MB, 0.8 s with this.
 _ROOM = "SET LOCAL maintenance_work_mem = '256MB';\n"
 _ALONE = "SET LOCAL max_parallel_maintenance_workers = 0;\n"  # several tables at a time: workers cost a fifth more
+
+
+# Text and functions inside may name tables without a schema: they are found as they were when the source filled it.
+_FILL = """--
+-- Name: {name}; Type: MATERIALIZED VIEW DATA; Schema: -; Owner: -
+--
+
+SET LOCAL search_path TO DEFAULT;
+REFRESH MATERIALIZED VIEW {name};
+
+"""
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,7 @@ def dump_rest(db: PostgreSQL, tables: Sequence[str]) -> Rest:
         "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c"
         " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm' AND c.relispopulated ORDER BY c.oid"
     )
-    script += "".join(f"REFRESH MATERIALIZED VIEW {name};\n" for (name,) in db.rows(filled))
+    script += "".join(_FILL.format(name=name) for (name,) in db.rows(filled))
     shown = (re.sub(r" \S+$", "", entry.text).lower() for entry in rest if not entry.text.startswith("COMMENT"))
     return Rest(tuple(shown), script, "\n".join(undo), tables)
 
@@ -222,7 +234,7 @@ def run_script(db: PostgreSQL, script: str, *, again: bool = False) -> None:  # 
     """Run a script of many statements in one transaction, again when a lock is not granted.
 
     Raises:
-        DatabaseError: a statement failed (its line and text are named); nothing is left.
+        DatabaseError: a statement failed (the object that it makes is named); nothing is left.
     """
 
     def run(driver: psycopg.Connection) -> None:
@@ -231,14 +243,43 @@ def run_script(db: PostgreSQL, script: str, *, again: bool = False) -> None:  # 
         except retry.TRANSIENT:
             raise
         except psycopg.Error as error:
-            raise db.explain(error, f"running {_failing(script, error.diag.statement_position)}") from error
+            driver.rollback()
+            raise db.explain(error, _doing(driver, script, error)) from error
 
     retry.in_transaction(db, run, doing="running a script")
 
 
-def _failing(script: str, position: str | None) -> str:
-    """The statement at the server's character position; it gives none for errors within functions."""
-    at = int(position) - 1 if position else 0
+def _doing(driver: psycopg.Connection, script: str, error: psycopg.Error) -> str:
+    """What the statement that failed was for; the server tells its place only where it could not be understood."""
+    head, objects = pieces(script)
+    place = error.diag.statement_position
+    if not place and len(objects) > 1:
+        return _object_that_fails(driver, head, objects, error)
+    if not place and not head and script.count(";") > 1 and not objects[0].startswith("--\n-- Name: "):
+        return "running a script"
+    at = int(place or 1) - 1
+    heading = script.rfind("--\n-- Name: ", 0, at + 1) if place else script.find("--\n-- Name: ")
+    statement = _statement_at(script, at)
+    if what := named(script[heading:] if heading >= 0 else statement):
+        return what.purpose
+    return f"running `{one_line(statement, 80)}` (line {script.count(chr(10), 0, at) + 1})"
+
+
+def _object_that_fails(driver: psycopg.Connection, head: str, objects: Sequence[str], error: psycopg.Error) -> str:
+    """The same once more, object by object, and undone: only so is it known which."""
+    with driver.transaction(force_rollback=True):
+        if head.strip():
+            driver.execute(head)
+        for text in objects:
+            try:
+                driver.execute(text)
+            except psycopg.Error as again:
+                if again.sqlstate == error.sqlstate and (what := named(text)):
+                    return what.purpose
+                break
+    return "running a script"
+
+
+def _statement_at(script: str, at: int) -> str:
     before = script[:at].rfind(";\n")
-    statement = re.sub(r"^\s*(--.*\n|\s+)*", "", script[before + 1 if before >= 0 else 0 :])
-    return f"`{one_line(statement, 80)}` (line {script.count(chr(10), 0, at) + 1})" if position else "a script"
+    return re.sub(r"^\s*(--.*\n|\s+)*", "", script[before + 1 if before >= 0 else 0 :])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from runbook_lib.databases.port import Rest
 from runbook_lib.databases.shared import one_line
 from runbook_lib.databases.sqlite import ddl, names
+from runbook_lib.databases.statement_names import named
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def dump_rest(db: SQLite, tables: Sequence[str]) -> Rest:  # noqa: ARG001  views
 
 
 def stages(after: str) -> list[list[str]]:
-    """All of it at once: SQLite has one writer."""
-    return [[after]] if after.strip() else []
+    """One statement after the other: SQLite has one writer."""
+    return [[statement] for statement in statements(after)]
 
 
 def _script(statements: Sequence[str]) -> str:
@@ -92,7 +93,9 @@ def run_script(db: SQLite, script: str, *, again: bool = False) -> None:  # noqa
             try:
                 driver.execute(statement)
             except sqlite3.Error as error:
-                raise db.explain(error, f"running `{one_line(statement, 80)}`") from error
+                what = named(statement)
+                doing = what.purpose if what else f"running `{one_line(statement, 80)}`"
+                raise db.explain(error, doing) from error
 
 
 def statements(script: str) -> Iterator[str]:

@@ -1,0 +1,98 @@
+"""Scripts that wait at the target for the bulk load to end, and how far its tables are.
+
+They are kept in the database that they are for: a kill anywhere leaves what is still to be done, and a script is
+forgotten in the transaction that runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from runbook_lib.databases.port import Database
+from runbook_lib.databases.statement_names import pieces
+
+# Kinds of what is kept at the target. A kill in the middle leaves BEING_MADE, and the next attempt clears up.
+BEING_MADE, MADE, OBJECTS, KEYS, REST = "being made", "made", "objects", "keys", "rest"
+TOLD = "told"  # the types that the tables were made by
+RAN = "rest made"  # objects beside the tables that were made one by one: what an attempt after it may replace
+LEFT = "left behind"  # why an object could not be made, as JSON
+
+
+@dataclass(frozen=True)
+class Part:
+    """A script kept for after the load; parts of one stage may run side by side."""
+
+    kind: str
+    stage: int = 0
+    ordinal: int = 0
+    script: str = ""
+
+
+def run_part(target: Database, service: str, part: Part, *, as_ran: bool = False) -> None:
+    """Run a part and forget it, in one transaction where the engine has DDL in transactions.
+
+    Args:
+        as_ran: It is not forgotten but known as RAN.
+    """
+    where = f"service = '{service}' AND kind = '{part.kind}' AND stage = {part.stage} AND ordinal = {part.ordinal}"
+    mark = f"UPDATE {_table(target)} SET kind = '{RAN}'" if as_ran else f"DELETE FROM {_table(target)}"
+    target.run_script(f"{part.script}\n;{mark} WHERE {where};", again=True)
+
+
+def _table(target: Database) -> str:
+    return target.own_table("later")
+
+
+def cut(target: Database, kind: str, script: str) -> list[Part]:
+    """Indexes side by side; of pg_dump's scripts keys and the rest all at once, others one by one."""
+    if not script.strip():
+        return []
+    whole = kind != OBJECTS and script != "".join(pieces(script)[1])
+    stages = [[script]] if whole else target.stages(script)
+    return [Part(kind, i, n, text) for i, stage in enumerate(stages) for n, text in enumerate(stage)]
+
+
+def store(target: Database, service: str, mark: str, parts: Sequence[Part] = ()) -> None:
+    """Keep the parts for later, and how far the tables are, in place of what was kept before."""
+    rows = [{"s": service, "k": p.kind, "g": p.stage, "o": p.ordinal, "t": p.script} for p in (*parts, Part(mark))]
+    with target.engine.begin() as connection:
+        connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service})
+        connection.execute(text(f"INSERT INTO {_table(target)} VALUES (:s, :k, :g, :o, :t)"), rows)
+
+
+def replace_parts(target: Database, service: str, gone: Sequence[Part], new: Sequence[Part]) -> None:
+    """Keep these parts in place of those."""
+    where = "service = :s AND kind = :k AND stage = :g AND ordinal = :o"
+    with target.engine.begin() as connection:
+        for part in gone:
+            place = {"s": service, "k": part.kind, "g": part.stage, "o": part.ordinal}
+            connection.execute(text(f"DELETE FROM {_table(target)} WHERE {where}"), place)
+        for part in new:
+            row = {"s": service, "k": part.kind, "g": part.stage, "o": part.ordinal, "t": part.script}
+            connection.execute(text(f"INSERT INTO {_table(target)} VALUES (:s, :k, :g, :o, :t)"), row)
+
+
+def forget(target: Database, service: str) -> None:
+    """Forget all that was kept for a service."""
+    with target.engine.begin() as connection:
+        connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service})
+
+
+def state(target: Database, service: str) -> str:
+    """MADE, BEING_MADE (an attempt was killed), or "" when the tables were never made here."""
+    target.execute(
+        f"CREATE TABLE IF NOT EXISTS {_table(target)} (service VARCHAR(100) NOT NULL, kind VARCHAR(20) NOT NULL,"
+        " stage INTEGER NOT NULL, ordinal INTEGER NOT NULL, script TEXT NOT NULL,"
+        " PRIMARY KEY (service, kind, stage, ordinal))"
+    )
+    kinds = target.rows(f"SELECT kind FROM {_table(target)} WHERE service = :s", {"s": service})
+    return next((kind for (kind,) in kinds if kind in (MADE, BEING_MADE)), "")
+
+
+def kept(target: Database, service: str, kind: str) -> list[Part]:
+    """What is kept of one kind, in order."""
+    sql = f"SELECT kind, stage, ordinal, script FROM {_table(target)} WHERE service = :s AND kind = :k ORDER BY 2, 3"
+    return [Part(*row) for row in target.rows(sql, {"s": service, "k": kind})]

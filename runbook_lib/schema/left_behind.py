@@ -1,0 +1,150 @@
+"""One object that cannot be made keeps no other back: it is left behind, with the database's reason and what to do.
+
+What was left behind stays with its script at the target: the same copy, run again, makes just that, in the words that
+the source has for it by then.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from runbook_lib.databases.port import Database, Rest
+from runbook_lib.databases.statement_names import Named, named, pieces
+from runbook_lib.errors import DatabaseError
+from runbook_lib.schema.kept import LEFT, RAN, REST, Part, cut, kept, replace_parts, run_part
+
+_ORDINALS = 10_000  # for the pieces of a script in place of its own
+_KEYS_OF_ONE = re.compile(r", ADD (?=(?:UNIQUE |FULLTEXT |SPATIAL )?KEY `)")
+AGAIN = "correct it at the source, or what it needs at the target, and run the same copy again: only this is made then"
+_ACTIONS = {
+    "primary key": "correct the rows at the source, or make the key by hand; the same copy, run again, tries it again",
+    "foreign key": "give the rows without a parent one at both sides, or delete them, and run the same copy again",
+    "rows of materialized view": "REFRESH MATERIALIZED VIEW at the target, when what it reads is there",
+}
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """An object of the source that the target does not have, although it was tried.
+
+    Attributes:
+        kind: In the engine's words, in small letters (`view`, `index`, `foreign key`).
+        name: Its name; empty where the engine gives one by itself.
+        table: Of what it belongs to, if anything.
+        why: The database's own reason.
+        action: What to do.
+    """
+
+    kind: str
+    name: str
+    table: str
+    why: str
+    action: str
+
+    @property
+    def line(self) -> str:
+        """In one line."""
+        of = f" of {self.table}" if self.table else ""
+        return f"left behind: {self.kind} {self.name}".rstrip() + f"{of}: {self.why}. Next: {self.action}"
+
+
+def make_each(service: str, target: Database, kind: str) -> list[LeftBehind]:
+    """Run what is kept of this kind: all at once where that goes, else each object by itself. Idempotent."""
+    left = [
+        one
+        for part in kept(target, service, kind)
+        if (error := _tried(service, target, part)) is not None
+        for one in make_apart(service, target, {part: error})
+    ]
+    if kind == REST and not left:
+        replace_parts(target, service, kept(target, service, RAN), ())
+    return left
+
+
+def make_apart(service: str, target: Database, refused: Mapping[Part, DatabaseError]) -> list[LeftBehind]:
+    """The objects of refused scripts, each by itself; those that are refused again."""
+    left = []
+    for part, error in refused.items():
+        texts = _apart(part.script)
+        if len(texts) < 2:
+            left.append(_left(part, error))
+            continue
+        first = _ORDINALS * (part.ordinal + 1)
+        small = [Part(part.kind, part.stage, first + i, text) for i, text in enumerate(texts)]
+        replace_parts(target, service, [part], small)
+        tried = [(each, _tried(service, target, each)) for each in small]
+        left += [_left(each, error) for each, error in tried if error is not None]
+    return left
+
+
+def remember(service: str, target: Database, left: Sequence[LeftBehind]) -> None:
+    """Keep the list at the target, in place of an earlier one."""
+    rows = [Part(LEFT, ordinal=i, script=json.dumps(asdict(one))) for i, one in enumerate(left)]
+    replace_parts(target, service, kept(target, service, LEFT), rows)
+
+
+def remembered(service: str, target: Database) -> list[LeftBehind]:
+    """What the last copy left behind."""
+    return [LeftBehind(**json.loads(part.script)) for part in kept(target, service, LEFT)]
+
+
+def refresh(service: str, target: Database, rest: Rest | None) -> None:
+    """Let what waits beside the tables be what the source has now: it may have been corrected there since."""
+    waiting = kept(target, service, REST)
+    if rest is None or not waiting:
+        return
+    if not any(part.ordinal >= _ORDINALS for part in waiting) and not kept(target, service, RAN):
+        replace_parts(target, service, waiting, cut(target, REST, rest.script))
+        return
+    whole = cut(target, REST, rest.script)
+    today = {what: text for part in whole for text in _apart(part.script) if (what := _key(text))}
+    gone, new = list[Part](), list[Part]()
+    for part in waiting:
+        gone.append(part)
+        if text := today.get(_key(part.script)):
+            new.append(replace(part, script=text))
+    for part in kept(target, service, RAN):
+        text = today.get(key := _key(part.script))
+        if text and text != part.script and key.kind in ("function", "procedure"):
+            gone.append(part)
+            new.append(replace(part, kind=REST, script=_in_place(text, key)))
+    replace_parts(target, service, gone, new)
+
+
+def _tried(service: str, target: Database, part: Part) -> DatabaseError | None:
+    try:
+        run_part(target, service, part, as_ran=part.kind == REST)
+    except DatabaseError as error:
+        return error
+    return None
+
+
+def _apart(script: str) -> list[str]:
+    """A script of several objects as one script each."""
+    head, objects = pieces(script)
+    if len(objects) > 1 or head:
+        return [head + each for each in objects]
+    statement, *more = _KEYS_OF_ONE.split(script)  # MySQL adds a table's indexes in one statement
+    change = re.match(r"ALTER TABLE `(?:[^`]|``)+` ADD ", statement)
+    if not more or not change:
+        return [script]
+    return [f"{each.rstrip().rstrip(';')};" for each in (statement, *(change[0] + each for each in more))]
+
+
+def _key(script: str) -> Named:
+    return named(script) or Named("object", script.strip()[:60])
+
+
+def _in_place(text: str, what: Named) -> str:
+    """A routine that this copy has made, in its new words."""
+    word = what.kind.upper()
+    return re.sub(rf"(?m)^CREATE (?={word} )", "CREATE OR REPLACE ", text, count=1)
+
+
+def _left(part: Part, error: DatabaseError) -> LeftBehind:
+    what = _key(part.script)
+    why = error.observed.partition(" while ")[0]
+    return LeftBehind(what.kind, what.name, what.table, why, _ACTIONS.get(what.kind, AGAIN))

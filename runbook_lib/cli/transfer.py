@@ -116,6 +116,8 @@ def copy(
                 return
             pair = _as_followed(pair, chosen)
         done = clone(pair, How(tables=chosen, follow=follow, **how), screen.tell, on_rows, pause)
+        for line in done.account.text_lines():
+            screen.tell(line)
         screen.tell(f"{done.tables} tables, {done.rows:,} rows ({done.rows_now:,} now) in {done.elapsed_s:.1f} s")
         if done.quarantined:
             screen.tell(
@@ -125,7 +127,7 @@ def copy(
             screen.tell(one.line)
         if follow:
             _follow(pair, chosen, pause)
-    sys.exit(1 if done.quarantined or done.left_behind else 0)
+    sys.exit(1 if done.quarantined or done.left_behind or done.account.unaccounted else 0)
 
 
 @contextmanager

@@ -17,12 +17,14 @@ from runbook_lib.databases.shapes import Applied as Applied
 from runbook_lib.databases.shapes import BackupInfo as BackupInfo
 from runbook_lib.databases.shapes import Buckets as Buckets
 from runbook_lib.databases.shapes import Capabilities as Capabilities
+from runbook_lib.databases.shapes import CatalogObject as CatalogObject
 from runbook_lib.databases.shapes import Changes as Changes
 from runbook_lib.databases.shapes import Column as Column
 from runbook_lib.databases.shapes import Constraint as Constraint
 from runbook_lib.databases.shapes import Hazard as Hazard
 from runbook_lib.databases.shapes import Index as Index
 from runbook_lib.databases.shapes import IndexUse as IndexUse
+from runbook_lib.databases.shapes import Inventory as Inventory
 from runbook_lib.databases.shapes import KeyRange as KeyRange
 from runbook_lib.databases.shapes import Load as Load
 from runbook_lib.databases.shapes import Pending as Pending
@@ -130,6 +132,9 @@ class Database(Protocol):
     def definitions(self) -> dict[str, str]:
         """What stands beside the tables: the user's views, routines and types (`view name`), with their texts."""
 
+    def inventory(self) -> Inventory:
+        """Everything that the database has but our own objects, counted by the whole catalog; a handful of queries."""
+
     # -- schema ---
     def dump_schema(self, tables: Sequence[str]) -> tuple[str, str]:
         """The tables' DDL at full fidelity: (before data, after data) as SQL scripts of this engine.
@@ -137,11 +142,9 @@ class Database(Protocol):
         Before: extensions, types, functions, tables, sequences, defaults. After: indexes, constraints, triggers;
         foreign keys to tables outside the list are left out (the caller names them from the catalog).
         """
-        ...
 
     def dump_rest(self, tables: Sequence[str]) -> Rest:
         """What the database has beside tables and what they need, for a copy of all of these tables."""
-        ...
 
     def stages(self, after: str) -> list[list[str]]:
         """Cut a script of `dump_schema` into stages: the scripts of one stage may run side by side."""
@@ -154,39 +157,33 @@ class Database(Protocol):
 
         Foreign keys of tables that are being synced can be added only at a moment when parents and children agree.
         """
-        ...
 
     def drop_tables(self, tables: Sequence[str]) -> None:
         """Drop these tables with what `dump_schema` brings along for them (types, functions), unless others use it.
 
         Tables that are not there are passed over.
         """
-        ...
 
     def run_script(self, script: str, *, again: bool = False) -> None:
         """Run an SQL script in one transaction where the engine allows it.
 
         `again`: a kill may have let it run in part, where DDL commits by itself: what is there by its name stays.
         """
-        ...
 
     def hazards(self, statements: Sequence[str], *, alone: bool) -> list[Hazard]:
         """What these statements would hold up or break, as the engine or its linter says; nothing is run on the tables.
 
         `alone`: each statement is its own transaction.
         """
-        ...
 
     def run_online(self, statement: str, *, again: bool = False) -> None:
         """Carry out one statement without holding writers up for longer than the lock timeout, or not at all.
 
         `again`: an attempt before was cut off after it had changed the schema: only what is left of it is done.
         """
-        ...
 
     def index_use(self) -> IndexUse:
         """How often each index was read, and since when that is counted."""
-        ...
 
     # -- copy ---
     def condition(self, selection: Selection, key_range: KeyRange) -> str:

@@ -166,6 +166,50 @@ class Rest:
 
 
 @dataclass(frozen=True)
+class CatalogObject:
+    """One thing that a database has, as its catalog describes it.
+
+    Attributes:
+        kind: What it is, in the field's words and singular: table, partition, view, index, foreign key, check
+            constraint, trigger, rule, policy, row security, function, enum, domain, comment, grant, …
+        name: Its name, the same in every database that has it: with its schema, routines with their arguments.
+        table: The table that it belongs to, as `catalog` calls it (a partition's is the root); empty: to none.
+        definition: What it does, in the engine's words, without anything that differs between two databases which
+            do the same: two objects of one kind and name are the same where the definitions are.
+        statement: SQL that makes it at a database which has what it belongs to, where there is such a statement.
+        needs: What it takes outside of the database: `role x`, `tablespace x`, `extension x` (that can be installed),
+            `member x` (a login that is x, or a member of it).
+        columns: Of an index or a constraint: its columns, by which engines find its counterpart.
+    """
+
+    kind: str
+    name: str
+    table: str = ""
+    definition: str = ""
+    statement: str = ""
+    needs: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Everything that a database has.
+
+    Attributes:
+        objects: What the readers describe, each thing once; a kind without a reader with its name alone.
+        counts: Kind → how many there are (count), by the engine's whole catalog and independently of the readers: what
+            is counted and not described is lost somewhere between.
+        outside: What there is of this outside of the database, as `needs` calls it.
+        login: The role that what this login makes belongs to; empty: the engine knows no owners.
+    """
+
+    objects: tuple[CatalogObject, ...]
+    counts: Mapping[str, int]
+    outside: frozenset[str] = frozenset()
+    login: str = ""
+
+
+@dataclass(frozen=True)
 class BackupInfo:
     """A backup that was taken, and what proves it unchanged."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from runbook_lib.assessment.account import Account
 from runbook_lib.databases.port import Database, Rest
 from runbook_lib.databases.shared import one_database
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
@@ -20,6 +21,7 @@ from runbook_lib.schema import target as made
 from runbook_lib.schema.across import STRAY, decisions, foreseen, strays
 from runbook_lib.schema.kept import KEYS, REST, Part
 from runbook_lib.schema.left_behind import LeftBehind, make_apart, make_each, remember
+from runbook_lib.transfer.accounting import expected, finish, route_of
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, kept_up
 from runbook_lib.transfer.chunks import begun
 from runbook_lib.transfer.copy import Progress, copy_link
@@ -95,13 +97,14 @@ class Pair:
 class Cloned:
     """What was done; rows and tables are counts, `rows` includes earlier attempts, `quarantined` were set aside.
 
-    `left_behind`: what could not be made; everything else is there.
+    `left_behind`: what could not be made; everything else is there. `account`: what became of everything.
     """
 
     tables: int
     rows: int
     rows_now: int
     elapsed_s: float
+    account: Account
     quarantined: int = 0
     left_behind: tuple[LeftBehind, ...] = ()
 
@@ -149,9 +152,12 @@ def clone(
         chosen = "refused where one is found" if decision.chosen == "error" else decision.chosen or "not decided"
         tell(f"  {decision.subject}: {decision.what}: {chosen}")
     _refuse_misfits(pair, how, tell)
+    kept = how.existing in ("keep", "empty")
+    route = route_of(service, source, target, pair.plan.types, whole=not how.tables, kept=kept)
+    expected(source, target, route)
     rest = _rest(pair, how, tell)
     make_room(pair, how, rest, tell)
-    names = made.create_tables(service, source, target, pair.plan.types, rest, keep=how.existing in ("keep", "empty"))
+    names = made.create_tables(service, source, target, pair.plan.types, rest, keep=kept)
     tell(f"schema: {len(names) or len(service.tables)} tables {'made' if names else 'are there'}")
     link = pair.forward
     if how.follow:
@@ -174,8 +180,9 @@ def clone(
     remember(service.name, target, left)
     more = f", {len(rest.names)} other objects made" if rest.names and not left else ""
     tell(f"{'' if left else 'foreign keys proven, '}{moved} sequences set{more}")
+    account = finish(source, target, route, left)
     aside, elapsed_s = sum(copied.quarantined.values()), time.monotonic() - started
-    return Cloned(len(service.tables), copied.rows, copied.rows_now, elapsed_s, aside, tuple(left))
+    return Cloned(len(service.tables), copied.rows, copied.rows_now, elapsed_s, account, aside, tuple(left))
 
 
 def _refuse_itself(pair: Pair) -> None:

@@ -31,6 +31,7 @@ from runbook_lib.databases.mysql import (
 from runbook_lib.databases.mysql import backup as dumps
 from runbook_lib.databases.mysql import catalog as catalog_
 from runbook_lib.databases.mysql import hazards as hazards_
+from runbook_lib.databases.mysql import inventory as inventory_
 from runbook_lib.databases.mysql import load as load_
 from runbook_lib.databases.mysql import pitfalls as pitfalls_
 from runbook_lib.databases.mysql import ranges as ranges_
@@ -170,6 +171,7 @@ class MySQL:
     grants = catalog_.grants
 
     definitions = catalog_.definitions
+    inventory = inventory_.inventory
 
     def fingerprint(self, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
         return shared.fingerprint(known or self.catalog(tables), tables)

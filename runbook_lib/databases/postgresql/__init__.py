@@ -34,6 +34,7 @@ from runbook_lib.databases.postgresql import (
 from runbook_lib.databases.postgresql import backup as dumps
 from runbook_lib.databases.postgresql import catalog as catalog_
 from runbook_lib.databases.postgresql import hazards as hazards_
+from runbook_lib.databases.postgresql import inventory as inventory_
 from runbook_lib.databases.postgresql import load as load_
 from runbook_lib.databases.postgresql import pitfalls as pitfalls_
 from runbook_lib.databases.postgresql import ranges as ranges_
@@ -175,6 +176,7 @@ class PostgreSQL:
     grants = catalog_.grants
     fingerprint = catalog_.fingerprint
     definitions = catalog_.definitions
+    inventory = inventory_.inventory
 
     # -- schema ---
     dump_schema = schema.dump_schema

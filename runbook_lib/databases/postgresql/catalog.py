@@ -45,13 +45,14 @@ def tables(db: PostgreSQL) -> list[str]:
 def find(db: PostgreSQL, tables: Sequence[str] | None) -> dict[str, int]:
     """Names → OIDs of the existing ones among them, in the order asked; all user tables for None."""
     if tables is None:
-        return {_called(schema, table, visible=visible): oid for oid, schema, table, visible in db.rows(sql.ALL_TABLES)}
+        return {called(schema, table, visible=visible): oid for oid, schema, table, visible in db.rows(sql.ALL_TABLES)}
     quoted = [names.quote(table) for table in tables]
     found = dict(db.rows(sql.RESOLVE, {"names": quoted}))
     return {table: found[full] for table, full in zip(tables, quoted, strict=True) if found.get(full)}
 
 
-def _called(schema: str, table: str, *, visible: bool) -> str:
+def called(schema: str, table: str, *, visible: bool) -> str:
+    """What `catalog` calls a table."""
     if not visible:
         return names.readable(schema, table)
     return table if names.split(table) == (table,) else names.readable(table)
@@ -98,7 +99,7 @@ def _table(
                 tuple(parts),
                 plain(definition).removesuffix(" NOT VALID"),
                 validated,
-                _called(there, parent, visible=visible) if parent else "",
+                called(there, parent, visible=visible) if parent else "",
             )
             for c, kind, parts, definition, validated, there, parent, visible in constraints
         ),

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 _ENTRY = re.compile(r"^(\d+); (\d+) (\d+) (.*)$")
 _DEPENDS = re.compile(r"^;\s+depends on:((?: \d+)+)")
 
-# Owned by others, or about the whole database: not ours to bring along.
+# Owned by others, or about the whole database: not brought along by a script (`assessment/kinds.py` says what becomes
+# of each).
 _LEFT_OUT = re.compile(
-    r"^(ACL|DEFAULT ACL|DATABASE|ENCODING|STDSTRINGS|SEARCHPATH|PUBLICATION|SUBSCRIPTION|EVENT TRIGGER|SECURITY LABEL"
-    r"|COMMENT - (EXTENSION|SCHEMA|DATABASE))\b"
+    r"^(ACL|DEFAULT ACL|DATABASE|ENCODING|STDSTRINGS|SEARCHPATH|SUBSCRIPTION|EVENT TRIGGER|USER MAPPING|SECURITY LABEL"
+    r"|COMMENT - (EXTENSION|DATABASE)|PUBLICATION( TABLE| TABLES IN SCHEMA)? - (\S+ )?runbook_)\b"
 )
 
 
@@ -133,7 +134,7 @@ def _script(db: PostgreSQL, archive: Path, chosen: Sequence[Entry], section: str
     return transactional(programs.run(db, "pg_restore", arguments))
 
 
-_BARE = ("--no-owner", "--no-privileges", "--no-tablespaces", "--no-publications", "--no-subscriptions")
+_BARE = ("--no-owner", "--no-privileges", "--no-tablespaces", "--no-subscriptions")
 
 
 def _contents(db: PostgreSQL, archive: Path) -> list[Entry]:
@@ -197,7 +198,7 @@ def about(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:
 
     def table_of(script: str) -> str:
         found = {names.split(name) for name in _ABOUT.findall(script)}
-        if len(found) != 1:
+        if len(found) != 1 or not {"CONSTRAINT", "INDEX"}.issuperset(_KIND.findall(script)):
             return ""
         parts = found.pop()
         return known.get(parts) or known.get(parts[-1:], "")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 # `roots`: the tables and their partitions. `parts`: what belongs to them (defaults, constraints, indexes, triggers,
-# policies, statistics, owned sequences). `closure`: whatever those refer to, through pg_depend; composite types
-# lead on through their relation, functions in PL/pgSQL through the names in their body. `:oids` are the tables'.
+# policies, rules, statistics, owned sequences; (0, a table): whether its row security is on). Policies and rules about
+# relations outside the list (`abroad`) stay behind. `closure`: whatever those refer to, through pg_depend; composite
+# types lead on through their relation, functions in PL/pgSQL through the names in their body. `:oids` are the tables'.
 _CLOSURE = """
 WITH RECURSIVE roots(oid) AS (
   SELECT unnest(CAST(:oids AS oid[]))
   UNION SELECT p.relid FROM unnest(CAST(:oids AS oid[])) AS o(oid), pg_partition_tree(o.oid) p
+), abroad(kind, oid) AS (
+  SELECT d.classid, d.objid FROM pg_depend d JOIN pg_class o ON o.oid = d.refobjid
+    AND o.relkind IN ('r', 'p', 'f', 'v', 'm')
+  WHERE d.classid IN ('pg_policy'::regclass, 'pg_rewrite'::regclass) AND d.refclassid = 'pg_class'::regclass
+    AND d.refobjid NOT IN (SELECT oid FROM roots)
 ), parts(kind, oid) AS (
   SELECT 'pg_class'::regclass::oid, oid FROM roots
   UNION SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d WHERE d.adrelid IN (SELECT oid FROM roots)
@@ -19,6 +25,10 @@ WITH RECURSIVE roots(oid) AS (
     WHERE t.tgrelid IN (SELECT oid FROM roots) AND NOT t.tgisinternal
       AND p.pronamespace IS DISTINCT FROM to_regnamespace('runbook')
   UNION SELECT 'pg_policy'::regclass, p.oid FROM pg_policy p WHERE p.polrelid IN (SELECT oid FROM roots)
+    AND NOT EXISTS (SELECT FROM abroad a WHERE a.kind = 'pg_policy'::regclass AND a.oid = p.oid)
+  UNION SELECT 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r WHERE r.ev_class IN (SELECT oid FROM roots)
+    AND NOT EXISTS (SELECT FROM abroad a WHERE a.kind = 'pg_rewrite'::regclass AND a.oid = r.oid)
+  UNION SELECT 0, oid FROM roots
   UNION SELECT 'pg_statistic_ext'::regclass, s.oid FROM pg_statistic_ext s WHERE s.stxrelid IN (SELECT oid FROM roots)
   UNION SELECT 'pg_class'::regclass, d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass

@@ -39,6 +39,7 @@ from runbook_lib.databases.sqlite import (
 )
 from runbook_lib.databases.sqlite import catalog as catalog_
 from runbook_lib.databases.sqlite import hazards as hazards_
+from runbook_lib.databases.sqlite import inventory as inventory_
 from runbook_lib.databases.sqlite import ranges as ranges_
 from runbook_lib.errors import DatabaseError
 
@@ -211,6 +212,7 @@ class SQLite:
     set_sequence = catalog_.set_sequence
     fingerprint = catalog_.fingerprint
     definitions = catalog_.definitions
+    inventory = inventory_.inventory
 
     def grants(self, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
         """None: SQLite knows no roles."""

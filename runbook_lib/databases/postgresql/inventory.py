@@ -1,0 +1,77 @@
+"""Everything that a database has: a walk over all catalogs that have OIDs, then what has none of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.databases.port import CatalogObject, Inventory
+from runbook_lib.databases.postgresql import inventory_extras as extras
+from runbook_lib.databases.postgresql import inventory_sql as sql
+from runbook_lib.databases.postgresql.catalog import called
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.postgresql import PostgreSQL
+
+OWN = "'runbook'"  # the schemas of our own objects, as literals
+# Definitions name every object with its schema, whatever the login's search_path is.
+_PATH = "SELECT set_config('search_path', 'pg_catalog', true)"
+
+
+@dataclass(frozen=True)
+class Walked:
+    """One object that the walk found."""
+
+    catalog: str
+    oid: int
+    kind: str
+    name: str
+
+
+def inventory(db: PostgreSQL) -> Inventory:
+    """See Database.inventory."""
+    catalogs, tables = [name for (name,) in db.rows(sql.CATALOGS)], _tables(db)
+    found = [Walked(*row) for row in db.rows_of_each((_PATH, sql.walk(OWN, catalogs)), {})[1]]
+    details = _details(db, found)
+    objects = [_described(each, details.get((each.catalog, each.oid)), tables) for each in found]
+    _, *more = db.rows_of_each((_PATH, *extras.queries(sql.hidden(OWN), sql.SEQUENCE)), {})
+    objects += [_extra(row, tables) for rows in more for row in rows]
+    counts = Counter(each.kind for each in objects)
+    outside = frozenset(text for (text,) in db.rows(extras.OUTSIDE))
+    return Inventory(tuple(objects), counts, outside, db.rows("SELECT current_user")[0][0])
+
+
+def _tables(db: PostgreSQL) -> dict[int, str]:
+    """OID → what `catalog` calls the table; a partition's is its root's."""
+    rows = db.rows(sql.NAMES)
+    called_ = {oid: called(schema, name, visible=visible) for oid, schema, name, visible, _ in rows}
+    return {oid: called_.get(root, called_[oid]) for oid, _, _, _, root in rows}
+
+
+def _details(db: PostgreSQL, found: Iterable[Walked]) -> dict[tuple[str, int], tuple[Any, ...]]:
+    """(catalog, OID) → kind, table's OID, definition, columns (of a policy: roles), from one query a catalog."""
+    oids: dict[str, list[int]] = {}
+    for each in found:
+        if each.catalog in sql.DETAILS:
+            oids.setdefault(each.catalog, []).append(each.oid)
+    details = {}
+    for catalog, numbers in oids.items():
+        _, rows = db.rows_of_each((_PATH, sql.DETAILS[catalog]), {"oids": numbers})
+        details.update({(catalog, row[0]): row[1:] for row in rows})
+    return details
+
+
+def _described(each: Walked, detail: tuple[Any, ...] | None, tables: Mapping[int, str]) -> CatalogObject:
+    if detail is None:
+        return CatalogObject(sql.KINDS.get(each.catalog, each.kind), each.name)
+    kind, table, definition, more = detail
+    outside = tuple(text for text in more if text) if kind in ("policy", "extension") else ()
+    columns = () if outside else tuple(more)
+    return CatalogObject(kind, each.name, tables.get(table, ""), definition or "", needs=outside, columns=columns)
+
+
+def _extra(row: tuple[Any, ...], tables: Mapping[int, str]) -> CatalogObject:
+    kind, name, table, definition, statement, needs = row
+    return CatalogObject(kind, name, tables.get(table, ""), definition, statement, tuple(needs))

@@ -1,0 +1,93 @@
+"""The account of a copy: everything that a source has is moved, or named with the reason; on real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from estate_account import RICH
+
+from runbook_lib.assessment.account import LEFT, MOVED, UNACCOUNTED, Account
+from runbook_lib.assessment.fates import measure, predict
+from runbook_lib.databases.port import CatalogObject
+from runbook_lib.transfer.accounting import route_of
+from runbook_lib.transfer.clone import How, clone, pair_of
+
+Make = Callable[..., Any]
+
+
+def copied(source: Any, target: Any, *tables: str) -> Account:
+    return clone(pair_of(source, target, tables), How(tables)).account
+
+
+def not_moved(account: Account) -> set[tuple[str, str, str]]:
+    return {(line.outcome, line.kind, line.name) for line in account.lines if line.outcome != MOVED}
+
+
+def test_all_that_a_rich_database_has_is_moved_or_named_and_the_prediction_was_right(
+    new_on: Make, postgresql_server: Any
+):
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(RICH)
+    database = source.rows("SELECT current_database()")[0][0]
+    postgresql_server.admin(
+        "CREATE FUNCTION et() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; CREATE EVENT TRIGGER evt ON"
+        f" ddl_command_end EXECUTE FUNCTION et(); ALTER DATABASE \"{database}\" SET work_mem = '5MB';",
+        database,
+    )
+    route = route_of(pair_of(source, target).service, source, target, {}, whole=True)
+    expected = predict(source.inventory(), target.inventory(), route)
+    account = copied(source, target)
+    assert account.measured
+    assert account.unaccounted == ()
+    assert account.lines == expected.lines
+    others = {("owner", "function public.et()")} if not postgresql_server.superusers else set()
+    assert not_moved(account) == {
+        (LEFT, "event trigger", "evt"),
+        (LEFT, "database setting", "work_mem"),
+        *((LEFT, *each) for each in others),
+    }
+    kinds = {line.kind for line in account.lines}
+    assert kinds >= {
+        "rule", "policy", "row security", "statistics", "replica identity", "storage options", "partition", "domain",
+        "domain constraint", "comment", "grant", "default privilege", "publication", "cast", "operator", "collation",
+    }  # fmt: skip
+    assert target.rows("SELECT relpersistence::text FROM pg_class WHERE relname = 'ul'") == [("u",)]
+    assert copied(source, target).lines == account.lines  # copying again changes nothing
+
+
+def test_what_is_missing_at_the_target_or_another_there_is_unaccounted(new_on: Make):
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script("CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS SELECT id FROM t")
+    target.run_script("CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS SELECT id FROM t WHERE id > 0")
+    there, here = source.inventory(), target.inventory()
+    strange = CatalogObject("crystal ball", "public.glass")
+    counts = {**there.counts, "table": there.counts["table"] + 1}
+    there = replace(there, objects=(*there.objects, strange), counts=counts)
+    route = route_of(pair_of(source, target).service, source, target, {}, whole=True)
+    account = measure(there, here, route)
+    assert not_moved(account) == {
+        (UNACCOUNTED, "view", "public.v"),
+        (UNACCOUNTED, "crystal ball", "public.glass"),
+        (UNACCOUNTED, "table", "1 more"),
+    }
+    assert all(len(line) <= 80 for line in account.text_lines())
+
+
+def test_a_role_that_the_target_lacks_is_said_before_the_first_table(new_on: Make):
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE POLICY own ON t TO app USING (true); GRANT SELECT ON t TO app"
+    )
+    there = source.inventory()
+    assert {item.kind for item in there.objects if item.needs == ("role app",)} == {"policy", "grant"}
+    here = replace(target.inventory(), outside=target.inventory().outside - {"role app"})
+    route = route_of(pair_of(source, target).service, source, target, {}, whole=True)
+    account = predict(there, here, route)
+    [refused] = account.refused
+    assert (refused.name, refused.why, refused.action) == (
+        "own on public.t", "the target has no role app", "create the role app, at the target",
+    )  # fmt: skip
+    [left] = [line for line in account.lines if line.outcome == LEFT]
+    assert (left.kind, left.action) == ("grant", "GRANT SELECT ON TABLE public.t TO app")

@@ -8,8 +8,8 @@ from typing import Any
 from runbook_lib.databases.port import Database
 from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_tables
 from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.cutover import advance_sequences
 from runbook_lib.transfer.flow import Feed, Flow, Link, forward_links
+from runbook_lib.transfer.sequences import advance_sequences
 from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.validation import validate
 

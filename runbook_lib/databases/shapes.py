@@ -105,7 +105,10 @@ class ServerFacts:
 
 @dataclass(frozen=True)
 class Sequence_:
-    """A sequence that feeds a column: `last` is None when it was never called."""
+    """A sequence that feeds a column: `last` is None when it was never called.
+
+    `column` is empty where its values are not the sequence's: it feeds an expression.
+    """
 
     name: str
     table: str

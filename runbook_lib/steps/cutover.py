@@ -27,6 +27,7 @@ from runbook_lib.transfer import moving
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.moving import Pace, compare_touched
+from runbook_lib.transfer.sequences import advance_loose, advance_sequences
 from runbook_lib.transfer.worker import exclusive, running, stop_sync
 from runbook_lib.transfer.writers import Writers
 from runbook_lib.validation import Report
@@ -85,7 +86,7 @@ class Cutover:
         was_running = running(back)
         stop_sync(back, run.journal, run.run_id, BACK)
         if not _open_at_targets(forward) and not pending(back).keys:
-            moved = sum(act.advance_sequences(link) for link in back)
+            moved = sum(advance_sequences(link) + advance_loose(link.reader, link.writer) for link in back)
             self._restore_source(run, forward)
             return StepResult(f"the monolith has the writes; {moved} sequences set")
         for link in back:

@@ -25,12 +25,12 @@ from runbook_lib.transfer.accounting import expected, finish, route_of
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, kept_up
 from runbook_lib.transfer.chunks import begun
 from runbook_lib.transfer.copy import Progress, copy_link
-from runbook_lib.transfer.cutover import advance_sequences
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.keys import add_keys, settle
 from runbook_lib.transfer.measure import problems
 from runbook_lib.transfer.readable import require_readable
 from runbook_lib.transfer.room import goes_on, make_room
+from runbook_lib.transfer.sequences import advance_loose, advance_sequences
 from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.transfer.worker import exclusive
 from runbook_lib.transfer.writers import Side, Writers, writers_of
@@ -176,7 +176,7 @@ def clone(
         left = make_apart(service.name, target, refused or {})
         left += _add_keys(pair, link, how)
     left += make_each(service.name, target, REST)
-    moved = advance_sequences(link) + advance_loose(pair, how)
+    moved = advance_sequences(link) + (0 if how.tables else advance_loose(source, target))
     remember(service.name, target, left)
     more = f", {len(rest.names)} other objects made" if rest.names and not left else ""
     tell(f"{'' if left else 'foreign keys proven, '}{moved} sequences set{more}")
@@ -211,17 +211,6 @@ def _refuse_moved(pair: Pair, how: How) -> None:
             action="runbook return first; to keep the source current for that: runbook copy … --follow, without"
             " --on-existing, in the folder of the copy",
         )
-
-
-def advance_loose(pair: Pair, how: How | None = None) -> int:
-    """Set the target's sequences that feed no column past the source's; how many were set."""
-    if how is not None and how.tables:
-        return 0
-    theirs = {sequence.name: sequence for sequence in pair.source.loose_sequences()}
-    here = [s for s in pair.target.loose_sequences() if s.name in theirs and theirs[s.name].last is not None]
-    for sequence in here:
-        pair.target.set_sequence(sequence, theirs[sequence.name].last or 0)
-    return len(here)
 
 
 def _require_rights(pair: Pair, how: How, tell: Tell) -> None:

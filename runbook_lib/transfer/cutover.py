@@ -18,13 +18,13 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from runbook_lib.databases.port import Database, Sequence_
+from runbook_lib.databases.port import Database
 from runbook_lib.errors import CutoverAborted, JournalError, LeaseHeld, RollbackFailed, TransferError
 from runbook_lib.transfer.capture import capture_complete, pending
 from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.sequences import advance_loose, advance_sequences
 from runbook_lib.transfer.sync import Key, drain, drain_once, must_wait
 
-_TOGETHER = 500  # columns of a query: the least that an engine takes is 1,664
 Touched = Mapping[tuple[str, str], frozenset[Key]]  # (service, table) → keys
 
 
@@ -175,7 +175,7 @@ def cutover(
         clock.mark("final sync done")
         acts.verify(touched)
         clock.mark("last keys verified")
-        moved = sum(advance_sequences(link) for link in links)
+        moved = sum(advance_sequences(link) + advance_loose(link.reader, link.writer) for link in links)
         _refuse_late(started, budget_s, "verification and sequences")
         clock.mark("sequences set")
         acts.still_ours()
@@ -252,36 +252,6 @@ def _all_of(acts: Iterable[Callable[[], object]]) -> list[Exception]:
         except Exception as error:
             failed.append(error)
     return failed
-
-
-def advance_sequences(link: Link) -> int:
-    """Set the writer's sequences past everything given out at the reader (trap 20); how many there are to care for."""
-    tables = {flow.table: flow.feeds[0].table for flow in link.flows}
-    theirs = {(s.table, s.column): s for s in link.reader.sequences(list(dict.fromkeys(tables.values())))}
-    here = link.writer.sequences(list(tables))
-    count = 0
-    for sequence, present in zip(here, _farthest(link, here), strict=True):
-        origin = theirs.get((tables[sequence.table], sequence.column))
-        values = [v for v in (present, sequence.last, origin.last if origin else None) if v is not None]
-        if not values:
-            continue
-        count += 1
-        last = max(values) if sequence.increment > 0 else min(values)
-        if last != sequence.last:
-            link.writer.set_sequence(sequence, last)
-    return count
-
-
-def _farthest(link: Link, sequences: Sequence[Sequence_]) -> list[int | None]:
-    """The farthest value in each one's column, in its direction; few queries, because writers wait for them."""
-    writer, found = link.writer, list[int | None]()
-    asked = [
-        f"(SELECT {'MAX' if s.increment > 0 else 'MIN'}({writer.ident(s.column)}) FROM {writer.quote(s.table)})"
-        for s in sequences
-    ]
-    for at in range(0, len(asked), _TOGETHER):
-        found += writer.rows(f"SELECT {', '.join(asked[at : at + _TOGETHER])}")[0]
-    return found
 
 
 def _tables(

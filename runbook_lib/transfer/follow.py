@@ -18,7 +18,7 @@ from runbook_lib.launch import why_not_started
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer import moving
 from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture, fence_writer, pending
-from runbook_lib.transfer.clone import Pair, Tell, advance_loose, pair_of
+from runbook_lib.transfer.clone import Pair, Tell, pair_of
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.moving import Pace, compare_touched
 from runbook_lib.transfer.preview import would_not_fit
@@ -247,7 +247,7 @@ def move(
                 _undo_interrupted(there, back, journal, run_id)
                 tell(f"an interrupted move of the writers was undone first: the {there.reader.name} has them")
             _open_way_back(there, back)
-            acts = _acts(pair, there, switch, lambda: _ours(journal, run_id, lease.token))
+            acts = _acts(there, switch, lambda: _ours(journal, run_id, lease.token))
             pace = Pace(budget_s, small_enough, FENCE_S, SWITCH_S)
             result = moving.move([there], [back], acts, lambda touched: compare_touched([there], touched), pace)
         journal.append(run_id, "note", step=MOVED, token=lease.token, payload={"to": str(to), **result.as_dict()})
@@ -291,11 +291,9 @@ def _open_way_back(there: Link, back: Link) -> None:
     fence_writer(there)
 
 
-def _acts(pair: Pair, there: Link, switch: Switch, still_ours: Callable[[], object]) -> act.Acts:
+def _acts(there: Link, switch: Switch, still_ours: Callable[[], object]) -> act.Acts:
     def verify(touched: act.Touched) -> None:
         compare_touched([there], touched).raise_for_failure()
-        if there.forward:
-            advance_loose(pair)
 
     return act.Acts(
         verify=verify,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from runbook_lib.plan.model import Tolerance
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.sequences import advance_loose, advance_sequences
 from runbook_lib.validation import Report, validate
 
 Compare = Callable[[act.Touched], Report]
@@ -57,7 +58,8 @@ def _rehearsed_sequences(links: Sequence[Link]) -> float:
     """Set them once while writes go on: inside the pause only those that moved since are set again (seconds)."""
     started = time.monotonic()
     for link in links:
-        act.advance_sequences(link)
+        advance_sequences(link)
+        advance_loose(link.reader, link.writer)
     return time.monotonic() - started
 
 

@@ -80,6 +80,8 @@ def sequences(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mismatc
     mend = Mend(link.writer.dialect, here, Promised(here))
     table = link.writer.quote(flow.table)
     for sequence in link.writer.sequences([flow.table]):
+        if not sequence.column:  # it feeds an expression: no column has its values
+            continue
         farthest = "MAX" if sequence.increment > 0 else "MIN"
         [(present,)] = link.writer.rows(f"SELECT {farthest}({link.writer.ident(sequence.column)}) FROM {table}")
         last = sequence.start - sequence.increment if sequence.last is None else sequence.last

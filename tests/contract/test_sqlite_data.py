@@ -262,6 +262,46 @@ def test_a_row_that_a_replace_pushes_out_is_logged_too(database):
         assert app.execute("SELECT id FROM people").fetchall() == [(3,)]
 
 
+@pytest.mark.parametrize(
+    ("index", "statement"),
+    [
+        ("t (mail COLLATE NOCASE)", "INSERT OR REPLACE INTO t VALUES (9, 'ANN', 9, 'x')"),
+        ("t (mail COLLATE RTRIM)", "INSERT OR REPLACE INTO t VALUES (9, 'ann  ', 9, 'x')"),
+        ("t (mail COLLATE NOCASE, a)", "REPLACE INTO t VALUES (9, 'aNn', 1, 'x')"),
+        ("t (kind) WHERE (kind <> 'many')", "INSERT OR REPLACE INTO t VALUES (9, 'x', 9, 'one')"),
+        ("t (mail COLLATE NOCASE)", "UPDATE OR REPLACE t SET mail = 'ANN' WHERE id = 2"),
+        ("t (low)", "UPDATE OR REPLACE t SET mail = 'Ann' WHERE id = 2"),
+        (
+            "t (mail COLLATE NOCASE)",
+            "INSERT INTO t VALUES (2, 'ANN', 2, '') ON CONFLICT (id) DO UPDATE SET mail = 'q'",
+        ),
+        ("t (mail COLLATE NOCASE)", "INSERT OR REPLACE INTO twice VALUES ('ANN')"),
+    ],
+)
+def test_whatever_a_replace_removes_by_a_unique_index_is_logged(database, index, statement):
+    database.execute(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, mail TEXT, a INT, kind TEXT, low TEXT AS (lower(mail)))",
+        "INSERT INTO t VALUES (1, 'ann', 1, 'one'), (2, 'bob', 2, 'many'), (3, 'cy', 3, 'many')",
+        f"CREATE UNIQUE INDEX u ON {index}",
+        "CREATE TABLE twice (mail TEXT)",
+        "CREATE TRIGGER more AFTER INSERT ON twice BEGIN INSERT OR REPLACE INTO t VALUES (8, NEW.mail, 8, 'x'); END",
+    )
+    before = set(database.rows("SELECT * FROM t"))
+    database.install_capture("c", {"t": ("id",)})
+    database.execute(statement)
+    changed = {row[0] for row in before ^ set(database.rows("SELECT * FROM t"))}
+    assert changed and changed <= {key for (key,) in database.read_changes("c", "t", 100).keys}
+
+
+def test_a_replace_by_the_rowid_is_logged_where_the_key_is_another(database):
+    database.execute(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE)", "INSERT INTO t VALUES (1, 'a')"
+    )
+    database.install_capture("c", {"t": ("code",)})
+    database.execute("REPLACE INTO t VALUES (1, 'b')")
+    assert set(database.read_changes("c", "t", 100).keys) == {("a",), ("b",)}
+
+
 def test_cascades_are_logged(database):
     database.execute(
         PEOPLE, "CREATE TABLE pets (id INTEGER PRIMARY KEY, o INTEGER REFERENCES people ON DELETE CASCADE)"

@@ -15,8 +15,8 @@ from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_ta
 from runbook_lib.schema.translate import translate
 from runbook_lib.transfer.capture import enable_capture
 from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.cutover import advance_sequences
 from runbook_lib.transfer.flow import forward_links
+from runbook_lib.transfer.sequences import advance_sequences
 from runbook_lib.transfer.sync import drain
 
 POSTGRESQL = r"""

@@ -136,8 +136,9 @@ WHERE n.nspname NOT IN ('runbook', 'information_schema') AND n.nspname NOT LIKE 
 ORDER BY 1, 2
 """
 
-# Two ways to feed a column, each along its index: a cutover asks inside the write pause.
-SEQUENCES = """
+# Two ways to feed a column, each along its index: a cutover asks inside the write pause. The column's values are the
+# sequence's where it is a number, and its default the sequence's next value and nothing more.
+SEQUENCES = r"""
 WITH fed AS (
   SELECT d.refobjid AS relation, d.refobjsubid AS number, d.objid AS sequence
   FROM pg_depend d
@@ -149,11 +150,16 @@ WITH fed AS (
   JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
   WHERE f.adrelid = ANY (:oids)
 )
-SELECT a.attrelid, a.attname, n.nspname, q.relname, pg_table_is_visible(q.oid), s.seqincrement, s.seqstart
+SELECT a.attrelid,
+       CASE WHEN k.typcategory = 'N' AND k.typname <> 'money' AND coalesce(pg_get_expr(e.adbin, e.adrelid)
+                 ~ '^\(*nextval\(''([^'']|'''')*''::regclass\)\)*(::[a-z]+( [a-z]+)*(\([0-9,]+\))?)?$', true)
+            THEN a.attname ELSE '' END,
+       n.nspname, q.relname, pg_table_is_visible(q.oid), s.seqincrement, s.seqstart
 FROM fed
 JOIN pg_sequence s ON s.seqrelid = fed.sequence JOIN pg_class q ON q.oid = s.seqrelid
 JOIN pg_namespace n ON n.oid = q.relnamespace
 JOIN pg_attribute a ON a.attrelid = fed.relation AND a.attnum = fed.number AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type k ON k.oid = a.atttypid LEFT JOIN pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
 """
 
 # Views, routines and types, without extensions' and our own; a pair of the name as it is found and the text. The

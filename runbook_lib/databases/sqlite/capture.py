@@ -60,7 +60,7 @@ def _install(driver: sqlite3.Connection, channel: str, table: str, described: Ta
     columns = "".join(f", k{i}" for i in range(len(key)))  # no type: a value is kept as it is
     driver.execute(f"CREATE TABLE {log} (seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL{columns})")
     made = 0
-    for suffix, sql in _triggers(log, name, key, described.indexes):
+    for suffix, sql in _triggers(log, name, key, _conflicts(driver, described, key)):
         driver.execute(f"CREATE TRIGGER {names.own_name(suffix, channel, table)} {sql}")
         made += 1
     driver.execute(
@@ -68,7 +68,7 @@ def _install(driver: sqlite3.Connection, channel: str, table: str, described: Ta
     )
 
 
-def _triggers(log: str, name: str, key: Sequence[str], indexes: Sequence[Index]) -> Iterator[tuple[str, str]]:
+def _triggers(log: str, name: str, key: Sequence[str], conflicts: Sequence[str]) -> Iterator[tuple[str, str]]:
     table = names.ident(name)
     listed = "at, " + ", ".join(f"k{i}" for i in range(len(key)))
 
@@ -84,24 +84,39 @@ def _triggers(log: str, name: str, key: Sequence[str], indexes: Sequence[Index])
     yield "delete", f"AFTER DELETE {head} {insert} VALUES ({values('OLD')}); END"
     old = f"{insert} SELECT {values('OLD')} WHERE {changed};"
     yield "update", f"AFTER UPDATE {head} {old} {insert} VALUES ({values('NEW')}); END"
-    conflicts = [conflict for index in indexes if index.unique for conflict in [_conflict(name, index)] if conflict]
     if conflicts:
         body = " ".join(f"{insert} SELECT {values('t')} FROM {table} AS t WHERE {each};" for each in conflicts)
         yield "replaced", f"BEFORE INSERT {head} {body} END"
         yield "displaced", f"BEFORE UPDATE {head} {body} END"
 
 
-def _conflict(name: str, index: Index) -> str:
-    """The rows `t` that have the new row's values in a unique index; over expressions: computed for the new row."""
-    plain = index.definition.count("(") == 1
-    if plain:
-        return " AND ".join(f"t.{names.ident(c)} = NEW.{names.ident(c)}" for c in index.columns)
-    raise TransferError(
-        f"capture of {name}",
-        f"the unique index {index.name} is over an expression: a REPLACE could remove rows unseen",
-        state="nothing was installed",
-        action="drop that index for the time of the migration, or make it one over a generated column",
-    )
+def _conflicts(driver: sqlite3.Connection, described: Table, key: Sequence[str]) -> list[str]:
+    """Conditions on rows `t` that a new row may replace: those with its values in a unique index, or its rowid."""
+    rowid = driver.execute(
+        "SELECT name FROM pragma_table_info(?) WHERE pk = 1 AND upper(type) = 'INTEGER'", (described.name,)
+    ).fetchall()
+    others = [f"t.{names.ident(c)} = NEW.{names.ident(c)}" for (c,) in rowid if tuple(key) != (c,)]
+    return [*(_conflict(driver, described.name, index) for index in described.indexes if index.unique), *others]
+
+
+def _conflict(driver: sqlite3.Connection, name: str, index: Index) -> str:
+    """The rows `t` that have the new row's values in a unique index, as that compares them: a column's own collation
+    may be another than the index's.
+
+    Raises:
+        TransferError: the index is over an expression, whose value a trigger does not know.
+    """
+    parts = driver.execute(
+        'SELECT name, coll FROM pragma_index_xinfo(?) WHERE "key" ORDER BY seqno', (index.name,)
+    ).fetchall()
+    if any(column is None for column, _ in parts):
+        raise TransferError(
+            f"capture of {name}",
+            f"the unique index {index.name} is over an expression: a REPLACE could remove rows unseen",
+            state="nothing was installed",
+            action="drop that index for the time of the migration, or make it one over a generated column",
+        )
+    return " AND ".join(f"t.{names.ident(c)} = NEW.{names.ident(c)} COLLATE {names.ident(coll)}" for c, coll in parts)
 
 
 def _require_intact(

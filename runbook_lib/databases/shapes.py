@@ -55,6 +55,7 @@ class Constraint:
 class Table:
     """One table as its catalog describes it. `key` is the primary key, or the unique index that serves as one.
 
+    `inherited`: it has children by plain inheritance, whose rows a statement without ONLY would take for its own.
     `incarnation` is another text after the table was made anew, emptied by TRUNCATE or loaded from a backup.
     """
 
@@ -69,7 +70,13 @@ class Table:
     size_bytes: int = 0
     comment: str = ""
     partitioned: bool = False
+    inherited: bool = field(default=False, compare=False)
     incarnation: str = field(default="", compare=False)
+
+    @property
+    def only(self) -> str:
+        """What stands before its quoted name in a FROM clause, so that just its own rows are read."""
+        return "ONLY " if self.inherited else ""
 
     def column(self, name: str) -> Column:
         return {column.name: column for column in self.columns}[name]

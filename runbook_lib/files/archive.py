@@ -111,7 +111,7 @@ def _prove(
 def _everything(database: Database, table: Table) -> Selection:
     """Every column, generated ones too: an archive is what the table showed."""
     quoted = tuple(database.ident(column.name) for column in table.columns)
-    return Selection(database.quote(table.name), tuple(database.ident(name) for name in table.key), quoted)
+    return Selection(table.only + database.quote(table.name), tuple(database.ident(name) for name in table.key), quoted)
 
 
 def _sha256(path: Path) -> str:

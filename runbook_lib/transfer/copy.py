@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from runbook_lib.databases.port import Selection
 from runbook_lib.errors import RowRejected, TransferError
 from runbook_lib.executor import Task, run_all
 from runbook_lib.transfer.apart import copy_apart
@@ -173,8 +172,7 @@ def _refuse_foreign_rows(link: Link) -> None:
             continue
         if link.quarantine:
             link.quarantine.forget(link.channel, flow.table)  # of a copy that was undone
-        here = Selection(link.writer.quote(flow.table), (), ("1",))
-        if link.writer.rows(f"SELECT 1 FROM {here.relation} LIMIT 1"):
+        if link.writer.rows(f"SELECT 1 FROM {flow.only}{link.writer.quote(flow.table)} LIMIT 1"):
             raise TransferError(
                 f"{link.writer.name}.{flow.table}",
                 "has rows that this migration did not copy",

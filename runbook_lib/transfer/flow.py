@@ -46,6 +46,7 @@ class Flow:
         rules: Values that the writer has not; those that the plan changes are changed in `expressions`.
         written: What each column is at the writer for a comparison, where it is not the column itself: on the way back,
             what was changed on the way there is read through the same expression.
+        only: `ONLY ` where the written table has children by inheritance: their rows are none of its own.
         promised: Columns that the mapping promises at the writer, those that it lacks too (forward flows only).
     """
 
@@ -62,6 +63,7 @@ class Flow:
     within: str = ""
     rules: tuple[Rule, ...] = ()
     written: tuple[str, ...] = ()
+    only: str = ""
 
     @property
     def reading(self) -> Selection:
@@ -72,7 +74,9 @@ class Flow:
     def writing(self, writer: Database) -> Selection:
         """The same rows where they were written."""
         quoted = self.written or tuple(writer.ident(column) for column in self.columns)
-        return Selection(writer.quote(self.table), tuple(writer.ident(c) for c in self.key), quoted, self.within)
+        return Selection(
+            self.only + writer.quote(self.table), tuple(writer.ident(c) for c in self.key), quoted, self.within
+        )
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,8 @@ def _forward_flow(
         rules += own
     flow = Flow(
         table=mapping.target,
-        relation=source.quote(mapping.source),
+        relation=read.only + source.quote(mapping.source),
+        only=written.only,
         key=key,
         columns=tuple(column.name for column in writable),
         expressions=tuple(expressions[column.name] for column in writable),
@@ -230,9 +235,9 @@ def _reverse_flow(
     given = {column: (index, m) for index, m in enumerate(derived) for column in m.reverse}
     names = {column.name for column in read[main.target].columns}
     columns = [c for c in written.columns if not c.generated and (c.name in names or c.name in given)]
-    relation = f"{target.quote(main.target)} AS m"
+    relation = f"{read[main.target].only}{target.quote(main.target)} AS m"
     for index, mapping in enumerate(derived):
-        relation += _derived_join(index, mapping, target)
+        relation += _derived_join(index, mapping, target, read[mapping.target])
 
     def expression(name: str) -> str:
         if name not in given:
@@ -261,6 +266,7 @@ def _reverse_flow(
     flow = Flow(
         table=main.source,
         relation=relation,
+        only=written.only,
         key=key,
         columns=tuple(column.name for column in columns),
         expressions=tuple(expression(column.name) for column in columns),
@@ -287,11 +293,11 @@ def _key_of(derived: TableMapping, key: Sequence[str]) -> tuple[str, ...]:
     return tuple(by_origin[column] for column in key)
 
 
-def _derived_join(index: int, mapping: TableMapping, database: Database) -> str:
+def _derived_join(index: int, mapping: TableMapping, database: Database, table: Table) -> str:
     keys = ", ".join(f"{database.ident(column)} AS k{i}" for i, column in enumerate(mapping.key))
     values = ", ".join(f"{sql} AS c{i}" for i, sql in enumerate(mapping.reverse.values()))
     on = " AND ".join(f"d{index}.k{i} = m.{database.ident(origin)}" for i, origin in enumerate(mapping.key.values()))
-    return f" LEFT JOIN (SELECT {keys}, {values} FROM {database.quote(mapping.target)}) AS d{index} ON {on}"
+    return f" LEFT JOIN (SELECT {keys}, {values} FROM {table.only}{database.quote(mapping.target)}) AS d{index} ON {on}"
 
 
 def _cast(flow: Flow) -> Flow:

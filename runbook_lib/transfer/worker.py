@@ -28,6 +28,7 @@ from runbook_lib.transfer.sync import drain_once, must_wait
 STOP = "sync_stop"
 _FIRST_WAIT_S = 0.5  # after an error; doubled after each further one
 IDLE_S = 0.02  # how long to wait when nothing is pending; also the floor of the lag
+_LOOK_S = 5.0  # how often somebody who waits for its end looks what it does, and says so
 START_WITHIN_S = 60.0  # a busy machine takes 10 s to start an interpreter
 
 _started: list[subprocess.Popen[bytes]] = []  # they outlive the step that started them; reaped when they are stopped
@@ -197,15 +198,39 @@ def start_sync(links: Sequence[Link], command: Sequence[str], log: Path, environ
 def stop_sync(links: Sequence[Link], journal: Journal, run_id: str, direction: str, *, within_s: float = 30.0) -> None:
     """Ask the sync of this direction to stop and wait until it has let go of its links. Idempotent.
 
+    It ends between two batches, which take long on a busy machine: it is waited for as long as it makes progress.
     The stop is recorded even when none is running: one that was asked for before, and is still starting, sees it.
+
+    Args:
+        within_s: How long it may show no progress (seconds): no key applied, none gone from its log, no sign of life.
+    Raises:
+        StepFailed: it stands still; what it was seen to do last is named.
     """
     journal.append(run_id, "note", step=STOP, payload={"direction": direction})
-    deadline = time.monotonic() + within_s
+    began = still = told = time.monotonic()
+    seen: tuple[float, int] | None = None
     while running(links):
-        if time.monotonic() > deadline:
-            raise StepFailed("sync", f"did not stop within {within_s:.0f} s", action="end its process and run again")
+        now = time.monotonic()
+        if now - told >= _LOOK_S:
+            told, before, seen = now, seen, _sign_of_life(links, journal, run_id, direction)
+            still = now if seen != before else still
+            waits = f"{seen[1]} keys pending, its last sign of life {max(0.0, time.time() - seen[0]):.0f} s ago"
+            if now - still > within_s:
+                raise StepFailed(
+                    "sync",
+                    f"did not stop, and has shown no progress for {within_s:.0f} s ({waits})",
+                    state="it is asked to stop, and its log is kept",
+                    action="see what its statement waits for at the database, or end its process, and run again",
+                )
+            sys.stderr.write(f"sync {direction}: waiting for its batch to end since {now - began:.0f} s; {waits}\n")
         time.sleep(0.02)
     _started[:] = [process for process in _started if process.poll() is None]
+
+
+def _sign_of_life(links: Sequence[Link], journal: Journal, run_id: str, direction: str) -> tuple[float, int]:
+    """When the sync last told how far it is (seconds since the epoch; 0: never), and the keys that are pending."""
+    told = (s.at for s in journal.samples(run_id, "applied_keys") if s.labels.get("direction") == direction)
+    return max(told, default=0.0), pending(links).keys
 
 
 def running(links: Sequence[Link]) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from estate_transfer import an_estate
+from fix_sandbox import wait_for
 from fix_servers import PostgresServer
 
-from runbook_lib.errors import TransferError
+from runbook_lib.errors import StepFailed, TransferError
 from runbook_lib.journal import Journal
 from runbook_lib.transfer.capture import enable_capture, fence_writer
 from runbook_lib.transfer.clone import pair_of
@@ -55,6 +57,32 @@ def test_whoever_drains_alone_keeps_a_sync_out(postgresql_server: PostgresServer
         assert running(estate.forward)
         with pytest.raises(TransferError, match="another one is running"):
             sync_forever(estate.forward, journal, "r", "forward", batch_keys=10, stop=Stop())
+
+
+def test_a_sync_that_is_to_stop_is_waited_for_while_it_makes_progress_and_named_when_it_stands_still(
+    postgresql_server: PostgresServer, journal: Journal, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("runbook_lib.transfer.worker._LOOK_S", 0.05)
+    with an_estate(postgresql_server, "ready") as estate:
+        ended = threading.Event()
+
+        def slowly() -> None:
+            with exclusive(estate.forward):
+                for key in range(12):  # far longer than it may stand still
+                    journal.sample("r", "applied_keys", key, direction="forward")
+                    ended.wait(0.05)
+
+        sync = threading.Thread(target=slowly)
+        sync.start()
+        wait_for(lambda: running(estate.forward), "the sync", 30)
+        stop_sync(estate.forward, journal, "r", "forward", within_s=0.3)
+        sync.join()
+        assert "sync forward: waiting for its batch to end since" in capsys.readouterr().err
+        with (
+            exclusive(estate.forward),
+            pytest.raises(StepFailed, match=r"for 0 s \(0 keys pending, its last"),
+        ):
+            stop_sync(estate.forward, journal, "r", "forward", within_s=0.1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

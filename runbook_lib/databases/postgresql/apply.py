@@ -19,7 +19,7 @@ from psycopg import errors as pg
 
 from runbook_lib.databases.port import Applied, Selection
 from runbook_lib.databases.postgresql import connection, logged, names, ranges
-from runbook_lib.databases.postgresql.relations import as_key, column_facts, listed
+from runbook_lib.databases.postgresql.relations import as_key, facts_and_only, listed
 from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
 
@@ -124,6 +124,7 @@ class _Batch:
     facts: dict[str, tuple[str, bool, bool]]
     keys: Sequence[Key]
     rows: Sequence[tuple[Any, ...]]
+    only: str = ""
 
     @property
     def types(self) -> list[str]:
@@ -140,6 +141,11 @@ class _Batch:
     @property
     def target(self) -> str:
         return escape(names.quote(self.table))
+
+    @property
+    def own(self) -> str:
+        """The table's own rows, without those of children by inheritance."""
+        return self.only + self.target
 
     @property
     def updatable(self) -> list[str]:
@@ -188,7 +194,8 @@ def apply_rows(
     if not keys and not rows:
         return Applied(0, 0)
     with db.raw() as driver:
-        batch = _Batch(table, tuple(key), tuple(columns), column_facts(driver, table), keys, rows)
+        facts, only = facts_and_only(driver, table)
+    batch = _Batch(table, tuple(key), tuple(columns), facts, keys, rows, only)
     if unknown := [column for column in (*key, *columns) if column not in batch.facts]:
         raise TransferError(f"table {table}", f"has no column {listed(unknown)}", action="repeat the schema step")
     fixed = any(always and column not in key for column, (_, always, _) in batch.facts.items() if column in columns)
@@ -242,7 +249,7 @@ def silence(db: PostgreSQL, driver: psycopg.Connection[Any]) -> None:
 
 def _upsert(driver: psycopg.Connection[Any], batch: _Batch) -> Applied:
     gone = (
-        f"DELETE FROM {batch.target} AS t USING {batch.source(batch.key, batch.key_types)} AS k "
+        f"DELETE FROM {batch.own} AS t USING {batch.source(batch.key, batch.key_types)} AS k "
         f"WHERE {batch.matches('t', 'k')}"
     )
     parameters = batch.key_arrays
@@ -270,7 +277,7 @@ def _replace(driver: psycopg.Connection[Any], batch: _Batch) -> Applied:
     every = [*batch.keys, *zip(*_key_columns(batch), strict=True)] if batch.rows else batch.keys
     removed = driver.execute(
         (
-            f"WITH removed AS (DELETE FROM {batch.target} AS t USING (SELECT DISTINCT * FROM {key} AS q) AS k "
+            f"WITH removed AS (DELETE FROM {batch.own} AS t USING (SELECT DISTINCT * FROM {key} AS q) AS k "
             f"WHERE {batch.matches('t', 'k')} RETURNING t.*) INSERT INTO pg_temp.runbook_aside SELECT * FROM removed"
         ).encode(),
         arrays(every, len(batch.key)),
@@ -334,7 +341,7 @@ def _conflicting(db: PostgreSQL, batch: _Batch, error: psycopg.Error) -> list[Ke
         same = " AND ".join(f"t.{c} = r.{c}" for c in (escape(names.ident(column)) for column in found[0]))
         key = listed([as_key(f"t.{escape(names.ident(c))}", batch.facts[c][0]) for c in batch.key])
         sql = (
-            f"SELECT DISTINCT {key} FROM {batch.target} AS t JOIN {_rows(batch)} AS r ON {same} WHERE NOT EXISTS "
+            f"SELECT DISTINCT {key} FROM {batch.own} AS t JOIN {_rows(batch)} AS r ON {same} WHERE NOT EXISTS "
             f"(SELECT FROM {batch.source(batch.key, batch.key_types)} AS k WHERE {batch.matches('k', 't')})"
         )
         return driver.execute(sql.encode(), [*batch.row_arrays, *batch.key_arrays]).fetchall()

@@ -72,7 +72,7 @@ def _table(
     constraints: Sequence[tuple[Any, ...]],
     triggers: Sequence[tuple[Any, ...]],
 ) -> Table:
-    schema, name, partitioned, rows, size, comment, incarnation = head
+    schema, name, partitioned, rows, size, comment, incarnation, inherited = head
     own = names.ident(schema) + "."
     bare = f"{schema}." if schema == schema.lower() and schema.isidentifier() else own
 
@@ -108,6 +108,7 @@ def _table(
         size_bytes=size,
         comment=comment or "",
         partitioned=partitioned,
+        inherited=inherited,
         incarnation=incarnation,
     )
 

@@ -33,7 +33,8 @@ SELECT c.oid, n.nspname, c.relname, c.relkind = 'p',
        obj_description(c.oid, 'pg_class'),
        -- Two clusters made by the same steps have the same numbers; when their statistics began tells them apart.
        (SELECT string_agg(concat(p.oid, '/', pg_relation_filenode(p.oid)), ' ' ORDER BY p.oid) FROM parts p
-        WHERE p.root = c.oid) || ' ' || coalesce((SELECT stats_reset FROM pg_stat_archiver)::text, '')
+        WHERE p.root = c.oid) || ' ' || coalesce((SELECT stats_reset FROM pg_stat_archiver)::text, ''),
+       c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY (:oids)
 """
 

@@ -22,7 +22,8 @@ JOIN pg_catalog.pg_class AS c ON c.oid = m.relid JOIN pg_catalog.pg_namespace AS
 WHERE c.relkind IN ('r', 'p') ORDER BY 1
 """
 _TYPES = """
-SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attidentity = 'a', attgenerated <> ''
+SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attidentity = 'a', attgenerated <> '',
+       (SELECT relkind = 'r' FROM pg_catalog.pg_class AS c WHERE c.oid = attrelid)
 FROM pg_catalog.pg_attribute
 WHERE attrelid = pg_catalog.to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
@@ -67,10 +68,20 @@ def column_facts(driver: psycopg.Connection[Any], table: str) -> dict[str, tuple
     Raises:
         DatabaseError: there is no such table.
     """
-    found = {name: (kind, always, computed) for name, kind, always, computed in _facts(driver, table)}
-    if not found:
+    return facts_and_only(driver, table)[0]
+
+
+def facts_and_only(driver: psycopg.Connection[Any], table: str) -> tuple[dict[str, tuple[str, bool, bool]], str]:
+    """The same, and `ONLY ` where a statement must say so to leave the rows of children by inheritance alone.
+
+    Raises:
+        DatabaseError: there is no such table.
+    """
+    rows = _facts(driver, table)
+    if not rows:
         raise DatabaseError(f"table {table}", "does not exist", action="check the plan's table names")
-    return found
+    found = {name: (kind, always, computed) for name, kind, always, computed, _ in rows}
+    return found, "ONLY " if rows[0][4] else ""
 
 
 def _facts(driver: psycopg.Connection[Any], table: str) -> list[tuple[Any, ...]]:

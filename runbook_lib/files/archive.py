@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runbook_lib.databases.own_objects import PROOF
 from runbook_lib.databases.port import Database, KeyRange, Selection, Table
 from runbook_lib.errors import TransferError
 from runbook_lib.files import copytext
@@ -90,7 +91,7 @@ def _prove(
     total = 0
     for key_range, count in ranges:
         rows = next(groups) if count else []
-        lines = ", ".join(f"{database.ident(c.name)} {c.type}" for c in table.columns)
+        lines = ", ".join([f"{PROOF} SMALLINT", *(f"{database.ident(c.name)} {c.type}" for c in table.columns)])
         database.execute(f"DROP TABLE IF EXISTS {scratch}", f"CREATE TABLE {scratch} ({lines})")
         database.copy_in(scratch, names, copytext.encode(rows), binary=False)
         [kept] = database.range_sums(everything, types, [whole], canonical=False)

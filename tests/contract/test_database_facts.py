@@ -181,7 +181,7 @@ def test_an_advisory_lock_is_granted_once_and_dies_with_its_connection(database)
 
 
 def test_own_tables_are_kept_apart(database):
-    database.execute(f"CREATE TABLE {database.own_table('ranges')} (id integer)")
+    database.execute(f"CREATE TABLE {database.own_table('session')} (sync integer)")
     assert database.catalog() == {}
 
 

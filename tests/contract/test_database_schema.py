@@ -68,7 +68,7 @@ def test_extensions_operator_classes_and_schemas_come_along(database, target, se
 
 
 def test_our_own_triggers_and_tables_stay_behind(database, target):
-    database.execute("CREATE TABLE t (id int PRIMARY KEY)", f"CREATE TABLE {database.own_table('log')} (id int)")
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)", f"CREATE TABLE {database.own_table('session')} (sync int)")
     database.prepare_fence(["t"])
     scripts = database.dump_schema(["t"])
     assert not [script for script in scripts if "runbook" in script]

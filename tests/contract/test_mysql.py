@@ -398,7 +398,7 @@ def test_missing_privileges_are_told_with_the_grant_that_helps(database, mariadb
 
 
 def test_own_tables_are_kept_apart_and_statements_are_cut_as_the_client_does(database):
-    database.execute(f"CREATE TABLE {database.own_table('ranges')} (id int)")
+    database.execute(f"CREATE TABLE {database.own_table('session')} (sync int)")
     assert database.catalog() == {}
     assert database.tables() == []
     script = "SELECT ';' -- a; comment\n;\nDELIMITER ;;\n/* ; */ BEGIN; END;;\nDELIMITER ;\n SELECT `a;b`, \"c;\", 'it''s;'; -- end\n"

@@ -195,7 +195,7 @@ def test_a_writer_that_does_not_end_is_waited_for_and_then_named(tmp_path):
 
 
 def test_own_tables_are_kept_apart(database):
-    database.execute(f"CREATE TABLE {database.own_table('ranges')} (id integer)")
+    database.execute(f"CREATE TABLE {database.own_table('session')} (sync integer)")
     assert database.catalog() == {}
 
 

@@ -30,7 +30,8 @@ LAYERS = {
         "schema.shape",  # words about a catalog; gates need it
     ),
     2: (
-        "databases.postgresql", "databases.mysql", "databases.sqlite", "databases.shared", "traffic.envoy",
+        "databases.postgresql", "databases.mysql", "databases.sqlite", "databases.shared", "databases.own_objects",
+        "traffic.envoy",
         "traffic.envoy_files", "traffic.envoy_stats", "services.command", "executor", "run", "stepping", "gates",
         "undo", "drift",
     ),
@@ -118,7 +119,7 @@ def layer_of(module: str) -> int | None:
 def engine_of(module: str) -> str:
     """The engine whose adapter this module belongs to; empty when it is none."""
     parts = module.split(".")
-    of_all = ("port", "values", "shapes", "shared", "sql_text", "statement_names")
+    of_all = ("port", "values", "shapes", "shared", "own_objects", "sql_text", "statement_names")
     return parts[1] if len(parts) > 1 and parts[0] == "databases" and parts[1] not in of_all else ""
 
 

@@ -24,6 +24,7 @@ from runbook_lib.databases.mysql import (
     housekeeping,
     names,
     online,
+    own,
     recount,
     retry,
     schema,
@@ -146,7 +147,7 @@ class MySQL:
         return DatabaseError(f"database {self.name}", shared.one_line(str(cause)))
 
     def own_table(self, name: str) -> str:
-        return names.ident(names.PREFIX + name)
+        return own.table(self, name)
 
     def described(self, table: str) -> Table:
         """One table's description, at most a few seconds old."""
@@ -165,7 +166,7 @@ class MySQL:
     tables = catalog_.tables
     expression_types = catalog_.expression_types
     sequences = sequences_.sequences
-    loose_sequences = shared.no_sequences
+    loose_sequences = sequences_.loose_sequences
     set_sequence = sequences_.set_sequence
 
     grants = catalog_.grants

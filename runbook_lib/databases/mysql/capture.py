@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.databases.mysql import catalog, housekeeping, names, neutral, retry
+from runbook_lib.databases.mysql import catalog, housekeeping, names, neutral, own, retry
 from runbook_lib.databases.mysql.neutral import kind_of
 from runbook_lib.databases.mysql.ranges import as_text
 from runbook_lib.databases.mysql.wire import Connection
@@ -58,6 +58,7 @@ def install_capture(db: MySQL, channel: str, tables: Mapping[str, Sequence[str]]
             rows without firing them.
         DatabaseError: locks were not granted.
     """
+    own.table(db, "captures")
     db.execute(_CAPTURES)
     found = catalog.catalog(db, list(tables))
     _refuse_cascades(db, set(tables))
@@ -278,8 +279,7 @@ def _registered(db: MySQL, channel: str) -> list[tuple[str, str]]:
 
 
 def _known(db: MySQL) -> bool:
-    sql = "SELECT 1 FROM information_schema.tables WHERE table_schema = database() AND table_name = 'runbook_captures'"
-    return bool(db.rows(sql))
+    return own.there(db, "captures")
 
 
 def _lookup(db: MySQL, channel: str, table: str) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 
 from runbook_lib.databases.mysql import catalog_sql as sql
-from runbook_lib.databases.mysql import names, retry
+from runbook_lib.databases.mysql import names, own, qualified, retry
 from runbook_lib.databases.mysql.neutral import plain_type
 from runbook_lib.databases.port import Column, Constraint, Index, Table
 from runbook_lib.databases.shared import Catalog
@@ -28,7 +28,8 @@ def catalog(db: MySQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
 
     A table that does not exist is left out of the answer; asking the answer for it raises DatabaseError.
     """
-    heads = {row[0]: row[1:] for row in db.rows(sql.TABLES)}
+    ours = own.tables(db)
+    heads = {row[0]: row[1:] for row in db.rows(sql.TABLES) if row[0] not in ours}
     wanted = [name for name in (tables if tables is not None else heads) if name in heads]
     found = Catalog(db.name)
     if not wanted:
@@ -39,6 +40,7 @@ def catalog(db: MySQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
         _grouped(db.rows(query))
         for query in (sql.COLUMNS, index_sql, sql.REFERENCES, sql.CHECKS[db.flavour[0]], sql.TRIGGERS)
     )
+    columns, indexes = _without_periods(columns, indexes)
     for name in wanted:
         found[name] = _table(db, name, heads[name], columns, indexes, references, checks, triggers)
     return found
@@ -46,7 +48,8 @@ def catalog(db: MySQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
 
 def tables(db: MySQL) -> list[str]:
     """The names of all user tables."""
-    return [row[0] for row in db.rows(sql.TABLES)]
+    ours = own.tables(db)
+    return [row[0] for row in db.rows(sql.TABLES) if row[0] not in ours]
 
 
 def _grouped(rows: Sequence[tuple[Any, ...]]) -> Rows:
@@ -54,6 +57,17 @@ def _grouped(rows: Sequence[tuple[Any, ...]]) -> Rows:
     for name, *rest in rows:
         grouped[name].append(tuple(rest))
     return grouped
+
+
+def _without_periods(columns: Rows, indexes: Rows) -> tuple[Rows, Rows]:
+    """Both without the start and end of a row version: the server writes them, and each has its own times."""
+    periods = {(table, row[0]) for table, rows in columns.items() for row in rows if row[7] in ("ROW START", "ROW END")}
+    if not periods:
+        return columns, indexes
+    return (
+        {table: [row for row in rows if (table, row[0]) not in periods] for table, rows in columns.items()},
+        {table: [row for row in rows if (table, row[1]) not in periods] for table, rows in indexes.items()},
+    )
 
 
 def _table(
@@ -70,7 +84,8 @@ def _table(
     documents = {
         found[1].replace("``", "`") for _, text, _ in checks.get(name, ()) if (found := _JSON_CHECK.match(text))
     }
-    described = tuple(_column(row, documents, maria=db.flavour[0] == "MariaDB") for row in columns.get(name, ()))
+    maria, place = db.flavour[0] == "MariaDB", db.login.database
+    described = tuple(_column(row, documents, place, maria=maria) for row in columns.get(name, ()))
     built = _indexes(indexes.get(name, ()))
     return Table(
         name=name,
@@ -88,14 +103,14 @@ def _table(
     )
 
 
-def _column(row: tuple[Any, ...], documents: set[str], *, maria: bool) -> Column:
+def _column(row: tuple[Any, ...], documents: set[str], database: str, *, maria: bool) -> Column:
     name, kind, nullable, default, extra, collation, ordinal, computed, _ = row
     own = "json" if name in documents and kind == "longtext" else plain_type(kind)  # MariaDB's json is an alias
     return Column(
         name,
         own,
         bool(nullable),
-        str(computed) if computed else _default(default, extra, maria=maria),
+        str(computed) if computed else _default(default, extra, database, maria=maria),
         bool(computed) or "GENERATED" in extra.upper().replace("DEFAULT_GENERATED", ""),
         "auto_increment" if "auto_increment" in extra else "",
         "" if own == "json" else collation,
@@ -103,12 +118,12 @@ def _column(row: tuple[Any, ...], documents: set[str], *, maria: bool) -> Column
     )
 
 
-def _default(default: Any, extra: str, *, maria: bool) -> str | None:
+def _default(default: Any, extra: str, database: str, *, maria: bool) -> str | None:
     """The default as SQL: MariaDB stores SQL, MySQL stores the bare value."""
     updating = re.search(r"on update \S+", extra, re.IGNORECASE)
     if default is None or (maria and default == "NULL"):
         return updating[0] if updating else None
-    text = str(default)
+    text = qualified.own_names(str(default), database) if maria and "`." in str(default) else str(default)
     if not maria and "DEFAULT_GENERATED" not in extra and not re.match(r"(?i)b'|current_timestamp", text):
         text = "'" + text.replace("'", "''") + "'"
     text = re.sub(r"(?i)current_timestamp(\(\))?(?!\w|\()", "current_timestamp()", text)

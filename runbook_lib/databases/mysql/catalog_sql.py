@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-# Our own tables bear the prefix; views are no tables.
+from runbook_lib.databases.mysql import own
+
+# Our own tables are among them (`own.tables`); views and sequences are no tables.
 TABLES = """
 SELECT table_name, coalesce(table_rows, 0), coalesce(data_length, 0) + coalesce(index_length, 0), table_comment,
        coalesce(create_options, '') LIKE '%partitioned%', coalesce(engine, ''), create_time
 FROM information_schema.tables
-WHERE table_schema = database() AND table_type = 'BASE TABLE' AND left(table_name, 8) <> 'runbook_' ORDER BY table_name
+WHERE table_schema = database() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY table_name
 """
 COLUMNS = """
 SELECT table_name, column_name, column_type, is_nullable = 'YES', column_default, extra,
@@ -39,9 +41,9 @@ FROM information_schema.check_constraints AS c JOIN information_schema.table_con
 WHERE c.constraint_schema = database() AND t.constraint_type = 'CHECK' ORDER BY 1, 2
 """,
 }
-TRIGGERS = """
+TRIGGERS = f"""
 SELECT event_object_table, trigger_name, action_timing, event_manipulation, action_statement
-FROM information_schema.triggers WHERE trigger_schema = database() AND left(trigger_name, 8) <> 'runbook_'
+FROM information_schema.triggers WHERE trigger_schema = database() AND NOT {own.TRIGGER}
 ORDER BY event_object_table, action_timing, event_manipulation, action_order
 """
 # Without rights on it a routine has no text.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pymysql
 
-from runbook_lib.databases.mysql import catalog, names, retry
+from runbook_lib.databases.mysql import catalog, names, own, retry
 from runbook_lib.databases.mysql.wire import Connection
 from runbook_lib.databases.shared import own_name
 from runbook_lib.errors import CutoverAborted, DatabaseError
@@ -46,6 +46,7 @@ def prepare_fence(db: MySQL, tables: Sequence[str]) -> None:
     missing = sorted(set(tables) - set(found))
     if missing:
         raise DatabaseError(f"table {missing[0]}", "does not exist", action="check the plan's table names")
+    own.table(db, "fences")
     db.execute(_FENCES)
     there = _installed(db)
     for table in found:
@@ -136,10 +137,11 @@ def fenced(db: MySQL, tables: Sequence[str]) -> frozenset[str]:
 
 def remove_fence(db: MySQL) -> None:
     """Remove every fence of this database, raised or not. Idempotent."""
-    gone = [name for name in sorted(_installed(db)) if name.startswith("runbook_fence_")]
+    gone = [name for name in sorted(own.triggers(db)) if name.startswith("runbook_fence_")]
     for trigger in gone:
         db.execute(f"DROP TRIGGER IF EXISTS {names.ident(trigger)}")
-    db.execute(f"DROP TABLE IF EXISTS {FENCES}")
+    if _known(db):
+        db.execute(f"DROP TABLE IF EXISTS {FENCES}")
 
 
 def _installed(db: MySQL) -> set[str]:
@@ -155,5 +157,4 @@ def _prepared(db: MySQL) -> set[str]:
 
 
 def _known(db: MySQL) -> bool:
-    sql = "SELECT 1 FROM information_schema.tables WHERE table_schema = database() AND table_name = 'runbook_fences'"
-    return bool(db.rows(sql))
+    return own.there(db, "fences")

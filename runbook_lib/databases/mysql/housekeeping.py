@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pymysql
 
-from runbook_lib.databases.mysql import connection, names, retry
+from runbook_lib.databases.mysql import connection, names, own, retry
 from runbook_lib.databases.mysql.reading import reading_missing
 from runbook_lib.databases.port import IndexUse, Problem, ServerFacts
 from runbook_lib.errors import DatabaseError
@@ -33,9 +33,9 @@ _ODD_ENGINES = """
 SELECT table_name, engine FROM information_schema.tables
 WHERE table_schema = database() AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' ORDER BY 1
 """
-_TRIGGERED = """
+_TRIGGERED = f"""
 SELECT DISTINCT event_object_table FROM information_schema.triggers
-WHERE trigger_schema = database() AND left(trigger_name, 8) <> 'runbook_'
+WHERE trigger_schema = database() AND NOT {own.TRIGGER}
   AND action_statement NOT LIKE '%@runbook_sync%' ORDER BY 1
 """
 CASCADES = """

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-PREFIX = "runbook_"  # MySQL has no schemas inside a database: our tables and triggers bear this
-
 
 def ident(name: str) -> str:
     """Quote one identifier, whatever it holds (dots too)."""

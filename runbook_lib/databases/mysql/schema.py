@@ -7,12 +7,13 @@ ends a statement. MySQL commits each DDL statement by itself (trap 28).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pymysql
 
-from runbook_lib.databases.mysql import catalog, names, retry
+from runbook_lib.databases.mysql import catalog, made_under, names, objects, own, qualified, retry
+from runbook_lib.databases.mysql import sequences as sequences_
 from runbook_lib.databases.mysql.wire import Connection
 from runbook_lib.databases.port import Rest
 from runbook_lib.databases.shared import one_line
@@ -44,17 +45,24 @@ def dump_schema(db: MySQL, tables: Sequence[str]) -> tuple[str, str]:
     if missing := sorted(set(tables) - set(found)):
         raise DatabaseError(f"database {db.name}", f"no table {', '.join(missing)}", state="nothing was dumped")
     before, after, references = [], [], []
-    for table in found:
-        create = str(db.rows(f"SHOW CREATE TABLE {names.ident(table)}")[0][1])
+    creates, fired = _creates(db, found), objects.triggers(db, own.triggers(db))
+    before += _sequences(db, creates)
+    for table, create in creates.items():
         body, indexes, keys = _cut(create, set(found))
         before.append(f"{body};")
         change = f"ALTER TABLE {names.ident(table)} ADD "
         if indexes:
             after.append(change + ", ADD ".join(indexes) + ";")
         references += [f"{change}{key};" for key in keys]
-        references += _triggers(db, table)
+        references += [made_under.framed(trigger.statement).rstrip("\n") for trigger in fired.get(table, ())]
     tail = [REFERENCES, *references] if references else []
     return "\n".join(before) + "\n", "\n".join([*after, *tail]) + "\n"
+
+
+def _sequences(db: MySQL, creates: Mapping[str, str]) -> list[str]:
+    """The statements that make the sequences which these tables' defaults ask."""
+    sequences = sequences_.names_of(db) if any("nextval(" in text for text in creates.values()) else []
+    return [f"{sequences_.create(db, name)};" for name in sorted(objects.used_sequences(creates, sequences))]
 
 
 def _cut(create: str, ours: set[str]) -> tuple[str, list[str], list[str]]:
@@ -63,68 +71,52 @@ def _cut(create: str, ours: set[str]) -> tuple[str, list[str], list[str]]:
     end = max(i for i, line in enumerate(lines) if line.startswith(")"))
     parts = [line.strip().removesuffix(",") for line in lines[:end]]
     counter = next((part.split("`")[1] for part in parts if part.startswith("`") and " AUTO_INCREMENT" in part), "")
+    versioned = "WITH SYSTEM VERSIONING" in lines[end]  # takes no unique key afterwards
     kept, indexes, keys = [], [], []
     for part in parts:
         index = _KEY.match(part)
         if foreign := _FOREIGN.match(part):
             if foreign[1].replace("``", "`") in ours:
                 keys.append(part)
-        elif index and index[1] != counter:  # a counter needs its index at once
+        elif index and index[1] != counter and not versioned:  # a counter needs its index at once
             indexes.append(part)
         else:
             kept.append(part)
-    tail = re.sub(r" AUTO_INCREMENT=\d+", "", "\n".join(lines[end:]))
+    tail = re.sub(r"^(\)[^']*?) AUTO_INCREMENT=\d+", r"\1", "\n".join(lines[end:]))  # not in a comment
     return "\n".join([head, ",\n".join(f"  {part}" for part in kept), tail]), indexes, keys
 
 
-def _triggers(db: MySQL, table: str) -> list[str]:
-    sql = (
-        "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database()"
-        " AND event_object_table = :table AND left(trigger_name, 8) <> 'runbook_' ORDER BY action_order, trigger_name"
-    )
-    scripts = []
-    for (name,) in db.rows(sql, {"table": table}):
-        create = str(db.rows(f"SHOW CREATE TRIGGER {names.ident(name)}")[0][2])
-        bare = re.sub(r"^CREATE DEFINER=(`[^`]*`|\S+?)@(`[^`]*`|\S+) TRIGGER", "CREATE TRIGGER", create)
-        scripts.append(f"DELIMITER ;;\n{bare};;\nDELIMITER ;")
-    return scripts
+def dump_rest(db: MySQL, tables: Sequence[str]) -> Rest:
+    """Sequences that no table needs, routines, packages, views and events, without their owners (DEFINER).
+
+    A view that reads another comes after it; an event is made disabled: it must not fire at both sides.
+    """
+    made = objects.items(db)
+    texts = _creates(db, tables) if any(item.kind == "SEQUENCE" for item in made) else {}
+    needed = objects.used_sequences(texts, [item.name for item in made if item.kind == "SEQUENCE"])
+    rest = [item for item in made if item.statement and (item.kind, item.name) not in {("SEQUENCE", n) for n in needed}]
+    undo = "".join(f"{item.drop};\n" for item in reversed(rest))
+    return Rest(tuple(item.label for item in rest), objects.script(rest), undo)
 
 
-def dump_rest(db: MySQL, tables: Sequence[str]) -> Rest:  # noqa: ARG001  views and routines belong to the database
-    """Views and routines, without their owners (DEFINER); a view that reads another comes after it."""
-    routines = "SELECT routine_type, routine_name FROM information_schema.routines WHERE routine_schema = database()"
-    views = "SELECT 'VIEW', table_name FROM information_schema.views WHERE table_schema = database() ORDER BY 2"
-    made = [(str(kind), str(name)) for kind, name in [*db.rows(routines), *db.rows(views)]]
-    texts = {
-        name: _without_owner(str(db.rows(f"SHOW CREATE {kind} {names.ident(name)}")[0][1 if kind == "VIEW" else 2]))
-        for kind, name in made
+def _creates(db: MySQL, tables: Iterable[str]) -> dict[str, str]:
+    """Each table's own text, without its database's name in defaults."""
+    return {
+        table: qualified.own_names(str(db.rows(f"SHOW CREATE TABLE {names.ident(table)}")[0][1]), db.login.database)
+        for table in tables
     }
-    kinds = {name: kind for kind, name in made}
-    ordered = _readers_last([name for kind, name in made if kind == "VIEW"], texts)
-    every = [*(name for name in kinds if kinds[name] != "VIEW"), *ordered]
-    script = "".join(f"DELIMITER ;;\n{texts[name]};;\nDELIMITER ;\n" for name in every)
-    undo = "".join(f"DROP {kinds[name]} IF EXISTS {names.ident(name)};\n" for name in reversed(every))
-    return Rest(tuple(f"{kinds[name].lower()} {name}" for name in every), script, undo)
-
-
-def _without_owner(create: str) -> str:
-    bare = re.sub(r" DEFINER=(`[^`]*`|\S+?)@(`[^`]*`|\S+)", "", create, count=1)
-    return re.sub(r"^CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER VIEW", "CREATE VIEW", bare)
-
-
-def _readers_last(views: list[str], texts: Mapping[str, str]) -> list[str]:
-    ordered: list[str] = []
-    while views:
-        free = [v for v in views if not any(f"`{o}`" in texts[v] for o in views if o != v)] or views
-        ordered += free
-        views = [view for view in views if view not in free]
-    return ordered
 
 
 def stages(after: str) -> list[list[str]]:
     """One statement a table: they may run side by side."""
-    one = [f"DELIMITER ;;\n{s};;\nDELIMITER ;\n" if ";" in s else f"{s};" for s in statements(after)]
+    one = [_piece(statement) for statement in statements(after)]
     return [one] if one else []
+
+
+def _piece(statement: str) -> str:
+    if isinstance(statement, made_under.Framed):
+        return made_under.framed(statement)
+    return f"DELIMITER ;;\n{statement};;\nDELIMITER ;\n" if ";" in statement else f"{statement};"
 
 
 def about(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:
@@ -140,8 +132,8 @@ def split_references(after: str) -> tuple[str, str]:
     return others, references
 
 
-# Index, foreign key (MariaDB says it through the engine's errno 121), trigger, routine, view: there already.
-_THERE = (1061, 1826, 1359, 1304, 1050)
+# Index, foreign key (MariaDB says it through the engine's errno 121), trigger, routine, view, event: there already.
+_THERE = (1061, 1826, 1359, 1304, 1050, 1537)
 
 
 def run_script(db: MySQL, script: str, *, again: bool = False) -> None:
@@ -157,7 +149,7 @@ def run_script(db: MySQL, script: str, *, again: bool = False) -> None:
         try:
             for statement in statements(script):
                 try:
-                    retry.run(driver, statement)
+                    made_under.run(db, driver, statement)
                 except pymysql.MySQLError as error:
                     what = named(statement)
                     if again and (error.args[0] in _THERE or "errno: 121" in str(error)) and _is_it(driver, what):
@@ -183,7 +175,10 @@ def statements(script: str) -> Iterator[str]:
     delimiter, position, start = ";", 0, 0
     while position < len(script):
         line = re.compile(r"[ \t]*DELIMITER[ \t]+(\S+)[ \t]*(?:\n|$)", re.IGNORECASE).match(script, position)
-        if line and not script[start:position].strip() and (position == 0 or script[position - 1] == "\n"):
+        if framed := made_under.read(script, position) if _begins(script, start, position) else None:
+            yield framed[0]
+            start = position = framed[1]
+        elif line and not script[start:position].strip() and (position == 0 or script[position - 1] == "\n"):
             delimiter, position = line[1], line.end()
             start = position
         elif token := _TOKEN.match(script, position):
@@ -198,6 +193,10 @@ def statements(script: str) -> Iterator[str]:
     rest = _TOKEN.sub(lambda found: "" if found[0][0] in "-#/" else found[0], script[start:]).strip()
     if rest:
         yield rest
+
+
+def _begins(script: str, start: int, position: int) -> bool:
+    return script.startswith(made_under.HEAD, position) and not script[start:position].strip()
 
 
 def drop_tables(db: MySQL, tables: Sequence[str]) -> None:

@@ -1,8 +1,10 @@
-"""AUTO_INCREMENT as a sequence: moved forwards only (trap 20)."""
+"""AUTO_INCREMENT and MariaDB's sequences: moved forwards only (trap 20)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases.mysql import names, retry
@@ -18,22 +20,95 @@ WHERE t.table_schema = database() AND c.extra LIKE '%auto_increment%' ORDER BY 1
 """
 
 
+_NAMES = """
+SELECT table_name FROM information_schema.tables WHERE table_schema = database() AND table_type = 'SEQUENCE' ORDER BY 1
+"""
+_DEFAULT = re.compile(r"nextval\((?:`(?:[^`]|``)+`\.)?`((?:[^`]|``)+)`\)")
+_FEEDING = """
+SELECT table_name, column_name, column_default FROM information_schema.columns
+WHERE table_schema = database() AND column_default LIKE 'nextval(%)' AND numeric_scale = 0 ORDER BY 1, ordinal_position
+"""
+
+
 def sequences(db: MySQL, tables: Sequence[str]) -> list[Sequence_]:
-    """The counter of each of these tables that has one, with the last value it gave; None: it gave none yet."""
-    return [
+    """What numbers these tables' columns, with the last value given; None: none yet. Counters, and sequences that are
+    all of a column's default: a sequence in an expression gives no value that is the column's (`loose_sequences`)."""
+    counters = [
         Sequence_(
             f"{table}.{column}", table, column, int(next_) - 1 if int(next_ or 1) > 1 else None, int(step), int(start)
         )
         for table, column, next_, step, start in db.rows(_SEQUENCES)
         if table in tables
     ]
+    feeding = [
+        replace(each, table=table, column=column)
+        for name, (table, column) in _fed(db).items()
+        if table in tables
+        for each in _standalone(db, [name])
+    ]
+    return counters + feeding
+
+
+def loose_sequences(db: MySQL) -> list[Sequence_]:
+    """MariaDB's sequences that are no column's whole default."""
+    fed = _fed(db)
+    return _standalone(db, [name for name in names_of(db) if name not in fed])
+
+
+def names_of(db: MySQL) -> list[str]:
+    """The names of MariaDB's sequences."""
+    return [str(name) for (name,) in db.rows(_NAMES)]
+
+
+def create(db: MySQL, name: str) -> str:
+    """The statement that makes a sequence with its options, where it is not there."""
+    made = str(db.rows(f"SHOW CREATE SEQUENCE {names.ident(name)}")[0][1])
+    return made.replace("CREATE SEQUENCE ", "CREATE SEQUENCE IF NOT EXISTS ", 1)
+
+
+def _fed(db: MySQL) -> dict[str, tuple[str, str]]:
+    """The sequences (by name) that feed exactly one column by themselves, and which."""
+    if not (known := set(names_of(db))):
+        return {}
+    fed: dict[str, list[tuple[str, str]]] = {}
+    for table, column, default in db.rows(_FEEDING):
+        if (found := _DEFAULT.fullmatch(str(default))) and (name := found[1].replace("``", "`")) in known:
+            fed.setdefault(name, []).append((str(table), str(column)))
+    return {name: places[0] for name, places in fed.items() if len(places) == 1}
+
+
+def _standalone(db: MySQL, listed: Sequence[str]) -> list[Sequence_]:
+    """The state of these sequences, in one query; what a server has in its cache counts as given."""
+    asked = " UNION ALL ".join(
+        f"SELECT {names.text(name)}, next_not_cached_value, increment, start_value, cycle_count"
+        f" FROM {names.ident(name)}"
+        for name in listed
+    )
+    return [
+        Sequence_(
+            _text(name),
+            "",
+            "",
+            None if next_ == start and not cycles else int(next_) - int(step),
+            int(step),
+            int(start),
+        )
+        for name, next_, step, start, cycles in (db.rows(asked) if asked else ())
+    ]
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def set_sequence(db: MySQL, sequence: Sequence_, last: int) -> None:
     """Make the next value the one after `last`; never backwards. A short metadata lock, no copy of the table."""
-    now = next((found.last for found in sequences(db, [sequence.table])), None)
+    doing = f"moving sequence {sequence.name} to {last}"
+    if sequence.name != f"{sequence.table}.{sequence.column}":
+        statement = f"SELECT setval({names.ident(sequence.name)}, {int(last)}, 1)"
+        retry.in_transaction(db, lambda driver: retry.run(driver, statement), doing=doing)
+        return
+    now = next((found.last for found in sequences(db, [sequence.table]) if found.name == sequence.name), None)
     if (now or 0) < last:
         statement = f"ALTER TABLE {names.ident(sequence.table)} AUTO_INCREMENT = {int(last) + 1}"
-        retry.in_transaction(
-            db, lambda driver: retry.run(driver, statement), doing=f"moving sequence {sequence.name} to {last}"
-        )
+        retry.in_transaction(db, lambda driver: retry.run(driver, statement), doing=doing)

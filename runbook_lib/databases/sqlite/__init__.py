@@ -34,6 +34,7 @@ from runbook_lib.databases.sqlite import (
     fence,
     housekeeping,
     names,
+    own,
     recount,
     schema,
 )
@@ -183,6 +184,10 @@ class SQLite:
         return names.ident(name)
 
     def own_table(self, name: str) -> str:
+        if ("own", name) not in self.memo:
+            with self.raw() as driver:
+                own.require_free(driver, self.name, f"{names.OWN}{name}")
+            self.memo["own", name] = True
         return names.ident(f"{names.OWN}{name}")
 
     def close(self) -> None:

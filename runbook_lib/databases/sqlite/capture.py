@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.port import Changes, Index, Pending, Table
-from runbook_lib.databases.sqlite import names
+from runbook_lib.databases.sqlite import names, own
 from runbook_lib.databases.sqlite.catalog import catalog
 from runbook_lib.databases.sqlite.copy import column_kinds
 from runbook_lib.databases.sqlite.ranges import key_text
@@ -43,6 +43,7 @@ def install_capture(db: SQLite, channel: str, tables: Mapping[str, Sequence[str]
     described = catalog(db, list(tables))
     wanted = [(table, described[table], tuple(key)) for table, key in tables.items()]  # a missing one is named
     with db.writing("installing the capture") as driver:
+        own.require_free(driver, db.name, CAPTURES)
         driver.execute(_TABLE)
         ensure_session(driver)
         for table, facts, key in wanted:
@@ -215,7 +216,7 @@ def forget_changes(db: SQLite, channel: str, changes: Changes) -> None:
 
 
 def _all(driver: sqlite3.Connection, channel: str) -> list[tuple[Any, ...]]:
-    if not driver.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (CAPTURES,)).fetchone()[0]:
+    if CAPTURES not in own.tables(driver):
         return []
     sql = f"SELECT table_name, own_name, log, key_columns, triggers FROM {CAPTURES} WHERE channel = ? ORDER BY 1"
     return driver.execute(sql, (channel,)).fetchall()

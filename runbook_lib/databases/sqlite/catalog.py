@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases import shared
 from runbook_lib.databases.port import Column, Constraint, Index, Sequence_, Table
-from runbook_lib.databases.sqlite import ddl, names
+from runbook_lib.databases.sqlite import ddl, names, own
 from runbook_lib.databases.sqlite.types import Kind, kind_of
 from runbook_lib.errors import DatabaseError
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _TABLES = """
 SELECT l.name, m.sql, l.wr FROM pragma_table_list AS l JOIN sqlite_master AS m ON m.name = l.name AND m.type = 'table'
 WHERE l.schema = 'main' AND l.type = 'table' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-AND l.name NOT LIKE 'runbook\\_%' ESCAPE '\\' ORDER BY l.name
+ORDER BY l.name
 """
 _OLD_TABLES = """
 SELECT name, sql, upper(sql) LIKE '%WITHOUT%ROWID%' FROM sqlite_master
 WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-AND name NOT LIKE 'runbook\\_%' ESCAPE '\\' ORDER BY name
+ORDER BY name
 """
 
 
@@ -37,7 +37,7 @@ def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]
     """Describe these tables, or all of the user's. One that does not exist is left out of the answer."""
     found, incarnation = shared.Catalog(db.name), _incarnation(db)
     with db.raw() as driver:
-        present = {name: (sql, without) for name, sql, without in driver.execute(_tables_sql())}
+        present = _present(driver)
         folded = {name.lower(): name for name in present}
         asked = tables if tables is not None else [names.readable(name) for name in present]
         for table in asked:
@@ -50,7 +50,13 @@ def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]
 def tables(db: SQLite) -> list[str]:
     """The names of all user tables."""
     with db.raw() as driver:
-        return [names.readable(row[0]) for row in driver.execute(_tables_sql())]
+        return [names.readable(name) for name in _present(driver)]
+
+
+def _present(driver: sqlite3.Connection) -> dict[str, tuple[str, bool]]:
+    """The user's tables: their texts, and whether they are without rowids."""
+    ours = own.tables(driver)
+    return {name: (sql, without) for name, sql, without in driver.execute(_tables_sql()) if name not in ours}
 
 
 def _incarnation(db: SQLite) -> str:
@@ -81,7 +87,7 @@ def _table(driver: sqlite3.Connection, name: str, sql: str, without_rowid: bool)
         key=_key(columns, primary, indexes, alias),
         indexes=indexes,
         constraints=constraints,
-        triggers=tuple(_trigger(text) for own, text in triggers if not own.startswith(names.OWN)),
+        triggers=tuple(_trigger(text) for called, text in triggers if not own.is_trigger(called, text)),
         rows_estimate=_estimate(driver, name, without_rowid),
     )
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases.sqlite import names
+from runbook_lib.databases.sqlite.own import require_free
+from runbook_lib.databases.sqlite.own import tables as own_tables
 from runbook_lib.databases.sqlite.triggers import NOT_OURS, ensure_session
 from runbook_lib.errors import CutoverAborted, DatabaseError
 
@@ -31,6 +33,7 @@ def prepare_fence(db: SQLite, tables: Sequence[str]) -> None:
     """
     own = _own_names(db, tables)
     with db.writing("preparing the fence") as driver:
+        require_free(driver, db.name, FENCES)
         driver.execute(f"CREATE TABLE IF NOT EXISTS {FENCES} (table_name TEXT PRIMARY KEY, since TEXT)")
         ensure_session(driver)
         for table in own:
@@ -101,7 +104,7 @@ def remove_fence(db: SQLite) -> None:
     """Remove every fence of this database, raised or not. Idempotent."""
     with db.raw() as driver:
         there = _states(driver)
-        if not driver.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (FENCES,)).fetchone()[0]:
+        if FENCES not in own_tables(driver):
             return
     with db.writing("removing the fence") as driver:
         for table in there:
@@ -111,7 +114,7 @@ def remove_fence(db: SQLite) -> None:
 
 
 def _states(driver: sqlite3.Connection) -> dict[str, str | None]:
-    if not driver.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (FENCES,)).fetchone()[0]:
+    if FENCES not in own_tables(driver):
         return {}
     return dict(driver.execute(f"SELECT table_name, since FROM {FENCES}").fetchall())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runbook_lib.databases.port import Rest
 from runbook_lib.databases.shared import one_line
-from runbook_lib.databases.sqlite import ddl, names
+from runbook_lib.databases.sqlite import ddl, names, own
 from runbook_lib.databases.statement_names import named
 from runbook_lib.errors import DatabaseError
 
@@ -26,17 +26,17 @@ def dump_schema(db: SQLite, tables: Sequence[str]) -> tuple[str, str]:
         DatabaseError: a table is missing.
     """
     found = db.catalog(tables)
-    own = {table: found[table].name for table in tables}
+    called = {table: found[table].name for table in tables}
     before, after = [], []
-    for name in own.values():
+    for name in called.values():
         rows = db.rows(
             "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = :t AND sql IS NOT NULL ORDER BY rowid",
             {"t": name},
         )
         for kind, item, sql in rows:
             if kind == "table":
-                before.append(f"{ddl.without_references(sql, list(own.values()))};")
-            elif not item.startswith(names.OWN):
+                before.append(f"{ddl.without_references(sql, list(called.values()))};")
+            elif kind != "trigger" or not own.is_trigger(item, sql):
                 after.append(f"{sql};")
     return _script(before), _script(after)
 

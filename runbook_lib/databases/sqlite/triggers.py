@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from runbook_lib.databases.sqlite import names
+from runbook_lib.databases.sqlite import names, own
 
 SESSION = f"{names.OWN}session"
 NOT_OURS = f"NOT EXISTS (SELECT 1 FROM {SESSION})"
@@ -19,13 +19,14 @@ NOT_OURS = f"NOT EXISTS (SELECT 1 FROM {SESSION})"
 
 def ensure_session(driver: sqlite3.Connection) -> None:
     """The table that holds a row while a transaction of ours writes."""
+    own.require_free(driver, "SQLite", SESSION)
     driver.execute(f"CREATE TABLE IF NOT EXISTS {SESSION} (sync INTEGER NOT NULL)")
 
 
 @contextmanager
 def silenced(driver: sqlite3.Connection, tables: Sequence[str]) -> Iterator[None]:
     """Within a write transaction: no trigger of these tables fires. An error must roll the transaction back."""
-    marked = driver.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (SESSION,)).fetchone()[0]
+    marked = SESSION in own.tables(driver)
     theirs = [
         (name, sql)
         for table in tables
@@ -33,7 +34,7 @@ def silenced(driver: sqlite3.Connection, tables: Sequence[str]) -> Iterator[None
             "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) ORDER BY rowid",
             (names.bare(table),),
         )
-        if not name.startswith(names.OWN)
+        if not own.is_trigger(name, sql)
     ]
     if marked:
         driver.execute(f"INSERT INTO {SESSION} VALUES (1)")

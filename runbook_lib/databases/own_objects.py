@@ -1,0 +1,68 @@
+"""Which tables in a user's database are the library's own: those whose name is registered here *and* whose columns are.
+
+A name alone says nothing: a user's `runbook_entries` or `runbook_ranges` is theirs, is moved like any other table, and
+keeps the library from making its own of that name. What earlier versions made is recognized in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from runbook_lib.databases.shared import own_name
+from runbook_lib.errors import DatabaseError
+
+PREFIX = "runbook_"  # MySQL and SQLite have no schemas inside a database: our tables and triggers bear this
+SCHEMA = "runbook"  # PostgreSQL: they are all in it
+PROOF = "runbook_proof"  # first column of a scratch table whose others are a user's
+
+# Name without prefix → the columns that each engine's table of that name has, or had.
+REGISTERED: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "later": (("service", "kind", "stage", "ordinal", "script"),),
+    "ranges": (("channel", "table_name", "ordinal", "bounds", "rows_estimate", "rows_done"),),
+    "batches": (("channel", "ordinal", "bounds", "done"),),
+    "schema_shapes": (("version", "shape", "recorded_at"),),
+    "schema_marks": (("version", "direction", "number", "state"),),
+    "captures": (
+        ("channel", "table_name", "log", "key_columns", "key_types", "generation", "installed_at"),  # MySQL
+        ("channel", "table_name", "own_name", "log", "key_columns", "triggers"),  # SQLite
+        ("channel", "table_name", "relation", "log", "function", "key_columns", "key_types", "installed_at"),
+    ),
+    "fences": (("relation", "raised", "since"), ("table_name", "since"), ("relation", "since")),
+    "session": (("sync",),),  # SQLite
+    "slots": (("channel", "spooled", "lost"),),  # PostgreSQL
+}
+LOG = "log_"  # of a channel and a table: named by `own_name`
+LOGGED = (("seq", "at", "truncated"), ("seq", "at"))  # and k0, k1, … after them
+TRIED = "try"  # an empty clone of a user's table, on which a statement is tried
+
+
+def is_own(name: str, columns: Sequence[str]) -> bool:
+    """Whether a table of this name (without prefix or schema) and these columns is the library's own."""
+    listed = tuple(columns)
+    if listed in REGISTERED.get(name, ()):
+        return True
+    if name == "archive_proof":
+        return listed[:1] == (PROOF,)
+    keys = tuple(column for column in listed if column[:1] == "k" and column[1:].isdigit())
+    return name.startswith(LOG) and keys != () and any(listed == (*head, *keys) for head in LOGGED)
+
+
+def own_tables(columns: Mapping[str, Sequence[str]], others: Iterable[str] = ()) -> frozenset[str]:
+    """Of these tables (name with prefix → columns) the library's own; `others`: the user's, for clones of them."""
+    found = {name for name, listed in columns.items() if is_own(name.removeprefix(PREFIX), listed)}
+    tried = [name for name in columns if name.startswith(f"{PREFIX}{TRIED}_")]
+    if tried:
+        clones = {own_name(f"{PREFIX}{TRIED}", spelled) for name in others for spelled in (name, f"`{name}`")}
+        found |= clones & set(tried)
+    return frozenset(found)
+
+
+def taken(database: str, name: str) -> DatabaseError:
+    """The refusal to make an own object where a user's is."""
+    return DatabaseError(
+        f"{database}.{name}",
+        "is not the library's, which needs that name for a table of its own",
+        expected=f"no object called {name}",
+        state="nothing was made",
+        action="rename it, or use another database",
+    )

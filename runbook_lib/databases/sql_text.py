@@ -135,6 +135,13 @@ def code(text: str, dialect: str, modes: Collection[str] = ()) -> list[Token]:
     return [token for token in tokens(text, dialect, modes) if token.kind not in (SPACE, COMMENT)]
 
 
+def code_from(text: str, dialect: str, modes: Collection[str] = ()) -> list[Token]:
+    """The tokens of a statement from its first word on: without the blanks and comments before it."""
+    found = list(tokens(text, dialect, modes))
+    first = next((i for i, token in enumerate(found) if token.kind not in (SPACE, COMMENT)), len(found))
+    return found[first:]
+
+
 def joined(found: Iterable[Token]) -> str:
     """The text of these tokens."""
     return "".join(token.text for token in found)
@@ -170,7 +177,8 @@ _UNCOUNTED = frozenset(["IF", "LOOP", "WHILE", "REPEAT"])  # END IF ends what no
 class _Nesting:
     """How deep in parentheses, and in BEGIN … END of a body, a statement is after its words so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: str) -> None:
+        self.atomic = dialect == "postgresql"  # where only BEGIN ATOMIC opens a body that is no literal
         self.parentheses = self.bodies = 0
         self.made = self.bodied = False
         self.before = ""
@@ -187,7 +195,8 @@ class _Nesting:
         elif word:
             self.made = self.made or (word == "CREATE" and not self.before)
             self.bodied = self.bodied or (self.made and word in _BODIES)
-            if self.bodied and self.before != ".":  # x.end is a column
+            opens = not self.atomic or self.bodies > 0 or (word, following) == ("BEGIN", "ATOMIC")
+            if self.bodied and opens and self.before != ".":  # x.end is a column
                 self._count(word, following)
         self.before = token.text.upper()
 
@@ -204,20 +213,20 @@ def statements(text: str, dialect: str, modes: Collection[str] = ()) -> Iterator
     A semicolon in parentheses (the actions of a rule) ends nothing, nor does one between BEGIN and END of a body.
     """
     found = list(tokens(text, dialect, modes))
-    start, nesting = 0, _Nesting()
+    start, nesting = 0, _Nesting(dialect)
     for i, following in _spoken(found):
         if found[i].text == ";" and found[i].kind == SIGN and not nesting.deep:
             yield found[start:i]
-            start, nesting = i + 1, _Nesting()
+            start, nesting = i + 1, _Nesting(dialect)
         else:
             nesting.read(found[i], following)
     if start < len(found):
         yield found[start:]
 
 
-def unfinished(statement: Sequence[Token]) -> bool:
+def unfinished(statement: Sequence[Token], dialect: str) -> bool:
     """Whether a statement ends within parentheses or a body."""
-    nesting = _Nesting()
+    nesting = _Nesting(dialect)
     for i, following in _spoken(statement):
         nesting.read(statement[i], following)
     return nesting.deep

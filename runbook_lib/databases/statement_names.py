@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
+
+from runbook_lib.databases import sql_text
 
 _NAME = r'(?:"(?:[^"]|"")+"|`(?:[^`]|``)+`|[^\s"`(;,.]+)'
 _PATH = rf"{_NAME}(?:\.{_NAME})*"
@@ -43,12 +46,29 @@ class Named(NamedTuple):
 
 
 def pieces(script: str) -> tuple[str, list[str]]:
-    """A script of pg_dump's as its settings and its objects, each with its heading; other scripts are one object."""
-    starts = [found.start() for found in _HEADING.finditer(script)]
-    if not starts:
+    """A script of pg_dump's as its settings and its objects, each with its heading; other scripts are one object.
+
+    A heading is one where a statement may begin: what looks like one inside a literal or a body is none.
+    """
+    starts = list(_headings(script)) if "-- Name: " in script else []
+    if not starts or not _settings_only(script[: starts[0]]):
         return "", [script] if script.strip() else []
     ends = [*starts[1:], len(script)]
     return script[: starts[0]], [script[a:b] for a, b in zip(starts, ends, strict=True)]
+
+
+def _headings(script: str) -> Iterator[int]:
+    for token in sql_text.tokens(script, "postgresql"):
+        at_line = token.start == 0 or script[token.start - 1] == "\n"
+        if token.kind == sql_text.COMMENT and at_line and _HEADING.match(script, token.start):
+            yield token.start
+
+
+def _settings_only(text: str) -> bool:
+    """Whether there are only settings before the first heading, as pg_dump writes them."""
+    found = sql_text.statements(text, "postgresql")
+    first = [next((t.upper for t in each if t.kind not in (sql_text.SPACE, sql_text.COMMENT)), "SET") for each in found]
+    return set(first) <= {"SET", "SELECT"}
 
 
 def named(script: str) -> Named | None:

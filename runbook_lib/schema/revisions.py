@@ -214,6 +214,8 @@ class Revisions:
         try:
             with Operations.context(context):
                 context.run_migrations()
+        except PlanError:  # the file itself, with its line
+            raise
         except Exception as error:
             raise ConfigurationError(
                 f"revision {revision.id} ({direction})",

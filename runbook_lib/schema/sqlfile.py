@@ -146,7 +146,7 @@ def _end_of_section(path: Path, text: str, start: int, dialect: str) -> int:
             end = at
             break
     *_, last = [[], *sql_text.statements(text[start:end], dialect)]
-    if end < len(text) and sql_text.unfinished(last):
+    if end < len(text) and sql_text.unfinished(last, dialect):
         line = text[end:].split("\n", 1)[0].strip()
         raise PlanError(
             f"{path}:{text.count(chr(10), 0, end) + 1}",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from runbook_lib.databases import sql_text
 from runbook_lib.errors import PlanError
+from runbook_lib.schema.revisions import UP, Revisions
 from runbook_lib.schema.sqlfile import load_sql
 
 DIALECTS = ("postgresql", "mysql", "sqlite")
@@ -114,12 +115,16 @@ def test_a_section_s_word_in_a_body_or_a_literal_cuts_nothing(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "dialect", "message"),
     [
-        ("CREATE TRIGGER t AFTER INSERT ON a BEGIN\n-- down\nSELECT 1; END;", "a.sql:4: `-- down` inside a statement"),
-        ("SELECT 1;\nSELECT 'a\n;", "a.sql:4: 'a opens a quote"),
+        ("CREATE TRIGGER t AFTER INSERT ON a BEGIN\n-- down\nSELECT 1; END;", "mysql", "a.sql:4: `-- down` inside"),
+        ("SELECT 1;\nSELECT 'a\n;", "sqlite", "a.sql:4: 'a opens a quote"),
+        ("SELECT 'a\\';\n-- down\nSELECT 'b';", "mysql", "a.sql:5: '; opens a quote"),
     ],
 )
-def test_a_file_that_cannot_be_cut_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_cannot_be_cut_is_refused_with_its_line(
+    tmp_path: Path, text: str, dialect: str, message: str
+) -> None:
+    revision(tmp_path, text)
     with pytest.raises(PlanError, match=message):
-        load_sql(revision(tmp_path, text))
+        (revisions := Revisions(tmp_path)).render(revisions.by_id["a"], UP, dialect)

@@ -20,6 +20,7 @@ from runbook_lib.databases.postgresql import (
     connection,
     copy,
     dropping,
+    dump_script,
     fence,
     housekeeping,
     names,
@@ -182,9 +183,9 @@ class PostgreSQL:
     dump_schema = schema.dump_schema
 
     dump_rest = schema.dump_rest
-    stages = staticmethod(schema.stages)
-    about = staticmethod(schema.about)
-    split_references = staticmethod(schema.split_references)
+    stages = staticmethod(dump_script.stages)
+    about = staticmethod(dump_script.about)
+    split_references = staticmethod(dump_script.split_references)
     drop_tables = dropping.drop_tables
     run_script = schema.run_script
 

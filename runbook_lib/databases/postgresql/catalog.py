@@ -28,12 +28,30 @@ def catalog(db: PostgreSQL, tables: Sequence[str] | None = None) -> dict[str, Ta
     found = shared.Catalog(db.name)
     if not oids:
         return found
-    wanted = {"oids": list(oids.values())}
-    heads, *parts = db.rows_of_each((sql.TABLES, sql.COLUMNS, sql.INDEXES, sql.CONSTRAINTS, sql.TRIGGERS), wanted)
+    heads, parents = db.rows_of_each((sql.TABLES, sql.PARENTS), {"oids": list(oids.values())})
     head_of = {row[0]: row[1:] for row in heads}
-    columns, indexes, constraints, triggers = map(_grouped, parts)
+    visible = dict(parents)
+    columns, indexes, constraints, triggers = _parts(db, head_of)
     for name, oid in oids.items():
-        found[name] = _table(head_of[oid], columns[oid], indexes[oid], constraints[oid], triggers[oid])
+        found[name] = _table(head_of[oid], columns[oid], indexes[oid], constraints[oid], triggers[oid], visible)
+    return found
+
+
+def _parts(db: PostgreSQL, heads: Mapping[int, tuple[Any, ...]]) -> list[Rows]:
+    """Columns, indexes, constraints and triggers of the tables.
+
+    The server prints a name without its schema where the search path finds it: with the table's own schema in front,
+    definitions say nothing of where the table is, and no text has to be changed.
+    """
+    wanted = (sql.COLUMNS, sql.INDEXES, sql.CONSTRAINTS, sql.TRIGGERS)
+    found: list[Rows] = [defaultdict(list) for _ in wanted]
+    schemas = defaultdict(list)
+    for oid, (schema, *_) in heads.items():
+        schemas[schema].append(oid)
+    for schema, oids in schemas.items():
+        _, *parts = db.rows_of_each((sql.SEARCH_FIRST, *wanted), {"oids": oids, "schema": schema})
+        for all_, part in zip(found, parts, strict=True):
+            all_.update(_grouped(part))
     return found
 
 
@@ -71,16 +89,11 @@ def _table(
     indexes: Sequence[tuple[Any, ...]],
     constraints: Sequence[tuple[Any, ...]],
     triggers: Sequence[tuple[Any, ...]],
+    visible: Mapping[int, bool],
 ) -> Table:
     schema, name, partitioned, rows, size, comment, incarnation, inherited = head
-    own = names.ident(schema) + "."
-    bare = f"{schema}." if schema == schema.lower() and schema.isidentifier() else own
-
-    def plain(definition: str | None) -> str:
-        return (definition or "").replace(bare, "").replace(own, "")
-
     described = tuple(
-        Column(column, plain(kind), nullable, plain(default) or None, generated, identity, collation, ordinal)
+        Column(column, kind, nullable, default or None, generated, identity, collation, ordinal)
         for column, kind, nullable, default, generated, identity, collation, ordinal in columns
     )
     return Table(
@@ -89,7 +102,7 @@ def _table(
         columns=described,
         key=_key(described, indexes),
         indexes=tuple(
-            Index(index, tuple(parts), unique, _index_definition(plain(definition), unique), valid, partial, constraint)
+            Index(index, tuple(parts), unique, _index_definition(definition, unique), valid, partial, constraint)
             for index, parts, unique, definition, valid, partial, constraint, *_ in indexes
         ),
         constraints=tuple(
@@ -97,13 +110,13 @@ def _table(
                 c,
                 kind,
                 tuple(parts),
-                plain(definition).removesuffix(" NOT VALID"),
+                definition.removesuffix(" NOT VALID"),
                 validated,
-                called(there, parent, visible=visible) if parent else "",
+                called(there, parent, visible=visible[oid]) if parent else "",
             )
-            for c, kind, parts, definition, validated, there, parent, visible in constraints
+            for c, kind, parts, definition, validated, there, parent, oid in constraints
         ),
-        triggers=tuple(_trigger(plain(definition), enabled) for definition, enabled in triggers),
+        triggers=tuple(_trigger(definition, enabled) for definition, enabled in triggers),
         rows_estimate=int(rows),
         size_bytes=size,
         comment=comment or "",

@@ -38,6 +38,18 @@ SELECT c.oid, n.nspname, c.relname, c.relkind = 'p',
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY (:oids)
 """
 
+# For this transaction; concat_ws: a path may be empty.
+SEARCH_FIRST = """
+SELECT set_config('search_path',
+                  concat_ws(', ', quote_ident(:schema), nullif(current_setting('search_path'), '')), true)
+"""
+
+# Tables that foreign keys point at, and whether the session's own search path finds them.
+PARENTS = """
+SELECT DISTINCT c.confrelid, pg_table_is_visible(c.confrelid)
+FROM pg_constraint c WHERE c.conrelid = ANY (:oids) AND c.contype = 'f'
+"""
+
 COLUMNS = """
 SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
        pg_get_expr(d.adbin, d.adrelid), a.attgenerated <> '',
@@ -81,7 +93,7 @@ SELECT c.conrelid, c.conname,
        ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY AS k(attnum, n)
              JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum ORDER BY k.n),
        pg_get_constraintdef(c.oid), c.convalidated,
-       rn.nspname::text, r.relname::text, pg_table_is_visible(r.oid)
+       rn.nspname::text, r.relname::text, r.oid
 FROM pg_constraint c
 LEFT JOIN pg_class r ON c.contype = 'f' AND r.oid = c.confrelid LEFT JOIN pg_namespace rn ON rn.oid = r.relnamespace
 WHERE c.conrelid = ANY (:oids) AND c.contype IN ('p', 'u', 'f', 'c', 'x') AND (c.contype <> 'f' OR c.conparentid = 0)
@@ -95,7 +107,7 @@ ORDER BY 1, 3, 2, 4
 """
 
 TRIGGERS = r"""
-SELECT t.tgrelid, pg_get_triggerdef(t.oid), t.tgenabled::text
+SELECT t.tgrelid, pg_get_triggerdef(t.oid, true), t.tgenabled::text
 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE t.tgrelid = ANY (:oids) AND NOT t.tgisinternal AND n.nspname <> 'runbook' AND t.tgname NOT LIKE 'runbook\_%'
 ORDER BY t.tgrelid, t.tgname

@@ -7,14 +7,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from runbook_lib.databases.port import Rest
-from runbook_lib.databases.postgresql import names, programs, retry, schema_sql
+from runbook_lib.databases.postgresql import dump_script, programs, retry, schema_sql
 from runbook_lib.databases.postgresql.catalog import find
 from runbook_lib.databases.shared import one_line
 from runbook_lib.databases.statement_names import named, pieces
@@ -35,23 +34,12 @@ _LEFT_OUT = re.compile(
 )
 
 
-_KIND = re.compile(r"--\n-- Name: .*; Type: ([A-Z ]+);")
-_WORD = r'(?:"(?:[^"]|"")+"|[^\s".(]+)'
-_ON_TABLE = re.compile(rf"^ALTER TABLE (?:ONLY )?({_WORD}(?:\.{_WORD})?)", re.MULTILINE)
-_ABOUT = re.compile(
-    rf"^(?:ALTER TABLE|CREATE (?:UNIQUE )?INDEX {_WORD} ON) (?:ONLY )?({_WORD}(?:\.{_WORD})?)", re.MULTILINE
-)
-# An index of 2 M rows: 1.1 s with the default of 64 MB, 0.8 s with this.
-_ROOM = "SET LOCAL maintenance_work_mem = '256MB';\n"
-_ALONE = "SET LOCAL max_parallel_maintenance_workers = 0;\n"  # several tables at a time: workers cost a fifth more
-
-
-# Text and functions inside may name tables without a schema: they are found as they were when the source filled it.
+# Texts and functions inside may name tables without a schema: they are found as the source's sessions find them.
 _FILL = """--
 -- Name: {name}; Type: MATERIALIZED VIEW DATA; Schema: -; Owner: -
 --
 
-SET LOCAL search_path TO DEFAULT;
+SET LOCAL search_path TO {path};
 REFRESH MATERIALIZED VIEW {name};
 
 """
@@ -103,15 +91,18 @@ def dump_rest(db: PostgreSQL, tables: Sequence[str]) -> Rest:
             return Rest(tables=tables)
         script = _script(db, archive, rest, "pre-data") + _script(db, archive, rest, "post-data")
         cleaning = _script(db, archive, rest, "pre-data", "--clean", "--if-exists")
-    undo = [line for line in cleaning.splitlines() if re.match(r"DROP (?!SCHEMA|EXTENSION)", line)]
-    # A dump without rows does not fill them; one that reads another was made after it.
+    undo = dump_script.dropped(cleaning)
+    # A dump without rows does not fill them; one that reads another was made after it. What fills them may call
+    # functions, or run a text, that find tables as the source's sessions do: not on the dump's empty search path.
     filled = (
         "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c"
         " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm' AND c.relispopulated ORDER BY c.oid"
     )
-    script += "".join(_FILL.format(name=name) for (name,) in db.rows(filled))
+    if views := db.rows(filled):
+        [(path,)] = db.rows("SELECT coalesce(nullif(current_setting('search_path'), ''), )")
+        script += "".join(_FILL.format(name=name, path=path) for (name,) in views)
     shown = (re.sub(r" \S+$", "", entry.text).lower() for entry in rest if not entry.text.startswith("COMMENT"))
-    return Rest(tuple(shown), script, "\n".join(undo), tables)
+    return Rest(tuple(shown), script, undo, tables)
 
 
 def _needed(db: PostgreSQL, oids: Sequence[int]) -> set[tuple[int, int]]:
@@ -131,7 +122,7 @@ def _script(db: PostgreSQL, archive: Path, chosen: Sequence[Entry], section: str
     listing = archive.with_name("contents")
     listing.write_text("\n".join(f"{entry.number};" for entry in chosen) + "\n")
     arguments = [f"--section={section}", f"--use-list={listing}", *more, *_BARE, "--file=-", str(archive)]
-    return transactional(programs.run(db, "pg_restore", arguments))
+    return dump_script.transactional(programs.run(db, "pg_restore", arguments))
 
 
 _BARE = ("--no-owner", "--no-privileges", "--no-tablespaces", "--no-subscriptions")
@@ -140,7 +131,7 @@ _BARE = ("--no-owner", "--no-privileges", "--no-tablespaces", "--no-subscription
 def _contents(db: PostgreSQL, archive: Path) -> list[Entry]:
     listing = programs.run(db, "pg_restore", ["--list", "--verbose", str(archive)])
     entries: list[Entry] = []
-    for line in listing.splitlines():
+    for line in listing.split("\n"):
         if found := _ENTRY.match(line):
             entries.append(Entry(int(found[1]), (int(found[2]), int(found[3])), found[4], frozenset()))
         elif entries and (found := _DEPENDS.match(line)):
@@ -164,71 +155,6 @@ def _complete(entries: list[Entry]) -> list[Entry]:
     about = re.compile(r"^(TRIGGER|COMMENT|RULE|INDEX|CONSTRAINT|FK CONSTRAINT|DEFAULT|SEQUENCE OWNED BY)\b")
     known = {entry.number for entry in entries}
     return [e for e in entries if not about.match(e.text) or (e.depends and e.depends & known)]
-
-
-def stages(after: str) -> list[list[str]]:
-    """What comes after the load, cut so that scripts of one stage may run side by side.
-
-    First a constraint a table, its primary key where it has one (two on one table would wait for each other, and
-    changes can be applied once a key is there), then a next one; then the plain indexes, each by itself; then the rest.
-    """
-    head, *objects = re.split(r"(?m)^(?=--\n-- Name: )", after)
-    if not objects:  # no script of pg_dump's
-        return [[after]] if after.strip() else []
-    keys: dict[str, list[str]] = {}
-    indexes, rest = [], []
-    for text in objects:
-        kind = _KIND.match(text)
-        if kind and kind[1] == "CONSTRAINT" and (table := _ON_TABLE.search(text)):
-            keys.setdefault(table[1], []).append(text)
-        elif kind and kind[1] == "INDEX":
-            indexes.append(text)
-        else:
-            rest.append(text)
-    for texts in keys.values():
-        texts.sort(key=lambda text: " PRIMARY KEY " not in text)
-    in_turn = [[text for text in turn if text] for turn in zip_longest(*keys.values())]
-    cut = [*in_turn, indexes, ["".join(rest)] if rest else []]
-    return [[head + _ROOM + (_ALONE if len(stage) > 1 else "") + text for text in stage] for stage in cut if stage]
-
-
-def about(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:
-    """The table of each script's keys or index; one that is named without its schema is the one on the search path."""
-    known = {names.split(table): table for table in tables}
-
-    def table_of(script: str) -> str:
-        found = {names.split(name) for name in _ABOUT.findall(script)}
-        if len(found) != 1 or not {"CONSTRAINT", "INDEX"}.issuperset(_KIND.findall(script)):
-            return ""
-        parts = found.pop()
-        return known.get(parts) or known.get(parts[-1:], "")
-
-    return [table_of(script) for script in scripts]
-
-
-def split_references(after: str) -> tuple[str, str]:
-    """Everything but the foreign keys, and the foreign keys; both keep the script's settings at its head."""
-    head, *objects = re.split(r"(?m)^(?=--\n-- Name: )", after)
-    keys = [text for text in objects if re.match(r"--\n-- Name: .*; Type: FK CONSTRAINT;", text)]
-    others = [text for text in objects if text not in keys]
-    # No more memory for the proof: with 256 MB the planner hashes (1.7 s for 2 M rows), else it merges (0.5 s).
-    return head + "".join(others), head + "".join(keys) if keys else ""
-
-
-def transactional(script: str) -> str:
-    """A pg_restore script without psql's commands and without settings that would outlive the transaction."""
-    kept = []
-    for line in script.splitlines():
-        if line.startswith(("\\restrict ", "\\unrestrict ")) or re.match(r"^SET \w+_timeout = \d+;$", line):
-            continue
-        if re.match(r"^SET (?!LOCAL)\w+ = .*;$", line):
-            line = f"SET LOCAL {line[4:]}"
-        elif line == "SELECT pg_catalog.set_config('search_path', '', false);":
-            line = "SELECT pg_catalog.set_config('search_path', '', true);"
-        elif found := re.match(r"^CREATE SCHEMA (.*);$", line):
-            line = f"CREATE SCHEMA IF NOT EXISTS {found[1]};"
-        kept.append(line)
-    return "\n".join(kept) + "\n"
 
 
 def run_script(db: PostgreSQL, script: str, *, again: bool = False) -> None:  # noqa: ARG001  all or nothing
@@ -260,7 +186,7 @@ def _doing(driver: psycopg.Connection, script: str, error: psycopg.Error) -> str
         return "running a script"
     at = int(place or 1) - 1
     heading = script.rfind("--\n-- Name: ", 0, at + 1) if place else script.find("--\n-- Name: ")
-    statement = _statement_at(script, at)
+    statement = dump_script.statement_at(script, at)
     if what := named(script[heading:] if heading >= 0 else statement):
         return what.purpose
     return f"running `{one_line(statement, 80)}` (line {script.count(chr(10), 0, at) + 1})"
@@ -279,8 +205,3 @@ def _object_that_fails(driver: psycopg.Connection, head: str, objects: Sequence[
                     return what.purpose
                 break
     return "running a script"
-
-
-def _statement_at(script: str, at: int) -> str:
-    before = script[:at].rfind(";\n")
-    return re.sub(r"^\s*(--.*\n|\s+)*", "", script[before + 1 if before >= 0 else 0 :])

@@ -99,7 +99,7 @@ def dump_rest(db: PostgreSQL, tables: Sequence[str]) -> Rest:
         " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm' AND c.relispopulated ORDER BY c.oid"
     )
     if views := db.rows(filled):
-        [(path,)] = db.rows("SELECT coalesce(nullif(current_setting('search_path'), ''), )")
+        [(path,)] = db.rows("SELECT coalesce(nullif(current_setting('search_path'), ''), quote_literal(''))")
         script += "".join(_FILL.format(name=name, path=path) for (name,) in views)
     shown = (re.sub(r" \S+$", "", entry.text).lower() for entry in rest if not entry.text.startswith("COMMENT"))
     return Rest(tuple(shown), script, undo, tables)

@@ -14,6 +14,8 @@ from runbook_lib.databases.port import Column, Constraint, Index, Table
 from runbook_lib.schema import translate as ddl
 from runbook_lib.schema.alike import canonical, holds, same_default, same_expression
 from runbook_lib.schema.decisions import Policies
+from runbook_lib.schema.prefix_index import cut_columns, plain, prefixes
+from runbook_lib.schema.references import referenced
 from runbook_lib.schema.types import Neutral, UserTypes, read_type
 
 
@@ -46,7 +48,8 @@ def promise(
     tables: Mapping[str, Table], source: str, target: str, policies: Policies, user: UserTypes
 ) -> dict[str, Promised]:
     """Each table (by any name) as the target has to show it; `Table.name` is what it is called there."""
-    return {name: _promised(ddl._Job(source, target, tables, policies, user), name) for name in tables}
+    known = ddl.known(tables, target)
+    return {name: _promised(ddl._Job(source, target, tables, policies, user, known), name) for name in tables}
 
 
 def _promised(job: ddl._Job, subject: str) -> Promised:
@@ -112,6 +115,8 @@ def _constraint(job: ddl._Job, subject: str, table: Table, constraint: Constrain
         return None if text is None else replace(constraint, definition=f"CHECK ({text})")
     if constraint.kind == "foreign":
         made = ddl._references(job, subject, replace(table, constraints=(constraint,)))
+        if not made and job.parent(constraint.referenced_table):
+            return None  # its types do not fit there
         return replace(constraint, definition=made[0][made[0].index("FOREIGN KEY") :]) if made else constraint
     if constraint.kind not in ("primary", "unique"):
         return None
@@ -123,12 +128,14 @@ def _constraint(job: ddl._Job, subject: str, table: Table, constraint: Constrain
 def _index(job: ddl._Job, subject: str, table: Table, index: Index) -> Index | None:
     """An index as the translation makes it, definition without names; None where it has no like."""
     made = ddl._indexes(job, subject, replace(table, indexes=(index,), constraints=()))
-    if not made:
+    cut = job.source == "mysql" and bool(prefixes(index))
+    if not made or (cut and job.target == "sqlite"):
         return None
     _, _, body = made[0].rstrip(";").partition(f" ON {job.table(table.name)} ")
     unnamed = not index.name or index.name == "PRIMARY" or index.name.startswith("sqlite_autoindex")
     name = f"{table.name}_{'_'.join(index.columns)}" if unnamed else index.name
-    return replace(index, name=name, definition=f"{'UNIQUE ' if index.unique else ''}{body}")
+    columns = cut_columns(index) if cut else index.columns
+    return replace(index, name=name, columns=columns, definition=f"{'UNIQUE ' if index.unique else ''}{body}")
 
 
 def _inner(definition: str) -> str:
@@ -158,6 +165,7 @@ def comparable(table: Table, dialect: str) -> Table:
     indexes = dict[tuple[tuple[str, ...], bool, str], Index]()
     for index in table.indexes:
         where = canonical(_where(index), kinds, booleans) if index.partial else ""
+        index = replace(index, columns=tuple(map(plain, index.columns)))
         indexes.setdefault((index.columns, index.unique, where), index)
     return replace(
         table,
@@ -207,7 +215,7 @@ def _one_form(constraint: Constraint, kinds: Mapping[str, str], booleans: list[s
         return kind, f"CHECK {canonical(_inner(constraint.definition), kinds, booleans)}"
     if kind != "foreign":
         return kind, f"{'PRIMARY KEY' if kind == 'primary' else 'UNIQUE'} ({columns})"
-    there = ", ".join(ddl._referenced(constraint) or [])
+    there = ", ".join(referenced(constraint) or [])
     actions = re.findall(r"ON (?:UPDATE|DELETE) (?:CASCADE|SET NULL)", constraint.definition.upper())
     text = f"FOREIGN KEY ({columns}) REFERENCES {constraint.referenced_table}({there})"
     return kind, " ".join([text, *sorted(actions)])

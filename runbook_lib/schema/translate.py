@@ -10,17 +10,38 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from runbook_lib.databases.port import Column, Constraint, Index, Table
+from runbook_lib.databases.port import Column, Index, Table
 from runbook_lib.databases.shared import parts_of, split
 from runbook_lib.schema.decisions import Decision, Policies, Translation
-from runbook_lib.schema.expressions import default, portable
+from runbook_lib.schema.expressions import NOW, TODAY, default, portable
+from runbook_lib.schema.losses import collisions, left_out, values
+from runbook_lib.schema.prefix_index import prefix, prefixes
+from runbook_lib.schema.references import references
+from runbook_lib.schema.row_size import too_long
 from runbook_lib.schema.types import Mapped, Neutral, UserTypes, read_type, write_type
 
 LONGEST = {"postgresql": (63, "bytes"), "mysql": (64, "characters"), "sqlite": (10_000, "bytes")}
 _DATES = ("date", "timestamp", "timestamptz")
 TEXTS = ("text", "varchar", "char", "any", "bytes", "varbytes")
+
+
+class Known(NamedTuple):
+    """What is worked out once for all tables: their subjects by their own names, and names that are taken."""
+
+    subjects: Mapping[str, str]
+    taken: frozenset[str]
+
+
+def known(tables: Mapping[str, Table], target: str) -> Known:
+    """Where tables, indexes and counters share their names, those that are given by themselves are taken."""
+    taken = set[str]()
+    for table in () if target == "mysql" else tables.values():
+        own = split(table.name)[-1].lower()
+        taken |= {own, f"{own}_pkey", *(f"{own}_{c.name.lower()}_seq" for c in table.columns if c.identity)}
+    return Known({table.name: subject for subject, table in tables.items()}, frozenset(taken))
 
 
 @dataclass
@@ -32,9 +53,11 @@ class _Job:
     tables: Mapping[str, Table]
     policies: Policies
     user: UserTypes
+    known: Known
     decisions: list[Decision] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)  # of indexes and constraints, once a database
+    long: dict[str, frozenset[str]] = field(default_factory=dict)  # table → columns that are to be TEXT at MySQL
 
     def decide(self, subject: str, what: str, chosen: str, *alternatives: str, lossy: bool = False) -> None:
         self.decisions.append(Decision(subject, what, chosen, alternatives, lossy))
@@ -50,6 +73,25 @@ class _Job:
             short = self.renamed[subject] = f"{kept}_{digest}"
             self.decide(subject, f"the name is longer than {limit} {unit}", short, "another name at the source")
         return quote(short, self.target)
+
+    def listed(self, subject: str, columns: Sequence[str]) -> str:
+        """Columns as the target writes them."""
+        return ", ".join(self.name(column, f"{subject}.{column}") for column in columns)
+
+    def object(self, name: str, subject: str, kind: str) -> str:
+        """The name of an index or constraint, unlike any other of the database (engines differ in what must be)."""
+        subject = ".".join(split(subject))  # without the quotes of a name that holds a dot
+        wanted = f"{subject}_{kind}" if not name or name == "PRIMARY" or name.startswith("sqlite_autoindex") else name
+        while wanted.lower() in self.names or wanted.lower() in self.known.taken:
+            wanted = f"{subject}_{wanted}"
+        self.names.add(wanted.lower())
+        if name.lower() in self.known.taken:
+            self.decide(f"{subject} {name}", f"{name} is the name of a table or of its key or counter there", wanted)
+        return self.name(wanted, f"{subject} {kind} {wanted}")
+
+    def parent(self, name: str) -> Table | None:
+        """The table that a foreign key refers to, if it moves too."""
+        return self.tables.get(name) or self.tables.get(self.known.subjects.get(name, ""))
 
     def table(self, name: str) -> str:
         """A table as the target's adapter writes it: with its schema, where the engine has schemas."""
@@ -70,10 +112,10 @@ def translate(
     user: UserTypes = UserTypes(),  # noqa: B008  frozen
 ) -> Translation:
     """Translate tables (by name, as `Database.catalog` gives them) from one dialect to another."""
-    job = _Job(source, target, tables, policies, user)
+    job = _Job(source, target, tables, policies, user, known(tables, target))
     before, after, references = list[str](), list[str](), list[str]()
     for subject, table in tables.items():
-        _collisions(job, subject, table)
+        collisions(job, subject, table)
         foreign = _references(job, subject, table)
         inline = foreign if target == "sqlite" else []
         before.append(_create(job, subject, table, inline))
@@ -81,10 +123,10 @@ def translate(
         if target != "sqlite":
             own = job.table(table.name)
             references += [f"ALTER TABLE {own} ADD {each};" for each in foreign]
-        _left_behind(job, subject, table)
+        left_out(job, subject, table)
         if table.comment and target == "postgresql":
             after.append(f"COMMENT ON TABLE {job.table(table.name)} IS {_string(table.comment)};")
-    _values(job)
+    values(job)
     unique = tuple(dict.fromkeys(job.decisions))
     if target == "postgresql":
         after, references = [_marked(each) for each in after], [_marked(each) for each in references]
@@ -109,7 +151,7 @@ def _create(job: _Job, subject: str, table: Table, foreign: Sequence[str]) -> st
     lines = [_column(job, subject, table, column) for column in table.columns]
     primary = next((c for c in table.constraints if c.kind == "primary"), None)
     if primary and job.target != "postgresql" and not any(" PRIMARY KEY" in line for line in lines):
-        lines.append(f"PRIMARY KEY ({_listed(job, subject, primary.columns)})")
+        lines.append(f"PRIMARY KEY ({job.listed(subject, primary.columns)})")
     lines += _checks(job, subject, table)
     lines += foreign
     options = ""
@@ -126,11 +168,7 @@ def _late_key(job: _Job, subject: str, table: Table) -> list[str]:
     primary = next((c for c in table.constraints if c.kind == "primary"), None)
     if primary is None or job.target != "postgresql":
         return []
-    return [f"ALTER TABLE {job.table(table.name)} ADD PRIMARY KEY ({_listed(job, subject, primary.columns)});"]
-
-
-def _listed(job: _Job, subject: str, columns: Sequence[str]) -> str:
-    return ", ".join(job.name(column, f"{subject}.{column}") for column in columns)
+    return [f"ALTER TABLE {job.table(table.name)} ADD PRIMARY KEY ({job.listed(subject, primary.columns)});"]
 
 
 def _column(job: _Job, subject: str, table: Table, column: Column) -> str:
@@ -162,6 +200,28 @@ def may_be_null(job: _Job, table: Table, column: Column, neutral: Neutral) -> bo
 
 
 def _mapped(job: _Job, table: Table, column: Column, neutral: Neutral, place: str) -> Mapped:
+    mapped = _alone(job, table, column, neutral, place)
+    if job.target == "mysql" and column.name in _to_text(job, table):
+        what = f"{mapped.type}: with the other columns more than the 65,535 bytes of a MySQL row"
+        mapped = Mapped("longblob" if mapped.type.startswith("varbinary") else "longtext")
+        job.decide(place, what, mapped.type, f"types: {{{place}: …}}")
+    return mapped
+
+
+def _to_text(job: _Job, table: Table) -> frozenset[str]:
+    """Columns that are too long together for one row."""
+    if table.name not in job.long:
+        quiet = replace(job, decisions=[], renamed={}, names=set())
+        kinds = {
+            c.name: _alone(quiet, table, c, read_type(c.type, job.source, job.user), "").type for c in table.columns
+        }
+        keyed = {name for c in table.constraints for name in c.columns} | {n for i in table.indexes for n in i.columns}
+        told = {c.name for c in table.columns if f"{table.name}.{c.name}" in job.policies.types}
+        job.long[table.name] = frozenset(too_long(kinds, keyed | told))
+    return job.long[table.name]
+
+
+def _alone(job: _Job, table: Table, column: Column, neutral: Neutral, place: str) -> Mapped:
     told = job.policies.types
     for asked in (place, f"{table.name}.{column.name}", column.type):
         if asked in told:
@@ -205,13 +265,19 @@ def _identity(job: _Job, table: Table, column: Column, place: str) -> str:
     return ""
 
 
+def _kept(neutral: Neutral, mapped: Mapped, job: _Job) -> Neutral:
+    """What the column is at the target, where the plan gives it another type: a moment is no default of a number."""
+    there = read_type(mapped.type, job.target)
+    return there if neutral.kind in _DATES and there.kind not in (*_DATES, "unknown") else neutral
+
+
 def _default(job: _Job, column: Column, neutral: Neutral, mapped: Mapped, place: str) -> str:
     digits = re.search(r"\((\d)\)", mapped.type)
-    told = column.default or ""
+    told, neutral = column.default or "", _kept(neutral, mapped, job)
     if neutral.kind in _DATES and "0000-00-00" in told:
         told = f"'{job.policies.zero_dates}'" if job.policies.zero_dates[:1].isdigit() else "a zero date"
     found = default(told, neutral.kind, job.target, int(digits[1]) if digits else 0)
-    if found is None:
+    if found is None or (neutral.kind not in (*_DATES, "time") and told.strip().lower() in NOW | TODAY):
         job.decide(place, f"the default {column.default} has no like", "no default", "set it at the target", lossy=True)
         return ""
     return f" DEFAULT {found}"
@@ -258,19 +324,9 @@ def _checks(job: _Job, subject: str, table: Table) -> list[str]:
             what = f"{check.definition} may mean something else there"
             job.decide(f"{subject} {check.name}".strip(), what, "left out", "add it by hand", lossy=True)
             continue
-        named = f"CONSTRAINT {_object(job, check.name, subject, 'check')} " if check.name else ""
+        named = f"CONSTRAINT {job.object(check.name, subject, 'check')} " if check.name else ""
         lines.append(f"{named}CHECK ({found})")
     return lines
-
-
-def _object(job: _Job, name: str, subject: str, kind: str) -> str:
-    """The name of an index or constraint, unlike any other of the database (engines differ in what must be unique)."""
-    subject = ".".join(split(subject))  # without the quotes of a name that holds a dot
-    wanted = f"{subject}_{kind}" if not name or name == "PRIMARY" or name.startswith("sqlite_autoindex") else name
-    while wanted.lower() in job.names:
-        wanted = f"{subject}_{wanted}"
-    job.names.add(wanted.lower())
-    return job.name(wanted, f"{subject} {kind} {wanted}")
 
 
 def _indexes(job: _Job, subject: str, table: Table) -> list[str]:
@@ -279,7 +335,8 @@ def _indexes(job: _Job, subject: str, table: Table) -> list[str]:
     kinds = {c.name: read_type(c.type, job.source, job.user) for c in table.columns}
     for index in sorted(table.indexes, key=lambda each: not each.unique):
         place = f"{subject} {index.name}"
-        if index.unique and index.columns in made and not index.partial:
+        lengths = prefixes(index) if job.source == "mysql" else {}
+        if index.unique and index.columns in made and not index.partial and not lengths:
             continue
         where = _where(job, table, index)
         method = re.match(r"(?:UNIQUE )?(\w+) \(", index.definition)
@@ -290,13 +347,20 @@ def _indexes(job: _Job, subject: str, table: Table) -> list[str]:
         if method and method[1].lower() not in ("btree", "unique", "hash"):
             job.decide(place, f"access method {method[1]} has no like", "left out", "make it by hand")
             continue
-        if re.search(r"INCLUDE|COLLATE|DESC|NULLS", index.definition):
+        if index.unique and "NULLS NOT DISTINCT" in index.definition.upper():
+            job.decide(place, f"{index.definition}: NULLs may be there more than once", "a weaker rule", lossy=True)
+        elif re.search(r"INCLUDE|COLLATE|DESC|NULLS", index.definition):
             job.decide(place, f"{index.definition}: columns only, ascending, are carried over", "a plain index")
-        if index.unique:
+        if index.unique and not lengths:
             made.add(index.columns)
-        parts = ", ".join(_index_part(job, subject, index, name, kinds[name]) for name in index.columns)
+        parts = ", ".join(
+            prefix(job.name(name, f"{subject}.{name}"), lengths[name], kinds[name], job.target)
+            if name in lengths
+            else _index_part(job, subject, index, name, kinds[name])
+            for name in index.columns
+        )
         unique = "UNIQUE " if index.unique else ""
-        own = _object(job, index.name, subject, "index")
+        own = job.object(index.name, subject, "index")
         statements.append(f"CREATE {unique}INDEX {own} ON {job.table(table.name)} ({parts}){where};")
     return statements
 
@@ -326,73 +390,9 @@ def _index_part(job: _Job, subject: str, index: Index, column: str, neutral: Neu
 
 
 def _references(job: _Job, subject: str, table: Table) -> list[str]:
-    lines = []
-    for constraint in table.constraints:
-        if constraint.kind != "foreign":
-            continue
-        place = f"{subject} {constraint.name or 'foreign key (' + ', '.join(constraint.columns) + ')'}"
-        parent = next((t for name, t in job.tables.items() if constraint.referenced_table in (name, t.name)), None)
-        there = _referenced(constraint)
-        if parent is None or there is None:
-            what = f"refers to {constraint.referenced_table}, which is not among the tables"
-            job.decide(place, what, "left out", "move that table too", lossy=True)
-            continue
-        if re.search(r"DEFERRABLE|MATCH FULL|SET DEFAULT", constraint.definition):
-            job.decide(
-                place, f"{constraint.definition}: checked at once, simple match", "a plain foreign key", lossy=True
-            )
-        actions = re.findall(r"ON (?:UPDATE|DELETE) (?:CASCADE|SET NULL|RESTRICT)", constraint.definition.upper())
-        required = not all(table.column(c).nullable for c in constraint.columns)
-        if required and any("SET NULL" in action for action in actions):
-            job.decide(place, "SET NULL on a column that may not be null", "no action", lossy=True)
-            actions = [action for action in actions if "SET NULL" not in action]
-        named = f"CONSTRAINT {_object(job, constraint.name, subject, 'fkey')} " if job.target != "sqlite" else ""
-        lines.append(
-            f"{named}FOREIGN KEY ({_listed(job, subject, constraint.columns)}) REFERENCES "
-            f"{job.table(parent.name)} ({_listed(job, parent.name, there)})"
-            + "".join(f" {action}" for action in actions)
-        )
-    return lines
+    return references(job, subject, table, lambda owner, column: _type_of(job, owner, column))
 
 
-def _referenced(constraint: Constraint) -> list[str] | None:
-    """The parent's columns: the last list in parentheses of the definition."""
-    found = re.search(r"REFERENCES.*\(((?:[^()]|\"[^\"]*\")*)\)[^()]*$", constraint.definition, re.DOTALL)
-    if not found:
-        return None
-    parts = re.findall(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|[^,\s][^,]*', found[1])
-    return [p[1:-1].replace(p[0] * 2, p[0]) if p[:1] in ('"', "`") else p.strip() for p in parts]
-
-
-def _collisions(job: _Job, subject: str, table: Table) -> None:
-    """Names that differ only in case are one name at MySQL and SQLite (trap 26)."""
-    if job.target == "postgresql":
-        return
-    seen: dict[str, str] = {}
-    for column in table.columns:
-        twin = seen.setdefault(column.name.lower(), column.name)
-        if twin != column.name:
-            job.decide(f"{subject}.{column.name}", f"differs from {twin} only in case", "", "rename one", lossy=True)
-
-
-def _left_behind(job: _Job, subject: str, table: Table) -> None:
-    if table.triggers:
-        what = f"{len(table.triggers)} trigger{'s' if len(table.triggers) > 1 else ''} in the source's language"
-        job.decide(subject, what, "left out", "write them anew at the target", lossy=True)
-    if table.partitioned:
-        job.decide(subject, "partitions are the source's own", "one table", "partition it by hand")
-    blind = sorted({c.collation for c in table.columns if re.search(r"(?i)_ci\b|nocase|rtrim", c.collation)})
-    if blind:
-        what = f"collation {', '.join(blind)} takes different texts for equal"
-        job.decide(subject, what, "texts compare by their bytes at the target", lossy=True)
-
-
-def _values(job: _Job) -> None:
-    """Values that the target may not have: the policy says what becomes of them."""
-    kinds = {read_type(c.type, job.source, job.user).kind for t in job.tables.values() for c in t.columns}
-    if job.source == "mysql" and kinds & {"date", "timestamp", "timestamptz"}:
-        job.decide("zero dates", "0000-00-00 is no date elsewhere", job.policies.zero_dates, "error", "null")
-    if job.target == "postgresql" and kinds & {"text", "varchar", "char", "json", "any"}:
-        job.decide("NUL characters", "PostgreSQL's text has none", job.policies.nul, "error", "strip")
-    if job.source == "postgresql" and kinds & {"real", "double", "numeric"}:
-        job.decide("NaN", "a number that the target has not", job.policies.nan, "error", "text")
+def _type_of(job: _Job, table: Table, column: Column) -> str:
+    place = f"{job.known.subjects.get(table.name, table.name)}.{column.name}"
+    return _mapped(job, table, column, read_type(column.type, job.source, job.user), place).type

@@ -143,7 +143,8 @@ def _indexes(rows: Sequence[tuple[Any, ...]]) -> list[Index]:
             for _, column, expression, _, part, _, direction in listed
         ]
         definition = f"{'UNIQUE ' if unique else ''}{method} ({names.listed(shown)})"
-        built.append(Index(name, columns, unique, definition, constraint=unique))
+        whole = not any(part for _, _, _, _, part, *_ in listed)  # over first characters it is another rule
+        built.append(Index(name, columns, unique, definition, constraint=unique and whole))
     return built
 
 
@@ -156,7 +157,7 @@ def _keys(built: Sequence[Index]) -> list[Constraint]:
             f"{'PRIMARY KEY' if index.name == 'PRIMARY' else 'UNIQUE'} ({names.listed(index.columns)})",
         )
         for index in built
-        if index.unique
+        if index.constraint
     ]
 
 

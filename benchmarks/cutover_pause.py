@@ -51,7 +51,9 @@ def _pauses(source: PostgreSQLServer, target: PostgreSQLServer, rows: int) -> li
 
 
 def _moved(command: str, urls: list[str], folder: str) -> float:
-    ran = subprocess.run(_command(command, urls), capture_output=True, text=True, cwd=folder, env=_environment())
+    ran = subprocess.run(
+        _command(command, urls, "--switch", "none"), capture_output=True, text=True, cwd=folder, env=_environment()
+    )
     if not (pause := re.search(r"write pause (\d+) ms", ran.stdout)):
         sys.exit(f"{command}: {ran.stdout}{ran.stderr}")
     time.sleep(1.0)  # some writes on this side before the next move

@@ -1,8 +1,7 @@
-"""Two databases without a plan: `runbook copy`, `runbook cutover`, `runbook return`."""
+"""Two databases without a plan: `runbook copy`. Its writers are moved by `switchover.py`."""
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
     from runbook_lib.journal import Journal
     from runbook_lib.transfer.clone import Pair
-    from runbook_lib.transfer.cutover import CutoverResult
-    from runbook_lib.transfer.writers import Side
 
 _ENDPOINTS = (
     click.argument("source"),
@@ -44,8 +41,8 @@ _LIMITS = (
 _JOURNAL = Path(".runbook/copies.sqlite")
 
 
-_CAPTURE = click.Choice(["triggers", "wal"])
-_CAPTURE_HELP = "How changes of the {} are captured; wal: PostgreSQL's own log, without a trigger."
+CAPTURE = click.Choice(["triggers", "wal"])
+CAPTURE_HELP = "How changes of the {} are captured; wal: PostgreSQL's own log, without a trigger."
 
 
 def endpoints(command: Any) -> Any:
@@ -68,7 +65,7 @@ def limits(command: Any) -> Any:
 @click.option("--jobs", default=2, type=_JOBS, show_default=True, help="Ranges, tables, indexes at a time.")
 @click.option("--chunk-rows", default=250_000, type=_ROWS, show_default=True, help="Rows in a range.")
 @click.option("--follow", is_flag=True, help="Capture changes from the start, and go on syncing until Ctrl-C.")
-@click.option("--capture", type=_CAPTURE, default=None, help=_CAPTURE_HELP.format("source"))
+@click.option("--capture", type=CAPTURE, default=None, help=CAPTURE_HELP.format("source"))
 @click.option(
     "--on-existing",
     "existing",
@@ -157,7 +154,7 @@ def _follow(pair: Pair, tables: tuple[str, ...], pause: Callable[[], str]) -> No
     from runbook_lib.run import acting_person
     from runbook_lib.transfer.follow import follow, open_clone
 
-    with _journal() as journal:
+    with copies_journal() as journal:
         follow(pair, journal, open_clone(journal, pair, tables, acting_person()), click.echo, pause=pause, last=True)
 
 
@@ -168,7 +165,7 @@ def _follow_again(pair: Pair, pause: Callable[[], str]) -> bool:
 
     if not _JOURNAL.exists():
         return False
-    with _journal() as journal:
+    with copies_journal() as journal:
         known = known_clone(journal, pair)
         if known is None or not (writers := known[0].writers()).source.fenced:
             return False
@@ -185,93 +182,8 @@ def _as_followed(pair: Pair, tables: tuple[str, ...]) -> Pair:
 
     if not _JOURNAL.exists():
         return pair
-    with _journal() as journal:
+    with copies_journal() as journal:
         return resumed(journal, pair, tables)
-
-
-@main.command()
-@endpoints
-@click.option("--max-write-pause", default="2s", show_default=True, help="Longer, and everything is put back.")
-@click.option("--switch", default="", help="Command that sends the applications to the target, run inside the pause.")
-@click.option("--switch-back", default="", help="Command that undoes --switch.")
-@click.option("--capture", type=_CAPTURE, default=None, help=_CAPTURE_HELP.format("target"))
-def cutover(source: str, target: str, file: Path | None, **how: Any) -> None:
-    """Move the writers of a followed copy to the target, within the write pause or not at all."""
-    from runbook_lib.transfer.writers import Side
-
-    result = _move(source, target, file, Side.TARGET, how)
-    if result is None:
-        click.echo("the target has the writes already")
-        return
-    _tell_move(result)
-    click.echo(
-        "the target has the writes; the source is fenced. `runbook copy … --follow` keeps it current for a return"
-    )
-
-
-@main.command("return")
-@endpoints
-@click.option("--max-write-pause", default="2s", show_default=True, help="Longer, and everything is put back.")
-@click.option("--switch", default="", help="Command that sends the applications to the source, run inside the pause.")
-@click.option("--switch-back", default="", help="Command that undoes --switch.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be brought home, and which rows would not fit.")
-def return_(source: str, target: str, file: Path | None, dry_run: bool, **how: str) -> None:
-    """Move the writers back to the source, with every write that the target took."""
-    from runbook_lib.transfer.clone import pair_of
-    from runbook_lib.transfer.follow import find_clone, would_return
-    from runbook_lib.transfer.writers import Side
-
-    if dry_run:
-        with open_both(source, target, file) as (reader, writer), _journal(must_exist=True) as journal:
-            pair, _ = find_clone(journal, pair_of(reader, writer))
-            text, misfits = would_return(pair)
-        click.echo(f"{text}; {len(misfits)} rows would not fit the source")
-        for row in misfits[:20]:
-            click.echo(f"  {row.table} ({', '.join(map(str, row.key))}): {row.reason}")
-        sys.exit(1 if misfits else 0)
-    result = _move(source, target, file, Side.SOURCE, how)
-    if result is None:
-        click.echo("the source has the writes already")
-        return
-    _tell_move(result)
-    click.echo("the source has the writes again, with all that the target took; the target is fenced")
-
-
-@main.command()
-@endpoints
-def unfollow(source: str, target: str, file: Path | None) -> None:
-    """End the following of a copy for good: capture is removed at both databases, and with it the way back."""
-    from runbook_lib.transfer.clone import pair_of
-    from runbook_lib.transfer.follow import find_clone, leave
-    from runbook_lib.transfer.writers import Side
-
-    with open_both(source, target, file) as (reader, writer), _journal(must_exist=True) as journal:
-        pair, run_id = find_clone(journal, pair_of(reader, writer))
-        side = leave(pair, journal, run_id)
-    other = Side.SOURCE if side is Side.TARGET else Side.TARGET
-    click.echo(f"nothing is captured any more; the {side} has the writes, the {other} stays fenced")
-
-
-def _move(source: str, target: str, file: Path | None, to: Side, how: dict[str, Any]) -> CutoverResult | None:
-    from runbook_lib.plan.quantities import seconds
-    from runbook_lib.transfer.clone import pair_of
-    from runbook_lib.transfer.follow import Switch, find_clone, move
-
-    budget_s = seconds(how["max_write_pause"])
-    if not budget_s:
-        raise click.UsageError(f"--max-write-pause {how['max_write_pause']}: not a duration, such as 2s or 500ms")
-    switch = Switch(shlex.split(how["switch"]), shlex.split(how["switch_back"]))
-    capture = {"target": how.get("capture")}
-    with open_both(source, target, file, capture=capture) as (reader, writer), _journal(must_exist=True) as journal:
-        pair, run_id = find_clone(journal, pair_of(reader, writer))
-        return move(pair, journal, run_id, to, switch, budget_s=budget_s, tell=click.echo)
-
-
-def _tell_move(result: CutoverResult) -> None:
-    click.echo(
-        f"write pause {result.pause_s * 1000:.0f} ms (predicted {result.predicted.total_s * 1000:.0f}, allowed"
-        f" {result.budget_s * 1000:.0f}); {result.drained_keys} last keys, {result.sequences} sequences"
-    )
 
 
 @contextmanager
@@ -303,7 +215,12 @@ def open_both(
 
 
 @contextmanager
-def _journal(*, must_exist: bool = False) -> Iterator[Journal]:
+def copies_journal(*, must_exist: bool = False) -> Iterator[Journal]:
+    """The journal of this folder's copies.
+
+    Raises:
+        ConfigurationError: it must exist, and there is none.
+    """
     from runbook_lib.errors import ConfigurationError
     from runbook_lib.journal import Journal
 

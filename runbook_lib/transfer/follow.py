@@ -20,17 +20,15 @@ from runbook_lib.transfer import moving
 from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture, fence_writer, pending
 from runbook_lib.transfer.clone import Pair, Tell, pair_of
 from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.foresee import FENCE_S, SWITCH_S
 from runbook_lib.transfer.moving import Pace, compare_touched
 from runbook_lib.transfer.preview import would_not_fit
-from runbook_lib.transfer.quarantine import Refused
 from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.worker import Stop, exclusive, last_entry, stop_at_signals, stop_sync, sync_forever
 from runbook_lib.transfer.writers import Side
 
 FORWARD, BACK = "forward", "back"
 CLONE, MOVED = "clone", "moved"
-FENCE_S = 0.05  # what raising a fence takes, for the prediction; the wait for writers in flight comes on top
-SWITCH_S = 0.1  # the same for the switch
 
 
 @dataclass(frozen=True)
@@ -301,20 +299,6 @@ def _acts(there: Link, switch: Switch, still_ours: Callable[[], object]) -> act.
         switch_back=lambda: switch.run(switch.back),
         still_ours=still_ours,
     )
-
-
-def would_return(pair: Pair) -> tuple[str, list[Refused]]:
-    """What a return would bring home now, in one line, and the rows of it that the source would refuse."""
-    back = pair.back
-    lag = pending([back])
-    text = f"{lag.keys} keys wait to be synced back, the oldest for {lag.oldest_s:.1f} s"
-    return text, [*_set_aside(back), *would_not_fit(back)]
-
-
-def _set_aside(link: Link) -> list[Refused]:
-    if link.quarantine is None:
-        return []
-    return [row for flow in link.flows for row in link.quarantine.held(link.channel, flow.table).values()]
 
 
 def _refuse_misfits(there: Link) -> None:

@@ -236,10 +236,10 @@ def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, po
     follower, log = pair.start("copy", "--follow", "--chunk-rows", "500", "--capture", "wal")
     wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
     assert follower.poll() is None, log.read_text()
-    there = pair.run("cutover")
+    there = pair.run("cutover", "--switch", "none")
     assert "the target has the writes; the source is fenced" in there
     wait_for(lambda: "syncing target → source" in log.read_text(), "the way back", 120)
-    assert "the target has the writes already" in pair.run("cutover")
+    assert "the target has the writes already" in pair.run("cutover", "--switch", "none")
     follower.kill()
     refused = pair.run("copy", "--follow", "--on-existing", "drop", status=2)
     assert "the source is fenced: its writers were moved away" in refused and "nothing was done" in refused
@@ -248,8 +248,8 @@ def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, po
     assert "nothing is copied, and the source is kept current" in log.read_text()
     seen = len(writer.acknowledged)
     wait_for(lambda: len(writer.acknowledged) > seen + 50, "writes at the target", 120)
-    assert "keys wait to be synced back" in pair.run("return", "--dry-run")
-    assert "the source has the writes again" in pair.run("return")
+    assert "to be synced back" in pair.run("return", "--dry-run")
+    assert "the source has the writes again" in pair.run("return", "--switch", "none")
     seen = len(writer.acknowledged)
     wait_for(lambda: len(writer.acknowledged) > seen + 50, "writes at the source", 120)
     writer.stop.set()
@@ -262,7 +262,7 @@ def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, po
     assert len(pair.slots()) == 1
     assert "nothing is captured any more; the source has the writes" in pair.run("unfollow")
     assert pair.slots() == [] and pair.source.rows("SELECT pubname FROM pg_publication") == []
-    assert "no copy between them is being followed" in pair.run("cutover", status=2)
+    assert "no copy between them is being followed" in pair.run("cutover", "--switch", "none", status=2)
 
 
 def test_a_switch_that_fails_puts_everything_back_and_a_lost_session_is_taken_up_again(pair: Pair):
@@ -282,7 +282,7 @@ def test_a_switch_that_fails_puts_everything_back_and_a_lost_session_is_taken_up
 
 
 def test_a_cutover_between_strangers_is_refused(pair: Pair):
-    line = pair.run("cutover", status=2)
+    line = pair.run("cutover", "--switch", "none", status=2)
     assert "there is none in this folder. Next: runbook copy … --follow" in line
     assert open_endpoint(pair.urls[0], "source").masked_url == pair.source.masked_url
 
@@ -325,16 +325,16 @@ def test_a_comparison_beside_a_follower_that_was_killed_says_that_no_sync_runs(p
 def test_a_return_says_which_rows_the_source_would_refuse_and_moves_nobody(pair: Pair):
     follower, log = pair.start("copy", "--follow")
     wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
-    pair.run("cutover")
+    pair.run("cutover", "--switch", "none")
     pair.end(follower, log)
     pair.source.execute("ALTER TABLE users ADD CHECK (length(name) < 20) NOT VALID")
     pair.target.execute("INSERT INTO users (name) VALUES ('fits'), (repeat('too long', 5))")
     said = pair.run("return", "--dry-run", status=1, output=True)
-    assert "1 rows would not fit the source" in said and "users_name_check" in said
-    line = pair.run("return", status=2)
+    assert "1 row would not fit the source" in said and "users_name_check" in said
+    line = pair.run("return", "--switch", "none", status=2)
     assert "1 rows would be refused there" in line and "nothing was moved" in line
     pair.target.execute("UPDATE users SET name = 'short' WHERE length(name) > 20")
-    assert "the source has the writes again" in pair.run("return")
+    assert "the source has the writes again" in pair.run("return", "--switch", "none")
     assert pair.source.rows("SELECT name FROM users WHERE id > 3000 ORDER BY id") == [("fits",), ("short",)]
 
 

@@ -191,13 +191,15 @@ def load_environment(environment: str, plan: str = "", inventory: str = "", root
 def load_environment_file(file: Path, plan: str = "", inventory: str = "") -> Environment:
     """As `load_environment`, for a parameter file anywhere: plans and inventories are looked for beside it.
 
+    With plan and inventory given the file need not exist.
+
     Args:
         file: The parameter file; its name without `.yaml` is the environment's, the folder above its own the root.
         plan: As in `load_environment`.
         inventory: As in `load_environment`.
     """
     path = file.resolve()
-    if not path.is_file():
+    if not path.is_file() and not (plan and inventory):
         read_file(file, "parameter file")  # says why, and which file was meant
     return _load(path.parent, _work_folder(path.parent.parent, named=True), path.stem, plan, inventory)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from runbook_lib.launch import tied
+from runbook_lib.parameter_file import TOLD
 from runbook_lib.sockets import SocketFolder
 
 NAME = "python3"  # of every committed notebook; a test holds it
@@ -46,11 +48,12 @@ class Kernel:
         self.folder.remove()
 
 
-def start_kernel(root: Path) -> Kernel:
+def start_kernel(root: Path, parameter_file: Path | None = None) -> Kernel:
     """Start a kernel and do not wait for it: it takes about a second, in which its caller may do something else.
 
     Args:
         root: Its working directory.
+        parameter_file: The notebook's, by which it finds its plan and inventory.
     """
     from jupyter_core.utils import run_sync
 
@@ -60,7 +63,9 @@ def start_kernel(root: Path) -> Kernel:
     kernel = Kernel(manager, folder, stderr)
     try:
         arguments = ["--HistoryManager.enabled=False"]
-        run_sync(manager.start_kernel)(extra_arguments=arguments, cwd=str(root), stderr=stderr)
+        told = {TOLD: str(parameter_file)} if parameter_file else {}
+        environment = {**{name: value for name, value in os.environ.items() if name != TOLD}, **told}
+        run_sync(manager.start_kernel)(extra_arguments=arguments, cwd=str(root), stderr=stderr, env=environment)
     except BaseException:
         kernel.end()
         raise

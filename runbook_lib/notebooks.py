@@ -99,6 +99,7 @@ def execute(
     root: Path | None = None,
     secrets: Sequence[str] = (),
     kernel: Kernel | None = None,
+    parameter_file: Path | None = None,
 ) -> Executed:
     """Execute a phase's notebook and say whether its gate passed. The notebook is saved after each cell.
 
@@ -114,6 +115,7 @@ def execute(
         root: Working directory of the kernel; the current directory when None.
         secrets: Values that must not be among the parameters: papermill writes those down in clear text.
         kernel: Started ahead, in `root`; ended whatever happens. None starts one.
+        parameter_file: Where the kernel that is started here finds its plan and inventory.
     Returns:
         Executed: a failing notebook is a result, not an exception.
     Raises:
@@ -127,7 +129,7 @@ def execute(
         _require_no_secret(values, secrets)
         output.parent.mkdir(parents=True, exist_ok=True)
         started, clock, root = time.monotonic(), _Clock(on_cell), root or Path.cwd()
-        kernel = kernel or start_kernel(root)
+        kernel = kernel or start_kernel(root, parameter_file)
         options = {"parameters": values, "cwd": str(root), "execution_timeout": timeout_s, "runbook_clock": clock}
         ending, error, text = _papermill(notebook, output, kernel, options)
     finally:

@@ -18,15 +18,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.port import Database
-from runbook_lib.environment import Environment, load_environment
+from runbook_lib.environment import Environment
 from runbook_lib.errors import GateFailed, OutOfOrder, RunbookError
 from runbook_lib.gates import approve, gate, signoff
 from runbook_lib.journal import Entry, History, Journal, Lease, RunRow, Sample
 from runbook_lib.options import Options, read_options
+from runbook_lib.parameter_file import notebooks_environment
 from runbook_lib.phases import ROLLBACK, find_run, replayed_gate, require_order
 from runbook_lib.progress import Progress, notebook_listener
 from runbook_lib.quiet import forget_run, quiet_errors
 from runbook_lib.records import GateRecord, Item, RollbackRecord, StepRecord, StepRecords
+from runbook_lib.same_databases import KEY as DATABASES
+from runbook_lib.same_databases import addresses, require_same_databases
 from runbook_lib.step import Outcome, Step, StepResult, Verdict
 from runbook_lib.stepping import execute, record_of, record_of_unit
 from runbook_lib.undo import rollback
@@ -60,7 +63,7 @@ def open_run(
     """
     quiet_errors()
     try:
-        return begin(load_environment(environment, plan, inventory), phase, run_id=run_id, options=options)
+        return begin(notebooks_environment(environment, plan, inventory), phase, run_id=run_id, options=options)
     except RunbookError:
         forget_run()
         raise
@@ -149,7 +152,14 @@ class Run:
             row = self._require_order()  # another operator may have acted meanwhile
             if self.replayed is not None:
                 return
-            details = {"options": self.options, "inventory": self.environment.inventory_digest, "pid": os.getpid()}
+            places = addresses(self.environment) if hasattr(self.environment, "inventory") else {}
+            require_same_databases(self, places)
+            details = {
+                DATABASES: places,
+                "options": self.options,
+                "inventory": self.environment.inventory_digest,
+                "pid": os.getpid(),
+            }
             self.write("phase_started", payload=details)
             if self.phase == ROLLBACK and row.state in ("open", "done"):
                 self.journal.set_state(self.run_id, "rolling_back")

@@ -156,11 +156,12 @@ class Runner:
                 root=environment.parameters_dir.parent,
                 secrets=self.secrets,
                 kernel=self._taken(),
+                parameter_file=environment.parameter_file,
             )
         if more and done.passed:
             # Nothing may keep this phase from its seal; the next one starts its own kernel, or says why.
             with suppress(Exception):
-                self._ahead = start_kernel(environment.parameters_dir.parent)
+                self._ahead = start_kernel(environment.parameters_dir.parent, environment.parameter_file)
         words = "passed" if done.passed else f"{done.ending}: {done.text}"
         if not replayed:
             self._seal(folder, phase)

@@ -91,13 +91,13 @@ def approve(run_id: str, what: str, comment: str, file: Path) -> None:
 @click.option("--since", default=-1, help="The journal's last entry when this was asked for.")
 def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str, since: int) -> None:
     """Keep the other side current until told to stop. The notebooks start this by themselves."""
-    from runbook_lib.environment import load_environment
+    from runbook_lib.environment import load_environment_file
     from runbook_lib.journal import Journal
     from runbook_lib.options import read_options
     from runbook_lib.steps.common import links_of, throttle_of
     from runbook_lib.transfer.worker import stop_at_signals, sync_forever
 
-    environment = load_environment(file.stem, plan, inventory, file.resolve().parent.parent)
+    environment = load_environment_file(file, plan, inventory)
     journal = Journal(environment.journal_url, secrets=environment.secrets())
     links = links_of(environment, direction)
     options = read_options(environment.options)

@@ -86,6 +86,26 @@ def test_rows_that_wait_for_a_sync_that_does_not_run_pass_neither_the_notebook_n
     link.writer.close()
 
 
+def test_papermill_from_another_folder_takes_the_files_beside_its_parameter_file(
+    project: Path, database: Any, target: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The folder papermill is started in has a plan and an inventory of the same names, of other databases."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write_project(elsewhere, target, target, "items")
+    shutil.copytree(ROOT / "notebooks", elsewhere / "notebooks")
+    notebook, file = project / "notebooks/checks/validation.ipynb", project / "parameters/test.yaml"
+    command = [sys.executable, "-m", "papermill", str(notebook), "out.ipynb", f"--parameters_file={file}"]
+    done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (project / ".runbook/journal.sqlite").exists() and not (elsewhere / ".runbook").exists()
+    inventory = project / "parameters/inventories/i.yaml"
+    inventory.write_text(inventory.read_text().replace(target.masked_url, database.masked_url))
+    status, shown = papermill(project, "moved.ipynb")
+    assert status != 0
+    assert f"and {inventory} says {database.masked_url}" in shown.replace("parameters/inv", f"{project}/parameters/inv")
+    assert "database new has moved to" in shown and "runbook approve" in shown
+
+
 def test_a_table_that_the_target_lacks_is_a_difference_beside_those_that_are_compared(
     project: Path, database: Any
 ) -> None:

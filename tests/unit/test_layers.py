@@ -26,14 +26,14 @@ LAYERS = {
         "databases.shapes", "databases.sql_text", "databases.statement_names",
         "files.copytext",  # an encoding; imports nothing
         "endpoints", "traffic.port", "services.port", "step", "tables", "web", "quiet", "options", "records",
-        "progress", "phases",
+        "progress", "phases", "parameter_file",
         "schema.shape",  # words about a catalog; gates need it
     ),
     2: (
         "databases.postgresql", "databases.mysql", "databases.sqlite", "databases.shared", "databases.own_objects",
         "traffic.envoy",
         "traffic.envoy_files", "traffic.envoy_stats", "services.command", "executor", "run", "stepping", "gates",
-        "undo", "drift",
+        "undo", "drift", "same_databases",
     ),
     3: (
         "schema", "files", "transfer", "validation", "performance", "monitor", "triggers", "probes", "services.smoke",

@@ -94,7 +94,7 @@ def _table(
         key=_key(described, built, indexes.get(name, ())),
         indexes=tuple(built),
         constraints=(*_keys(built), *_references(references.get(name, ())), *_checks(checks.get(name, ()), documents)),
-        triggers=tuple(f"{timing} {event} {_bare(body)}" for _, timing, event, body in fired.get(name, ())),
+        triggers=tuple(f"{timing} {event} {body}" for _, timing, event, body in fired.get(name, ())),
         rows_estimate=int(rows),
         size_bytes=int(size),
         comment=comment or "",
@@ -110,7 +110,7 @@ def _column(row: tuple[Any, ...], documents: set[str], database: str, *, maria: 
         name,
         own,
         bool(nullable),
-        str(computed) if computed else _default(default, extra, database, maria=maria),
+        str(computed) if computed else _default(default, kind, extra, database, maria=maria),
         bool(computed) or "GENERATED" in extra.upper().replace("DEFAULT_GENERATED", ""),
         "auto_increment" if "auto_increment" in extra else "",
         "" if own == "json" else collation,
@@ -118,15 +118,16 @@ def _column(row: tuple[Any, ...], documents: set[str], database: str, *, maria: 
     )
 
 
-def _default(default: Any, extra: str, database: str, *, maria: bool) -> str | None:
+def _default(default: Any, kind: str, extra: str, database: str, *, maria: bool) -> str | None:
     """The default as SQL: MariaDB stores SQL, MySQL stores the bare value."""
     updating = re.search(r"on update \S+", extra, re.IGNORECASE)
     if default is None or (maria and default == "NULL"):
         return updating[0] if updating else None
     text = qualified.own_names(str(default), database) if maria and "`." in str(default) else str(default)
-    if not maria and "DEFAULT_GENERATED" not in extra and not re.match(r"(?i)b'|current_timestamp", text):
-        text = "'" + text.replace("'", "''") + "'"
-    text = re.sub(r"(?i)current_timestamp(\(\))?(?!\w|\()", "current_timestamp()", text)
+    if re.fullmatch(r"(?i)current_timestamp(\(\))?", text) and kind.startswith(("datetime", "timestamp")):
+        text = "current_timestamp()"
+    elif not maria and "DEFAULT_GENERATED" not in extra and not (kind.startswith("bit") and text.startswith("b'")):
+        text = names.literal(text)
     return f"{text} {updating[0]}" if updating else text
 
 
@@ -180,10 +181,6 @@ def _checks(rows: Sequence[tuple[Any, ...]], documents: set[str]) -> list[Constr
         row for row in rows if not ((seen := _JSON_CHECK.match(row[1])) and seen[1].replace("``", "`") in documents)
     ]
     return [Constraint(name, "check", (), f"CHECK ({text})", bool(enforced)) for name, text, enforced in found]
-
-
-def _bare(body: str) -> str:
-    return " ".join(body.split())
 
 
 def _key(columns: Sequence[Column], built: Sequence[Index], rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:

@@ -20,6 +20,11 @@ def text(value: str) -> str:
     return f"_utf8mb4 x'{value.encode().hex()}'" if value else "_utf8mb4''"
 
 
+def literal(value: str) -> str:
+    """A text as the server itself writes it in a default, under our sql_mode."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
 def listed(texts: Sequence[str]) -> str:
     """Joined by commas."""
     return ", ".join(texts)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pymysql
 
-from runbook_lib.databases.mysql import catalog, made_under, names, objects, own, qualified, retry
+from runbook_lib.databases.mysql import catalog, create_table, made_under, names, objects, own, qualified, retry
 from runbook_lib.databases.mysql import sequences as sequences_
 from runbook_lib.databases.mysql.wire import Connection
 from runbook_lib.databases.port import Rest
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
 
 REFERENCES = "-- runbook: references"  # from here on: foreign keys, and triggers that must not fire while syncing
-_FOREIGN = re.compile(r"^CONSTRAINT .*? FOREIGN KEY .*? REFERENCES `((?:[^`]|``)+)`", re.DOTALL)
-_KEY = re.compile(r"^(?:UNIQUE |FULLTEXT |SPATIAL )?KEY `(?:[^`]|``)+` \(`((?:[^`]|``)+)`")
 _ALTERED = re.compile(r"ALTER TABLE `(?:[^`]|``)+` ")
 _TOKEN = re.compile(
     r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`(?:[^`]|``)*`|--[ \t][^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL
@@ -48,7 +46,7 @@ def dump_schema(db: MySQL, tables: Sequence[str]) -> tuple[str, str]:
     creates, fired = _creates(db, found), objects.triggers(db, own.triggers(db))
     before += _sequences(db, creates)
     for table, create in creates.items():
-        body, indexes, keys = _cut(create, set(found))
+        body, indexes, keys = create_table.cut(create, set(found))
         before.append(f"{body};")
         change = f"ALTER TABLE {names.ident(table)} ADD "
         if indexes:
@@ -63,27 +61,6 @@ def _sequences(db: MySQL, creates: Mapping[str, str]) -> list[str]:
     """The statements that make the sequences which these tables' defaults ask."""
     sequences = sequences_.names_of(db) if any("nextval(" in text for text in creates.values()) else []
     return [f"{sequences_.create(db, name)};" for name in sorted(objects.used_sequences(creates, sequences))]
-
-
-def _cut(create: str, ours: set[str]) -> tuple[str, list[str], list[str]]:
-    """SHOW CREATE TABLE as: the table, its secondary indexes, its foreign keys to our tables."""
-    head, *lines = create.split("\n")
-    end = max(i for i, line in enumerate(lines) if line.startswith(")"))
-    parts = [line.strip().removesuffix(",") for line in lines[:end]]
-    counter = next((part.split("`")[1] for part in parts if part.startswith("`") and " AUTO_INCREMENT" in part), "")
-    versioned = "WITH SYSTEM VERSIONING" in lines[end]  # takes no unique key afterwards
-    kept, indexes, keys = [], [], []
-    for part in parts:
-        index = _KEY.match(part)
-        if foreign := _FOREIGN.match(part):
-            if foreign[1].replace("``", "`") in ours:
-                keys.append(part)
-        elif index and index[1] != counter and not versioned:  # a counter needs its index at once
-            indexes.append(part)
-        else:
-            kept.append(part)
-    tail = re.sub(r"^(\)[^']*?) AUTO_INCREMENT=\d+", r"\1", "\n".join(lines[end:]))  # not in a comment
-    return "\n".join([head, ",\n".join(f"  {part}" for part in kept), tail]), indexes, keys
 
 
 def dump_rest(db: MySQL, tables: Sequence[str]) -> Rest:

@@ -60,7 +60,22 @@ def predict(there: Inventory, here: Inventory | None, route: Route) -> Account:
         here: The target's as it is now, for what lies outside of the database; None: not known.
     """
     lines = [_predicted(item, here, route) for item in there.objects]
+    if here is not None and route.same_engine:
+        present = _present(here)
+        lines = [
+            _there_already(line, item, present, here.login) for line, item in zip(lines, there.objects, strict=True)
+        ]
     return _counted(Account(_with_hosts(lines)), there)
+
+
+def _there_already(
+    line: Line, item: CatalogObject, present: Mapping[tuple[str, str], CatalogObject], login: str
+) -> Line:
+    """What a copy leaves alone, and the target has just so: the database's collation, a definer."""
+    if item.kind == "definer" and item.definition == login:
+        return _line(item, MOVED)
+    found = present.get((item.kind, item.name)) if item.kind in LEFT_BEHIND else None
+    return _line(item, MOVED) if found is not None and found.definition == item.definition else line
 
 
 def measure(there: Inventory, here: Inventory, route: Route) -> Account:
@@ -151,6 +166,8 @@ def _across(item: CatalogObject, route: Route) -> Line:
         if item.kind == "table" or route.carried is None or own in route.carried:
             return _line(item, TRANSLATED, WITH_TABLE[item.kind])
         return _line(item, LEFT, f"has no equivalent in {route.target}")
+    if item.kind == "sequence" and item.columns:
+        return _line(item, TRANSLATED, f"{item.table}.{item.columns[0]} counts as the target does")
     if item.kind in ACROSS:
         outcome, why = ACROSS[item.kind]
         return _line(item, outcome, why.format(target=route.target))

@@ -15,7 +15,8 @@ BROUGHT = frozenset((
     "collation", "cast", "operator", "operator class", "operator family", "conversion", "language", "access method",
     "transform", "text search configuration", "text search dictionary", "text search parser", "text search template",
     "extension", "foreign-data wrapper", "foreign server", "publication", "publication relation", "publication schema",
-    "comment", "owner", "grant", "default privilege", "event",
+    "comment", "owner", "grant", "default privilege", "event", "package", "package body", "virtual table",
+    "file setting",
 ))  # fmt: skip
 
 # Statements by themselves, made when all else is there; without what they name there they stay behind.
@@ -30,6 +31,10 @@ LEFT_BEHIND: Mapping[str, tuple[str, str]] = {
     "database setting": ("it is the database's, not the schema's", ""),
     "security label": ("its provider belongs to the server", ""),
     "tablespace": ("made in the target's default tablespace", ""),
+    "row history": ("a server writes the times of its rows itself", "keep the source for as long as history is needed"),
+    "event schedule": ("enabled on both sides it would act twice: made disabled", "enable it after the cutover"),
+    "definer": ("what is made belongs to the login that makes it", "let the same login copy, or make it by hand"),
+    "histogram": ("the target gathers its own statistics", ""),
     "large objects": ("numbers in columns would name nothing", "move their bytes into a bytea column"),
 }
 
@@ -50,6 +55,9 @@ ACROSS: Mapping[str, tuple[str, str]] = {
     "domain": (TRANSLATED, "at the columns of this type"),
     "domain constraint": (TRANSLATED, "at the columns of its domain"),
     "schema": (TRANSLATED, "as the first part of its tables' names"),
+    "definer": (LEFT, "belongs to what it is the definer of"),
+    "event schedule": (LEFT, "belongs to its event"),
+    "row history": (LEFT, "{target} keeps no versions of rows; the rows of now are moved"),
     "statistics": (LEFT, "{target} gathers its own"),
     "replica identity": (LEFT, "{target} has none"),
     "storage options": (LEFT, "{target} has its own"),

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from runbook_lib.assessment.account import MOVED
+from runbook_lib.assessment.fates import measure, predict
 from runbook_lib.databases.mysql import MySQL, objects, schema
+from runbook_lib.transfer.accounting import route_of
 from runbook_lib.transfer.clone import How, clone, pair_of
 
 PLANTED = """
@@ -130,3 +133,36 @@ def test_a_statement_made_under_another_session_leaves_the_session_and_the_datab
             )
         )
     assert target.rows(state) == before
+
+
+def outcomes(account: Any) -> set[tuple[str, str, str]]:
+    return {(line.outcome, line.kind, line.name) for line in account.lines if line.outcome != MOVED}
+
+
+def test_everything_is_accounted_for_and_the_prediction_was_right(pair: tuple[MySQL, MySQL], mariadb_server: Any):
+    source, target = pair
+    user = source.rows("SELECT current_user()")[0][0].replace("@", "'@'")
+    mariadb_server.admin(f"GRANT SELECT (total), UPDATE ON {source.login.database}.invoice TO '{user}'")
+    both = pair_of(source, target)
+    expected = predict(source.inventory(), target.inventory(), route_of(both.service, source, target, {}, whole=True))
+    account = clone(both, How()).account
+    assert account.unaccounted == ()
+    not_given = {f"SELECT on column invoice.total to '{user}'", f"UPDATE on table invoice to '{user}'"}
+    left = {*(("grant", name) for name in not_given)} | {
+        ("row history", "contract"),
+        ("row history", "dated"),
+        ("event schedule", "nightly"),
+    }
+    assert {(kind, name) for outcome, kind, name in outcomes(account) if kind != "definer"} == left
+    assert [(line.kind, line.name, line.outcome) for line in account.lines if line not in expected.lines] == []
+    kinds = {line.kind for line in account.lines}
+    assert kinds >= {"table", "view", "sequence", "function", "procedure", "package", "package body", "event"}
+    assert kinds >= {"trigger", "partition", "primary key", "unique constraint", "index", "comment", "grant"}
+    target.execute("DROP PROCEDURE report", "CREATE OR REPLACE VIEW zero AS SELECT id AS total, 1 AS s FROM parts")
+    target.execute(
+        "ALTER TABLE parts REORGANIZE PARTITION p0, p1 INTO (PARTITION p0 VALUES LESS THAN ('2026-02-01'),"
+        " PARTITION p1 VALUES LESS THAN (MAXVALUE))"
+    )
+    account = measure(source.inventory(), target.inventory(), route_of(both.service, source, target, {}, whole=True))
+    assert {(line.kind, line.name) for line in account.unaccounted} == {
+        ("procedure", "report"), ("view", "zero"), ("partition", "parts.p0")}  # fmt: skip

@@ -1,16 +1,90 @@
-"""Everything that a database has: so far its tables."""
+"""Everything that a MySQL or MariaDB database has, from information_schema; our own objects are left out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
+from runbook_lib.databases.mysql import inventory_sql as sql
+from runbook_lib.databases.mysql import objects, own, qualified, sequences
 from runbook_lib.databases.port import CatalogObject, Inventory
+from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
 
+_UNSEEN = {"MariaDB": "IF(ignored = 'YES', 'ignored', '')", "MySQL": "IF(is_visible = 'NO', 'invisible', '')"}
+
 
 def inventory(db: MySQL) -> Inventory:
     """See Database.inventory."""
-    tables = db.tables()
-    return Inventory(tuple(CatalogObject("table", name, name) for name in tables), {"table": len(tables)})
+    ours, fired = own.tables(db), own.triggers(db)
+    not_theirs = {
+        (kind, f"{word}{name}") for name in fired for kind, word in (("trigger", ""), ("definer", "trigger "))
+    }
+    found = [each for each in _objects(db) if each.table not in ours and (each.kind, each.name) not in not_theirs]
+    counts = Counter[str]()
+    for kind, name, count in db.rows(sql.COUNTS):
+        if name not in ours and not (kind == "trigger" and name in fired):
+            counts[kind] += int(count)
+    return Inventory(tuple(found), counts, _accounts(db), str(db.rows("SELECT current_user()")[0][0]))
+
+
+def _objects(db: MySQL) -> Iterator[CatalogObject]:
+    flavour = db.flavour[0]
+    maria = flavour == "MariaDB"
+    # A MariaDB before 10.6 knows no ignored index; all that are supported do.
+    keys = sql.KEYS.format(expression="NULL" if maria else "expression", unseen=_UNSEEN[flavour])
+    views = objects.views(db)
+    hidden = _grouped(db.rows(sql.HIDDEN))
+    parameters = _grouped([((kind, name), text) for kind, name, text in db.rows(sql.PARAMETERS)])
+    queries = (
+        sql.TABLES, sql.VERSIONED, sql.VIEWS, sql.PARTITIONS, keys, sql.FOREIGN_KEYS, sql.CHECKS[flavour], sql.COUNTERS,
+        sql.ROUTINES, sql.TRIGGERS, sql.EVENTS, sql.COMMENTS, sql.GRANTS, sql.DATABASE,
+    )  # fmt: skip
+    for query in (*queries, *(() if maria else (sql.HISTOGRAMS,))):
+        for kind, name, table, text, columns, statement, role in db.rows(query):
+            more = hidden.get(name, ()) if kind == "table" else parameters.get((kind, name), ())
+            more = [views.get(name, "")] if kind == "view" else more
+            definition = _bare(db, " | ".join([str(text or ""), *map(str, more)]))
+            yield CatalogObject(
+                kind, name, table, definition, statement or "", _needs(kind, role), _columns(kind, columns)
+            )
+            if kind == "event" and columns:
+                yield CatalogObject("event schedule", name, "", "enabled", statement)
+            if role and kind != "grant":
+                yield CatalogObject("definer", f"{kind} {name}", table, str(role))
+    fed = sequences.fed(db)
+    for name, options in sequences.options(db).items():
+        table, *column = fed.get(name, ("",))
+        yield CatalogObject("sequence", name, table, options, sequences.create(db, name), columns=tuple(column))
+
+
+def _grouped(rows: Sequence[tuple[Any, ...]]) -> dict[Any, list[Any]]:
+    grouped: dict[Any, list[Any]] = {}
+    for name, *rest in rows:
+        grouped.setdefault(name, []).append(" ".join(map(str, rest)))
+    return grouped
+
+
+def _bare(db: MySQL, text: str) -> str:
+    """A definition without the database's own name, which the server writes into views and partitions."""
+    return qualified.own_names(text, db.login.database) if f"`{db.login.database}`." in text else text
+
+
+def _needs(kind: str, role: str) -> tuple[str, ...]:
+    return (f"role {role}",) if kind == "grant" else ()
+
+
+def _columns(kind: str, columns: str | bytes | None) -> tuple[str, ...]:
+    text = columns.decode() if isinstance(columns, bytes) else columns
+    return tuple(text.split("\0")) if text and kind != "event" else ()
+
+
+def _accounts(db: MySQL) -> frozenset[str]:
+    """The server's accounts as grants need them; none where the login may not see them."""
+    try:
+        return frozenset(f"role {name}" for (name,) in db.rows(sql.ACCOUNTS))
+    except DatabaseError:
+        return frozenset()

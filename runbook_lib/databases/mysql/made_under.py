@@ -1,11 +1,12 @@
 """Objects keep what their CREATE was read under: `sql_mode`, character sets, the database's collation, a time zone.
 
 A routine made under PIPES_AS_CONCAT joins texts where it would otherwise add numbers. Such a statement stands in a
-script behind a line that says its session and its length: no quote and no delimiter of its text is ever read.
+script between a line that says its session and one that it cannot hold: no quote and no delimiter of it is ever read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
 
 HEAD = "-- runbook: made under "
-_HEAD = re.compile(HEAD + r"(\{[^\n]*\}), (\d+) characters\n")
+_HEAD = re.compile(HEAD + r"(\{[^\n]*\}), up to (\w+)\n")
 SESSION = ("sql_mode", "character_set_client", "collation_connection", "time_zone")
 # Words of a MariaDB's or an older server's sql_mode which MySQL 8 refuses, and which do nothing there.
 _GONE = (
@@ -47,16 +48,17 @@ class Framed(str):
 
 def framed(statement: Framed) -> str:
     """The statement as a piece of a script."""
-    told = json.dumps(statement.session, sort_keys=True)
-    return f"{HEAD}{told}, {len(statement)} characters\n{statement}\n"
+    told, end = json.dumps(statement.session, sort_keys=True), hashlib.sha256(statement.encode()).hexdigest()
+    return f"{HEAD}{told}, up to {end}\n{statement}\n-- {end}\n"
 
 
 def read(script: str, position: int) -> tuple[Framed, int] | None:
     """The framed statement that begins here, and where it ends; None: there is none."""
     if (head := _HEAD.match(script, position)) is None:
         return None
-    end = head.end() + int(head[2])
-    return Framed.of(script[head.end() : end], json.loads(head[1])), end
+    last = f"\n-- {head[2]}\n"
+    end = script.index(last, head.end())
+    return Framed.of(script[head.end() : end], json.loads(head[1])), end + len(last)
 
 
 def run(db: MySQL, driver: Connection, statement: str) -> None:

@@ -71,11 +71,20 @@ class Item:
 
 def items(db: MySQL) -> list[Item]:
     """All of them, in an order in which they can be made."""
-    found = sorted(db.rows(_LISTED), key=lambda row: (ORDER.index(row[0]) if row[0] in ORDER else len(ORDER), row[1]))
+    return _readers_last(_items(db))
+
+
+def views(db: MySQL) -> dict[str, str]:
+    """The views' texts as the server prints them: what information_schema keeps is how each was first written."""
+    return {item.name: item.statement for item in _items(db, ("VIEW",))}
+
+
+def _items(db: MySQL, kinds: Collection[str] = ORDER) -> list[Item]:
+    listed = [row for row in db.rows(_LISTED) if row[0] in kinds]
+    found = sorted(listed, key=lambda row: (ORDER.index(row[0]), row[1]))
     tables = {str(name) for (name,) in db.rows(_RELATIONS)}
     known = tables | {str(row[1]) for row in found}
-    made = [_item(db, str(kind), str(name), str(who), str(how), known) for kind, name, who, how in found]
-    return _readers_last(made)
+    return [_item(db, str(kind), str(name), str(who), str(how), known) for kind, name, who, how in found]
 
 
 _RELATIONS = "SELECT table_name FROM information_schema.tables WHERE table_schema = database()"
@@ -90,8 +99,6 @@ def _item(db: MySQL, kind: str, name: str, definer: str, security: str, known: C
         text = re.sub(r"^CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER VIEW", "CREATE VIEW", without_owner(text))
     elif kind == "EVENT":
         text, enabled = asleep(without_owner(text), shown.get("sql_mode", ""))
-    elif kind == "SEQUENCE":
-        text = re.sub(r"^CREATE SEQUENCE ", "CREATE SEQUENCE IF NOT EXISTS ", text)
     else:
         text = without_owner(text)
     return Item(kind, name, Framed.of(text, shown), definer, security, enabled)

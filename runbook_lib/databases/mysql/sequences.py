@@ -40,24 +40,28 @@ def sequences(db: MySQL, tables: Sequence[str]) -> list[Sequence_]:
         for table, column, next_, step, start in db.rows(_SEQUENCES)
         if table in tables
     ]
-    feeding = [
-        replace(each, table=table, column=column)
-        for name, (table, column) in _fed(db).items()
-        if table in tables
-        for each in _standalone(db, [name])
-    ]
+    places = {name: place for name, place in fed(db).items() if place[0] in tables}
+    states = _standalone(db, list(places))
+    feeding = [replace(each, table=places[each.name][0], column=places[each.name][1]) for each in states]
     return counters + feeding
 
 
 def loose_sequences(db: MySQL) -> list[Sequence_]:
     """MariaDB's sequences that are no column's whole default."""
-    fed = _fed(db)
-    return _standalone(db, [name for name in names_of(db) if name not in fed])
+    feeding = fed(db)
+    return _standalone(db, [name for name in names_of(db) if name not in feeding])
 
 
 def names_of(db: MySQL) -> list[str]:
     """The names of MariaDB's sequences."""
     return [str(name) for (name,) in db.rows(_NAMES)]
+
+
+def options(db: MySQL) -> dict[str, str]:
+    """MariaDB's sequences and their options (how they count, not how far), in one query."""
+    counts = "concat_ws(' ', minimum_value, maximum_value, start_value, increment, cache_size, cycle_option)"
+    asked = " UNION ALL ".join(f"SELECT {names.text(name)}, {counts} FROM {names.ident(name)}" for name in names_of(db))
+    return {_text(name): _text(text) for name, text in (db.rows(asked) if asked else ())}
 
 
 def create(db: MySQL, name: str) -> str:
@@ -66,15 +70,15 @@ def create(db: MySQL, name: str) -> str:
     return made.replace("CREATE SEQUENCE ", "CREATE SEQUENCE IF NOT EXISTS ", 1)
 
 
-def _fed(db: MySQL) -> dict[str, tuple[str, str]]:
+def fed(db: MySQL) -> dict[str, tuple[str, str]]:
     """The sequences (by name) that feed exactly one column by themselves, and which."""
     if not (known := set(names_of(db))):
         return {}
-    fed: dict[str, list[tuple[str, str]]] = {}
+    places: dict[str, list[tuple[str, str]]] = {}
     for table, column, default in db.rows(_FEEDING):
         if (found := _DEFAULT.fullmatch(str(default))) and (name := found[1].replace("``", "`")) in known:
-            fed.setdefault(name, []).append((str(table), str(column)))
-    return {name: places[0] for name, places in fed.items() if len(places) == 1}
+            places.setdefault(name, []).append((str(table), str(column)))
+    return {name: listed[0] for name, listed in places.items() if len(listed) == 1}
 
 
 def _standalone(db: MySQL, listed: Sequence[str]) -> list[Sequence_]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.journal.history import Ask, History
+from runbook_lib.journal.history import History
 from runbook_lib.phases import PHASES
 from runbook_lib.progress import line
 from runbook_lib.step import words_of
@@ -184,13 +184,40 @@ def status_lines(journal: Journal, run_id: str = "") -> Iterator[str]:
         yield "no run yet. Next: runbook run -f parameters/demo.yaml"
         return
     row = journal.run(run_id) if run_id else every[-1]
-    history = History(journal.entries(row.run_id))
+    history = history_of(journal, row)
     yield f"run {row.run_id}: {words_of(row.state)}; plan {row.plan_path}; since {row.created_at[:16]} UTC, {row.actor}"
+    yield from phase_lines(journal, row, history)
+    if row.state in ("open", "rolling_back"):
+        yield from (f"waits for {each}" for each in waiting(row.run_id, history, "FILE"))
+
+
+def history_of(journal: Journal, row: RunRow) -> History:
+    """The run's state, read from the journal."""
+    return History(journal.entries(row.run_id))
+
+
+def phase_lines(journal: Journal, row: RunRow, history: History) -> Iterator[str]:
+    """The phases of a run, and the steps of the one under way."""
     for phase in _phases(row, history):
         yield from _phase_lines(phase, history, journal.get_progress(row.run_id))
+
+
+def phases_by_state(row: RunRow, history: History) -> dict[str, str]:
+    """Each phase: not begun, passed, undone, gate not passed, or under way."""
+    return {phase: _phase_state(phase, history)[1] for phase in _phases(row, history)}
+
+
+def waiting(run_id: str, history: History, file: str) -> Iterator[str]:
+    """Whom the run waits for: each approval and sign-off that is asked for and not given, with the command.
+
+    Args:
+        file: The parameter file, for the command.
+    """
     for ask in history.asks:
         if history.granted(ask.kind, ask.name, ask.subject) is None:
-            yield _waiting(row.run_id, ask)
+            what = "approval" if ask.kind == "approval" else "sign-off"
+            command = f'runbook approve {run_id} "{ask.name}" -f {file} --comment …'
+            yield f'the {what} of "{ask.name}". Next: {command}'
 
 
 def _phases(row: RunRow, history: History) -> list[str]:
@@ -200,19 +227,23 @@ def _phases(row: RunRow, history: History) -> list[str]:
     return known + [name for name in begun if name not in known]
 
 
-def _phase_lines(phase: str, history: History, progress: ProgressRow | None) -> Iterator[str]:
+def _phase_state(phase: str, history: History) -> tuple[str, str]:
+    """Mark and words."""
     entries = [entry for entry in history.entries if entry.phase == phase]
     if not any(entry.kind == "phase_started" for entry in entries):
-        yield f"  · {words_of(phase):<20} not begun"
-    elif history.phase_passed(phase):
-        gate = history.gates[phase]
-        yield f"  ✓ {words_of(phase):<20} passed at {gate.at[11:16]} UTC"
-    elif history.latest(phase) and all(unit.undone for unit in history.latest(phase)):
-        yield f"  ↩ {words_of(phase):<20} undone"
-    else:
-        gate_failed = entries[-1].kind == "gate"
-        mark, text = ("✗", "gate not passed") if gate_failed else ("…", "under way")
-        yield f"  {mark} {words_of(phase):<20} {text}"
+        return "·", "not begun"
+    if history.phase_passed(phase):
+        return "✓", "passed"
+    if history.latest(phase) and all(unit.undone for unit in history.latest(phase)):
+        return "↩", "undone"
+    return ("✗", "gate not passed") if entries[-1].kind == "gate" else ("…", "under way")
+
+
+def _phase_lines(phase: str, history: History, progress: ProgressRow | None) -> Iterator[str]:
+    mark, text = _phase_state(phase, history)
+    at = f" at {history.gates[phase].at[11:16]} UTC" if text == "passed" else ""
+    yield f"  {mark} {words_of(phase):<20} {text}{at}"
+    if mark in "✗…":
         yield from _step_lines(phase, history, progress)
 
 
@@ -226,8 +257,3 @@ def _step_lines(phase: str, history: History, progress: ProgressRow | None) -> I
         if where == phase and entry.payload.get("outcome") != "pass":
             mark = _MARKS.get(str(entry.payload.get("outcome")), "?")
             yield f"      {mark} {words_of(name)}: {entry.payload.get('text', '')}"
-
-
-def _waiting(run_id: str, ask: Ask) -> str:
-    what = "approval" if ask.kind == "approval" else "sign-off"
-    return f'waits for the {what} of "{ask.name}". Next: runbook approve {run_id} "{ask.name}" --comment …'

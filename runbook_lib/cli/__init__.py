@@ -11,7 +11,18 @@ import gc
 import sys
 
 try:
-    from runbook_lib.cli import assessment, demo, evidence, replay, run, schema, switchover, transfer, validation
+    from runbook_lib.cli import (
+        assessment,
+        demo,
+        evidence,
+        replay,
+        run,
+        schema,
+        status,
+        switchover,
+        transfer,
+        validation,
+    )
     from runbook_lib.cli.base import main
 except KeyboardInterrupt:  # a tenth of a second, in which nothing is begun yet
     sys.stderr.write("runbook: interrupted; run the same command again\n")
@@ -20,4 +31,16 @@ except KeyboardInterrupt:  # a tenth of a second, in which nothing is begun yet
 gc.set_threshold(50_000)  # of what the imports make nothing is garbage, and it was looked through ten times: 15 ms
 atexit.register(gc.freeze)  # at its end Python would look through all there is once more: 50 ms
 
-__all__ = ["assessment", "demo", "evidence", "main", "replay", "run", "schema", "switchover", "transfer", "validation"]
+__all__ = [
+    "assessment",
+    "demo",
+    "evidence",
+    "main",
+    "replay",
+    "run",
+    "schema",
+    "status",
+    "switchover",
+    "transfer",
+    "validation",
+]

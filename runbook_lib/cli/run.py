@@ -55,18 +55,6 @@ def rollback(file: Path, run_id: str) -> None:
 
 
 @main.command()
-@click.argument("run_id", required=False, default="")
-@DEMO
-def status(run_id: str, file: Path) -> None:
-    """Say where a run is: its phases, its steps, what it waits for."""
-    from runbook_lib.terminal import status_lines
-
-    with journal_of(file) as journal:
-        for line in status_lines(journal, run_id):
-            click.echo(line)
-
-
-@main.command()
 @click.argument("run_id")
 @click.argument("what")
 @click.option("--comment", required=True, help="Why; it becomes part of the evidence.")

@@ -38,7 +38,7 @@ _LIMITS = (
     click.option("--replica-lag-bytes", default=0, type=_COUNT, help="The same in bytes of PostgreSQL's log."),
     click.option("--replicas", default="", help="Replicas by their names in the inventory of -f, with commas."),
 )
-_JOURNAL = Path(".runbook/copies.sqlite")
+COPIES = Path(".runbook/copies.sqlite")
 
 
 CAPTURE = click.Choice(["triggers", "wal"])
@@ -163,7 +163,7 @@ def _follow_again(pair: Pair, pause: Callable[[], str]) -> bool:
     from runbook_lib.transfer.follow import follow, known_clone
     from runbook_lib.transfer.writers import Side
 
-    if not _JOURNAL.exists():
+    if not COPIES.exists():
         return False
     with copies_journal() as journal:
         known = known_clone(journal, pair)
@@ -180,7 +180,7 @@ def _as_followed(pair: Pair, tables: tuple[str, ...]) -> Pair:
     """The pair with the tables that this folder follows already: those that were made since are none of them."""
     from runbook_lib.transfer.follow import resumed
 
-    if not _JOURNAL.exists():
+    if not COPIES.exists():
         return pair
     with copies_journal() as journal:
         return resumed(journal, pair, tables)
@@ -224,13 +224,13 @@ def copies_journal(*, must_exist: bool = False) -> Iterator[Journal]:
     from runbook_lib.errors import ConfigurationError
     from runbook_lib.journal import Journal
 
-    if must_exist and not _JOURNAL.exists():
+    if must_exist and not COPIES.exists():
         raise ConfigurationError(
-            f"journal {_JOURNAL}",
+            f"journal {COPIES}",
             "there is none in this folder",
             action="runbook copy … --follow first, or change folder",
         )
-    with closing(Journal(f"sqlite:///{_JOURNAL.resolve()}")) as journal:
+    with closing(Journal(f"sqlite:///{COPIES.resolve()}")) as journal:
         yield journal
 
 

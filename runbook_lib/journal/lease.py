@@ -166,6 +166,18 @@ def _claim(connection: Connection, lease: Lease, token: str) -> None:
     connection.execute(insert(leases).values(run_id=lease.run_id, **values, **times))
 
 
+def holder_text(connection: Connection, run_id: str) -> str:
+    """Who acts on the run now, in words; "" where nobody does."""
+    row = connection.execute(select(leases).where(leases.c.run_id == run_id)).mappings().first()
+    if row is None or row["expires_at"] <= database_time(connection):
+        return ""
+    holder = Process(row["host"], row["pid"], row["process"])
+    since = datetime.fromtimestamp(row["acquired_at"], UTC).isoformat(timespec="minutes")[:16].replace("T", " ")
+    return (
+        f"{row['holder']} on {row['host']}, process {row['pid']}, at work since {since} UTC" if _alive(holder) else ""
+    )
+
+
 def require(connection: Connection, run_id: str, token: str) -> None:
     """Fencing: who slept while the lease went to somebody else must not write as if nothing had happened."""
     row = connection.execute(select(leases).where(leases.c.run_id == run_id)).mappings().first()

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from runbook_lib.errors import JournalError
 from runbook_lib.journal import tables
 from runbook_lib.journal.chain import KINDS, Entry, canonical_json, now_text, plain, verify_entries
-from runbook_lib.journal.lease import Lease, database_time, lock_run, require, this_process
+from runbook_lib.journal.lease import Lease, database_time, holder_text, lock_run, require, this_process
 from runbook_lib.progress import ProgressRow
 
 _OPEN_LOCK = 0x72756E6F  # "runo": only one process opens a run of an environment
@@ -139,6 +139,11 @@ class Journal:
         if row is None:
             raise JournalError(run_id, f"no such run in {self.masked_url}", action="runbook status")
         return RunRow(**row)
+
+    def holder(self, run_id: str) -> str:
+        """Who acts on the run now, in words; empty where nobody does."""
+        with self._transaction() as connection:
+            return holder_text(connection, run_id)
 
     def runs(self) -> list[RunRow]:
         """All runs, the oldest first."""

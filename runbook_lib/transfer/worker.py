@@ -255,8 +255,13 @@ def _hold(locks: ExitStack, link: Link) -> None:
     raise TransferError(f"sync {link.channel}", "another one is running", state="it goes on", action="stop it first")
 
 
+def lock_of(channel: str) -> str:
+    """The advisory lock, at the database that is read, of whoever syncs this channel."""
+    return f"runbook sync {channel}"
+
+
 def _lock(link: Link) -> str:
-    return f"runbook sync {link.channel}"
+    return lock_of(link.channel)
 
 
 def _tell(

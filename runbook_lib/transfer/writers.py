@@ -124,10 +124,11 @@ def writers_of(source: Database, read: Sequence[str], targets: Sequence[tuple[Da
     Raises:
         DatabaseError: a database does not answer.
     """
-    return Writers(_fences(source, read), tuple(_fences(database, tables) for database, tables in targets))
+    return Writers(fences_of(source, read), tuple(fences_of(database, tables) for database, tables in targets))
 
 
-def _fences(database: Database, tables: Sequence[str]) -> Fences:
+def fences_of(database: Database, tables: Sequence[str]) -> Fences:
+    """One database's fences over these tables."""
     asked = sorted(set(tables))
     known = set(database.tables())
     if strange := [table for table in asked if table not in known]:  # spelled otherwise, or not there

@@ -105,6 +105,16 @@ def test_nobody_is_fenced_unasked_and_what_happens_is_said_before_and_after(foll
     status, said = asked("y", "cutover", "s.db", "t.db")
     assert status == 0 and "point the applications at the target now" in said, said
     assert "RB001" in write("s.db") and write("t.db") == ""
+    said = runbook("status").stdout
+    for words in (
+        "writers  the target",
+        "source is fenced on 1 of 1 tables",
+        "target is fenced on 0 of 1 tables",
+        "sync     target → source: does not run; 1 key waits",
+        "rollback open: each write at the target is logged",
+        "--follow",
+    ):
+        assert words in said, said
     again = runbook("cutover", "s.db", "t.db", "--switch", "none")
     assert (again.exit_code, again.stdout) == (0, "the target has the writes already\n")
 
@@ -112,6 +122,17 @@ def test_nobody_is_fenced_unasked_and_what_happens_is_said_before_and_after(foll
 def test_a_return_asks_too_and_a_switch_or_yes_is_an_answer(followed: Path) -> None:
     assert runbook("cutover", "s.db", "t.db", "--switch", "touch switched").exit_code == 0
     assert Path("switched").exists() and "RB001" in write("s.db")
+    assert write("t.db") == ""
+    killed = {**os.environ, "RUNBOOK_CRASH_AT": "cutover:final sync done"}
+    assert subprocess.run([*COMMAND, "return", "s.db", "t.db", "--yes"], env=killed, check=False).returncode == -9
+    said = runbook("status").stdout
+    assert "writers  nobody: both sides reject writes, a cutover was interrupted" in said
+    assert "nobody can write until the move goes on" in said
+    Path("t.db").rename("gone.db")
+    said = runbook("status").stdout
+    assert "writers  not known: target did not answer" in said and "source is fenced on 1 of 1 tables" in said
+    Path("gone.db").rename("t.db")
+    assert runbook("cutover", "s.db", "t.db", "--switch", "none").exit_code == 0
     assert write("t.db") == ""
     refused = runbook("return", "s.db", "t.db")
     assert refused.exit_code == 2 and "the target would reject the applications' writes" in refused.stderr

@@ -204,12 +204,36 @@ def test_an_unknown_run_or_question_is_refused(parameters: Path, run_of_another:
 def test_an_approval_that_is_asked_for_is_given_once(parameters: Path, run_of_another: Journal):
     run_of_another.append("run-1", "note", phase="cutover", step="go", payload={"asked": "approval", "subject": "ab"})
     shown = runbook("status", "-f", parameters)
-    assert 'waits for the approval of "go". Next: runbook approve run-1 "go" --comment …' in shown.stdout
+    assert 'waits    the approval of "go".' in shown.stdout
+    assert f'Next: runbook approve run-1 "go" -f {parameters} --comment …' in shown.stdout
     given = runbook("approve", "run-1", "go", "--comment", "window is open", "-f", parameters)
     assert (given.exit_code, given.stderr) == (0, "")
     assert run_of_another.approvals("run-1")[0].payload["comment"] == "window is open"
-    assert "waits for" not in runbook("status", "-f", parameters).stdout
+    assert "the approval of" not in runbook("status", "-f", parameters).stdout
     assert "is asked for" in refused(runbook("approve", "run-1", "go", "--comment", "again", "-f", parameters))
+    run_of_another.close()
+
+
+def test_status_lists_the_environments_own_runs_the_newest_first_and_says_which_databases_did_not_answer(
+    parameters: Path, run_of_another: Journal
+):
+    asked = {"asked": "approval", "subject": "ab"}
+    run_of_another.append("run-1", "note", phase="cutover", step="go", payload=asked)
+    run_of_another.set_state("run-1", "rolled_back")
+    for name, environment in (("run-2", "staging"), ("run-3", "demo")):
+        run_of_another.open_run(name, environment=environment, plan_digest="ab" * 32, plan_path="p.yaml", actor="eve")
+    shown = runbook("status", "-f", parameters)
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    found = [line for line in shown.stdout.splitlines() if line.startswith("run ")]
+    assert [line.partition(";")[0] for line in found] == ["run run-3: open", "run run-1: rolled back"]
+    assert "approval" not in shown.stdout, "a run that was rolled back waits for nobody"
+    assert "writers  not known: legacy, users_db" in shown.stdout and "unreachable at 127.0.0.1" in shown.stdout
+    assert [line for line in shown.stdout.splitlines() if len(line) > 80 and "Next: " not in line] == []
+    said = json.loads(runbook("status", "-f", parameters, "--json").stdout)
+    assert [(one["run_id"], one["state"]) for one in said] == [("run-3", "open"), ("run-1", "rolled_back")]
+    assert said[0]["standing"]["databases"][0]["error"].startswith("unreachable")
+    assert said[1]["standing"] is None
+    assert "is not of demo" in refused(runbook("status", "run-2", "-f", parameters))
     run_of_another.close()
 
 

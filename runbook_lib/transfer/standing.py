@@ -1,0 +1,165 @@
+"""Where a copy or a run stands now, asked of the databases: who has the writes, which side is fenced, the sync's lag.
+
+A database that does not answer takes nothing away from what the others say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runbook_lib.databases.port import Database, Pending
+from runbook_lib.databases.shared import counted
+from runbook_lib.errors import RunbookError
+from runbook_lib.transfer.worker import lock_of
+from runbook_lib.transfer.writers import Fences, Side, Writers, fences_of
+
+
+@dataclass(frozen=True)
+class Place:
+    """One database of a copy or a run.
+
+    Attributes:
+        role: source or target.
+        name: As people call it.
+        open: Gives the database; it may raise, and it is closed here.
+        tables: Its tables that are moved.
+        channels: What logs its changes, with the tables that each logs.
+    """
+
+    role: str
+    name: str
+    open: Callable[[], Database]
+    tables: tuple[str, ...]
+    channels: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one database said; `error` is why it did not.
+
+    Attributes:
+        waiting: Keys in its log that are to be carried to the other side.
+        captured: Whether each of its tables is logged; None: none is.
+        syncs: Logs whose sync runs, of all (counts).
+    """
+
+    place: Place
+    fences: Fences = field(default_factory=lambda: Fences(""))
+    waiting: Pending = field(default_factory=lambda: Pending(0, 0.0))
+    captured: bool | None = None
+    syncs: tuple[int, int] = (0, 0)
+    error: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON."""
+        said = {"role": self.place.role, "database": self.place.name, "error": self.error or None}
+        if self.error:
+            return said
+        fences = {"fenced": len(self.fences.fenced), "tables": self.fences.total, "missing": len(self.fences.missing)}
+        log = {"captured": self.captured, "keys": self.waiting.keys, "oldest_s": round(self.waiting.oldest_s, 1)}
+        return {**said, **fences, "log": {**log, "sync_runs": self.syncs[0] == self.syncs[1] and self.syncs[1] > 0}}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What all databases of a copy or a run say together."""
+
+    source: Seen
+    targets: tuple[Seen, ...]
+
+    @property
+    def every(self) -> tuple[Seen, ...]:
+        """The source, and the targets."""
+        return (self.source, *self.targets)
+
+    @property
+    def side(self) -> Side | None:
+        """Who has the writes; None where a database did not answer."""
+        if any(seen.error for seen in self.every):
+            return None
+        return Writers(self.source.fences, tuple(seen.fences for seen in self.targets)).side
+
+    @property
+    def writers(self) -> str:
+        """Who has the writes, in words."""
+        if silent := [seen.place.name for seen in self.every if seen.error]:
+            return f"not known: {', '.join(silent)} did not answer"
+        if self.source.fences.writable and all(seen.fences.missing for seen in self.targets):
+            return "the source; the target's tables are not made yet"
+        words = {
+            Side.SOURCE: "the source",
+            Side.TARGET: "the target",
+            Side.BETWEEN: "nobody: both sides reject writes, a cutover was interrupted",
+            Side.BOTH: "not decided: neither side rejects writes",
+        }
+        return words.get(self.side or Side.MIXED, "not proven: a side is fenced in part")
+
+    @property
+    def rollback_path(self) -> str:
+        """Whether the way back to the source loses no write, in words."""
+        if self.side is Side.SOURCE or (self.source.fences.writable and not self.source.error):
+            return "not needed: the source has the writes"
+        if any(seen.error for seen in self.targets):
+            return "not known: a target did not answer"
+        if self.targets and all(seen.captured for seen in self.targets):
+            return "open: each write at the target is logged for the source"
+        return "closed: writes at the target are not logged for the source"
+
+    def logs(self) -> Iterator[tuple[str, Seen]]:
+        """The logs that matter now, each with its direction in words: away from the side that has the writes."""
+        for seen in self.every:
+            other = Side.TARGET if seen.place.role == "source" else Side.SOURCE
+            if seen.error or seen.captured is None or (self.side is other and not seen.waiting.keys):
+                continue
+            yield f"{seen.place.name} → {'target' if seen.place.role == 'source' else 'source'}", seen
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON."""
+        side = self.side.name.lower() if self.side else None
+        words = {"writers": side, "writers_text": self.writers, "rollback_path": self.rollback_path}
+        return {**words, "databases": [seen.as_dict() for seen in self.every]}
+
+
+def standing(source: Place, targets: Sequence[Place]) -> Standing:
+    """Ask every database; none that is silent keeps the others from being asked."""
+    return Standing(_seen(source), tuple(map(_seen, targets)))
+
+
+def log_text(seen: Seen) -> str:
+    """How far the sync of this log is behind, and whether it runs."""
+    running, of = seen.syncs
+    runs = "runs" if running == of else "does not run" if not running else f"runs for {running} of {of} services"
+    if not seen.waiting.keys:
+        return f"{runs}; no key waits"
+    waits = f"{counted(seen.waiting.keys, 'key')} wait{'s' if seen.waiting.keys == 1 else ''}"
+    return f"{runs}; {waits}, the oldest for {seen.waiting.oldest_s:,.1f} s"
+
+
+def _seen(place: Place) -> Seen:
+    try:
+        database = place.open()
+        try:
+            return _ask(place, database)
+        finally:
+            database.close()
+    except RunbookError as error:
+        return Seen(place, error=error.observed)
+
+
+def _ask(place: Place, database: Database) -> Seen:
+    logs = [(name, tables, database.capture_installed(name)) for name, tables in place.channels]
+    present = [(name, set(tables) <= installed) for name, tables, installed in logs if installed]
+    lags = [lag for name, _ in present for lag in database.pending(name).values()]
+    running = 0
+    for name, _ in present:
+        with database.advisory_lock(lock_of(name)) as granted:
+            running += not granted
+    return Seen(
+        place,
+        fences_of(database, place.tables),
+        Pending(sum(lag.keys for lag in lags), max((lag.oldest_s for lag in lags), default=0.0)),
+        len(present) == len(logs) and all(whole for _, whole in present) if present else None,
+        (running, len(present)),
+    )

@@ -162,8 +162,10 @@ def _across(item: CatalogObject, route: Route) -> Line:
     if said := route.said.get((item.kind, item.name)):
         return _line(item, TRANSLATED, said)
     if item.kind in WITH_TABLE:
-        own = (item.kind, item.table, own_name(item))
-        if item.kind == "table" or route.carried is None or own in route.carried:
+        by_name = (item.kind, item.table, own_name(item))
+        by_columns = (item.kind, item.table, "\0".join(item.columns)) if item.columns else by_name
+        known = route.carried is None or by_name in route.carried or by_columns in route.carried
+        if item.kind == "table" or known:
             return _line(item, TRANSLATED, WITH_TABLE[item.kind])
         return _line(item, LEFT, f"has no equivalent in {route.target}")
     if item.kind == "sequence" and item.columns:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from runbook_lib.databases.port import Rest
 from runbook_lib.databases.shared import one_line
-from runbook_lib.databases.sqlite import ddl, names, own
+from runbook_lib.databases.sqlite import ddl, names, own, virtual
+from runbook_lib.databases.sqlite.inventory import FILE_SETTINGS
 from runbook_lib.databases.statement_names import named
 from runbook_lib.errors import DatabaseError
 
@@ -42,15 +43,21 @@ def dump_schema(db: SQLite, tables: Sequence[str]) -> tuple[str, str]:
 
 
 def dump_rest(db: SQLite, tables: Sequence[str]) -> Rest:  # noqa: ARG001  views belong to the database
-    """Views and their triggers, in the order in which they were made."""
+    """Virtual tables with their rows, views and their triggers, in the order in which they were made; the file's own
+    numbers (`user_version`). A virtual table that is too large for a script is left out."""
     rows = db.rows(
         "SELECT m.type, m.name, m.sql FROM sqlite_master AS m WHERE m.type = 'view' OR (m.type = 'trigger' AND EXISTS"
         " (SELECT 1 FROM sqlite_master AS v WHERE v.type = 'view' AND v.name = m.tbl_name)) ORDER BY m.rowid"
     )
-    undo = [f"DROP VIEW IF EXISTS {names.ident(name)};" for kind, name, _ in rows if kind == "view"]
-    return Rest(
-        tuple(f"{kind} {name}" for kind, name, _ in rows), _script([f"{s};" for _, _, s in rows]), _script(undo)
-    )
+    with db.reading("reading virtual tables") as driver:
+        filled = {name: virtual.script(driver, name, sql) for name, sql in virtual.listed(driver)}
+        numbers = {name: driver.execute(f"PRAGMA {name}").fetchone()[0] for name in FILE_SETTINGS}
+    made = [("virtual table", name, text) for name, text in filled.items() if text]
+    made += [(kind, name, f"{sql};") for kind, name, sql in rows]
+    made += [("file setting", name, f"PRAGMA {name} = {value};") for name, value in numbers.items() if value]
+    undo = [f"DROP TABLE IF EXISTS {names.ident(name)};" for kind, name, _ in made if kind == "virtual table"]
+    undo += [f"DROP VIEW IF EXISTS {names.ident(name)};" for kind, name, _ in made if kind == "view"]
+    return Rest(tuple(f"{kind} {name}" for kind, name, _ in made), _script([text for *_, text in made]), _script(undo))
 
 
 def stages(after: str) -> list[list[str]]:

@@ -34,6 +34,7 @@ def _moving(to: str) -> Callable[[Any], Any]:
     def decorated(command: Any) -> Any:
         for decorate in (
             click.option("--yes", is_flag=True, help=_YES),
+            click.option("--leave-quarantined", is_flag=True, help="Rows that were set aside may stay behind."),
             click.option("--dry-run", is_flag=True, help=_DRY_RUN),
             click.option("--switch-back", default="", help="Command that undoes --switch."),
             click.option("--switch", default="", metavar="CMD|none", help=_SWITCH.format(to)),
@@ -102,10 +103,11 @@ def _carry_out(
     switch_back: str,
     dry_run: bool,
     yes: bool,
+    leave_quarantined: bool,
     capture: str | None = None,
 ) -> None:
     from runbook_lib.transfer.clone import pair_of
-    from runbook_lib.transfer.follow import find_clone
+    from runbook_lib.transfer.follow import disagreements_of, find_clone
     from runbook_lib.transfer.follow import move as move_writers
     from runbook_lib.transfer.foresee import foresee
     from runbook_lib.transfer.writers import Side
@@ -125,12 +127,16 @@ def _carry_out(
             seen = foresee(pair, move.to)
             for line in _foreseen_lines(move, seen, budget_s, switch):
                 click.echo(line)
+            differ = disagreements_of(pair, journal, run_id, move.to, leave_quarantined=leave_quarantined)
+            for one in differ:
+                click.echo(f"differs: {one.text}\n  Next: {one.action}")
             if dry_run:
-                sys.exit(0 if seen.fits(budget_s) else 1)
+                sys.exit(0 if seen.fits(budget_s) and not differ else 1)
             if not click.confirm(f"Fence the {move.leaves} now, and move the applications by hand?"):
                 click.echo("nothing was fenced or moved")
                 sys.exit(2)
-        result = move_writers(pair, journal, run_id, move.to, commands, budget_s=budget_s, tell=click.echo)
+        how: dict[str, Any] = {"budget_s": budget_s, "leave_quarantined": leave_quarantined, "tell": click.echo}
+        result = move_writers(pair, journal, run_id, move.to, commands, **how)
     if result is None:
         click.echo(f"the {move.to} has the writes already")
         return

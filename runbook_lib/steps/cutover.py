@@ -24,6 +24,7 @@ from runbook_lib.steps.common import (
 from runbook_lib.steps.start_sync import StartSync
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer import moving
+from runbook_lib.transfer.agreement import SHAPES, in_quarantine, of_rows, of_schema, refuse
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.moving import Pace, compare_touched
@@ -55,6 +56,7 @@ class Cutover:
             return self._finish(run, forward)  # killed after the point of no return: go on from there
         _refuse_written(back, writers)
         self._restore_source(run, forward)  # killed before it: begin again from the state before
+        _require_agreement(run, forward, forward, back)
         _fence(forward)  # a partition made since then has no fence yet
         was_running = running(forward)
         stop_sync(forward, run.journal, run.run_id, FORWARD)
@@ -93,6 +95,7 @@ class Cutover:
             if link.reader.pending(link.channel):  # there is a log: a partition made since may lack a trigger
                 enable_capture(link)
         _refuse_closed_way(back)
+        _require_agreement(run, forward, back, forward)
         _fence(back)  # the source: a partition made since the cutover has no fence yet
         try:
             result = _move(run, back, [], _all_to_origin(run))
@@ -140,6 +143,21 @@ def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes
     with exclusive(forward):
         pace = Pace(budget_s, options.small_enough_keys, fence_s, options.switch_s)
         return moving.move(forward, back, acts, compare, pace)
+
+
+def _require_agreement(run: Run, forward: Sequence[Link], there: Sequence[Link], opposite: Sequence[Link]) -> None:
+    """Nobody is moved away from what the other side does not have; looked at while the writers write (agreement.py).
+
+    On the return an index that the source lacks keeps nobody from it: its rows are what counts there.
+    """
+    tolerances, types = run.plan.tolerances, run.plan.types
+    checks = SHAPES if there is forward else ("schemas",)
+    found = [*of_schema(forward, checks=checks, types=types, tolerances=tolerances)]
+    ways = {link.service: link for link in opposite}
+    for link in there:
+        way = ways[link.service]
+        found += [*in_quarantine([link, way], tolerances), *of_rows(link, way, tolerances)]
+    refuse(there[0], found)
 
 
 def _told(result: act.CutoverResult) -> str:

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from runbook_lib.errors import LeaseHeld, TransferError
@@ -17,6 +18,7 @@ from runbook_lib.journal import Journal
 from runbook_lib.launch import why_not_started
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer import moving
+from runbook_lib.transfer.agreement import LEAVE, Difference, baseline, disagreements, refuse
 from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture, fence_writer, pending
 from runbook_lib.transfer.clone import Pair, Tell, pair_of
 from runbook_lib.transfer.flow import Link
@@ -76,7 +78,8 @@ def open_clone(journal: Journal, pair: Pair, tables: Sequence[str], actor: str) 
     row = journal.open_run(run_id, environment=name, plan_digest=pair.plan.digest, actor=actor)
     if row.run_id == run_id:
         how = {"on_bad_row": pair.plan.on_bad_row, "types": dict(pair.plan.types)}
-        payload = {**_address(pair), "tables": list(tables), "how": how, **_followed(pair)}
+        known = {"baseline": baseline(pair)}
+        payload = {**_address(pair), "tables": list(tables), "how": how, **_followed(pair), **known}
         journal.append(run_id, "note", step=CLONE, actor=actor, payload=payload)
     return row.run_id
 
@@ -101,12 +104,10 @@ def find_clone(journal: Journal, pair: Pair) -> tuple[Pair, str]:
 def known_clone(journal: Journal, pair: Pair, tables: Sequence[str] | None = None) -> tuple[Pair, str] | None:
     """The same, or None where there is none (with this choice of tables)."""
     for row in reversed(journal.runs()):
-        if row.state == "open":
-            for note in journal.entries(row.run_id, kind="note", step=CLONE):
-                if tables is not None and list(tables) != note.payload["tables"]:
-                    continue
-                if all(note.payload.get(key) == value for key, value in _address(pair).items()):
-                    return _as_followed(pair, note.payload), row.run_id
+        said = known_notes(journal, row.run_id) if row.state == "open" else {}
+        same = all(said.get(key) == value for key, value in _address(pair).items())
+        if same and (tables is None or list(tables) == said["tables"]):
+            return _as_followed(pair, said), row.run_id
     return None
 
 
@@ -219,6 +220,7 @@ def move(
     *,
     budget_s: float,
     small_enough: int = 100,
+    leave_quarantined: bool = False,
     tell: Tell = lambda text: None,
 ) -> act.CutoverResult | None:
     """Move the writers to that side within the budget, or put everything back. None: they are there already.
@@ -227,7 +229,9 @@ def move(
         to: TARGET is the cutover, SOURCE the return.
         budget_s: The longest write pause allowed (seconds).
         small_enough: Pending keys that the final sync may begin with (count).
+        leave_quarantined: Rows in quarantine may stay behind.
     Raises:
+        Refused: the sides do not agree (schema, objects, rows in quarantine, row counts); nothing was fenced.
         CutoverAborted: the state before is restored.
         RollbackFailed: something could not be put back; named.
         TransferError: who has the writers is not proven; both sides' fences are named, and nothing was moved.
@@ -236,18 +240,25 @@ def move(
     with journal.lease(run_id, f"{'cutover' if to is Side.TARGET else 'return'}", ttl_s=15.0) as lease:
         there, back = (pair.forward, pair.back) if to is Side.TARGET else (pair.back, pair.forward)
         what = f"{pair.source.name} to {pair.target.name}"
-        if pair.writers().require(what, Side.SOURCE, Side.TARGET, Side.BETWEEN) is to:
+        side = pair.writers().require(what, Side.SOURCE, Side.TARGET, Side.BETWEEN)
+        if side is to:
             return None
         _refuse_misfits(there)
+        agreed = partial(disagreements_of, pair, journal, run_id, to, leave_quarantined=leave_quarantined)
+        if side is not Side.BETWEEN:
+            refuse(there, agreed())
         stop_sync([there], journal, run_id, FORWARD if to is Side.TARGET else BACK)
         with exclusive([there]):
             if side_of(pair) is Side.BETWEEN:
                 _undo_interrupted(there, back, journal, run_id)
                 tell(f"an interrupted move of the writers was undone first: the {there.reader.name} has them")
             _open_way_back(there, back)
-            acts = _acts(there, switch, lambda: _ours(journal, run_id, lease.token))
+            if side is Side.BETWEEN:  # only now it is known who has them
+                refuse(there, agreed())
+            compare = partial(compare_touched, [there], tolerances=(LEAVE,) if leave_quarantined else ())
+            acts = _acts(compare, switch, lambda: _ours(journal, run_id, lease.token))
             pace = Pace(budget_s, small_enough, FENCE_S, SWITCH_S)
-            result = moving.move([there], [back], acts, lambda touched: compare_touched([there], touched), pace)
+            result = moving.move([there], [back], acts, compare, pace)
         journal.append(run_id, "note", step=MOVED, token=lease.token, payload={"to": str(to), **result.as_dict()})
         return result
 
@@ -284,17 +295,33 @@ def _ours(journal: Journal, run_id: str, token: str) -> None:
 
 def _open_way_back(there: Link, back: Link) -> None:
     """Log the other side's writes from its first one on; fence it, whatever was made there since."""
-    if not capture_complete(back):
-        enable_capture(back)
+    for link in (there, back):
+        if not capture_complete(link):  # `there`: a partition made since is taken in
+            enable_capture(link)
     fence_writer(there)
 
 
-def _acts(there: Link, switch: Switch, still_ours: Callable[[], object]) -> act.Acts:
-    def verify(touched: act.Touched) -> None:
-        compare_touched([there], touched).raise_for_failure()
+def disagreements_of(
+    pair: Pair, journal: Journal, run_id: str, to: Side, *, leave_quarantined: bool = False
+) -> list[Difference]:
+    """What would keep the writers from being moved to that side now (agreement.py); nothing is fenced or written."""
+    there, back = (pair.forward, pair.back) if to is Side.TARGET else (pair.back, pair.forward)
+    said = known_notes(journal, run_id)
+    known = said.get("baseline", {})
+    return disagreements(pair, there, back, known, whole=not said["tables"], leave_quarantined=leave_quarantined)
 
+
+def known_notes(journal: Journal, run_id: str) -> dict[str, Any]:
+    """What was noted of a followed copy; what was noted last counts."""
+    found: dict[str, Any] = {"tables": []}
+    for note in journal.entries(run_id, kind="note", step=CLONE):
+        found |= note.payload
+    return found
+
+
+def _acts(compare: moving.Compare, switch: Switch, still_ours: Callable[[], object]) -> act.Acts:
     return act.Acts(
-        verify=verify,
+        verify=lambda touched: compare(touched).raise_for_failure(),
         switch=lambda: switch.run(switch.there),
         switch_back=lambda: switch.run(switch.back),
         still_ours=still_ours,

@@ -327,8 +327,9 @@ def test_a_return_says_which_rows_the_source_would_refuse_and_moves_nobody(pair:
     wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
     pair.run("cutover", "--switch", "none")
     pair.end(follower, log)
-    pair.source.execute("ALTER TABLE users ADD CHECK (length(name) < 20) NOT VALID")
     pair.target.execute("INSERT INTO users (name) VALUES ('fits'), (repeat('too long', 5))")
+    for side in (pair.source, pair.target):
+        side.execute("ALTER TABLE users ADD CHECK (length(name) < 20) NOT VALID")
     said = pair.run("return", "--dry-run", status=1, output=True)
     assert "1 row would not fit the source" in said and "users_name_check" in said
     line = pair.run("return", "--switch", "none", status=2)

@@ -57,9 +57,9 @@ FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()
 def install_capture(db: PostgreSQL, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
     """Log the keys of every change of these tables (table → key columns); returns when older writers have ended.
 
-    A table that is captured already is left alone, with its log. TRUNCATE logs a marker instead of keys:
-    `read_changes` then says `truncated`, and the sync compares all keys of the table on both sides, deleting at the
-    target what the source no longer has.
+    A table that is captured already is left alone, with its log; new partitions of it are taken in. TRUNCATE logs a
+    marker instead of keys: `read_changes` then says `truncated`, and the sync compares all keys of the table on both
+    sides, deleting at the target what the source no longer has.
 
     Raises:
         TransferError: the table is captured with other key columns, or its triggers were tampered with: the log has
@@ -178,6 +178,8 @@ def _require_intact(
             state="the capture was left as it is",
             action="remove the capture, then copy the table again",
         )
+    if not known.wal:
+        triggers.take_in(driver, channel, table)
     if table not in (slots.published if known.wal else triggers.complete)(driver, channel):
         what = "it is not published any more" if known.wal else f"a trigger of channel {channel} is missing or disabled"
         raise TransferError(

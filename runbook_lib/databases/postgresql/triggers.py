@@ -48,6 +48,40 @@ def complete(driver: psycopg.Connection[Any], channel: str) -> frozenset[str]:
     return frozenset(table for (table,) in driver.execute(_COMPLETE.encode(), (channel,)))
 
 
+_UNTRUNCATED = f"""
+SELECT c.function, c.log, c.key_columns, array_agg(format('%%I.%%I', n.nspname, p.relname) ORDER BY p.oid)
+FROM {SCHEMA}.captures AS c, pg_partition_tree(to_regclass(c.relation)) AS m
+JOIN pg_class AS p ON p.oid = m.relid JOIN pg_namespace AS n ON n.oid = p.relnamespace
+WHERE c.channel = %s AND c.table_name = %s AND 1 = (
+  SELECT count(*) FROM pg_trigger AS t WHERE t.tgrelid = p.oid AND t.tgenabled IN ('O', 'A') AND t.tgtype & 1 = 1
+    AND t.tgfoid = to_regprocedure(c.function || '()'))
+  AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = p.oid AND t.tgtype & 1 = 0
+                  AND t.tgfoid = to_regprocedure(c.function || '()'))
+GROUP BY 1, 2, 3
+"""
+
+
+def take_in(driver: psycopg.Connection[Any], channel: str, table: str) -> list[str]:
+    """Capture what partitions that were made or attached since lack, the TRUNCATE trigger; these partitions.
+
+    They have the root's row trigger. What happened before is logged: a marker, for rows that a TRUNCATE took, and the
+    key of each row that is there, for those that were attached.
+    """
+    found = driver.execute(_UNTRUNCATED.encode(), (channel, table)).fetchall()
+    if not found:
+        return []
+    [(function, log, key, fresh)] = found
+    trigger = own_name("runbook_truncate", channel, table)
+    for member in fresh:
+        made = f"{trigger} AFTER TRUNCATE ON {member} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+        driver.execute(f"CREATE TRIGGER {made}".encode())
+    driver.execute(f"INSERT INTO {log} (truncated) VALUES (true)".encode())
+    into, columns = (listed([f"k{i}" for i in range(len(key))]), listed([names.ident(column) for column in key]))
+    for member in fresh:
+        driver.execute(f"INSERT INTO {log} ({into}) SELECT {columns} FROM ONLY {member}".encode())
+    return list(fresh)
+
+
 def _function_sql(function: str, log: str, key: Sequence[str]) -> str:
     old, new = (listed([f"{record}.{names.ident(column)}" for column in key]) for record in ("OLD", "NEW"))
     return _FUNCTION.format(

@@ -1,0 +1,178 @@
+"""Whether both sides still agree, looked at before the fence of every cutover and every return.
+
+What differed when the copy was made, and was said then, is known (the *baseline*, in the journal); what has changed
+since is named: a column, an index, a table, a partition, a view, a sequence. Writers are not moved away from what the
+other side does not have, nor to rows that are not all there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runbook_lib.databases.port import Database
+from runbook_lib.errors import Refused
+from runbook_lib.plan.model import Tolerance
+from runbook_lib.transfer.clone import Pair
+from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.quarantine import shown
+from runbook_lib.transfer.worker import running
+from runbook_lib.validation import Kind, Mismatch, Report, validate
+
+SHAPES = ("schemas", "indexes", "constraints")
+LEAVE = Tolerance("", "they are left behind, as was told", kind="quarantined")
+SHOWN = 6  # differences in a message
+# Of a followed table the checks compare these column by column; who owns what is another's affair than the writers'.
+_COMPARED = frozenset(
+    {"table", "index", "primary key", "unique constraint", "check constraint", "foreign key", "not null", "identity"}
+    | {"exclusion constraint", "trigger", "column", "default"}
+)
+_ASIDE = frozenset({"owner", "comment", "grant", "default privilege", "default privileges", "statistics"})
+
+_CARRY = "runbook follow apply-ddl SOURCE TARGET carries what changed to the other side, or takes it as it is"
+_REPLAY = "correct these rows and `runbook replay`, or leave them behind with --leave-quarantined"
+_COMPARE = (
+    "runbook compare names the rows; `runbook repair` from the side that has the writers makes the other one equal"
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that the sides do not agree in, and what to do about it."""
+
+    text: str
+    action: str
+
+
+def baseline(pair: Pair) -> dict[str, Any]:
+    """What is known when the copy is made (JSON): differences that there are already, and what stands beside tables."""
+    report = validate([pair.forward], checks=SHAPES, types=pair.plan.types, under_writes=False)
+    sides = {"source": _beside(pair, pair.source, "source"), "target": _beside(pair, pair.target, "target")}
+    return {"differences": sorted(map(_said, report.mismatches)), **sides}
+
+
+def refuse(there: Link, found: Sequence[Difference]) -> None:
+    """Refuse for these differences; none: nothing happens.
+
+    Raises:
+        Refused: there are some.
+    """
+    if found:
+        more = f"; {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise Refused(
+            f"{there.reader.name} to {there.writer.name}",
+            "; ".join(one.text for one in found[:SHOWN]) + more,
+            expected="both sides as they were when the copy was made, or the same change on both",
+            state="nothing was fenced, the writers stay where they are",
+            action="; ".join(dict.fromkeys(one.action for one in found)),
+        )
+
+
+def disagreements(
+    pair: Pair, there: Link, opposite: Link, known: Mapping[str, Any], *, whole: bool, leave_quarantined: bool = False
+) -> list[Difference]:
+    """Compare both sides while writes go on; nothing is fenced, and nothing written.
+
+    Args:
+        there: The link over which the writers move; its writer is the side without them.
+        opposite: The link the other way: what its log has was written beside the fence.
+        known: The baseline, as `baseline` gave it.
+        whole: Every table of the source is followed: one that is not was made since.
+        leave_quarantined: Rows in quarantine may stay behind.
+    """
+    tolerances = (LEAVE,) if leave_quarantined else ()
+    return [
+        *in_quarantine((there, opposite), tolerances),
+        *of_schema([pair.forward], known.get("differences", ()), types=pair.plan.types),
+        *_of_objects(pair, there, known, whole=whole),
+        *of_rows(there, opposite, tolerances),
+    ]
+
+
+def in_quarantine(links: Sequence[Link], tolerances: Sequence[Tolerance] = ()) -> Iterator[Difference]:
+    """Tables with rows that the other side has refused, but for those that somebody declared to be left behind."""
+    borne = {(one.service, one.table) for one in tolerances if one.kind == Kind.QUARANTINED}
+    for link in links:
+        for flow in link.flows:
+            if borne & {("", ""), (link.service, ""), ("", flow.table), (link.service, flow.table)}:
+                continue
+            if held := list(link.quarantine.held(link.channel, flow.table).values()) if link.quarantine else []:
+                first = f"the first: key {shown(held[0].key)}: {held[0].reason}"
+                yield Difference(f"{flow.table}: {len(held)} rows are in quarantine ({first})", _REPLAY)
+
+
+def of_schema(
+    forward: Sequence[Link],
+    known: Sequence[str] = (),
+    *,
+    checks: Sequence[str] = SHAPES,
+    types: Mapping[str, Any] | None = None,
+    tolerances: Sequence[Tolerance] = (),
+) -> Iterator[Difference]:
+    """What the tables differ in, but for what is known or tolerated."""
+    report = validate(forward, checks=checks, types=types, tolerances=tolerances)
+    yield from (Difference(text, _CARRY) for text in map(_said, report.mismatches) if text not in set(known))
+    yield from _not_compared(report)
+
+
+def _of_objects(pair: Pair, there: Link, known: Mapping[str, Any], *, whole: bool) -> Iterator[Difference]:
+    """What the side with the writers has got or changed since the copy, and what the other side has lost."""
+    roles = ("source", "target") if there.forward else ("target", "source")
+    leaving, taking = (_beside(pair, database, role) for database, role in zip(_ends(there), roles, strict=True))
+    for name, digest in leaving.items():
+        before = known.get(roles[0], {}).get(name)
+        if digest in (before, taking.get(name)) or (name.startswith("table ") and not whole):
+            continue
+        how = "changed" if before else "new"
+        yield Difference(f"{name}: {how} at {there.reader.name} since the copy, not at {there.writer.name}", _CARRY)
+    for name in known.get(roles[1], {}):
+        if name not in taking and name in leaving:
+            yield Difference(f"{name}: gone from {there.writer.name} since the copy", _CARRY)
+
+
+def of_rows(there: Link, opposite: Link, tolerances: Sequence[Tolerance]) -> Iterator[Difference]:
+    """Counts of every table; row by row where the side without writers has logged a change, as by TRUNCATE."""
+    settle_s = 5.0 if running([there]) else 0.5
+    report = validate([there], checks=("row_counts",), tolerances=tolerances, settle_s=settle_s)
+    touched = {table for table, part in opposite.reader.pending(opposite.channel).items() if part.keys}
+    if flows := tuple(flow for flow in there.flows if flow.table in touched):
+        link = replace(there, flows=flows)
+        beside = validate([link], checks=("checksums",), tolerances=tolerances, settle_s=settle_s)
+        found = {mismatch.table for mismatch in beside.mismatches}
+        for table in sorted(found):
+            yield Difference(f"{table}: written at {there.writer.name} beside its fence, and other rows than", _COMPARE)
+        yield from _not_compared(beside)
+    yield from (Difference(_said(mismatch), _COMPARE) for mismatch in report.mismatches)
+    yield from _not_compared(report)
+
+
+def _not_compared(report: Report) -> Iterator[Difference]:
+    for result in report.results:
+        for table, why in result.errors.items():
+            yield Difference(f"{result.check} of {table} could not be compared: {why}", _CARRY)
+
+
+def _ends(link: Link) -> tuple[Database, Database]:
+    return link.reader, link.writer
+
+
+def _said(mismatch: Mismatch) -> str:
+    return f"{mismatch.table}: {mismatch.text}"
+
+
+def _beside(pair: Pair, database: Database, role: str) -> dict[str, str]:
+    """What stands beside the followed tables, and partitions, by kind and name, each with a digest of what it is."""
+    followed = {getattr(mapping, role) for mapping in pair.service.tables}
+    inventory = database.inventory()
+    found = {
+        f"{each.kind} {each.name}": each.definition
+        for each in inventory.objects
+        if each.kind not in _ASIDE and (each.table in followed) <= (each.kind not in _COMPARED)
+        if not each.table or each.table in followed or each.kind == "table"
+    }
+    if set(inventory.counts) <= {"table"}:  # of an engine whose inventory knows no more yet
+        found |= database.definitions()
+        found |= {f"sequence {each.name}": str(each.increment) for each in database.loose_sequences()}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in sorted(found.items())}

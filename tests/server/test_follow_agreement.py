@@ -1,0 +1,111 @@
+"""Before the fence both sides are compared: what changed since the copy is named, and nobody is moved away from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.errors import Refused
+from runbook_lib.journal import Journal
+from runbook_lib.transfer.agreement import disagreements
+from runbook_lib.transfer.clone import How, Pair, clone, pair_of
+from runbook_lib.transfer.follow import Switch, find_clone, known_notes, move, open_clone
+from runbook_lib.transfer.sync import drain
+from runbook_lib.transfer.writers import Side
+from runbook_lib.validation import validate
+from runbook_lib.validation.repair import repair
+
+SCHEMA = """
+CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, 'v' FROM generate_series(1, 20) g;
+CREATE TABLE m (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE m_24 PARTITION OF m FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+CREATE VIEW shown AS SELECT id FROM t;
+"""
+CHANGES = {
+    "ALTER TABLE t ADD COLUMN mail text": "t: no column mail",
+    "CREATE INDEX ON t (v)": "t: there is no t_v_idx, nor its like",
+    "CREATE TABLE later (id int PRIMARY KEY REFERENCES t)": "table public.later: new at source since the copy",
+    "CREATE TABLE m_25 PARTITION OF m FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')": "partition public.m_25: new",
+    "CREATE SEQUENCE newer START 700": "sequence public.newer: new at source since the copy, not at target",
+    "CREATE VIEW late AS SELECT 1 AS one": "view public.late: new",
+    "CREATE OR REPLACE VIEW shown AS SELECT id FROM t WHERE id > 3": "view public.shown: changed at source",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'": "function public.f(): new",
+}
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with closing(Journal(f"sqlite:///{tmp_path}/journal.sqlite")) as opened:
+        yield opened
+
+
+def followed(source: Any, target: Any, journal: Journal, **how: Any) -> tuple[Pair, str]:
+    pair = pair_of(source, target, **how)
+    clone(pair, How(follow=True))
+    open_clone(journal, pair, (), "test")
+    return find_clone(journal, pair_of(source, target))
+
+
+def test_every_change_since_the_copy_is_named_there_and_back_and_the_same_on_both_sides_is_none(
+    new_on: Callable[..., Any], journal: Journal
+) -> None:
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(SCHEMA)
+    pair, run_id = followed(source, target, journal)
+    source.execute(*CHANGES)
+    with pytest.raises(Refused) as refused:
+        move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20)
+    assert "2 more" in str(refused.value) and "nothing was fenced" in str(refused.value)
+    known = known_notes(journal, run_id)["baseline"]
+    named = [one.text for one in disagreements(pair, pair.forward, pair.back, known, whole=True)]
+    for says in CHANGES.values():
+        assert any(text.startswith(says) for text in named), (says, named)
+    assert len(named) == len(CHANGES)
+    assert pair.writers().side is Side.SOURCE
+    target.execute(*CHANGES)
+    pair.target.prepare_fence(["m"])
+    pair.target.raise_fence(["m"], timeout_s=5.0)  # a partition made beside the fence is open until then
+    assert move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20) is not None
+    target.execute("ALTER TABLE t ADD COLUMN more int", "CREATE SEQUENCE after_it")
+    with pytest.raises(Refused, match=r"t: .*column more.*; sequence public.after_it: new at target since the copy"):
+        move(pair, journal, run_id, Side.SOURCE, Switch(), budget_s=20)
+    assert pair.writers().side is Side.TARGET
+
+
+def test_rows_in_quarantine_keep_the_writers_where_they_are_until_somebody_says_otherwise(
+    new_on: Callable[..., Any], journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source, target = new_on("mysql", "source"), new_on("postgresql", "target")
+    source.execute("CREATE TABLE t (id int PRIMARY KEY, level tinyint(1) NOT NULL)", "INSERT INTO t VALUES (1, 0)")
+    pair, run_id = followed(source, target, journal, on_bad_row="quarantine")
+    source.execute("INSERT INTO t VALUES (2, 2), (3, 1)")
+    drain([pair.forward])
+    assert target.rows("SELECT id, level FROM t ORDER BY id") == [(1, False), (3, True)]
+    with pytest.raises(Refused, match=r"t: 1 rows are in quarantine \(the first: key \(2\)"):
+        move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20)
+    assert move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20, leave_quarantined=True) is not None
+
+
+def test_a_truncate_beside_the_fence_is_found_before_a_return_and_both_sides_keep_their_rows(
+    new_on: Callable[..., Any], journal: Journal
+) -> None:
+    source, target = new_on("mysql", "source"), new_on("postgresql", "target")
+    source.execute("CREATE TABLE t (id int PRIMARY KEY, v varchar(9))", "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    pair, run_id = followed(source, target, journal)
+    move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20)
+    target.execute("INSERT INTO t VALUES (3, 'c')")
+    source.execute("TRUNCATE t")  # no trigger of MariaDB's fires
+    with pytest.raises(Refused) as refused:
+        move(pair, journal, run_id, Side.SOURCE, Switch(), budget_s=20)
+    assert "t: written at source beside its fence" in str(refused.value)
+    assert pair.writers().side is Side.TARGET and target.rows("SELECT count(*) FROM t") == [(3,)]
+    repair(pair.back, validate([pair.back], checks=("checksums",), under_writes=False), dry_run=False)
+    assert move(pair, journal, run_id, Side.SOURCE, Switch(), budget_s=20) is not None
+    drain([pair.forward])
+    for side in (source, target):
+        assert side.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,), (3,)]

@@ -41,3 +41,21 @@ def run_all(
                 item, result = running.pop(future), future.result()
                 waiting += reversed(more(item, result))
                 yield item, result
+
+
+SHARED = 50  # items at most that are done together
+
+
+def batches(items: Sequence[Item], small: Callable[[Item], bool], jobs: int) -> list[list[Item]]:
+    """Items one by one, but for the small ones, which are done several together where there are many of them.
+
+    What a small item costs is a transaction and its round trips: together they cost that once.
+
+    Args:
+        small: Whether an item may share a transaction with others.
+        jobs: Batches at a time (count): no job waits while another has all that is left.
+    """
+    alone = [[item] for item in items if not small(item)]
+    shared = [item for item in items if small(item)]
+    size = max(1, min(SHARED, len(shared) // (8 * jobs)))
+    return alone + [list(shared[start : start + size]) for start in range(0, len(shared), size)]

@@ -7,11 +7,12 @@ both come from the plan. Every identifier goes through `Database.quote`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from runbook_lib.databases.bulk import Bulk
 from runbook_lib.databases.shapes import Alike as Alike
 from runbook_lib.databases.shapes import Applied as Applied
 from runbook_lib.databases.shapes import BackupInfo as BackupInfo
@@ -43,10 +44,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 Rows = Sequence[tuple[Any, ...]]  # values in the order of some columns
 Types = Sequence[str]  # of some columns, as an engine writes them
-Step = tuple[str, Mapping[str, Any]]  # a statement that records progress, and its parameters
 
 
-class Database(Protocol):
+class Database(Bulk, Protocol):
     """One database of the inventory. Methods open and close their own short transactions unless they say otherwise."""
 
     name: str  # its name in the inventory
@@ -184,56 +184,6 @@ class Database(Protocol):
 
     def index_use(self) -> IndexUse:
         """How often each index was read, and since when that is counted."""
-
-    # -- copy ---
-    def condition(self, selection: Selection, key_range: KeyRange) -> str:
-        """The rows of one range as an SQL condition over the selection's relation."""
-        ...
-
-    def binary_safe(self, types: Sequence[str]) -> bool:
-        """Whether these types survive the binary bulk format between two databases (no OIDs inside)."""
-        ...
-
-    def ranges(self, selection: Selection, rows_per_range: int) -> list[KeyRange]:
-        """Cut the selection into key ranges of about this many rows, without gaps or overlaps; cheap on big tables."""
-        ...
-
-    def copy_out(self, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
-        """Stream one range in the engine's bulk format (blocks of about 64 KiB) from one short snapshot."""
-        ...
-
-    def copy_in(
-        self,
-        table: str,
-        columns: Sequence[str],
-        blocks: Iterator[bytes],
-        *,
-        binary: bool,
-        progress: Sequence[Step] = (),
-    ) -> int:
-        """Write blocks into a table and run the progress statements in the same transaction; the rows written.
-
-        Triggers and foreign keys of the target do not fire. Identity columns take the given values. `:rows` in a
-        progress statement is bound to the rows written. A progress statement that changes no row is an error: the
-        range was done by somebody else, and everything is rolled back.
-        """
-        ...
-
-    def copy_across(
-        self,
-        reader: Database,
-        selection: Selection,
-        key_range: KeyRange,
-        table: str,
-        columns: Sequence[str],
-        progress: Step,
-    ) -> int | None:
-        """Move one range from another database of this engine by the engine's own programs; the rows written.
-
-        The same promises as `copy_out` and `copy_in` together, and the same errors. None: not possible, or it did not
-        succeed; then nothing was written, and those two will say what is wrong.
-        """
-        ...
 
     # -- capture and apply ---
     def install_capture(self, channel: str, tables: Mapping[str, Sequence[str]]) -> None:

@@ -93,6 +93,7 @@ class Capabilities:
     deferred_validation: bool  # constraints NOT VALID, then VALIDATE
     snapshot_sharing: bool
     floats_nan: bool
+    joined_loads: bool = False  # loads of several tables can be one transaction: see Database.together
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from itertools import pairwise
 from secrets import token_hex
@@ -42,6 +42,25 @@ def rehearsing(db: Rehearsed) -> Iterator[None]:
         yield
     finally:
         db.rehearsal.on = False
+
+
+def ranges_of_each(db: Database, selections: Sequence[Selection], rows_per_range: int) -> list[list[KeyRange]]:
+    """`Database.ranges_of_each`, one by one."""
+    return [db.ranges(selection, rows_per_range) for selection in selections]
+
+
+def not_together(db: Database) -> AbstractContextManager[None]:
+    """`Database.together` of an engine that cannot."""
+    raise NotImplementedError(f"{db.dialect}: each load is its own transaction")
+
+
+def filled(db: Database, relations: Sequence[str]) -> list[str]:
+    """Those of these relations (SQL) that have rows; a hundred are asked with one statement."""
+    found = []
+    for piece in in_pieces(relations, 100):
+        [row] = db.rows(f"SELECT {', '.join(f'EXISTS (SELECT 1 FROM {each})' for each in piece)}")
+        found += [each for each, has in zip(piece, row, strict=True) if has]
+    return found
 
 
 def no_shortcut(*_: Any, **__: Any) -> None:

@@ -7,12 +7,14 @@ forgotten in the transaction that runs it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import text
 
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.statement_names import pieces
+from runbook_lib.errors import DatabaseError
 
 # Kinds of what is kept at the target. A kill in the middle leaves BEING_MADE, and the next attempt clears up.
 BEING_MADE, MADE, OBJECTS, KEYS, REST = "being made", "made", "objects", "keys", "rest"
@@ -40,6 +42,35 @@ def run_part(target: Database, service: str, part: Part, *, as_ran: bool = False
     where = f"service = '{service}' AND kind = '{part.kind}' AND stage = {part.stage} AND ordinal = {part.ordinal}"
     mark = f"UPDATE {_table(target)} SET kind = '{RAN}'" if as_ran else f"DELETE FROM {_table(target)}"
     target.run_script(f"{part.script}\n;{mark} WHERE {where};", again=True)
+
+
+def run_together(target: Database, service: str, parts: Sequence[Part]) -> dict[Part, DatabaseError]:
+    """Run parts as one script, in one transaction where DDL has them; those that failed.
+
+    Where that fails each is run by itself, so that one keeps no other back.
+    """
+    if len(parts) > 1:
+        table, where = _table(target), "service = '{}' AND kind = '{}' AND stage = {} AND ordinal = {}"
+        places = (where.format(service, part.kind, part.stage, part.ordinal) for part in parts)
+        done = "".join(f"DELETE FROM {table} WHERE {place};\n" for place in places)
+        with suppress(DatabaseError):
+            target.run_script(f"{_joined([part.script for part in parts])}\n;{done}", again=True)
+            return {}
+    failed = {}
+    for part in parts:
+        try:
+            run_part(target, service, part)
+        except DatabaseError as error:
+            failed[part] = error
+    return failed
+
+
+def _joined(scripts: Sequence[str]) -> str:
+    """Several scripts as one; pg_dump's settings once where all of them have the same."""
+    cut = [pieces(script) for script in scripts]
+    if len({head for head, _ in cut}) != 1:
+        return "\n".join(scripts)
+    return cut[0][0] + "\n".join(text for _, objects in cut for text in objects)
 
 
 def _table(target: Database) -> str:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import groupby
 
 from runbook_lib.databases.port import Database, Rest, Table
 from runbook_lib.errors import DatabaseError, TransferError
-from runbook_lib.executor import Task, run_all
+from runbook_lib.executor import Task, batches, run_all
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.schema import across
 from runbook_lib.schema.kept import (
@@ -31,12 +30,14 @@ from runbook_lib.schema.kept import (
     forget,
     kept,
     run_part,
+    run_together,
     state,
     store,
 )
 from runbook_lib.schema.left_behind import refresh
 from runbook_lib.transfer.flow import forward_expressions
 
+SMALL_BYTES = 2**20  # an index on so much is made in no time: several share a transaction
 _ROUNDS = 5  # of settling what the rows do not allow yet; one is enough unless values move without pause
 
 
@@ -108,15 +109,17 @@ def _cut_rest(target: Database, rest: Rest | None) -> list[Part]:
     return cut(target, REST, rest.script if rest else "")
 
 
-def index_tasks(service: Service, target: Database, *, beside_writers: bool = False) -> Callable[[str], Sequence[Task]]:
-    """What can be made when a table has all its rows, as `build_indexes` would: its keys, then its indexes.
+def index_tasks(
+    service: Service, target: Database, *, beside_writers: bool = False
+) -> Callable[[Sequence[str]], Sequence[Task]]:
+    """What can be made when tables have all their rows, as `build_indexes` would: their keys, then their indexes.
 
     What was kept is read and told apart once, for all the tables.
 
     Args:
         beside_writers: What the rows do not allow yet is left to `build_indexes`.
     Returns:
-        The tasks of a table, by its name.
+        The tasks of one table, or of several small ones, by their names.
     """
     parts = kept(target, service.name, OBJECTS)
     of_table: dict[str, list[Part]] = {}
@@ -124,8 +127,10 @@ def index_tasks(service: Service, target: Database, *, beside_writers: bool = Fa
         of_table.setdefault(table, []).append(part)
     task = partial(_task, target, service.name, (DatabaseError,) if beside_writers else ())
 
-    def tasks(table: str) -> Sequence[Task]:
-        mine = of_table.get(table, [])
+    def tasks(tables: Sequence[str]) -> Sequence[Task]:
+        mine = [part for table in tables for part in of_table.get(table, [])]
+        if len(tables) > 1:  # small ones
+            return [partial(task, sorted(mine, key=lambda part: part.stage))] if mine else []
         last = max((part.stage for part in mine), default=0)
         plain: list[Task] = [partial(task, [part]) for part in mine if part.stage == last]
         first = [part for part in mine if part.stage < last]
@@ -145,9 +150,9 @@ def _task(
     parts: Sequence[Part],
     more: Sequence[Task] = (),
 ) -> Sequence[Task]:
-    for part in parts:
-        with suppress(*left):
-            run_part(target, service, part)
+    for error in run_together(target, service, parts).values():
+        if not isinstance(error, left):
+            raise error
     return more
 
 
@@ -170,8 +175,13 @@ def build_indexes(
     Raises:
         DatabaseError: the rows do not allow something; what was made stays.
     """
+    tables = [mapping.target for mapping in service.tables]
+    small = {name for name, table in target.catalog(tables).items() if table.size_bytes <= SMALL_BYTES}
     for _, stage in groupby(kept(target, service.name, OBJECTS), key=lambda part: part.stage):
-        left, attempt = _refused_of(target, service.name, list(stage), jobs), 0
+        parts = list(stage)
+        of_small = {p for p, table in zip(parts, _about(service, target, parts), strict=True) if table in small}
+        groups = batches(parts, of_small.__contains__, jobs)
+        left, attempt = _refused_of(target, service.name, groups, jobs), 0
         while left:
             attempt += 1
             if settle is None or attempt > _ROUNDS:
@@ -180,24 +190,20 @@ def build_indexes(
                 refused |= left
                 break
             settle()
-            left = _refused_of(target, service.name, list(left), jobs)
-    tables = [mapping.target for mapping in service.tables]
-    for _ in run_all(lambda table: target.analyze([table]), tables, jobs=jobs):
+            left = _refused_of(target, service.name, [[part] for part in left], jobs)
+    for _ in run_all(target.analyze, batches(tables, small.__contains__, jobs), jobs=jobs):
         pass
     return sum(len(table.indexes) for table in target.catalog(tables).values())
 
 
-def _refused_of(target: Database, service: str, parts: Sequence[Part], jobs: int) -> dict[Part, DatabaseError]:
+def _refused_of(
+    target: Database, service: str, groups: Sequence[Sequence[Part]], jobs: int
+) -> dict[Part, DatabaseError]:
     """Run all of these, whatever becomes of the others; those that the database refused."""
-
-    def run(part: Part) -> DatabaseError | None:
-        try:
-            run_part(target, service, part)
-        except DatabaseError as error:
-            return error
-        return None
-
-    return {part: error for part, error in run_all(run, parts, jobs=jobs) if error is not None}
+    refused: dict[Part, DatabaseError] = {}
+    for _, errors in run_all(partial(run_together, target, service), groups, jobs=jobs):
+        refused |= errors
+    return refused
 
 
 def add_foreign_keys(service: Service, target: Database) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from runbook_lib.databases.port import Database, KeyRange
+from runbook_lib.databases.shared import in_pieces
 from runbook_lib.errors import TransferError
 from runbook_lib.transfer.flow import Flow, Link
 
+_CUT_TOGETHER = 200  # tables whose ranges are recorded in one transaction
 _splitting = threading.Lock()  # one process copies a link, several of its threads may split ranges of a table
 
 
@@ -43,7 +45,9 @@ def planned(link: Link, rows_per_chunk: int) -> list[Chunk]:
         " PRIMARY KEY (channel, table_name, ordinal))"
     )
     found = recorded(link)
-    return [chunk for flow in link.flows for chunk in found[flow.table] or _cut(link, flow, rows_per_chunk)]
+    for flows in in_pieces([flow for flow in link.flows if not found[flow.table]], _CUT_TOGETHER):
+        found |= _cut(link, flows, rows_per_chunk)
+    return [chunk for flow in link.flows for chunk in found[flow.table]]
 
 
 def unfinished(link: Link) -> tuple[str, ...]:
@@ -83,8 +87,9 @@ def split(link: Link, chunk: Chunk, border: tuple[Any, ...], below: int) -> tupl
         last = max(one.ordinal, -1 if others is None else others)
         left = KeyRange(last + 1, one.after, border, below)
         right = KeyRange(last + 2, border, one.upto, max(0, one.rows_estimate - below))
-        _insert(connection, link, chunk.flow, [left, right])
-    return Chunk(chunk.flow, left), Chunk(chunk.flow, right)
+        halves = Chunk(chunk.flow, left), Chunk(chunk.flow, right)
+        _insert(connection, link, halves)
+    return halves
 
 
 def forget(link: Link) -> None:
@@ -138,15 +143,17 @@ def stored(link: Link, flow: Flow) -> list[Chunk]:
     return recorded(link)[flow.table]
 
 
-def _cut(link: Link, flow: Flow, rows_per_chunk: int) -> list[Chunk]:
-    ranges = link.reader.ranges(flow.reading, rows_per_chunk)
+def _cut(link: Link, flows: Sequence[Flow], rows_per_chunk: int) -> dict[str, list[Chunk]]:
+    ranges = link.reader.ranges_of_each([flow.reading for flow in flows], rows_per_chunk)
+    cut = {flow.table: [Chunk(flow, each) for each in found] for flow, found in zip(flows, ranges, strict=True)}
     with link.writer.engine.begin() as connection:
-        _insert(connection, link, flow, ranges)
-    return [Chunk(flow, key_range) for key_range in ranges]
+        _insert(connection, link, [chunk for chunks in cut.values() for chunk in chunks])
+    return cut
 
 
-def _insert(connection: Connection, link: Link, flow: Flow, ranges: Sequence[KeyRange]) -> None:
-    rows = [{"c": link.channel, "t": flow.table, "o": r.ordinal, "b": _encode(r), "e": r.rows_estimate} for r in ranges]
+def _insert(connection: Connection, link: Link, chunks: Sequence[Chunk]) -> None:
+    ranges = [(chunk.flow.table, chunk.key_range) for chunk in chunks]
+    rows = [{"c": link.channel, "t": t, "o": r.ordinal, "b": _encode(r), "e": r.rows_estimate} for t, r in ranges]
     connection.execute(text(f"INSERT INTO {_table(link.writer)} VALUES (:c, :t, :o, :b, :e, NULL)"), rows)
 
 

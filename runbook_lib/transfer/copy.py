@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 
-from runbook_lib.errors import RowRejected, TransferError
-from runbook_lib.executor import Task, run_all
+from runbook_lib.databases.shared import filled
+from runbook_lib.errors import DatabaseError, RowRejected, TransferError
+from runbook_lib.executor import Task, batches, run_all
 from runbook_lib.transfer.apart import copy_apart
 from runbook_lib.transfer.capture import kept_up
 from runbook_lib.transfer.chunks import Chunk, mark_done, planned, recorded
@@ -19,6 +21,8 @@ from runbook_lib.transfer.quarantine import counts
 from runbook_lib.transfer.throttle import Throttle
 
 Progress = Callable[[int, int], None]  # rows done, rows in all (an estimate)
+Batch = Sequence[Chunk]  # ranges that are copied in one transaction
+SMALL_ROWS = 2_000  # of a table that may share a transaction
 
 
 @dataclass(frozen=True)
@@ -52,19 +56,21 @@ def copy_link(
     jobs: int = 2,
     pause: Callable[[], str] = lambda: "",
     on_progress: Progress = lambda done, total: None,
-    then: Callable[[str], Sequence[Task]] = lambda table: (),
+    then: Callable[[Sequence[str]], Sequence[Task]] = lambda tables: (),
 ) -> CopyResult:
     """Copy every row of a link's flows and return what was copied.
 
     Each range is read in its own short snapshot and written with its progress mark in one target transaction:
-    killed anywhere, it is run again and goes on exactly where it was.
+    killed anywhere, it is run again and goes on exactly where it was. Where there are many small tables several of
+    them share the transaction.
 
     Args:
         chunk_rows: Rows per transaction (count, 1–1_000_000).
         jobs: Ranges at a time (count).
         pause: Asked before each range: a reason to wait ("" = none).
         on_progress: Told rows done and rows in all.
-        then: What can be done when a table has all its rows: it is done beside the ranges of the other tables.
+        then: What can be done when tables have all their rows (one, or several small ones): it is done beside the
+            ranges of the other tables.
     Raises:
         TransferError: the target already has rows that this copy did not write, or is being copied into.
         RowRejected: the target refused a row, and the link has no quarantine for it, or a full one.
@@ -88,7 +94,7 @@ def _copy(
     jobs: int,
     pause: Callable[[], str],
     on_progress: Progress,
-    then: Callable[[str], Sequence[Task]],
+    then: Callable[[Sequence[str]], Sequence[Task]],
 ) -> CopyResult:
     started = time.monotonic()
     before = sum(chunk.rows_done or 0 for chunk in chunks)
@@ -100,24 +106,40 @@ def _copy(
     left = Counter(chunk.flow.table for chunk in todo)
     done, measured, ended = before, Throttle(pause, interval_s=0.0), started
 
-    def work(item: Chunk | Task) -> int | Sequence[Task]:
-        return _copy_chunk(link, item, measured) if isinstance(item, Chunk) else item()
+    def work(item: Batch | Task) -> Sequence[int] | Sequence[Task]:
+        return item() if callable(item) else _copy_batch(link, item, measured)
 
-    def more(item: Chunk | Task, result: int | Sequence[Task]) -> Sequence[Chunk | Task]:
-        if not isinstance(item, Chunk):
+    def more(item: Batch | Task, result: Sequence[int] | Sequence[Task]) -> Sequence[Batch | Task]:
+        if callable(item):
             return cast(Sequence[Task], result)
-        left[item.flow.table] -= 1
-        return () if left[item.flow.table] else then(item.flow.table)
+        left.subtract(chunk.flow.table for chunk in item)
+        return (
+            then(complete) if (complete := [chunk.flow.table for chunk in item if not left[chunk.flow.table]]) else ()
+        )
 
-    items: list[Chunk | Task] = [task for flow in link.flows if not left[flow.table] for task in then(flow.table)]
-    for item, rows in run_all(work, [*items, *todo], jobs=jobs, more=more):
-        if isinstance(item, Chunk):
-            done, ended = done + cast(int, rows), time.monotonic()
-            tables[item.flow.table] += cast(int, rows)
+    small = _small(link, chunks)
+    ended_before = batches([t for t in tables if not left[t]], lambda table: table in small, jobs)
+    copying = batches(todo, lambda chunk: chunk.flow.table in small, jobs)
+    items: list[Batch | Task] = [*(task for names in ended_before for task in then(names)), *copying]
+    for item, result in run_all(work, items, jobs=jobs, more=more):
+        if not callable(item):
+            ended = time.monotonic()
+            for chunk, rows in zip(item, cast(Sequence[int], result), strict=True):
+                done += rows
+                tables[chunk.flow.table] += rows
             on_progress(done, max(total, done))
     changed = {f"{m.table}.{m.column}: {m.name}": m.rows for m in measure(link, changed_only=True)}
     aside = counts(link.quarantine, link.channel, list(tables))
     return CopyResult(link.channel, done, done - before, ended - started, tables, aside, measured.waited_s, changed)
+
+
+def _small(link: Link, chunks: Sequence[Chunk]) -> set[str]:
+    """Tables of one range with few rows: they share a transaction where the writer can do so."""
+    if not link.writer.capabilities.joined_loads:
+        return set()
+    ranges = Counter(chunk.flow.table for chunk in chunks)
+    few = {chunk.flow.table for chunk in chunks if chunk.key_range.rows_estimate <= SMALL_ROWS}
+    return {table for table in few if ranges[table] == 1}
 
 
 def _largest_first(chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -129,9 +151,22 @@ def _largest_first(chunks: Sequence[Chunk]) -> list[Chunk]:
     return sorted(todo, key=lambda c: (-size[c.flow.table], c.flow.table, -c.key_range.rows_estimate))
 
 
-def _copy_chunk(link: Link, chunk: Chunk, pause: Callable[[], str]) -> int:
+def _copy_batch(link: Link, batch: Batch, pause: Callable[[], str]) -> list[int]:
+    """Copy these ranges in one transaction; where that fails one by one, which also names what is wrong."""
+    if len(batch) > 1:
+        _wait(pause)
+        with suppress(TransferError, DatabaseError), link.writer.together():
+            return [_stream(link, chunk) for chunk in batch]
+    return [_copy_chunk(link, chunk, pause) for chunk in batch]
+
+
+def _wait(pause: Callable[[], str]) -> None:
     while pause():
         time.sleep(0.2)  # a throttle: nothing to wait for but the load going down
+
+
+def _copy_chunk(link: Link, chunk: Chunk, pause: Callable[[], str]) -> int:
+    _wait(pause)
     try:
         return _write(link, chunk)
     except RowRejected as error:
@@ -166,17 +201,17 @@ def _binary(link: Link, flow: Flow) -> bool:
 
 def _refuse_foreign_rows(link: Link) -> None:
     """A table that has rows, but no range of ours, was filled by somebody else."""
-    chunks = recorded(link)
-    for flow in link.flows:
-        if chunks[flow.table]:
-            continue
-        if link.quarantine:
-            link.quarantine.forget(link.channel, flow.table)  # of a copy that was undone
-        if link.writer.rows(f"SELECT 1 FROM {flow.only}{link.writer.quote(flow.table)} LIMIT 1"):
-            raise TransferError(
-                f"{link.writer.name}.{flow.table}",
-                "has rows that this migration did not copy",
-                expected="an empty table",
-                state="nothing was copied",
-                action=f"empty {flow.table} at the target, or leave it out of the plan",
-            )
+    begun = recorded(link)
+    new = {f"{flow.only}{link.writer.quote(flow.table)}": flow.table for flow in link.flows if not begun[flow.table]}
+    if link.quarantine:
+        for table in new.values():
+            link.quarantine.forget(link.channel, table)  # of a copy that was undone
+    if foreign := filled(link.writer, list(new)):
+        first = new[foreign[0]]
+        raise TransferError(
+            f"{link.writer.name}.{first}",
+            "has rows that this migration did not copy",
+            expected="an empty table",
+            state="nothing was copied",
+            action=f"empty {first} at the target, or leave it out of the plan",
+        )

@@ -65,11 +65,11 @@ def test_a_table_gets_its_indexes_when_it_has_its_rows_and_after_an_interruption
     service = Service("shop", "shop_db", tables=tuple(TableMapping(name, name) for name in TABLES))
     full: list[str] = []
 
-    def then(tasks: Callable[[str], Sequence[Task]]) -> Callable[[str], Sequence[Task]]:
-        def ended(table: str) -> Sequence[Task]:
-            assert table not in unfinished(link)
-            full.append(table)
-            return tasks(table)
+    def then(tasks: Callable[[Sequence[str]], Sequence[Task]]) -> Callable[[Sequence[str]], Sequence[Task]]:
+        def ended(tables: Sequence[str]) -> Sequence[Task]:
+            assert not {*tables} & {*unfinished(link)}
+            full.extend(tables)
+            return tasks(tables)
 
         return ended
 

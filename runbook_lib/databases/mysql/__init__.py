@@ -193,6 +193,8 @@ class MySQL:
     # -- copy ---
     condition = ranges_.condition
     ranges = ranges_.ranges
+    ranges_of_each = shared.ranges_of_each
+    together = shared.not_together
 
     def binary_safe(self, types: Sequence[str]) -> bool:  # noqa: ARG002  no binary format at all
         return False

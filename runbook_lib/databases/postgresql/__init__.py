@@ -30,6 +30,7 @@ from runbook_lib.databases.postgresql import (
     retry,
     schema,
     sessions,
+    small,
     spool,
 )
 from runbook_lib.databases.postgresql import backup as dumps
@@ -55,6 +56,7 @@ CAPABILITIES = Capabilities(
     deferred_validation=True,
     snapshot_sharing=True,
     floats_nan=True,
+    joined_loads=True,
 )
 
 
@@ -92,6 +94,7 @@ class PostgreSQL:
         self.wal_limit_mb = int(options.get("wal_limit_mb", 10_240))
         self.wal_over_limit = shared.chosen(name, options, "wal_over_limit", ("warn", "give_up"))
         self.rehearsal = shared.Rehearsal()
+        self.one = small.One()
         self.memo: dict[Any, Any] = {}  # what modules look up once (types of keys)
         self.settings: dict[str, str] = {}  # more of a session's settings than the pinned ones
         self.sessions = sessions.Sessions(name, self._log_in, self.pool_size)
@@ -110,12 +113,17 @@ class PostgreSQL:
     @contextmanager
     def raw(self) -> Iterator[psycopg.Connection]:
         """A kept psycopg connection in a transaction: committed at the end, rolled back on an error."""
+        if self.one.session:  # its transaction is ended by `together`
+            yield self.one.session
+            return
         session = self.sessions.take()
         try:
             yield session
             session.rollback() if self.rehearsal.on else session.commit()
         finally:
             self.sessions.give(session)
+
+    together = small.together
 
     def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         if params is None:  # neither colons nor percent signs mean anything then
@@ -196,6 +204,7 @@ class PostgreSQL:
     # -- copy ---
     condition = ranges_.condition
     ranges = ranges_.ranges
+    ranges_of_each = small.ranges_of_each
     binary_safe = copy.binary_safe
     copy_out = copy.copy_out
     copy_in = copy.copy_in

@@ -36,11 +36,17 @@ def binary_safe(db: PostgreSQL, types: Sequence[str]) -> bool:
     Arrays, composites and the reg* types carry OIDs: of the server's own types they are the same everywhere, of the
     user's they are not. Enums go as labels, domains as their base type.
     """
+    safe: set[str] = db.memo.setdefault("binary", set())
+    if safe.issuperset(types):
+        return True
     with db.raw() as driver:
         for kind in types:
+            if kind in safe:
+                continue
             row = driver.execute("SELECT to_regtype(%s)::oid::int8", (kind,)).fetchone()
             if not row or row[0] is None or not _safe(driver, row[0]):
                 return False
+            safe.add(kind)
     return True
 
 

@@ -157,8 +157,8 @@ def analyze(db: PostgreSQL, tables: Sequence[str]) -> None:
     driver = connection.connect(db.name, db.login)
     try:
         driver.autocommit = True
-        for table in tables:
-            driver.execute(f"VACUUM (ANALYZE) {names.quote(table)}".encode())
+        if tables:
+            driver.execute(f"VACUUM (ANALYZE) {', '.join(map(names.quote, tables))}".encode())
     except psycopg.Error as error:
         raise connection.explain(db.name, error, "gathering statistics") from error
     finally:

@@ -261,6 +261,8 @@ class SQLite:
         return True
 
     ranges = ranges_.ranges
+    ranges_of_each = shared.ranges_of_each
+    together = shared.not_together
     copy_out = copy.copy_out
     copy_in = copy.copy_in
     copy_across = shared.no_shortcut

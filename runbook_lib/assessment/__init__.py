@@ -16,6 +16,7 @@ from runbook_lib.assessment.structure import accept, structure_findings
 from runbook_lib.assessment.subjects import Subject, subjects
 from runbook_lib.assessment.values import value_findings
 from runbook_lib.databases.port import Database, Problem
+from runbook_lib.plan.grammar import ACCEPTABLE
 from runbook_lib.plan.model import Plan
 
 __all__ = ["Assessment", "Bounds", "Finding", "assess"]
@@ -74,7 +75,7 @@ def _only(plan: Plan, tables: Sequence[str]) -> Plan:
 def _declared(plan: Plan, finding: Finding) -> Finding:
     """With what the plan says of it, if it says anything."""
     for item in plan.accepted:
-        if item.finding == finding.kind and item.table in ("", finding.table):
+        if finding.kind in ACCEPTABLE and item.finding == finding.kind and item.table in ("", finding.table):
             return replace(finding, declared=f"accept: {item.because}")
     return finding
 
@@ -96,7 +97,7 @@ def _beside(
 
 def _finding(problem: Problem, kind: str, table: str) -> Finding:
     severity = ("blocks" if problem.blocking else "note") if kind == "rights" else _GRAVE.get(kind, "note")
-    declare = (accept(kind, table),) if severity != "note" and kind != "rights" else ()
+    declare = accept(kind, table) if severity != "note" else ()
     example = str(problem.detail.get("example", ""))
     return Finding(
         kind, severity, problem.subject, problem.text, problem.count or 1, example, declare, problem.action, table=table

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from runbook_lib.assessment.findings import Finding
 from runbook_lib.assessment.subjects import Subject
 from runbook_lib.databases.port import Database, Table
+from runbook_lib.plan.grammar import ACCEPTABLE
 from runbook_lib.schema.decisions import Translation
 
+NO_KEY = "add a primary key, or leave the table out of the plan: `runbook copy --tables` moves it while nobody writes"
 _CASCADE = re.compile(r"ON (DELETE|UPDATE) (CASCADE|SET NULL|SET DEFAULT)", re.IGNORECASE)
 
 
@@ -30,24 +32,24 @@ def structure_findings(
     yield from _twins(every)
 
 
-def accept(kind: str, table: str = "") -> str:
-    """The plan's line that accepts a finding as it is."""
+def accept(kind: str, table: str = "") -> tuple[str, ...]:
+    """The plan's line that accepts a finding as it is; none where a later step would refuse it all the same."""
     where = f", table: {table}" if table else ""
-    return f"accept: [{{finding: {kind}{where}, because: …}}]"
+    return (f"accept: [{{finding: {kind}{where}, because: …}}]",) if kind in ACCEPTABLE else ()
 
 
 def _finding(
     kind: str, severity: str, subject: Subject, text: str, example: str = "", action: str = "", count: int = 1
 ) -> Finding:
     table = subject.mapping.source
-    return Finding(kind, severity, subject.label, text, count, example, (accept(kind, table),), action, table=table)
+    return Finding(kind, severity, subject.label, text, count, example, accept(kind, table), action, table=table)
 
 
 def _of_table(subject: Subject, source: Database) -> Iterator[Finding]:
     table = subject.read
     if not table.key:
         text = "has no key that a change could be captured by, or a row be told by"
-        yield _finding("no_key", "blocks", subject, text, action="add a primary key")
+        yield _finding("no_key", "blocks", subject, text, action=NO_KEY)
     if source.dialect == "mysql":
         yield from _cascades(subject, table, "", "blocks")
         yield from _loud(subject, table.triggers, "the source's")

@@ -33,6 +33,10 @@ FINDINGS = (
     "encoding", "other_types", "nulls", "duplicates", "types", "names", "no_key", "cascades", "triggers",
     "always_triggers", "large_objects", "unlogged", "long_transactions", "prepared_transactions", "engines", "rights",
 )  # fmt: skip
+# What `accept` takes: later steps carry these out as they are. Everything else they would refuse, or change in silence.
+ACCEPTABLE = (
+    "negative_zeros", "fractions", "triggers", "always_triggers", "large_objects", "unlogged", "long_transactions",
+)  # fmt: skip
 SCHEMA = ("revisions", "to")
 ON_BAD_ROW = ("stop", "quarantine")
 POLICIES = {"zero_dates": ("error", "null"), "nul": ("error", "strip"), "nan": ("error", "text"),

@@ -48,6 +48,16 @@ def _tolerance(item: Value) -> Tolerance:
     return Tolerance(**fields, line=item.line)
 
 
+_INSTEAD = {
+    "no_key": "add a primary key, or leave the table out of the plan and move it with `runbook copy --tables`",
+    "cascades": "declare the key RESTRICT for the migration",
+    "engines": "ALTER TABLE … ENGINE = InnoDB",
+    "prepared_transactions": "commit or roll them back",
+    "rights": "grant what the finding names",
+    "names": "another name at the source, or `from:` and `columns:`",
+}
+
+
 def read_accepted(value: Value) -> tuple[Acceptance, ...]:
     """The findings of an assessment that the plan takes as they are."""
     return tuple(_acceptance(item) for item in value.items("accept"))
@@ -61,6 +71,10 @@ def _acceptance(item: Value) -> Acceptance:
     if fields["finding"] not in grammar.FINDINGS:
         expected, action = "one of " + ", ".join(grammar.FINDINGS), nearest(fields["finding"], grammar.FINDINGS)
         raise item.error(f"unknown finding `{fields['finding']}`", expected=expected, action=action)
+    if fields["finding"] not in grammar.ACCEPTABLE:
+        observed = f"`{fields['finding']}` cannot be taken as it is: a later step would refuse it"
+        action = _INSTEAD.get(fields["finding"], "correct it at the source, or decide it by `types:` or `on_bad_row:`")
+        raise item.error(observed, expected="one of " + ", ".join(grammar.ACCEPTABLE), action=action)
     return Acceptance(**fields, line=item.line)
 
 

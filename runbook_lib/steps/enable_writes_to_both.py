@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from runbook_lib.assessment.structure import NO_KEY
 from runbook_lib.databases.port import Problem
 from runbook_lib.run import Run
 from runbook_lib.step import StepResult, Verdict
@@ -23,7 +24,7 @@ class EnableWritesToBoth:
     def check(self, run: Run) -> list[Problem]:
         missing = run.source.privileges_missing("source")
         keyless = [
-            Problem(flow.table, "no key to capture by", "add a primary key, or copy it frozen")
+            Problem(flow.table, "no key to capture by", NO_KEY)
             for link in links(run)
             for flow in link.flows
             if not flow.key

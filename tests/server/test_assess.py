@@ -20,10 +20,13 @@ from runbook_lib.assessment.findings import Finding
 from runbook_lib.cli import main
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import GateFailed
-from runbook_lib.plan.grammar import FINDINGS
+from runbook_lib.plan.grammar import ACCEPTABLE, FINDINGS
 from runbook_lib.plan.model import Acceptance, Service, TableMapping
 from runbook_lib.steps import assess_source
+from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.whole import whole_plan
+from runbook_lib.validation import DATA, validate
 
 Make = Callable[[str, str], Any]
 
@@ -80,14 +83,48 @@ def test_what_the_plan_decides_is_declared_and_what_is_left_is_not(make: Make) -
     assert sorted(kinds(bare)) == ["no_key", "times", "zero_dates"] and len(bare.open) == 3
     lines = {finding.kind: finding.declare for finding in bare.findings}
     assert lines["zero_dates"] == ('types: {zero_dates: "null"}', "on_bad_row: quarantine")
-    assert lines["no_key"] == ("accept: [{finding: no_key, table: k, because: …}]",)
+    assert lines["no_key"] == (), "the capture would refuse it all the same: it is not offered"
     decided = look(source, target, types={"zero_dates": "null"})
     [zero] = [finding for finding in decided.findings if finding.kind == "zero_dates"]
     assert zero.declared == "types: {zero_dates: null}" and zero.count == 1 and len(decided.open) == 2
     aside = look(source, target, on_bad_row="quarantine", accepted=(Acceptance("no_key", "static"),))
-    assert not aside.open and {f.declared for f in aside.findings} == {"on_bad_row: quarantine", "accept: static"}
-    other = look(source, target, on_bad_row="quarantine", accepted=(Acceptance("no_key", "static", "elsewhere"),))
-    assert [finding.kind for finding in other.open] == ["no_key"]
+    assert [finding.kind for finding in aside.open] == ["no_key"]
+    source.run_script("DROP TABLE k; CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET NEW.took = '1:00:00';")
+    aside = look(source, target, on_bad_row="quarantine", accepted=(Acceptance("triggers", "known"),))
+    assert not aside.open and {f.declared for f in aside.findings} == {"on_bad_row: quarantine", "accept: known"}
+    other = look(source, target, on_bad_row="quarantine", accepted=(Acceptance("triggers", "known", "elsewhere"),))
+    assert [finding.kind for finding in other.open] == ["triggers"]
+
+
+ACCEPTED = [
+    (pitfall, engine)
+    for pitfall in PITFALLS
+    for engine, found in pitfall.found.items()
+    if found[0] in ACCEPTABLE and pitfall.source != "sqlite"
+]
+
+
+@pytest.mark.parametrize(("pitfall", "engine"), ACCEPTED, ids=lambda value: getattr(value, "name", value))
+def test_what_a_plan_accepts_is_captured_copied_synced_and_compared(make: Make, pitfall: Any, engine: str) -> None:
+    source, target = make(pitfall.source, "source"), make(engine, "target")
+    source.run_script(BASE)
+    source.run_script(pitfall.written(pitfall.sql))
+    if pitfall.target_sql:
+        target.run_script(pitfall.written(pitfall.target_sql))
+    kind = pitfall.found[engine][0]
+    assert not look(source, target, accepted=(Acceptance(kind, "known"),)).open
+    tables = [pitfall.table] if pitfall.table in source.tables() else ["notes"]
+    pair = pair_of(source, target, tables)
+    clone(pair, How(tables=tuple(tables), follow=True, existing="keep" if pitfall.target_sql else "refuse"))
+    source.execute(f"INSERT INTO {source.quote(tables[0])} (id) VALUES (4711)")
+    drain([pair.forward])
+    report = validate([pair.forward], checks=DATA, under_writes=False)
+    assert report.passed, report.text
+
+
+def test_every_acceptable_finding_is_planted_by_one_of_the_pitfalls_or_found_only_in_passing() -> None:
+    assert set(ACCEPTABLE) <= set(FINDINGS)
+    assert set(ACCEPTABLE) - {p.found[e][0] for p, e in ACCEPTED} <= {"long_transactions"}  # ends by itself
 
 
 def test_what_a_target_would_do_on_the_way_there_or_back_is_found(make: Make) -> None:
@@ -192,7 +229,7 @@ def test_the_command_shows_what_to_declare_and_its_status_says_whether_anything_
     source.run_script("CREATE TABLE k (x int);")
     done = run(str(source.path), "--json", str(file))
     assert done.exit_code == 1
-    assert "✗ blocks no_key: " in done.stdout and "accept: [{finding: no_key, table: k, because: …}]" in done.stdout
+    assert "✗ blocks no_key: " in done.stdout and "add a primary key, or leave the table out" in done.stdout
     assert json.loads(file.read_text())["findings"][0]["open"] is True
     assert run(str(source.path), "--tables", "notes").exit_code == 0
     assert run(str(source.path), "--tables", "note").exit_code == 2
@@ -201,18 +238,24 @@ def test_the_command_shows_what_to_declare_and_its_status_says_whether_anything_
     assert "no key" in page and "http" not in page
 
 
-def test_a_finding_that_nothing_declares_fails_the_pre_flight_and_an_accepted_one_does_not(tmp_path: Path) -> None:
+def test_a_finding_that_nothing_declares_fails_the_pre_flight_and_so_does_one_that_cannot_be_accepted(
+    tmp_path: Path,
+) -> None:
     service = Service("stock", "target", tables=(TableMapping("k", "k"),))
     environment = small_environment(tmp_path, replace(small_plan(), services=(service,)))
     new_database(tmp_path, "target").close()
     source = environment.database("legacy")
     source.run_script("CREATE TABLE k (x int);")
-    source.close()
-    with start(environment) as run:
-        assert "accept: [{finding: no_key, table: k" in assess_source(run)._repr_html_()
-        with pytest.raises(GateFailed, match=r"source_assessed \(fail\): 1 to declare or mend: stock\.k: has no key"):
-            run.gate()
     accepted = replace(environment.plan, accepted=(Acceptance("no_key", "static"),), digest="plan-2")
+    for plan in (environment.plan, accepted):
+        with start(replace(environment, plan=plan)) as run:
+            assert "add a primary key, or leave the table out" in assess_source(run)._repr_html_()
+            with pytest.raises(
+                GateFailed, match=r"source_assessed \(fail\): 1 to declare or mend: stock\.k: has no key"
+            ):
+                run.gate()
+    source.run_script("DROP TABLE k; CREATE TABLE k (x integer PRIMARY KEY NOT NULL);")
+    source.close()
     with start(replace(environment, plan=accepted)) as run:
         assess_source(run)
         assert run.gate().passed

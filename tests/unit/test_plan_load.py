@@ -274,6 +274,12 @@ MISTAKES = [
         "plan.yaml:31: unknown finding `cascade`",
         "`cascades`",
     ),
+    (
+        "notify: [team]",
+        "accept: [{finding: no_key, because: x}]",
+        "plan.yaml:31: `no_key` cannot be taken as it is: a later step would refuse it",
+        "add a primary key, or leave the table out",
+    ),
     ("notify: [team]", "accept: [{finding: nul}]", "plan.yaml:31: an accepted finding without `because`", "because"),
     (", because: dropped by design", "", "plan.yaml:26: a tolerated difference without `because`", "because"),
     (

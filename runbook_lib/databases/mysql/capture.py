@@ -29,9 +29,13 @@ EVENTS = ("INSERT", "UPDATE", "DELETE")
 CAPTURES = "runbook_captures"
 _CAPTURES = f"""
 CREATE TABLE IF NOT EXISTS {CAPTURES} (
-  channel VARCHAR(100) NOT NULL, table_name VARCHAR(64) NOT NULL, log VARCHAR(64) NOT NULL, key_columns TEXT NOT NULL,
+  channel VARCHAR(100) NOT NULL, table_name VARCHAR(64) NOT NULL, log VARCHAR(130) NOT NULL, key_columns TEXT NOT NULL,
   key_types TEXT NOT NULL, generation VARCHAR(200) NOT NULL, installed_at TIMESTAMP(6) DEFAULT CURRENT_TIMESTAMP(6),
   PRIMARY KEY (channel, table_name)) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+"""
+_NARROW = f"""
+SELECT 1 FROM information_schema.columns WHERE table_schema = database() AND table_name = '{CAPTURES}'
+AND column_name = 'log' AND character_maximum_length < 130
 """
 _NUMBERS = "SELECT coalesce(group_concat(table_id ORDER BY table_id), '') FROM information_schema."
 _GENERATION = f"""
@@ -60,6 +64,8 @@ def install_capture(db: MySQL, channel: str, tables: Mapping[str, Sequence[str]]
     """
     own.table(db, "captures")
     db.execute(_CAPTURES)
+    if db.rows(_NARROW):  # one that an earlier version made: a log's longest name did not fit, in its quotes
+        db.execute(f"ALTER TABLE {CAPTURES} MODIFY log VARCHAR(130) NOT NULL")
     found = catalog.catalog(db, list(tables))
     _refuse_cascades(db, set(tables))
     for table, key in tables.items():

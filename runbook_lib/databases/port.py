@@ -32,6 +32,7 @@ from runbook_lib.databases.shapes import Pending as Pending
 from runbook_lib.databases.shapes import Problem as Problem
 from runbook_lib.databases.shapes import RangeSum as RangeSum
 from runbook_lib.databases.shapes import Recount as Recount
+from runbook_lib.databases.shapes import Refusal as Refusal
 from runbook_lib.databases.shapes import Rest as Rest
 from runbook_lib.databases.shapes import Selection as Selection
 from runbook_lib.databases.shapes import Sequence_ as Sequence_
@@ -169,6 +170,9 @@ class Database(Bulk, Protocol):
 
         `again`: a kill may have let it run in part, where DDL commits by itself: what is there by its name stays.
         """
+
+    def try_scripts(self, scripts: Sequence[str], gone: Sequence[str] = ()) -> list[Refusal] | None:
+        """Run scripts, without these tables, and undo all of it: what is refused. None: it cannot be tried here."""
 
     def hazards(self, statements: Sequence[str], *, alone: bool) -> list[Hazard]:
         """What these statements would hold up or break, as the engine or its linter says; nothing is run on the tables.

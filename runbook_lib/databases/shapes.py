@@ -164,6 +164,16 @@ class IndexUse:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """An object that a database refuses to make, and its reason; `table` is empty where it stands by itself."""
+
+    kind: str
+    name: str
+    table: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Rest:
     """Objects of a schema that no table needs (views, routines): their kinds and names, and the script that makes them.
 

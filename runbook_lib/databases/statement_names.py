@@ -13,7 +13,8 @@ _PATH = rf"{_NAME}(?:\.{_NAME})*"
 # pg_dump's heading of each object; its name holds the table's for constraints and triggers.
 _HEADING = re.compile(r"(?m)^--\n-- Name: (.*); Type: ([A-Z ]+); Schema: (.*); Owner: .*\n--\n")
 _FORMS = (
-    ("index", rf"CREATE (?:UNIQUE )?INDEX (?:CONCURRENTLY )?(?:IF NOT EXISTS )?({_PATH}) ON (?:ONLY )?({_PATH})[\s(;]"),
+    ("unique index", rf"CREATE UNIQUE INDEX (?:IF NOT EXISTS )?({_PATH}) ON (?:ONLY )?({_PATH})[\s(;]"),
+    ("index", rf"CREATE INDEX (?:CONCURRENTLY )?(?:IF NOT EXISTS )?({_PATH}) ON (?:ONLY )?({_PATH})[\s(;]"),
     ("trigger", rf"CREATE (?:OR REPLACE )?(?:CONSTRAINT )?TRIGGER ({_PATH})\s.*?\sON ({_PATH})\s"),
     (
         "index",

@@ -56,6 +56,10 @@ def _reference(job: _Job, subject: str, table: Table, constraint: Constraint, ty
         what = f"{unlike}: {job.target} has no foreign key between them"
         job.decide(place, what, "left out", "give one of them the other's type: --type, or types:", lossy=True)
         return ""
+    if not _keyed(job.target, parent, there):
+        what = f"{parent.name} ({', '.join(there)}) is no key: {job.target} has no foreign key to it"
+        job.decide(place, what, "left out", "make it unique at the source", lossy=True)
+        return ""
     if re.search(r"DEFERRABLE|MATCH FULL|SET DEFAULT", constraint.definition):
         what = f"{constraint.definition}: checked at once, simple match"
         job.decide(place, what, "a plain foreign key", lossy=True)
@@ -88,6 +92,16 @@ def _unlike(job: _Job, table: Table, parent: Table, pairs: list[tuple[str, str]]
         if not _fit(job.target, *kinds):
             return f"{own} is {kinds[0]}, {parent.name}.{there} is {kinds[1]}"
     return ""
+
+
+def _keyed(target: str, parent: Table, there: list[str]) -> bool:
+    """Whether the columns are a key (PostgreSQL), or the first ones of an index (MySQL); SQLite asks at each write."""
+    unique = [c.columns for c in parent.constraints if c.kind in ("primary", "unique")]
+    unique += [i.columns for i in parent.indexes if i.unique and not i.partial]
+    if target == "mysql":
+        indexed = [*unique, *(i.columns for i in parent.indexes)]
+        return any(columns[: len(there)] == tuple(there) for columns in indexed)
+    return target == "sqlite" or any(set(columns) == set(there) for columns in unique)
 
 
 def _fit(target: str, own: str, there: str) -> bool:

@@ -35,6 +35,7 @@ from runbook_lib.schema.kept import (
     store,
 )
 from runbook_lib.schema.left_behind import refresh
+from runbook_lib.schema.trial import Scripts, require_accepted
 from runbook_lib.transfer.flow import forward_expressions
 
 SMALL_BYTES = 2**20  # an index on so much is made in no time: several share a transaction
@@ -49,6 +50,7 @@ def create_tables(
     rest: Rest | None = None,
     *,
     keep: bool = False,
+    scripts: Scripts | None = None,
 ) -> tuple[str, ...]:
     """Create the service's tables at the target, without indexes and constraints; the tables created.
 
@@ -58,8 +60,9 @@ def create_tables(
         types: The plan's `types:`, for a target of another engine.
         rest: Objects beside the tables, made by `run_rest` when the tables are complete.
         keep: Tables that are there stay as they are, if all of them are.
+        scripts: What makes them, where it was tried already (`scripts_of`).
     Raises:
-        TransferError: the target has a table of this name that was not made by this function.
+        TransferError: the target has a table of this name that was not made by this function, or refuses the schema.
         PlanError: something cannot be translated, and the plan does not say what becomes of it.
     """
     wanted = tuple(mapping.target for mapping in service.tables)
@@ -81,18 +84,26 @@ def create_tables(
             state="nothing was created",
             action="drop them, or give the service an empty database",
         )
+    if scripts is None and source.dialect != target.dialect:
+        scripts = scripts_of(service, source, target, types or {}, rest)
+        require_accepted(source, target, scripts, rest)
     store(target, service.name, BEING_MADE)
-    before, objects, keys = (
-        _shape(service, source, target, rest.tables if rest else None)
-        if source.dialect == target.dialect
-        else across.scripts(service, source, target, types or {})
-    )
+    before, objects, keys = scripts or scripts_of(service, source, target, types or {}, rest)
     parts = [*cut(target, OBJECTS, objects), *cut(target, KEYS, keys), *_cut_rest(target, rest)]
     parts.append(Part(TOLD, script=told(types or {})))
     store(target, service.name, BEING_MADE, [part for part in parts if part.kind == OBJECTS])
     target.run_script(before)
     store(target, service.name, MADE, parts)
     return wanted
+
+
+def scripts_of(
+    service: Service, source: Database, target: Database, types: Mapping[str, str], rest: Rest | None
+) -> Scripts:
+    """What makes the tables; then indexes, constraints, triggers; then foreign keys."""
+    if source.dialect == target.dialect:
+        return _shape(service, source, target, rest.tables if rest else None)
+    return across.scripts(service, source, target, types)
 
 
 def told(types: Mapping[str, str]) -> str:

@@ -129,13 +129,14 @@ def translate(
     values(job)
     unique = tuple(dict.fromkeys(job.decisions))
     if target == "postgresql":
-        after, references = [_marked(each) for each in after], [_marked(each) for each in references]
+        before, after, references = ([_marked(each) for each in part] for part in (before, after, references))
     return Translation(_script(before), _script(after), _script(references), unique, dict(job.renamed))
 
 
 def _marked(statement: str) -> str:
     """A statement under the heading that pg_dump gives it: what the adapter cuts a script by."""
-    kind = {"CREATE": "INDEX", "ALTER": "CONSTRAINT"}.get(statement.partition(" ")[0], "COMMENT")
+    kinds = {"CREATE TABLE": "TABLE", "ALTER TABLE": "CONSTRAINT", "COMMENT ON": "COMMENT"}
+    kind = kinds.get(" ".join(statement.split(maxsplit=2)[:2]), "INDEX")
     return f"--\n-- Name: -; Type: {kind}; Schema: -; Owner: -\n--\n\n{statement}"
 
 

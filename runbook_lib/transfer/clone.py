@@ -29,7 +29,7 @@ from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.keys import add_keys, settle
 from runbook_lib.transfer.measure import problems
 from runbook_lib.transfer.readable import require_readable
-from runbook_lib.transfer.room import goes_on, make_room
+from runbook_lib.transfer.room import goes_on, make_room, tried
 from runbook_lib.transfer.sequences import advance_loose, advance_sequences
 from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.transfer.worker import exclusive
@@ -156,8 +156,9 @@ def clone(
     route = route_of(service, source, target, pair.plan.types, whole=not how.tables, kept=kept)
     expected(source, target, route)
     rest = _rest(pair, how, tell)
+    scripts = tried(pair, how, rest, tell)
     make_room(pair, how, rest, tell)
-    names = made.create_tables(service, source, target, pair.plan.types, rest, keep=kept)
+    names = made.create_tables(service, source, target, pair.plan.types, rest, keep=kept, scripts=scripts)
     tell(f"schema: {len(names) or len(service.tables)} tables {'made' if names else 'are there'}")
     link = pair.forward
     if how.follow:

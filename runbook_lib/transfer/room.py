@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from runbook_lib.databases.port import Rest
 from runbook_lib.errors import TransferError
 from runbook_lib.schema import target as made
+from runbook_lib.schema.trial import Scripts, require_accepted
 from runbook_lib.transfer.chunks import begun, forget_channel, unfinished
 
 if TYPE_CHECKING:
@@ -47,6 +48,22 @@ def make_room(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -
             state="nothing was done",
             action="--on-existing keep (empty tables of the right shape), empty, or drop",
         )
+
+
+def tried(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -> Scripts | None:
+    """What makes the target's schema, tried there; None where nothing is to be made, or `make_room` will refuse.
+
+    Raises:
+        TransferError: the target refuses some of it; nothing was made.
+    """
+    service, target, there = pair.service, pair.target, set(pair.target.tables())
+    present = [mapping.target for mapping in service.tables if mapping.target in there]
+    room = how.existing == "drop" or made.made_here(service, target)
+    if goes_on(pair, how) or (present and not room):
+        return None
+    scripts = made.scripts_of(service, pair.source, target, pair.plan.types, rest)
+    require_accepted(pair.source, target, scripts, rest, gone=present, tell=tell)
+    return scripts
 
 
 def goes_on(pair: Pair, how: How) -> bool:

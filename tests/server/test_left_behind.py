@@ -84,7 +84,7 @@ def test_types_told_today_begin_a_half_made_copy_anew_and_a_finished_one_is_refu
 @pytest.mark.parametrize(
     ("script", "purpose"),
     [
-        ('CREATE UNIQUE INDEX "k x" ON "a b" ("kind");', "adding index k x of table a b"),
+        ('CREATE UNIQUE INDEX "k x" ON "a b" ("kind");', "adding unique index k x of table a b"),
         (
             "ALTER TABLE `t` ADD CONSTRAINT `f` FOREIGN KEY (`a`) REFERENCES `p` (`a`);",
             "adding foreign key f of table t",

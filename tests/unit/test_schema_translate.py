@@ -83,7 +83,7 @@ def test_every_type_is_mapped_or_left_to_the_plan(source, target):
         with pytest.raises(PlanError, match=r"has no like.*nothing was created.*decide in the plan"):
             made.require_decided()
     kept = translate({"t": table(columns=columns)}, source, target, Policies(unmapped="text"), USER)
-    assert not kept.blocking and kept.before.count("\n") == len(columns) + 2
+    assert not kept.blocking and kept.before.partition("CREATE TABLE")[2].count("\n") == len(columns) + 2
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)

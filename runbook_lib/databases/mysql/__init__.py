@@ -28,6 +28,7 @@ from runbook_lib.databases.mysql import (
     recount,
     retry,
     schema,
+    trial,
 )
 from runbook_lib.databases.mysql import backup as dumps
 from runbook_lib.databases.mysql import catalog as catalog_
@@ -180,6 +181,7 @@ class MySQL:
     # -- schema ---
     dump_schema = schema.dump_schema
     dump_rest = schema.dump_rest
+    try_scripts = trial.try_scripts
     stages = staticmethod(schema.stages)
     about = staticmethod(schema.about)
     split_references = staticmethod(schema.split_references)

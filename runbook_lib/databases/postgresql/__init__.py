@@ -32,6 +32,7 @@ from runbook_lib.databases.postgresql import (
     sessions,
     small,
     spool,
+    trial,
 )
 from runbook_lib.databases.postgresql import backup as dumps
 from runbook_lib.databases.postgresql import catalog as catalog_
@@ -191,6 +192,7 @@ class PostgreSQL:
     dump_schema = schema.dump_schema
 
     dump_rest = schema.dump_rest
+    try_scripts = trial.try_scripts
     stages = staticmethod(dump_script.stages)
     about = staticmethod(dump_script.about)
     split_references = staticmethod(dump_script.split_references)

@@ -37,6 +37,7 @@ from runbook_lib.databases.sqlite import (
     own,
     recount,
     schema,
+    trial,
 )
 from runbook_lib.databases.sqlite import catalog as catalog_
 from runbook_lib.databases.sqlite import hazards as hazards_
@@ -226,6 +227,7 @@ class SQLite:
     # -- schema ---
     dump_schema = schema.dump_schema
     dump_rest = schema.dump_rest
+    try_scripts = trial.try_scripts
     stages = staticmethod(schema.stages)
     about = staticmethod(shared.about_all)
 

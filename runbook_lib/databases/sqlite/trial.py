@@ -1,0 +1,33 @@
+"""A script carried out and undone: SQLite's DDL is transactional, so it is tried in the file itself and rolled back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from runbook_lib.databases.port import Refusal
+from runbook_lib.databases.shared import one_line
+from runbook_lib.databases.sqlite import names
+from runbook_lib.databases.sqlite.schema import statements
+from runbook_lib.databases.statement_names import named
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.sqlite import SQLite
+
+
+def try_scripts(db: SQLite, scripts: Sequence[str], gone: Sequence[str] = ()) -> list[Refusal]:
+    """See Database.try_scripts."""
+    refused = []
+    with db.writing("trying the schema") as driver:
+        for table in gone:
+            driver.execute(f"DROP TABLE IF EXISTS {names.ident(table)}")
+        for statement in (statement for script in scripts for statement in statements(script)):
+            try:
+                driver.execute(statement)
+            except sqlite3.Error as error:
+                what = named(statement)
+                refused.append(Refusal(*(what or ("statement", one_line(statement, 60), "")), str(error)))
+        driver.execute("ROLLBACK")
+        driver.execute("BEGIN")  # what `writing` commits: nothing
+    return refused

@@ -1,0 +1,86 @@
+"""What the target will refuse is known before anything is made, by name, and the trial leaves nothing behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runbook_lib.databases.mysql import open_database as open_mysql
+from runbook_lib.errors import TransferError
+from runbook_lib.schema.trial import require_accepted
+from runbook_lib.transfer.clone import How, clone, pair_of
+
+TABLES = """CREATE TABLE a (id {int} PRIMARY KEY);
+CREATE TABLE b (id {int} PRIMARY KEY, a_id {int}, v varchar(10));
+"""
+LATER = "CREATE INDEX b_v ON b (v);\nCREATE INDEX b_w ON b (w);\n"
+KEYS = "ALTER TABLE b ADD CONSTRAINT b_a FOREIGN KEY (a_id) REFERENCES a (v);\n"
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "sqlite"])
+def test_what_is_refused_is_named_and_nothing_is_left_of_the_trial(engine: str, new_on: Any):
+    target = new_on(engine, "target")
+    keys = KEYS if engine != "sqlite" else ""
+    found = target.try_scripts([TABLES.format(int="int"), LATER, keys])
+    expected = ["index", "foreign key"] if engine == "postgresql" else ["index"]
+    assert [each.kind for each in found] == expected and all(each.why for each in found)
+    if engine != "postgresql":  # whose objects are told apart by pg_dump's headings
+        assert (found[0].name, found[0].table) == ("b_w", "b")
+    assert target.tables() == []
+    assert target.try_scripts([TABLES.format(int="int")]) == []
+
+
+def test_a_trial_at_mysql_hides_no_table_that_is_there_and_leaves_none(new_on: Any):
+    target = new_on("mysql", "target")
+    target.execute("CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)")
+    wide = ", ".join(f"c{n} varchar(700)" for n in range(40))
+    [found] = target.try_scripts([f"CREATE TABLE a (id int PRIMARY KEY, {wide}) DEFAULT CHARSET=utf8mb4;"])
+    assert (found.kind, found.name) == ("table", "a") and "Row size too large" in found.why
+    [found] = target.try_scripts(["CREATE TABLE b (t text, PRIMARY KEY (t));"])
+    assert (found.kind, found.name) == ("table", "b") and "key length" in found.why
+    assert target.tables() == ["a"] and target.rows("SELECT id FROM a") == [(1,)]
+
+
+def test_a_key_that_postgresql_refuses_stops_the_copy_before_anything_is_made_and_an_index_is_left_behind(new_on: Any):
+    source, target = new_on("mysql", "source"), new_on("postgresql", "target")
+    source.execute("CREATE TABLE t (id int PRIMARY KEY, v int, w int, UNIQUE KEY taken (v), KEY plain (w))")
+    source.execute("INSERT INTO t VALUES (1, 1, 1)")
+    target.run_script("CREATE TABLE plain (id int)")
+    said: list[str] = []
+    done = clone(pair_of(source, target), How(), said.append)
+    assert '  index plain of t: will be left behind: relation "plain" already exists (42P07)' in said
+    assert [(one.kind, one.name, one.table) for one in done.left_behind] == [("index", "plain", "t")]
+    target.run_script("DROP TABLE t; CREATE TABLE taken (id int)")
+    with pytest.raises(
+        TransferError,
+        match=r'target: t: .*"taken" already exists .* adding unique index taken of table t; nothing was',
+    ):
+        clone(pair_of(source, target), How(existing="drop"))
+    assert set(target.tables()) == {"plain", "taken"}
+
+
+def test_a_policy_for_a_role_that_is_not_there_is_known_before_the_first_row(new_on: Any, postgresql_server: Any):
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script("CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS SELECT id FROM t")
+    said: list[str] = []
+    require_accepted(source, target, ("CREATE TABLE t (id int);", POLICY, ""), tell=said.append)
+    assert said == ['  policy p: will be left behind: role "nobody_here" does not exist (42704)']
+    assert target.tables() == []
+
+
+POLICY = """--
+-- Name: t p; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY p ON t TO nobody_here USING (true);
+"""
+
+
+def test_where_no_temporary_table_may_be_made_it_is_said(new_on: Any, mariadb_server: Any):
+    source, target = new_on("sqlite", "source"), new_on("mysql", "target")
+    poor = open_mysql("poor", mariadb_server.url(target.login.database, "app"), "app")
+    said: list[str] = []
+    require_accepted(source, poor, ("CREATE TABLE t (id int);", "", ""), tell=said.append)
+    poor.close()
+    assert "the schema was not tried beforehand" in said[0]

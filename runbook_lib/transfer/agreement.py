@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runbook_lib.databases.port import Database
+from runbook_lib.databases.port import CatalogObject, Database
 from runbook_lib.errors import Refused
 from runbook_lib.plan.model import Tolerance
 from runbook_lib.transfer.clone import Pair
@@ -49,8 +49,9 @@ class Difference:
 def baseline(pair: Pair) -> dict[str, Any]:
     """What is known when the copy is made (JSON): differences that there are already, and what stands beside tables."""
     report = validate([pair.forward], checks=SHAPES, types=pair.plan.types, under_writes=False)
-    sides = {"source": _beside(pair, pair.source, "source"), "target": _beside(pair, pair.target, "target")}
-    return {"differences": sorted(map(_said, report.mismatches)), **sides}
+    beside = {"source": _beside(pair, pair.source, "source"), "target": _beside(pair, pair.target, "target")}
+    digests = {role: {name: _digest(one) for name, one in found.items()} for role, found in beside.items()}
+    return {"differences": sorted(map(_said, report.mismatches)), **digests}
 
 
 def refuse(there: Link, found: Sequence[Difference]) -> None:
@@ -119,17 +120,42 @@ def of_schema(
 
 def _of_objects(pair: Pair, there: Link, known: Mapping[str, Any], *, whole: bool) -> Iterator[Difference]:
     """What the side with the writers has got or changed since the copy, and what the other side has lost."""
-    roles = ("source", "target") if there.forward else ("target", "source")
-    leaving, taking = (_beside(pair, database, role) for database, role in zip(_ends(there), roles, strict=True))
-    for name, digest in leaving.items():
-        before = known.get(roles[0], {}).get(name)
-        if digest in (before, taking.get(name)) or (name.startswith("table ") and not whole):
-            continue
-        how = "changed" if before else "new"
-        yield Difference(f"{name}: {how} at {there.reader.name} since the copy, not at {there.writer.name}", _CARRY)
-    for name in known.get(roles[1], {}):
+    before = known.get(_roles(there)[0], {})
+    for one in changed_beside(pair, there, known):
+        if whole or one.kind != "table":
+            how = "changed" if _name(one) in before else "new"
+            text = f"{_name(one)}: {how} at {there.reader.name} since the copy, not at {there.writer.name}"
+            yield Difference(text, _CARRY)
+    leaving, taking = _both_beside(pair, there)
+    for name in known.get(_roles(there)[1], {}):
         if name not in taking and name in leaving:
             yield Difference(f"{name}: gone from {there.writer.name} since the copy", _CARRY)
+
+
+def changed_beside(pair: Pair, there: Link, known: Mapping[str, Any]) -> list[CatalogObject]:
+    """What stands beside the tables at the link's reader, new or changed since the copy, and not so at its writer."""
+    leaving, taking = _both_beside(pair, there)
+    before = known.get(_roles(there)[0], {})
+    found = {name: _digest(one) for name, one in leaving.items()}
+    same = {name: _digest(one) for name, one in taking.items()}
+    return [leaving[name] for name, now in found.items() if now not in (before.get(name), same.get(name))]
+
+
+def _both_beside(pair: Pair, there: Link) -> tuple[dict[str, CatalogObject], dict[str, CatalogObject]]:
+    one, other = _roles(there)
+    return _beside(pair, there.reader, one), _beside(pair, there.writer, other)
+
+
+def _roles(link: Link) -> tuple[str, str]:
+    return ("source", "target") if link.forward else ("target", "source")
+
+
+def _name(one: CatalogObject) -> str:
+    return f"{one.kind} {one.name}" if one.kind else one.name
+
+
+def _digest(one: CatalogObject) -> str:
+    return hashlib.sha256(one.definition.encode()).hexdigest()[:16]
 
 
 def of_rows(there: Link, opposite: Link, tolerances: Sequence[Tolerance]) -> Iterator[Difference]:
@@ -154,25 +180,21 @@ def _not_compared(report: Report) -> Iterator[Difference]:
             yield Difference(f"{result.check} of {table} could not be compared: {why}", _CARRY)
 
 
-def _ends(link: Link) -> tuple[Database, Database]:
-    return link.reader, link.writer
-
-
 def _said(mismatch: Mismatch) -> str:
     return f"{mismatch.table}: {mismatch.text}"
 
 
-def _beside(pair: Pair, database: Database, role: str) -> dict[str, str]:
-    """What stands beside the followed tables, and partitions, by kind and name, each with a digest of what it is."""
+def _beside(pair: Pair, database: Database, role: str) -> dict[str, CatalogObject]:
+    """What stands beside the followed tables, and partitions, by kind and name."""
     followed = {getattr(mapping, role) for mapping in pair.service.tables}
     inventory = database.inventory()
-    found = {
-        f"{each.kind} {each.name}": each.definition
+    found = [
+        each
         for each in inventory.objects
         if each.kind not in _ASIDE and (each.table in followed) <= (each.kind not in _COMPARED)
         if not each.table or each.table in followed or each.kind == "table"
-    }
+    ]
     if set(inventory.counts) <= {"table"}:  # of an engine whose inventory knows no more yet
-        found |= database.definitions()
-        found |= {f"sequence {each.name}": str(each.increment) for each in database.loose_sequences()}
-    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in sorted(found.items())}
+        found += [CatalogObject("", name, definition=text) for name, text in database.definitions().items()]
+        found += [CatalogObject("sequence", s.name, definition=str(s.increment)) for s in database.loose_sequences()]
+    return {_name(each): each for each in sorted(found, key=_name)}

@@ -157,7 +157,8 @@ def follow(
             applied += done
             if not asked:
                 break
-            tell("stepping aside while the writers move")
+            tell("stepping aside while the writers move, or a change of the schema is carried over")
+            pair = _as_followed(pair, known_notes(journal, run_id))  # tables may have been taken in
         tell(f"stopped; {applied:,} keys applied. Capture goes on: the same command continues")
     return applied
 

@@ -16,7 +16,8 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.port import Changes
 from runbook_lib.errors import RowRejected
@@ -24,6 +25,9 @@ from runbook_lib.transfer.apart import refused_row
 from runbook_lib.transfer.chunks import unfinished
 from runbook_lib.transfer.flow import Feed, Flow, Link
 from runbook_lib.transfer.quarantine import as_text
+
+if TYPE_CHECKING:
+    from runbook_lib.transfer.held import Held
 
 Key = tuple[Any, ...]
 
@@ -55,12 +59,15 @@ class Round:
         )
 
 
-def drain_once(link: Link, *, batch_keys: int = 2_000, waiting: Collection[str] = ()) -> Round:
+def drain_once(
+    link: Link, *, batch_keys: int = 2_000, waiting: Collection[str] = (), held: Held | None = None
+) -> Round:
     """Apply one batch of each captured table, in the plan's order, one channel per table (trap 6).
 
     Args:
         batch_keys: Log rows taken at a time (count).
         waiting: Written tables whose bulk copy has not ended: their changes stay in the log (trap 8).
+        held: Takes in the tables whose changes cannot be applied, so that the others go on.
     Raises:
         RowRejected: the target refused a row, and there is no quarantine, or a full one; its log rows stay.
     """
@@ -68,7 +75,8 @@ def drain_once(link: Link, *, batch_keys: int = 2_000, waiting: Collection[str] 
     for table in link.captured:
         fed = [(flow, feed) for flow in link.flows for feed in flow.feeds if feed.table == table]
         if not any(flow.table in waiting for flow, _ in fed):
-            done += _drain_table(link, table, fed, batch_keys, began)
+            work = partial(_drain_table, link, table, fed, batch_keys, began)
+            done += held.apply(link, table, fed, work) if held else work()
     return done
 
 
@@ -90,7 +98,7 @@ def _apply_batch(
     *,
     apart: bool = False,
 ) -> Round:
-    make_equal = apply_apart if apart else _make_equal
+    equal = apply_apart if apart else make_equal
     started = time.monotonic()
     changes = link.reader.read_changes(link.channel, table, limit, as_of=as_of)
     if not changes.seqs:
@@ -98,9 +106,9 @@ def _apply_batch(
     done = Round(keys=len(changes.seqs))
     for flow, feed in fed:
         if changes.truncated:
-            done += _compare_all(link, flow, make_equal)
+            done += compare_all(link, flow, equal)
         keys = keys_of(changes, link.captured[table], feed)
-        done += make_equal(link, flow, _with_held(link, flow, keys))
+        done += equal(link, flow, _with_held(link, flow, keys))
     link.reader.forget_changes(link.channel, changes)
     return replace(done, elapsed_s=time.monotonic() - started)
 
@@ -162,7 +170,7 @@ def keys_of(changes: Changes, columns: Sequence[str], feed: Feed) -> list[Key]:
     return [key for key in keys if None not in key]
 
 
-def _make_equal(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
+def make_equal(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
     """Make the rows of these keys equal, with those that stand in their way at the target."""
     together, joined = list(keys), 0
     while together:
@@ -190,7 +198,7 @@ def apply_apart(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
         RowRejected: the quarantine is full, or there is none.
     """
     try:
-        return _make_equal(link, flow, keys)
+        return make_equal(link, flow, keys)
     except RowRejected as error:
         if len(keys) == 1:
             if link.quarantine is None:
@@ -210,8 +218,8 @@ def _with_held(link: Link, flow: Flow, keys: Sequence[Key]) -> Sequence[Key]:
     return [*keys, *(row.key for text, row in held.items() if text not in changed)]
 
 
-def _compare_all(
-    link: Link, flow: Flow, make_equal: Callable[[Link, Flow, Sequence[Key]], Round], *, rows_per_range: int = 10_000
+def compare_all(
+    link: Link, flow: Flow, equal: Callable[[Link, Flow, Sequence[Key]], Round], *, rows_per_range: int = 10_000
 ) -> Round:
     """Make every row at the target equal: what a TRUNCATE at the reader leaves to do.
 
@@ -222,5 +230,5 @@ def _compare_all(
     for key_range in link.writer.ranges(here, rows_per_range):
         present = link.writer.row_sums(here, flow.types, key_range, canonical=True)
         wanted = link.reader.row_sums(there, flow.types, key_range, canonical=True)
-        done += make_equal(link, flow, [key for key, digest in present.items() if wanted.get(key) != digest])
+        done += equal(link, flow, [key for key, digest in present.items() if wanted.get(key) != digest])
     return done

@@ -23,6 +23,7 @@ from runbook_lib.errors import DatabaseError, JournalError, StepFailed, Transfer
 from runbook_lib.journal import Journal, Sample
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.held import Held
 from runbook_lib.transfer.sync import drain_once, must_wait
 
 STOP = "sync_stop"
@@ -47,7 +48,8 @@ def sync_forever(
 ) -> int:
     """Drain the links until a stop is asked for (`stop`, journal, or the watched parent gone); the keys applied.
 
-    A database or a journal that does not answer is tried again, with the locks taken anew.
+    A database or a journal that does not answer is tried again, with the locks taken anew. A table whose changes cannot
+    be applied waits, and the others go on (held.py).
 
     Args:
         stop: Ends it; `stop_at_signals` sets one.
@@ -57,14 +59,14 @@ def sync_forever(
         TransferError: another sync holds a link.
     """
     since = last_entry(journal, run_id) if since < 0 else since
-    applied, wait_s = 0, _FIRST_WAIT_S
+    applied, wait_s, held = 0, _FIRST_WAIT_S, Held()
 
     def over() -> bool:
         return stop.asked or _asked_to_stop(journal, run_id, direction, since) or _orphaned()
 
     while True:
         try:
-            for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over, pause):
+            for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over, pause, held):
                 if wait_s > _FIRST_WAIT_S:
                     sys.stderr.write(f"sync {direction}: goes on\n")
                 applied, wait_s = applied + keys, _FIRST_WAIT_S
@@ -124,6 +126,7 @@ def _drain_while_ours(
     batch_keys: int,
     over: Callable[[], bool],
     pause: Callable[[], str],
+    held: Held,
 ) -> Iterator[int]:
     """The keys of each round, until it is over or the locks are lost."""
     applied, looked = 0, 0.0
@@ -144,7 +147,10 @@ def _drain_while_ours(
                     raise DatabaseError(f"sync {direction}", "the session that holds its lock has ended")
             keys = 0
             if not pause():
-                keys = sum(drain_once(ln, batch_keys=batch_keys, waiting=waiting[ln.channel]).keys for ln in links)
+                batches = (
+                    drain_once(ln, batch_keys=batch_keys, waiting=waiting[ln.channel], held=held) for ln in links
+                )
+                keys = sum(batch.keys for batch in batches)
             applied += keys
             yield keys
             if not keys:

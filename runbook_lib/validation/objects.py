@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from runbook_lib.databases.port import Table
+from runbook_lib.databases.port import Sequence_, Table
 from runbook_lib.schema.mend import Mend
 from runbook_lib.schema.promise import Promised
 from runbook_lib.transfer.flow import Flow, Link
@@ -79,19 +79,25 @@ def sequences(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mismatc
     """Sequences whose next value is taken already."""
     mend = Mend(link.writer.dialect, here, Promised(here))
     table = link.writer.quote(flow.table)
-    for sequence in link.writer.sequences([flow.table]):
-        if not sequence.column:  # it feeds an expression: no column has its values
-            continue
-        farthest = "MAX" if sequence.increment > 0 else "MIN"
-        [(present,)] = link.writer.rows(f"SELECT {farthest}({link.writer.ident(sequence.column)}) FROM {table}")
+    fed = [sequence for sequence in link.writer.sequences([flow.table]) if sequence.column]
+    present = {each.column: _farthest(link, table, each) for each in fed}
+    # Read again after the columns: a value is given out before its row is there, and rows are written meanwhile.
+    for sequence in link.writer.sequences([flow.table]) if any(v is not None for v in present.values()) else ():
         last = sequence.start - sequence.increment if sequence.last is None else sequence.last
-        if present is not None and (present - last) * sequence.increment > 0:
+        value = present.get(sequence.column)
+        if value is not None and (value - last) * sequence.increment > 0:
             yield say(
                 Kind.SEQUENCE_BEHIND,
                 columns=(sequence.column,),
-                source_value=str(present),
+                source_value=str(value),
                 target_value="never called" if sequence.last is None else str(sequence.last),
                 name=sequence.name,
-                text=f"sequence {sequence.name} is behind {sequence.column}: {last}, the column has {present}",
-                mend=mend.sequence(sequence, present),
+                text=f"sequence {sequence.name} is behind {sequence.column}: {last}, the column has {value}",
+                mend=mend.sequence(sequence, value),
             )
+
+
+def _farthest(link: Link, table: str, sequence: Sequence_) -> int | None:
+    farthest = "MAX" if sequence.increment > 0 else "MIN"
+    [(present,)] = link.writer.rows(f"SELECT {farthest}({link.writer.ident(sequence.column)}) FROM {table}")
+    return None if present is None else int(present)

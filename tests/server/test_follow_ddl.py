@@ -1,0 +1,148 @@
+"""The schema changes while a copy is followed: the other tables go on, and the change is carried to both sides."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.errors import TransferError
+from runbook_lib.journal import Journal
+from runbook_lib.transfer.apply_ddl import apply_ddl, foreseen
+from runbook_lib.transfer.clone import How, Pair, clone, pair_of
+from runbook_lib.transfer.follow import Switch, find_clone, move, open_clone
+from runbook_lib.transfer.held import Held
+from runbook_lib.transfer.sync import drain, drain_once
+from runbook_lib.transfer.writers import Side
+from runbook_lib.validation import validate
+
+SCHEMA = """
+CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, 'v' FROM generate_series(1, 20) g;
+CREATE TABLE m (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE m_24 PARTITION OF m FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+"""
+CHANGED = (
+    "ALTER TABLE t ADD COLUMN mail text NOT NULL DEFAULT 'none'",  # no trigger fires for the rows that are there
+    "UPDATE t SET mail = id || '@example.org' WHERE id < 5",
+    "CREATE TABLE later (id int PRIMARY KEY, ref int REFERENCES t)",
+    "INSERT INTO later VALUES (1, 1), (2, 1)",
+    "CREATE TABLE m_25 PARTITION OF m FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')",
+    "INSERT INTO m VALUES (1, '2024-02-02'), (2, '2025-02-02')",
+    "CREATE SEQUENCE newer START 700",
+    "CREATE VIEW late AS SELECT id, ref FROM later",
+    "CREATE INDEX ON t (mail)",
+)
+POINTS = ("drained", "applied", "compared", "taken in")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with closing(Journal(f"sqlite:///{tmp_path}/journal.sqlite")) as opened:
+        yield opened
+
+
+def followed(source: Any, target: Any, journal: Journal) -> tuple[Pair, str]:
+    clone(pair_of(source, target), How(follow=True))
+    open_clone(journal, pair_of(source, target), (), "test")
+    return find_clone(journal, pair_of(source, target))
+
+
+def test_what_one_table_cannot_apply_waits_and_is_named_while_the_others_and_its_other_rows_go_on(
+    new_on: Callable[..., Any], journal: Journal
+) -> None:
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(SCHEMA)
+    pair, _ = followed(source, target, journal)
+    source.execute(*CHANGED)
+    told: list[str] = []
+    held = Held(tell=told.append)
+    for _ in range(3):
+        drain_once(pair.forward, held=held)
+    [line] = told
+    assert line.startswith("m: held back: target.m, key (2, 2025-02-02): 1 row refused: ") and "no partition" in line
+    assert target.rows("SELECT id FROM m") == [(1,)]
+    source.execute("INSERT INTO t VALUES (99, 'goes on', 'x')")
+    drain_once(pair.forward, held=held)
+    assert target.rows("SELECT v FROM t WHERE id = 99") == [("goes on",)]
+    target.execute(CHANGED[4])
+    held.waiting[pair.forward.channel, "m"].until = 0.0  # its time has come
+    drain_once(pair.forward, held=held)
+    assert told[1:] == ["m: goes on, its changes are applied"]
+    assert target.rows("SELECT id FROM m ORDER BY id") == [(1,), (2,)]
+
+
+def test_an_approved_change_is_carried_over_killed_at_each_point_and_the_cutover_follows(
+    new_on: Callable[..., Any], journal: Journal, tmp_path: Path, postgresql_server: Any
+) -> None:
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(SCHEMA)
+    pair, run_id = followed(source, target, journal)
+    source.execute(*CHANGED)
+    with pytest.raises(TransferError, match="1 rows would be refused there: m: no partition"):
+        move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20)
+    killed = [
+        sys.executable,
+        "-c",
+        _KILLED,
+        source.masked_url,
+        target.masked_url,
+        f"sqlite:///{tmp_path}/journal.sqlite",
+    ]
+    for point in POINTS:
+        environment = {**os.environ, "RUNBOOK_CRASH_AT": f"apply-ddl:{point}", "SECRET": postgresql_server.password}
+        done = subprocess.run(killed, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == -signal.SIGKILL, (point, done.stderr[-2000:])
+    told: list[str] = []
+    apply_ddl(pair, journal, run_id, tell=told.append)
+    pair, run_id = find_clone(journal, pair_of(source, target))
+    assert foreseen(pair, journal, run_id).nothing
+    source.execute("INSERT INTO later VALUES (3, 2)", "UPDATE t SET mail = 'last' WHERE id = 20", "TRUNCATE m_25")
+    drain([pair.forward])
+    report = validate([pair.forward], under_writes=False)
+    assert report.passed, report.text
+    assert move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20) is not None
+    assert target.rows("SELECT nextval('newer')") == [(700,)] and target.rows("SELECT id FROM late ORDER BY 1")[-1] == (
+        3,
+    )
+    target.execute("ALTER TABLE t ADD COLUMN later_still int DEFAULT 7")  # and the other way
+    apply_ddl(pair, journal, run_id, tell=told.append)
+    assert source.rows("SELECT DISTINCT later_still FROM t") == [(7,)]
+    assert move(pair, journal, run_id, Side.SOURCE, Switch(), budget_s=20) is not None
+
+
+_KILLED = """
+import os, sys
+from contextlib import closing
+from runbook_lib.databases.postgresql import open_database
+from runbook_lib.journal import Journal
+from runbook_lib.transfer.apply_ddl import apply_ddl
+from runbook_lib.transfer.clone import pair_of
+from runbook_lib.transfer.follow import find_clone
+both = [open_database(n, url, os.environ["SECRET"]) for n, url in zip(("source", "target"), sys.argv[1:3])]
+with closing(Journal(sys.argv[3])) as journal:
+    pair, run_id = find_clone(journal, pair_of(*both))
+    apply_ddl(pair, journal, run_id, tell=print)
+"""
+
+
+def test_a_changed_table_of_another_engine_is_carried_over_translated(
+    new_on: Callable[..., Any], journal: Journal
+) -> None:
+    source, target = new_on("mysql", "source"), new_on("postgresql", "target")
+    source.execute("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)")
+    pair, run_id = followed(source, target, journal)
+    told: list[str] = []
+    change = "ALTER TABLE t ADD COLUMN at datetime NOT NULL DEFAULT '2024-01-01'"
+    apply_ddl(pair, journal, run_id, at_origin=[change], tell=told.append)
+    source.execute("CREATE TABLE later (id int PRIMARY KEY)", "INSERT INTO later VALUES (7)")
+    apply_ddl(pair, journal, run_id, tell=told.append)
+    pair, run_id = find_clone(journal, pair_of(source, target))
+    assert target.rows("SELECT count(DISTINCT at) FROM t") == [(1,)] and target.rows("SELECT id FROM later") == [(7,)]
+    assert move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20) is not None

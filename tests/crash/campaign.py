@@ -27,6 +27,7 @@ from pathlib import Path
 
 from runbook_lib.evidence.bundle import closed
 from runbook_lib.journal import Journal
+from runbook_lib.phases import PHASES
 from runbook_lib.sandbox.control import ask
 from runbook_lib.sandbox.estate import Estate
 from runbook_lib.sandbox.ledger import Ledger, missing_writes
@@ -109,11 +110,23 @@ class Killer:
     def __init__(self, seed: int, estate: Estate, project: Project, tally: Tally, limit: int, span_s: float) -> None:
         self.chance, self.estate, self.project, self.tally = random.Random(seed), estate, project, tally
         self.limit, self.span_s = limit, span_s
+        self.target, self.due, self._looked = "", 0.0, 0.0
         self.down: list[tuple[float, str]] = []  # when to start a killed service again, as its supervisor would
 
-    def next_at(self) -> float:
-        """When the next kill is due (monotonic seconds)."""
-        return time.monotonic() + self.chance.uniform(0.0, self.span_s)
+    def aim(self) -> None:
+        """Choose the phase of the next kill among this one and those to come, so that late ones are met as often."""
+        here = self.project.where()[1]
+        left = PHASES[PHASES.index(here) :] if here in PHASES else PHASES
+        self.target, self.due = self.chance.choice(left), 0.0
+
+    def is_due(self) -> bool:
+        """Whether the moment has come: somewhere in the phase, or while the passed ones before it are replayed."""
+        now = time.monotonic()
+        if not self.due and now - self._looked > 0.25:
+            self._looked = now
+            if self.project.where()[1] == self.target:
+                self.due = now + self.chance.uniform(0.0, self.span_s)
+        return bool(self.due) and now > self.due
 
     def kill(self, run: subprocess.Popen[bytes]) -> None:
         """Kill one of what is there."""
@@ -175,12 +188,13 @@ def attempts(project: Project, killer: Killer, folder: Path) -> Iterator[tuple[i
         number += 1
         log, before = folder / f"attempt-{number}.log", killer.tally.killed
         run = project.start(log)
-        due, deadline = killer.next_at(), time.monotonic() + ATTEMPT_S
+        killer.aim()
+        deadline = time.monotonic() + ATTEMPT_S
         while run.poll() is None:
             killer.restart_services()
-            if time.monotonic() > due and killer.tally.killed < killer.limit:
+            if killer.tally.killed < killer.limit and killer.is_due():
                 killer.kill(run)
-                due = killer.next_at()
+                killer.aim()
             if time.monotonic() > deadline:
                 run.kill()
             time.sleep(0.02)
@@ -248,7 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--per-run", type=int, default=8, help="kills in one run, at most")
     parser.add_argument("--scale", type=float, default=0.02, help="sample data; 1 is about 260,000 rows")
     parser.add_argument("--rate", type=float, default=60.0, help="the clients' requests a second")
-    parser.add_argument("--span", type=float, default=25.0, help="seconds to the next kill, at most")
+    parser.add_argument(
+        "--span", type=float, default=10.0, help="seconds from a phase's first entry to a kill, at most"
+    )
     parser.add_argument("--directory", type=Path, help="kept, with all logs, when something went wrong")
     options = parser.parse_args(arguments)
     os.environ[MARK] = f"{os.getpid()}-{time.time_ns()}"

@@ -174,10 +174,10 @@ class Database(Bulk, Protocol):
     def try_scripts(self, scripts: Sequence[str], gone: Sequence[str] = ()) -> list[Refusal] | None:
         """Run scripts, without these tables, and undo all of it: what is refused. None: it cannot be tried here."""
 
-    def hazards(self, statements: Sequence[str], *, alone: bool) -> list[Hazard]:
-        """What these statements would hold up or break, as the engine or its linter says; nothing is run on the tables.
+    def hazards(self, statements: Sequence[str], *, alone: bool, back: Sequence[str] = ()) -> list[Hazard]:
+        """What these statements would hold up, break or lose, as the engine or its linter says; no table is touched.
 
-        `alone`: each statement is its own transaction.
+        `alone`: each statement is its own transaction. `back`: those of the other direction: only what they would lose.
         """
 
     def run_online(self, statement: str, *, again: bool = False) -> None:

@@ -129,6 +129,18 @@ def hazards_of_words(statements: Sequence[str], rules: Mapping[str, tuple[str, s
     ]
 
 
+def duplicate_values(number: int, table: str, keys: Sequence[str], many: int, example: str) -> Hazard:
+    """Rows that a unique key would not let stand.
+
+    Args:
+        many: Keys that more than one row has (count).
+        example: The values of one of them.
+    """
+    text = f"{counted(many, 'key')} of {table} under UNIQUE ({', '.join(keys)}) would be there twice, e.g. {example}"
+    action = "make these rows different in a revision before it"
+    return Hazard("duplicate-values", number, text, action)
+
+
 RIGHTS = "grant it to this login, or log in as the owner"  # next, where the server says: permission denied
 
 

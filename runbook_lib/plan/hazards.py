@@ -25,6 +25,14 @@ RULES: dict[str, tuple[str, str]] = {
     # -- engines ---
     "table-copy": (REFUSE, _LONG),
     "table-rewrite": (REFUSE, _LONG),
+    "table-scan": (REFUSE, _LONG),
+    "narrowing-type": (APPROVE, "values that do not fit are lost, or the statement fails"),
+    "narrowing-undo": (WARN, "what is written meanwhile may not fit any more on the way back"),
+    "duplicate-values": (REFUSE, "it fails as soon as the server meets them"),
+    "attributes-forgotten": (REFUSE, "MODIFY and CHANGE state the whole column: what they leave out is gone"),
+    "enum-value-in-transaction": (REFUSE, "the server refuses it"),
+    "zone-assumed": (WARN, "a time without its zone is another moment elsewhere"),
+    "enum-value-stays": (WARN, "the downgrade does not bring the type back as it was"),
     "lock-table": (WARN, "who writes to the table waits as long"),
     "unbatched-rows": (REFUSE, "one long transaction: it holds row locks, and vacuum or purge up"),
     # -- squawk: locks ---

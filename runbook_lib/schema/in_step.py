@@ -62,8 +62,10 @@ def defaults(table: str, columns: Mapping[str, Column], dialect: str) -> list[st
 
 
 def without_not_null(table: str, columns: Mapping[str, Column], dialect: str) -> list[str]:
-    """The way back from `firm`."""
-    return [s for n, c in columns.items() if not c.nullable for s in null(dialect, table, n, c.kind)]
+    """What undoes `firm`. MySQL states the column anew: a default goes as well, and the statement says so."""
+    gone = " DEFAULT NULL" if dialect == "mysql" else ""
+    kinds = {name: f"{column.kind}{gone if column.default else ''}" for name, column in columns.items()}
+    return [s for n, c in columns.items() if not c.nullable for s in null(dialect, table, n, kinds[n])]
 
 
 def empty(columns: Mapping[str, Column], dialect: str, row: str = "") -> str:

@@ -19,6 +19,7 @@ _ROWS = re.compile(
     rf"(?:UPDATE\s+(?:ONLY\s+)?|DELETE\s+FROM\s+(?:ONLY\s+)?|INSERT\b.*?\bSELECT\b.*?\bFROM\s+){_NAME}",
     re.IGNORECASE | re.DOTALL,
 )
+UNDO = "narrowing-undo"  # its statement is one of the other direction
 _WORST = (REFUSE, APPROVE, WARN)
 
 
@@ -85,6 +86,7 @@ def hazards(
     policy: Mapping[str, LintRule] | None = None,
     *,
     alone: bool = False,
+    back: Sequence[str] = (),
 ) -> Hazards:
     """Look for what a revision's statements would hold up or break.
 
@@ -93,13 +95,14 @@ def hazards(
         statements: As they will be run.
         policy: The plan's `lint:`; rules that are not in it have the default of `plan.hazards`.
         alone: Each statement is its own transaction.
+        back: The statements of the other direction: what they would lose is told before there is something to lose.
     Raises:
         ConfigurationError: the linter is missing.
         DatabaseError: the server cannot be asked.
     """
-    plain = [statement.replace(RANGE, "true") for statement in statements]
-    found = [*database.hazards(plain, alone=alone), *_unbatched(database, statements)]
-    judged = [_judged(hazard, statements, policy or {}) for hazard in found]
+    plain, undo = ([one.replace(RANGE, "true") for one in each] for each in (statements, back))
+    found = [*database.hazards(plain, alone=alone, back=undo), *_unbatched(database, statements)]
+    judged = [_judged(one, back if one.rule == UNDO else statements, policy or {}) for one in found]
     shown = [finding for finding in judged if finding.policy != OFF]
     return Hazards(revision, tuple(sorted(shown, key=lambda one: (_WORST.index(one.policy), one.hazard.statement))))
 

@@ -86,7 +86,7 @@ def set_not_null(table: str, column: str, kind: str) -> None:
     """Forbid NULL in a column, without reading the table under a lock.
 
     Args:
-        kind: The column's type: MySQL wants it said again.
+        kind: The column's type: MySQL wants it said again, with the default and comment that are to stay.
     """
     emit(lambda dialect: not_null(dialect, table, column, kind))
 

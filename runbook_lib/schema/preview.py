@@ -12,10 +12,11 @@ from runbook_lib.plan.model import LintRule
 from runbook_lib.schema import memory
 from runbook_lib.schema.lint import Hazards, hazards
 from runbook_lib.schema.revise import by_statement
-from runbook_lib.schema.revisions import Rendered, Revision, Revisions, SchemaPath, current_version
+from runbook_lib.schema.revisions import Rendered, Revision, Revisions, SchemaPath, current_version, undo_of
 from runbook_lib.schema.shape import in_words
 
 _CODE = "background:#f6f8fa;padding:8px 12px;margin:2px 0 10px 0;white-space:pre-wrap;font-size:12px;line-height:1.45"
+_MADE_BEFORE = ("syntax-error", "duplicate-values")
 _TEXT = "font:14px/1.5 system-ui,sans-serif"
 
 
@@ -82,8 +83,11 @@ class Preview:
 
 
 def _judged(found: Hazards, number: int) -> Hazards:
-    """From the second revision on it is not said what is missing: one before it may make it. Its step looks again."""
-    known = [finding for finding in found.findings if number == 0 or finding.hazard.rule != "syntax-error"]
+    """From the second revision on it is not said what is missing, or there twice: one before it may have seen to that.
+
+    Its step looks again.
+    """
+    known = [finding for finding in found.findings if number == 0 or finding.hazard.rule not in _MADE_BEFORE]
     return replace(found, findings=tuple(known))
 
 
@@ -119,7 +123,17 @@ def preview(
         sql=sql,
         pieces=pieces,
         hazards=tuple(
-            _judged(hazards(database, revision.id, rendered.statements, policy, alone=revision.id in pieces), number)
+            _judged(
+                hazards(
+                    database,
+                    revision.id,
+                    rendered.statements,
+                    policy,
+                    alone=revision.id in pieces,
+                    back=undo_of(revisions, revision, path.direction, database.dialect),
+                ),
+                number,
+            )
             for number, (revision, rendered) in enumerate(zip(path.revisions, sql, strict=True) if judged else ())
         ),
         half_way=memory.begun(database),

@@ -245,6 +245,16 @@ class Revisions:
         return self._script.get_revision(revision.id).module
 
 
+def undo_of(revisions: Revisions, revision: Revision, direction: str, dialect: str) -> tuple[str, ...]:
+    """The statements that would take a revision back which is to go up; none where it has no down, or goes down."""
+    if direction == DOWN or not revision.reversible:
+        return ()
+    try:
+        return revisions.render(revision, DOWN, dialect).statements
+    except ConfigurationError:  # it is told when somebody wants to go that way
+        return ()
+
+
 def current_version(database: Database) -> str:
     """The version that the database says it has; "base" when it says nothing.
 

@@ -15,7 +15,7 @@ from runbook_lib.schema import memory
 from runbook_lib.schema.batches import Pace
 from runbook_lib.schema.lint import Hazards, hazards
 from runbook_lib.schema.revise import by_statement, revise, take_back, writes_rows
-from runbook_lib.schema.revisions import UP, Rendered, Revision, Revisions, current_version
+from runbook_lib.schema.revisions import UP, Rendered, Revision, Revisions, current_version, undo_of
 from runbook_lib.schema.shape import in_words
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import throttle_of, verdict
@@ -127,7 +127,8 @@ class ApplyRevision:
         """Hazards by the plan's policy, and what may be lost where it is no single transaction."""
         database, revisions, revision = self._parts(run)
         rendered, alone = revisions.render(revision, self.direction, database.dialect), by_statement(database, revision)
-        found = hazards(database, revision.id, rendered.statements, run.plan.lint, alone=alone)
+        back = undo_of(revisions, revision, self.direction, database.dialect)
+        found = hazards(database, revision.id, rendered.statements, run.plan.lint, alone=alone, back=back)
         if found.to_approve:
             require_approved(run, found, rendered)
         moving = [writes_rows(statement) for statement in rendered.statements]

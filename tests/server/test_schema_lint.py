@@ -81,6 +81,141 @@ SQLITE = {
 }
 
 
+# Types as they come from the field: what is written anew is the server's to say, not a list's.
+REWRITTEN = {
+    "ALTER TABLE t ADD COLUMN s bigserial": "table-rewrite",
+    "ALTER TABLE t ADD COLUMN s bigint GENERATED ALWAYS AS IDENTITY": "adding-field-with-default",
+    "ALTER TABLE t ADD COLUMN s int GENERATED ALWAYS AS (b * 2) STORED": "adding-field-with-default",
+    "ALTER TABLE t ADD COLUMN s timestamptz DEFAULT clock_timestamp()": "adding-field-with-default",
+    "ALTER TABLE t ADD COLUMN s short": "table-rewrite",
+    "ALTER TABLE t ADD COLUMN s stamped": "table-rewrite",
+    "ALTER TABLE public.t ALTER b TYPE bigint": "changing-column-type",
+    "ALTER TABLE ONLY t ALTER a TYPE varchar(10)": "changing-column-type",
+    'ALTER TABLE t ALTER a TYPE text COLLATE "C"': "changing-column-type",
+    "ALTER TABLE t ADD COLUMN s int CHECK (s > 0)": "table-scan",
+}
+IN_PLACE = (
+    "ALTER TABLE t ADD COLUMN s timestamptz DEFAULT now()",
+    "ALTER TABLE t ADD COLUMN s int DEFAULT 7",
+    "ALTER TABLE t ADD COLUMN s text",
+    "ALTER TABLE t ALTER a TYPE varchar(40)",
+    "ALTER TABLE t ALTER a TYPE text",
+    "ALTER TABLE t ALTER n TYPE numeric(12,2)",
+    "ALTER TABLE t ALTER n TYPE numeric",
+)
+
+
+def test_postgresql_itself_says_what_is_written_anew(new_on: Any) -> None:
+    database = new_on("postgresql", "rewrites")
+    database.execute(
+        "CREATE DOMAIN short AS text CHECK (length(VALUE) < 99)",
+        "CREATE DOMAIN stamped AS timestamptz DEFAULT clock_timestamp()",
+        "CREATE TABLE t (id int PRIMARY KEY, a varchar(20), b int, n numeric(8,2), ts timestamp)",
+        "CREATE INDEX t_a ON t (a)",
+    )
+    for statement, rule in REWRITTEN.items():
+        assert f"refuse {rule}" in found(database, statement), statement
+    for statement in IN_PLACE:
+        assert found(database, statement) == [], statement
+    assert found(database, "ALTER TABLE t ALTER ts TYPE timestamptz") == ["warn zone-assumed"]
+    assert found(database, "CREATE DOMAIN d AS int CHECK (VALUE > 0)", "ALTER TABLE t ADD COLUMN s d")[0] == (
+        "refuse table-rewrite"
+    )
+    assert [table for table in database.catalog() if "runbook" in table] == []
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "mysql"])
+def test_what_a_narrower_type_loses_is_said_for_both_directions(new_on: Any, dialect: str) -> None:
+    database = new_on(dialect, "narrow")
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, a varchar(20), n numeric(8,2), d timestamp(6) NULL)")
+    change = "ALTER TABLE t ALTER COLUMN {} TYPE {}" if dialect == "postgresql" else "ALTER TABLE t MODIFY {} {}"
+    for column, kind in (("a", "varchar(10)"), ("n", "numeric(8,1)"), ("n", "int"), ("d", "timestamp(0)")):
+        assert "approve narrowing-type" in found(database, change.format(column, kind)), kind
+    wider, back = change.format("a", "varchar(40)"), change.format("a", "varchar(20)")
+    [undo] = hazards(database, "r", [wider], back=[back]).findings
+    assert (undo.policy, undo.hazard.rule, undo.statement) == ("warn", "narrowing-undo", back)
+    assert "t.a: on the way back" in undo.hazard.text.replace("on the way back t.a:", "t.a: on the way back")
+
+
+def test_what_modify_and_change_leave_out_is_named(new_on: Any) -> None:
+    database = new_on("mysql", "forgets")
+    database.execute(
+        "CREATE TABLE t (id int AUTO_INCREMENT PRIMARY KEY, size varchar(20) CHARACTER SET latin1 NOT NULL DEFAULT 'M'"
+        " COMMENT 'EU size', changed timestamp NOT NULL DEFAULT current_timestamp ON UPDATE current_timestamp)"
+    )
+
+    def lost(statement: str) -> list[str]:
+        told = [f.hazard for f in hazards(database, "r", [statement]).findings]
+        return [hazard.text.partition(":")[0] for hazard in told if hazard.rule == "attributes-forgotten"]
+
+    everything = "t.size loses NOT NULL, DEFAULT 'M', COMMENT 'EU size', COLLATE latin1_swedish_ci"
+    assert lost("ALTER TABLE t MODIFY size varchar(30)") == [everything]
+    assert lost("ALTER TABLE `t` CHANGE COLUMN `size` `fit` varchar(20) NOT NULL CHARACTER SET latin1") == []
+    renamed = "ALTER TABLE t ADD COLUMN n int DEFAULT 5, CHANGE size fit varchar(20) CHARACTER SET latin1 NOT NULL"
+    assert lost(renamed) == ["t.fit loses DEFAULT 'M', COMMENT 'EU size'"]
+    [update] = lost("ALTER TABLE t MODIFY changed timestamp NOT NULL DEFAULT current_timestamp")
+    assert update == "t.changed loses ON UPDATE"
+    assert lost("ALTER TABLE t MODIFY id bigint NOT NULL") == ["t.id loses AUTO_INCREMENT"]
+    whole = "varchar(20) CHARACTER SET latin1 NULL DEFAULT NULL COMMENT ''"
+    assert lost(f"ALTER TABLE t MODIFY size {whole}") == []  # said, not forgotten
+    assert lost("ALTER TABLE t ALTER COLUMN size SET DEFAULT 'L'") == []
+
+
+UNIQUE = {
+    "postgresql": [
+        ("CREATE UNIQUE INDEX CONCURRENTLY u ON t (lower(channel))", "(google) in 2 rows"),
+        ("ALTER TABLE t ADD CONSTRAINT u UNIQUE (n)", "(7) in 3 rows"),
+        ("CREATE UNIQUE INDEX ON t (n) WHERE n > 7", ""),
+        ("CREATE UNIQUE INDEX ON t (n, channel)", ""),
+    ],
+    "mysql": [
+        ("CREATE UNIQUE INDEX u ON t (n)", "(7)"),
+        ("ALTER TABLE t ADD UNIQUE KEY v (n, channel)", ""),
+        (
+            "ALTER TABLE t MODIFY channel varchar(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NOT NULL",
+            "(Google) and (google)",
+        ),
+        ("ALTER TABLE t ADD UNIQUE (channel(3))", "(Goo"),
+    ],
+    "sqlite": [
+        ("CREATE UNIQUE INDEX u ON t (channel COLLATE NOCASE DESC)", "oogle) in 2 rows"),
+        ("CREATE UNIQUE INDEX u ON t (n) WHERE n > 7", ""),
+        ("CREATE UNIQUE INDEX u ON t (coalesce(n, 0), channel)", ""),
+    ],
+}
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "mysql", "sqlite"])
+def test_rows_that_a_unique_key_would_refuse_are_counted_and_named_before(
+    new_on: Any, tmp_path: Path, dialect: str
+) -> None:
+    database = new_sqlite(tmp_path).__enter__() if dialect == "sqlite" else new_on(dialect, "twice")
+    case = " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" if dialect == "mysql" else ""
+    database.execute(
+        f"CREATE TABLE t (id int PRIMARY KEY, channel varchar(40){case} NOT NULL, n int)",
+        "CREATE UNIQUE INDEX k ON t (channel)",
+        "INSERT INTO t VALUES (1, 'google', 7), (2, 'Google', 7), (3, 'bing', 7), (4, 'Goo', NULL), (5, 'x', NULL)",
+    )
+    for statement, example in UNIQUE[dialect]:
+        told = hazards(database, "r", [statement], alone=True).findings
+        twice = [one.hazard.text for one in told if one.hazard.rule == "duplicate-values"]
+        assert len(twice) == bool(example), (statement, twice)
+        assert all(text.startswith("1 key of t under UNIQUE (") and example in text for text in twice), twice
+        emptied = hazards(database, "r", ["DELETE FROM t WHERE id > 1", statement], alone=True).findings
+        assert not [one for one in emptied if one.hazard.rule == "duplicate-values"]  # nobody can say
+    database.close()
+
+
+def test_a_new_label_used_in_its_own_transaction_is_refused_before_anything_runs(new_on: Any) -> None:
+    database = new_on("postgresql", "labels")
+    database.execute("CREATE TYPE kind AS ENUM ('a', 'b')", "CREATE TABLE t (id int PRIMARY KEY, k kind)")
+    add, use = "ALTER TYPE kind ADD VALUE 'c' AFTER 'b'", "UPDATE t SET k = 'c' WHERE id = 1"
+    assert found(database, add, use) == ["refuse enum-value-in-transaction", "warn enum-value-stays"]
+    assert "`-- transaction: no`" in str(hazards(database, "r", [add, use]))
+    assert found(database, add, use, alone=True) == ["warn enum-value-stays"]
+    assert found(database, add, "UPDATE t SET k = 'a' -- 'c'") == ["warn enum-value-stays"]
+
+
 def found(database: Any, *statements: str, **options: Any) -> list[str]:
     return [f"{one.policy} {one.hazard.rule}" for one in hazards(database, "r", statements, **options).findings]
 

@@ -23,7 +23,8 @@ LAYERS = {
     0: ("errors", "plan.model", "plan.grammar", "masking", "imports", "launch", "fault_report"),
     1: (
         "plan", "environment", "inventory", "references", "journal", "databases.port", "databases.values",
-        "databases.bulk", "databases.shapes", "databases.sql_text", "databases.statement_names",
+        "databases.bulk", "databases.narrowing", "databases.shapes", "databases.sql_text",
+        "databases.statement_names",
         "files.copytext",  # an encoding; imports nothing
         "endpoints", "traffic.port", "services.port", "step", "tables", "web", "quiet", "options", "records",
         "progress", "phases", "parameter_file",
@@ -119,7 +120,9 @@ def layer_of(module: str) -> int | None:
 def engine_of(module: str) -> str:
     """The engine whose adapter this module belongs to; empty when it is none."""
     parts = module.split(".")
-    of_all = ("port", "bulk", "values", "shapes", "shared", "own_objects", "sql_text", "statement_names")
+    of_all = (
+        "bulk", "narrowing", "own_objects", "port", "shapes", "shared", "sql_text", "statement_names", "values",
+    )  # fmt: skip
     return parts[1] if len(parts) > 1 and parts[0] == "databases" and parts[1] not in of_all else ""
 
 

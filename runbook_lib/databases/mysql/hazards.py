@@ -6,12 +6,14 @@ version to version: nobody knows it better than the server. A clone (`CREATE TAB
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pymysql
 
-from runbook_lib.databases.mysql import connection, names, online, retry
+from runbook_lib.databases.mysql import connection, names, online, restated, retry
 from runbook_lib.databases.shapes import Hazard
 from runbook_lib.databases.shared import hazards_of_words, one_line, own_name, without_comments
 from runbook_lib.errors import DatabaseError
@@ -44,23 +46,35 @@ _WORDS = {
     ),
     "lock-table": (r"LOCK\s+TABLES?\b", "holds its lock until it is given back", "keep that time short"),
 }
+_HARMLESS = re.compile(r"(?:ALTER|CREATE|DROP|RENAME|SET|GRANT|REVOKE|LOCK|UNLOCK|ANALYZE)\b", re.IGNORECASE)
 _SYNTAX, _NO_TABLE = 1064, 1146
 
 
-def hazards(db: MySQL, statements: Sequence[str], *, alone: bool) -> list[Hazard]:  # noqa: ARG001  DDL always is
+def hazards(
+    db: MySQL,
+    statements: Sequence[str],
+    *,
+    alone: bool,  # noqa: ARG001  DDL always is
+    back: Sequence[str] = (),
+) -> list[Hazard]:
     """What may hold others up or break them, statement by statement; nothing of the schema is touched."""
     clones: dict[str, str] = {}
     found: list[Hazard] = []
+    settled = True  # no statement so far changes rows, so that today's say something
     try:
         for number, statement in enumerate(statements, 1):
-            found += _tried(db, number, statement, clones)
+            found += _tried(db, number, statement, clones, settled=settled)
+            settled = settled and _HARMLESS.match(without_comments(statement)) is not None
+        for number, statement in enumerate(back, 1):
+            lost = [one for one in _tried(db, number, statement, clones, settled=False) if one.rule == "narrowing-type"]
+            found += [replace(one, rule="narrowing-undo", text=f"on the way back {one.text}") for one in lost]
     finally:
         if clones:
             db.execute(f"DROP TABLE IF EXISTS {names.listed([*clones.values()])}")
     return sorted({*found, *hazards_of_words(statements, _WORDS)}, key=lambda hazard: (hazard.statement, hazard.rule))
 
 
-def _tried(db: MySQL, number: int, statement: str, clones: dict[str, str]) -> list[Hazard]:
+def _tried(db: MySQL, number: int, statement: str, clones: dict[str, str], *, settled: bool) -> list[Hazard]:
     """One statement on the clone of its table, so that those after it find what it made."""
     bare = without_comments(statement).rstrip().rstrip(";")
     change, index = online.ALTER.match(bare), online.INDEX.match(bare)
@@ -73,7 +87,15 @@ def _tried(db: MySQL, number: int, statement: str, clones: dict[str, str]) -> li
         if not _cloned(db, table, clone):
             return []  # made by a statement before: nobody else uses it yet
         clones[table] = clone
-    bare = bare[: kind.start(group)] + clones[table] + bare[kind.end(group) :]
+    here = bare[: kind.start(group)] + clones[table] + bare[kind.end(group) :]
+    before = restated.state(db, clones[table])
+    found = _changed(db, number, here)
+    after = restated.state(db, clones[table])
+    return [*found, *restated.hazards(db, number, table, bare, before, after, settled=settled)]
+
+
+def _changed(db: MySQL, number: int, bare: str) -> list[Hazard]:
+    """The lightest way in which the server carries a change out, and what that means."""
     refusal: pymysql.MySQLError | None = None
     for way in online.worded(bare):
         error = _run(db, way)

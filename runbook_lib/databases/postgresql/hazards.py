@@ -1,4 +1,8 @@
-"""What squawk, a linter of PostgreSQL's locks, says of statements before they run. Its rules: https://squawkhq.com/docs/rules"""
+"""What squawk, a linter of PostgreSQL's locks, and the server say of statements before they run.
+
+Squawk (rules: https://squawkhq.com/docs/rules) reads a statement's words; whether a table is written anew is not in
+them. The server is asked on an empty clone: what it does not write anew is not called a rewrite.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,15 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from runbook_lib.databases.postgresql import online
+from runbook_lib.databases import sql_text
+from runbook_lib.databases.narrowing import narrows
+from runbook_lib.databases.postgresql import clones, online
 from runbook_lib.databases.shapes import Hazard
-from runbook_lib.databases.shared import hazards_of_words, one_line
+from runbook_lib.databases.shared import duplicate_values, hazards_of_words, one_line
 from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,14 +42,91 @@ _REFUSED_INSIDE = {  # squawk takes a script of one statement for none
 }
 
 
-def hazards(db: PostgreSQL, statements: Sequence[str], *, alone: bool) -> list[Hazard]:
-    """What may hold others up or break them, statement by statement.
+_GUESSED = ("adding-field-with-default", "adding-serial-primary-key-field", "changing-column-type")
+_LOCKS = (*_GUESSED, "adding-not-nullable-field", "constraint-missing-not-valid", "disallowed-unique-constraint")
+_ZONES = {"timestamp without time zone", "timestamp with time zone"}
+_LATER = "add the column without it, fill it in batches, and set default or constraint afterwards"
+
+
+def hazards(db: PostgreSQL, statements: Sequence[str], *, alone: bool, back: Sequence[str] = ()) -> list[Hazard]:
+    """What may hold others up, break them or lose values, statement by statement.
 
     Args:
         alone: Each statement is its own transaction.
+        back: The statements of the other direction: what they would lose is said too.
     Raises:
         ConfigurationError: squawk is not installed, or its answer cannot be read.
     """
+    found = {(one.statement, one.rule): one for one in _squawked(db, statements, alone=alone)}
+    labels = [] if alone else list(_labels_in_transaction(statements))
+    found |= {(one.statement, one.rule): one for one in (*labels, *_labels_that_stay(statements))}
+    with clones.trial(db) as going:
+        for tried in going.run(statements):
+            _judge(found, going.session, tried)
+        for tried in going.run(back):
+            found |= {(one.statement, one.rule): one for one in _narrowing(tried, "narrowing-undo", "on the way back ")}
+    return [found[key] for key in sorted(found)]
+
+
+def _judge(found: dict[tuple[int, str], Hazard], session: Any, tried: clones.Tried) -> None:
+    """What the clone tells of one statement, beside or instead of squawk's guess."""
+    number, written = tried.statement, tried.written
+    known = any((number, rule) in found for rule in _LOCKS)
+    if written and not known:
+        found[number, "table-rewrite"] = Hazard("table-rewrite", number, f"writes {written} anew under a lock", _LATER)
+    elif tried.scanned and not known and not tried.validates:
+        found[number, "table-scan"] = Hazard("table-scan", number, "reads every row under a lock", _LATER)
+    if not written and not tried.scanned:
+        for rule in _GUESSED:
+            found.pop((number, rule), None)
+    found |= {(one.statement, one.rule): one for one in _narrowing(tried, "narrowing-type", "")}
+    zoned = [name for name, types in tried.retyped.items() if {*types} >= _ZONES]
+    if zoned:
+        text = f"{', '.join(zoned)}: the values are taken for times in UTC, whatever zone the clients meant"
+        found[number, "zone-assumed"] = Hazard("zone-assumed", number, text, "say `USING … AT TIME ZONE '…'`")
+    for index in tried.to_be_unique if tried.settled else []:
+        if (twice := clones.twice(session, tried, index)) is not None:
+            found[number, "duplicate-values"] = duplicate_values(number, tried.table, index.keys, *twice)
+
+
+def _narrowing(tried: clones.Tried, rule: str, where: str) -> Iterator[Hazard]:
+    said = [(name, narrows(*types, "postgresql")) for name, types in tried.retyped.items()]
+    texts = [f"{tried.table}.{name}: {where}{text}" for name, text in said if text]
+    if texts:
+        yield Hazard(rule, tried.statement, "; ".join(texts), "keep the wider type, or look for such values first")
+
+
+def _labels_in_transaction(statements: Sequence[str]) -> Iterator[Hazard]:
+    """New labels of an enum that a later statement of the same transaction uses: PostgreSQL refuses that."""
+    added: dict[str, int] = {}
+    for number, statement in enumerate(statements, 1):
+        code = sql_text.code(statement, "postgresql")
+        texts = {sql_text.unquoted(token) for token in code if token.kind == sql_text.STRING}
+        for label in texts & added.keys():
+            text = f"uses the label '{label}' that statement {added[label]} adds in the same transaction"
+            action = "write `-- transaction: no` into the revision's head, or use it in a revision of its own"
+            yield Hazard("enum-value-in-transaction", number, text, action)
+        if new := _added_label(code):
+            added[new] = number
+
+
+def _labels_that_stay(statements: Sequence[str]) -> Iterator[Hazard]:
+    for number, statement in enumerate(statements, 1):
+        if new := _added_label(sql_text.code(statement, "postgresql")):
+            text = f"PostgreSQL cannot take the label '{new}' away again: it stays after a downgrade"
+            yield Hazard("enum-value-stays", number, text, "make a new type without it where it has to go")
+
+
+def _added_label(code: Sequence[sql_text.Token]) -> str:
+    """The label that an ALTER TYPE … ADD VALUE adds; empty: it is no such statement."""
+    words = [token.upper for token in code]
+    if words[:2] != ["ALTER", "TYPE"] or "VALUE" not in words:
+        return ""
+    later = code[words.index("VALUE") :]
+    return next((sql_text.unquoted(token) for token in later if token.kind == sql_text.STRING), "")
+
+
+def _squawked(db: PostgreSQL, statements: Sequence[str], *, alone: bool) -> list[Hazard]:
     first_lines, script = [], ""
     for statement in statements:
         first_lines.append(script.count("\n"))

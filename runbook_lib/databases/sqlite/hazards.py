@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+from runbook_lib.databases import sql_text
 from runbook_lib.databases.shapes import Hazard
-from runbook_lib.databases.shared import hazards_of_words, one_line
+from runbook_lib.databases.shared import duplicate_values, hazards_of_words, one_line, without_comments
+from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
@@ -32,12 +34,25 @@ _WORDS = {
 }
 # Other errors are no answer: what the statement needs may be made by a revision before it.
 _NEVER = re.compile(r"syntax error|incomplete input|unrecognized token|^Cannot add ", re.IGNORECASE)
+_UNIQUE = re.compile(
+    r"CREATE\s+UNIQUE\s+INDEX\s+(?:IF\s+NOT\s+EXISTS\s+)?\S+\s+ON\s+([^\s(]+)\s*\((.*?)\)\s*(?:WHERE\s+(.*))?;?\s*$",
+    re.IGNORECASE | re.DOTALL,
+)
+_HARMLESS = re.compile(r"(?:ALTER|CREATE|DROP)\b", re.IGNORECASE)
+_ORDER = re.compile(r"\s+(?:ASC|DESC)\s*$", re.IGNORECASE)
 _MISSING = "create the new table, copy its rows, drop the old one, rename"
 
 
-def hazards(db: SQLite, statements: Sequence[str], *, alone: bool) -> list[Hazard]:  # noqa: ARG001  one writer only
+def hazards(
+    db: SQLite,
+    statements: Sequence[str],
+    *,
+    alone: bool,  # noqa: ARG001  one writer only
+    back: Sequence[str] = (),  # noqa: ARG001  no column changes its type
+) -> list[Hazard]:
     """What may hold others up or break them, and what SQLite cannot do without a new table."""
     found: list[Hazard] = []
+    settled = True  # no statement so far changes rows, so that today's say something
     with closing(sqlite3.connect(":memory:")) as memory:
         for (definition,) in db.rows("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'"):
             with suppress(sqlite3.Error):  # what only the application has, a module, a function: the rest answers
@@ -48,4 +63,35 @@ def hazards(db: SQLite, statements: Sequence[str], *, alone: bool) -> list[Hazar
             except sqlite3.Error as error:
                 if _NEVER.search(str(error)):
                     found.append(Hazard("syntax-error", number, one_line(str(error)), _MISSING))
+            if settled and (index := _UNIQUE.match(without_comments(statement))):
+                found += _twice(db, number, index[1], index[2], index[3] or "")
+            settled = settled and _HARMLESS.match(without_comments(statement)) is not None
     return sorted({*found, *hazards_of_words(statements, _WORDS)}, key=lambda hazard: (hazard.statement, hazard.rule))
+
+
+def _twice(db: SQLite, number: int, table: str, listed: str, where: str) -> list[Hazard]:
+    """Rows that would be equal under a new unique index."""
+    keys = [_ORDER.sub("", key.strip()) for key in _columns(listed)]
+    filled = " AND ".join([f"({key}) IS NOT NULL" for key in keys] + ([f"({where})"] if where else []))
+    listed = ", ".join(keys)
+    grouped = f"SELECT {listed}, count(*) AS n FROM {table} WHERE {filled} GROUP BY {listed} HAVING count(*) > 1"
+    try:
+        [(many,)] = db.rows(f"SELECT count(*) FROM ({grouped})")
+        example = db.rows(f"{grouped} LIMIT 1") if many else []
+    except DatabaseError:  # a column or table that only the revisions make
+        return []
+    shown = [f"({', '.join(map(str, row[:-1]))}) in {row[-1]} rows" for row in example]
+    return [duplicate_values(number, table, keys, many, shown[0])] if shown else []
+
+
+def _columns(listed: str) -> list[str]:
+    """The parts between commas that are in no bracket and no quote."""
+    found: list[str] = []
+    part = ""
+    code = list(sql_text.tokens(listed, "sqlite"))
+    for token, depth in zip(code, sql_text.depths(code), strict=True):
+        if token.text == "," and depth == 0:
+            found, part = [*found, part], ""
+        else:
+            part += token.text
+    return [*found, part]

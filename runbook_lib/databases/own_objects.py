@@ -57,6 +57,14 @@ def own_tables(columns: Mapping[str, Sequence[str]], others: Iterable[str] = ())
     return frozenset(found)
 
 
+def needed(path: Sequence[str], dialect: str) -> bool:
+    """Whether a table of this name (its parts) would be where the library has, or will have, one of its own."""
+    if dialect == "postgresql":
+        return len(path) > 1 and path[0] == SCHEMA
+    name = path[-1].removeprefix(PREFIX)
+    return name != path[-1] and (name in REGISTERED or name == "archive_proof")
+
+
 def taken(database: str, name: str) -> DatabaseError:
     """The refusal to make an own object where a user's is."""
     return DatabaseError(

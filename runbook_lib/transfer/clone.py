@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from runbook_lib.assessment.account import Account
+from runbook_lib.databases.own_objects import needed
 from runbook_lib.databases.port import Database, Rest
-from runbook_lib.databases.shared import one_database
+from runbook_lib.databases.shared import one_database, parts_of
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.plan.model import Plan, Service
 from runbook_lib.schema import target as made
@@ -145,6 +146,7 @@ def clone(
     started = time.monotonic()
     service, source, target = pair.service, pair.source, pair.target
     _refuse_itself(pair)
+    _refuse_own_names(pair)
     _require_rights(pair, how, tell)
     _refuse_moved(pair, how)
     _require_known_types(pair)
@@ -196,6 +198,19 @@ def _refuse_itself(pair: Pair) -> None:
             state="nothing was done",
             action="correct one of them",
         )
+
+
+def _refuse_own_names(pair: Pair) -> None:
+    """A user's table may not be at the target where the library's own are: one of them would be taken for the other."""
+    dialect = pair.target.dialect
+    for mapping in pair.service.tables:
+        if needed(parts_of(mapping.target, dialect), dialect):
+            raise TransferError(
+                f"{pair.source.name}: {mapping.source}",
+                f"its name at the target would be `{mapping.target}`, which is the library's own there",
+                state="nothing was done",
+                action="rename it for the time of the migration, or choose the others with --tables",
+            )
 
 
 def _refuse_moved(pair: Pair, how: How) -> None:

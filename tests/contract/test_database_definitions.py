@@ -74,7 +74,7 @@ def test_what_the_library_itself_installs_is_no_part_of_a_shape(
     before = shape_of(database)
     database.install_capture("channel", {"items": ("id",)})
     database.prepare_fence(["items"])
-    database.execute(f"CREATE TABLE {database.own_table('slots')} (channel int, spooled int, lost int)")
+    database.execute(f"CREATE TABLE {database.own_table('batches')} (channel int, ordinal int, bounds int, done int)")
     assert shape_of(database) == before
     database.raise_fence(["items"], timeout_s=2.0)
     assert shape_of(database) == before

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from estate_sqlite import new_database
 
-from runbook_lib.errors import DatabaseError
+from runbook_lib.errors import DatabaseError, TransferError
 from runbook_lib.transfer.clone import How, clone, pair_of
 
 THEIRS = """
@@ -24,7 +24,7 @@ TRIGGER = {
     "postgresql": "CREATE FUNCTION seven() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.n := 7; RETURN NEW; END';"
     " CREATE TRIGGER runbook_ins_stamp BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION seven()",
 }
-ENGINES = ("mysql", "sqlite")
+ENGINES = ("mysql", "sqlite", "postgresql")
 
 
 @pytest.fixture(params=ENGINES)
@@ -71,3 +71,25 @@ def test_where_a_user_has_a_table_of_that_very_name_nothing_is_made_and_it_is_sa
     assert set(database.tables()) == before
     database.remove_fence()
     assert set(database.tables()) == before and database.fenced(["people"]) == frozenset()
+
+
+def test_what_an_earlier_version_made_is_known_without_a_mark(pair: tuple[Any, Any]):
+    database = pair[0]
+    place = "runbook." if database.dialect == "postgresql" else "runbook_"
+    made = f"CREATE TABLE {place}later (service int, kind int, stage int, ordinal int, script int)"
+    database.execute(*(("CREATE SCHEMA runbook",) if database.dialect == "postgresql" else ()), made)
+    database.execute("CREATE TABLE people (id int NOT NULL PRIMARY KEY)")
+    assert database.tables() == ["people"]
+    database.install_capture("channel", {"people": ("id",)})
+    assert database.tables() == ["people"]
+
+
+def test_a_table_that_would_be_among_ours_at_the_target_is_refused_by_name(pair: tuple[Any, Any]):
+    source, target = pair
+    if source.dialect == "postgresql":
+        source.execute("CREATE SCHEMA runbook", "CREATE TABLE runbook.entries (id int PRIMARY KEY)")
+    else:
+        source.execute("CREATE TABLE runbook_later (id int NOT NULL PRIMARY KEY)")
+    with pytest.raises(TransferError, match=r"runbook.*, which is the library's own there; nothing was done"):
+        clone(pair_of(source, target), How())
+    assert target.tables() == []

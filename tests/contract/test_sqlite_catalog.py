@@ -132,7 +132,7 @@ def test_the_fingerprint_moves_with_every_change(hostile):
 
 
 def test_a_failing_script_leaves_nothing_and_names_its_statement(database):
-    with pytest.raises(DatabaseError, match="CREATE TABLE nonsense"):
+    with pytest.raises(DatabaseError, match="nonsense"):
         database.run_script("CREATE TABLE a (x); CREATE TABLE nonsense (; INSERT INTO a VALUES (1);")
     assert database.catalog() == {}
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from runbook_lib.databases.port import Changes, Pending
-from runbook_lib.databases.postgresql import connection, names, retry, slots, spool, triggers
+from runbook_lib.databases.postgresql import connection, names, own, retry, slots, spool, triggers
 from runbook_lib.databases.postgresql.relations import (
     SCHEMA,
     as_key,
@@ -299,7 +299,7 @@ def forget_changes(db: PostgreSQL, channel: str, changes: Changes) -> None:
 
 
 def _known(driver: psycopg.Connection[Any]) -> bool:
-    return driver.execute("SELECT pg_catalog.to_regclass(%s)", (f"{SCHEMA}.captures",)).fetchone() != (None,)
+    return own.there(driver, "captures")
 
 
 def _tables(driver: psycopg.Connection[Any], channel: str) -> dict[str, tuple[str, str]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-ALL_TABLES = r"""
+from runbook_lib.databases.postgresql import own
+
+ALL_TABLES = rf"""
 SELECT c.oid, n.nspname, c.relname, pg_table_is_visible(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
-  AND n.nspname NOT IN ('information_schema', 'runbook') AND n.nspname NOT LIKE 'pg\_%'
+  AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
+  AND NOT (n.nspname = 'runbook' AND {own.table("c")})
   AND NOT EXISTS (SELECT FROM pg_depend d
                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 2, 3
@@ -106,10 +109,10 @@ WHERE a.attrelid = ANY (:oids) AND a.attnum > 0 AND a.attnotnull AND NOT a.attis
 ORDER BY 1, 3, 2, 4
 """
 
-TRIGGERS = r"""
+TRIGGERS = f"""
 SELECT t.tgrelid, pg_get_triggerdef(t.oid, true), t.tgenabled::text
 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE t.tgrelid = ANY (:oids) AND NOT t.tgisinternal AND n.nspname <> 'runbook' AND t.tgname NOT LIKE 'runbook\_%'
+WHERE t.tgrelid = ANY (:oids) AND NOT t.tgisinternal AND n.oid IS DISTINCT FROM {own.OURS}
 ORDER BY t.tgrelid, t.tgname
 """
 
@@ -136,10 +139,10 @@ FROM used u JOIN pg_type t ON t.oid = u.oid WHERE t.typtype IN ('e', 'd', 'c')
 """
 
 # last_value and is_called are read from each sequence itself.
-ALL_SEQUENCES = """
+ALL_SEQUENCES = f"""
 SELECT n.nspname, q.relname, pg_table_is_visible(q.oid), s.seqincrement, s.seqstart
 FROM pg_class q JOIN pg_sequence s ON s.seqrelid = q.oid JOIN pg_namespace n ON n.oid = q.relnamespace
-WHERE n.nspname NOT IN ('runbook', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
+WHERE n.nspname <> 'information_schema' AND n.oid IS DISTINCT FROM {own.OURS} AND n.nspname NOT LIKE 'pg\\_%'
   AND NOT EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = q.oid
       AND (d.deptype = 'e' OR d.deptype IN ('a', 'i') AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0))
@@ -177,7 +180,7 @@ JOIN pg_type k ON k.oid = a.atttypid LEFT JOIN pg_attrdef e ON e.adrelid = a.att
 
 # Views, routines and types, without extensions' and our own; a pair of the name as it is found and the text. The
 # server's own 145 views are left out before their text is made: it takes 34 ms.
-DEFINITIONS = r"""
+DEFINITIONS = rf"""
 WITH kinds AS (
   SELECT 'pg_class'::regclass AS catalog, c.oid, c.relnamespace AS place, c.relname AS name, '' AS more,
          CASE c.relkind WHEN 'm' THEN 'materialized view ' ELSE 'view ' END AS kind,
@@ -203,7 +206,7 @@ WITH kinds AS (
 )
 SELECT k.kind || CASE WHEN k.visible THEN '' ELSE n.nspname || '.' END || k.name || k.more, coalesce(k.text, '')
 FROM kinds k JOIN pg_namespace n ON n.oid = k.place
-WHERE n.nspname NOT IN ('information_schema', 'runbook') AND n.nspname NOT LIKE 'pg\_%'
+WHERE n.nspname <> 'information_schema' AND n.oid IS DISTINCT FROM {own.OURS} AND n.nspname NOT LIKE 'pg\_%'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = k.catalog AND d.objid = k.oid AND d.deptype = 'e')
 ORDER BY 1
 """

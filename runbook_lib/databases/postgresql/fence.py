@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from runbook_lib.databases.postgresql import connection, retry
+from runbook_lib.databases.postgresql import connection, own, retry
 from runbook_lib.databases.postgresql.relations import SCHEMA, ensure_schema, listed, members
 from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import CutoverAborted, DatabaseError
@@ -201,7 +201,7 @@ def remove_fence(db: PostgreSQL) -> None:
     """Remove every fence of this database, raised or not. Idempotent."""
 
     def remove(driver: psycopg.Connection[Any]) -> None:
-        if driver.execute("SELECT to_regnamespace(%s)", (SCHEMA,)).fetchone() != (None,):
+        if own.there(driver, "fences"):
             driver.execute(f"DROP FUNCTION IF EXISTS {SCHEMA}.fence() CASCADE".encode())  # and its triggers
             driver.execute(f"DROP TABLE IF EXISTS {SCHEMA}.fences".encode())
 

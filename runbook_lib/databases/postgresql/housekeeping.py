@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from runbook_lib.databases.port import IndexUse, Problem, ServerFacts
-from runbook_lib.databases.postgresql import connection, names, slots
+from runbook_lib.databases.postgresql import connection, names, own, slots
 from runbook_lib.databases.postgresql.reading import reading_missing, standby
 
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ FROM pg_database d WHERE d.datname = current_database()
 """
 
 # Tables of the user, and whether the login owns them (as a member of the owner).
-_TABLES = """
+_TABLES = f"""
 SELECT n.nspname, c.relname, r.rolname, pg_has_role(c.relowner, 'USAGE') AS owns
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
-WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('information_schema', 'runbook') AND n.nspname NOT LIKE 'pg\\_%'
+WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema'
+  AND n.oid IS DISTINCT FROM {own.OURS} AND n.nspname NOT LIKE 'pg\\_%'
   AND NOT EXISTS (SELECT FROM pg_depend d
                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1, 2
@@ -142,8 +143,8 @@ def may_replicate(db: PostgreSQL) -> bool:
 def own_schema(db: PostgreSQL) -> str:
     """The schema of the library's own tables, made when missing."""
     if "own schema" not in db.memo:
-        if db.rows(f"SELECT to_regnamespace('{OWN_SCHEMA}') IS NULL")[0][0]:
-            db.execute(f"CREATE SCHEMA IF NOT EXISTS {OWN_SCHEMA}")
+        if own.must_make(db.name, db.rows(own.STATE)[0]):
+            db.execute(*own.CREATE)
         db.memo["own schema"] = True
     return OWN_SCHEMA
 

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.databases.own_objects import SCHEMA
 from runbook_lib.databases.port import CatalogObject, Inventory
 from runbook_lib.databases.postgresql import inventory_extras as extras
 from runbook_lib.databases.postgresql import inventory_sql as sql
+from runbook_lib.databases.postgresql import own
 from runbook_lib.databases.postgresql.catalog import called
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
-OWN = "'runbook'"  # the schemas of our own objects, as literals
+OWN = f"SELECT '{SCHEMA}'::name WHERE {own.OURS} IS NOT NULL"  # the schemas of our own objects
 # Definitions name every object with its schema, whatever the login's search_path is.
 _PATH = "SELECT set_config('search_path', 'pg_catalog', true)"
 

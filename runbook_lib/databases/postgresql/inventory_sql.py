@@ -52,8 +52,8 @@ FROM walked w CROSS JOIN LATERAL pg_identify_object(w.catalog, w.oid, 0) o ORDER
 # Constraints that are something else's: NOT NULL is the column's (an object only since 18), a trigger's the trigger's.
 _LESS = {
     "pg_constraint": "AND t.contype NOT IN ('n', 't')",
-    "pg_trigger": r"AND t.tgname NOT LIKE 'runbook\_%' AND NOT t.tgisinternal",
-    "pg_publication": r"AND t.pubname NOT LIKE 'runbook\_%'",
+    "pg_trigger": "AND NOT t.tgisinternal",
+    "pg_publication": "AND t.pubname !~ '^runbook_.*_[0-9a-f]{8}$'",
 }
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.databases.postgresql import names
+from runbook_lib.databases.postgresql import names, own
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
 # Relations that may not be read as a whole: (schema, name, on the search path, kind, may enter the schema, hidden by
 # row security, columns that may be read). One pass over the catalog, whatever the number of tables.
-_BARRED = """
+_BARRED = f"""
 WITH asked AS (
   SELECT c.oid, n.nspname, c.relname, pg_table_is_visible(c.oid) AS visible, c.relkind,
          has_schema_privilege(n.oid, 'USAGE') AS enters,
@@ -23,7 +23,7 @@ WITH asked AS (
               ELSE has_table_privilege(c.oid, 'SELECT') END AS reads,
          c.relrowsecurity AND row_security_active(c.oid) AS hidden
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname NOT IN ('information_schema', 'runbook')
+  WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname <> 'information_schema' AND n.oid IS DISTINCT FROM {own.OURS}
     AND n.nspname NOT LIKE 'pg\\_%'
     AND NOT EXISTS (SELECT FROM pg_depend d
                     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from runbook_lib.databases import shared
-from runbook_lib.databases.postgresql import names
+from runbook_lib.databases.postgresql import names, own
 from runbook_lib.errors import DatabaseError
 
 SCHEMA = "runbook"
@@ -53,8 +53,10 @@ def qualified(driver: psycopg.Connection[Any], table: str) -> str:
 
 def ensure_schema(driver: psycopg.Connection[Any]) -> None:
     """Make our own schema when missing: IF NOT EXISTS alone would ask for the right to create schemas each time."""
-    if driver.execute("SELECT pg_catalog.to_regnamespace(%s)", (SCHEMA,)).fetchone() == (None,):
-        driver.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}".encode())
+    state = driver.execute(own.STATE.encode()).fetchone()
+    if state and own.must_make(driver.info.dbname, state):
+        for statement in own.CREATE:
+            driver.execute(statement.encode())
 
 
 def own_name(kind: str, *parts: str) -> str:

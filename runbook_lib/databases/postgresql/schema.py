@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from runbook_lib.databases.port import Rest
-from runbook_lib.databases.postgresql import dump_script, programs, retry, schema_sql
+from runbook_lib.databases.postgresql import dump_script, own, programs, retry, schema_sql
 from runbook_lib.databases.postgresql.catalog import find
 from runbook_lib.databases.shared import one_line
 from runbook_lib.databases.statement_names import named, pieces
@@ -113,7 +113,8 @@ def _needed(db: PostgreSQL, oids: Sequence[int]) -> set[tuple[int, int]]:
 def _archive(db: PostgreSQL) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="runbook-schema-") as directory:
         archive = Path(directory, "schema.dump")
-        what = ["--format=custom", "--schema-only", "--exclude-schema=runbook", "--encoding=UTF8"]
+        ours = ["--exclude-schema=runbook"] if db.rows(f"SELECT {own.OURS} IS NOT NULL")[0][0] else []
+        what = ["--format=custom", "--schema-only", *ours, "--encoding=UTF8"]
         programs.run(db, "pg_dump", [*what, "--lock-wait-timeout=10s", *_BARE, f"--file={archive}"])
         yield archive
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from runbook_lib.databases.postgresql import own
+
 # `roots`: the tables and their partitions. `parts`: what belongs to them (defaults, constraints, indexes, triggers,
 # policies, rules, statistics, owned sequences; (0, a table): whether its row security is on). Policies and rules about
 # relations outside the list (`abroad`) stay behind. `closure`: whatever those refer to, through pg_depend; composite
 # types lead on through their relation, functions in PL/pgSQL through the names in their body. `:oids` are the tables'.
-_CLOSURE = """
+_CLOSURE = f"""
 WITH RECURSIVE roots(oid) AS (
   SELECT unnest(CAST(:oids AS oid[]))
   UNION SELECT p.relid FROM unnest(CAST(:oids AS oid[])) AS o(oid), pg_partition_tree(o.oid) p
@@ -23,7 +25,7 @@ WITH RECURSIVE roots(oid) AS (
   UNION SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i WHERE i.indrelid IN (SELECT oid FROM roots)
   UNION SELECT 'pg_trigger'::regclass, t.oid FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE t.tgrelid IN (SELECT oid FROM roots) AND NOT t.tgisinternal
-      AND p.pronamespace IS DISTINCT FROM to_regnamespace('runbook')
+      AND p.pronamespace IS DISTINCT FROM {own.OURS}
   UNION SELECT 'pg_policy'::regclass, p.oid FROM pg_policy p WHERE p.polrelid IN (SELECT oid FROM roots)
     AND NOT EXISTS (SELECT FROM abroad a WHERE a.kind = 'pg_policy'::regclass AND a.oid = p.oid)
   UNION SELECT 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r WHERE r.ev_class IN (SELECT oid FROM roots)
@@ -49,7 +51,7 @@ WITH RECURSIVE roots(oid) AS (
     SELECT 'pg_proc'::regclass, f.oid FROM pg_proc body JOIN pg_proc f ON f.oid >= 16384
       AND strpos(body.prosrc, f.proname) > 0
       WHERE c.kind = 'pg_proc'::regclass AND body.oid = c.oid
-        AND f.pronamespace IS DISTINCT FROM to_regnamespace('runbook')
+        AND f.pronamespace IS DISTINCT FROM {own.OURS}
         AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = f.oid
                         AND e.deptype = 'e')
   ) AS r(kind, oid)

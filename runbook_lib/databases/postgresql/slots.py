@@ -18,7 +18,7 @@ import psycopg
 
 from runbook_lib.databases import shared
 from runbook_lib.databases.port import Problem
-from runbook_lib.databases.postgresql import connection, names, retry
+from runbook_lib.databases.postgresql import connection, names, own, retry
 from runbook_lib.databases.postgresql.relations import SCHEMA, listed, qualified
 from runbook_lib.errors import DatabaseError, TransferError
 
@@ -127,8 +127,7 @@ def publication_name(channel: str) -> str:
 
 def is_wal(driver: psycopg.Connection[Any], channel: str) -> bool:
     """Whether this channel was made to read the server's log, whatever the inventory says now."""
-    found = driver.execute(f"SELECT pg_catalog.to_regclass('{SCHEMA}.slots') IS NOT NULL".encode()).fetchone()
-    if not found or not found[0]:
+    if not own.there(driver, "slots"):
         return False
     return (
         driver.execute(f"SELECT 1 FROM {SCHEMA}.slots WHERE channel = %s".encode(), (channel,)).fetchone() is not None
@@ -137,9 +136,8 @@ def is_wal(driver: psycopg.Connection[Any], channel: str) -> bool:
 
 def channels(driver: psycopg.Connection[Any]) -> list[str]:
     """Every channel of this database that reads the server's log."""
-    found = driver.execute(f"SELECT pg_catalog.to_regclass('{SCHEMA}.slots') IS NOT NULL".encode()).fetchone()
     sql = f"SELECT channel FROM {SCHEMA}.slots WHERE spooled IS NOT NULL AND lost = '' ORDER BY 1"
-    return [channel for (channel,) in driver.execute(sql.encode())] if found and found[0] else []
+    return [channel for (channel,) in driver.execute(sql.encode())] if own.there(driver, "slots") else []
 
 
 def problems(db: PostgreSQL) -> list[Problem]:

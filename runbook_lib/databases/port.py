@@ -136,6 +136,12 @@ class Database(Bulk, Protocol):
     def inventory(self) -> Inventory:
         """Everything that the database has but our own objects, counted by the whole catalog; a handful of queries."""
 
+    def schema_marks(self) -> dict[str, str]:
+        """Kind and name of each table, partition, view and sequence → a text that is another when it was changed.
+
+        Cheap, for being asked every few seconds: no lock, a query or two for all of them.
+        """
+
     # -- schema ---
     def dump_schema(self, tables: Sequence[str]) -> tuple[str, str]:
         """The tables' DDL at full fidelity: (before data, after data) as SQL scripts of this engine.

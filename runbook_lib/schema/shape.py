@@ -22,7 +22,7 @@ def shape_of(database: Database, without: Sequence[str] = ()) -> dict[str, tuple
         without: Tables left out, whatever their schema.
     """
     found = database.catalog()
-    tables = {name: _lines(found[name]) for name in sorted(found) if name.rpartition(".")[2] not in without}
+    tables = {name: table_lines(found[name]) for name in sorted(found) if name.rpartition(".")[2] not in without}
     beside = {name: (_shortened(text),) for name, text in sorted(database.definitions().items())}
     return {**tables, **beside}
 
@@ -65,7 +65,8 @@ def _shortened(text: str) -> str:
     return line if len(line) <= 60 else f"{line[:60]}… [{hashlib.sha256(text.encode()).hexdigest()[:8]}]"
 
 
-def _lines(table: Table) -> tuple[str, ...]:
+def table_lines(table: Table) -> tuple[str, ...]:
+    """A table's columns, indexes, constraints and triggers, one line each."""
     lines = [f"column {_column(column)}" for column in table.columns]
     lines += [f"index {i.definition or ', '.join(i.columns)}{'' if i.valid else ' (invalid)'}" for i in table.indexes]
     lines += [f"{c.kind} {c.definition}{'' if c.validated else ' (not validated)'}" for c in table.constraints]

@@ -299,7 +299,11 @@ def _rest(pair: Pair, how: How, tell: Tell) -> Rest:
 
 def _require_no_gap(link: Link) -> None:
     """Rows that were copied before the capture began may have changed in between, and nobody would know."""
-    if begun(link.writer, link.channel) and not capture_complete(link):
+    if not begun(link.writer, link.channel) or capture_complete(link):
+        return
+    if link.reader.pending(link.channel):  # it is captured: partitions made since are taken in, tampering is named
+        enable_capture(link)
+    else:
         raise TransferError(
             f"{link.reader.name} to {link.writer.name}",
             "its rows were copied without --follow: changes since then are not logged",

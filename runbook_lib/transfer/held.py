@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from runbook_lib.databases.shared import counted
@@ -21,6 +21,7 @@ from runbook_lib.transfer.quarantine import Refused, shown
 from runbook_lib.transfer.sync import Key, Round, compare_all, keys_of, make_equal
 
 FIRST_S, LONGEST_S = 2.0, 60.0
+NAMED = 5  # keys in a message
 KEYS = 100_000  # changes of a table that are tried together
 _STATE = "its changes stay in the log, the other tables go on"
 _ACTION = (
@@ -102,16 +103,16 @@ def _rows(link: Link, flow: Flow, keys: Sequence[Key], refused: list[Refused]) -
         return make_equal(link, flow, keys)
     except RowRejected as error:
         if len(keys) == 1:
-            refused.append(refused_row(link, flow, keys[0], error))
+            refused.append(replace(refused_row(link, flow, keys[0], error), reason=error.observed))
             return Round()
     middle = len(keys) // 2
     return _rows(link, flow, keys[:middle], refused) + _rows(link, flow, keys[middle:], refused)
 
 
 def _named(link: Link, refused: Sequence[Refused]) -> RowRejected:
-    first = refused[0]
+    first, more = refused[0], ", …" if len(refused) > NAMED else ""
     return RowRejected(
-        f"{link.writer.name}.{first.table}, key {shown(first.key)}",
+        f"{link.writer.name}.{first.table}, key {', '.join(shown(row.key) for row in refused[:NAMED])}{more}",
         f"{counted(len(refused), 'row')} refused: {first.reason}",
         state=_STATE,
         action=_ACTION,

@@ -24,6 +24,7 @@ from runbook_lib.journal import Journal, Sample
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.held import Held
+from runbook_lib.transfer.schema_watch import SchemaWatch
 from runbook_lib.transfer.sync import drain_once, must_wait
 
 STOP = "sync_stop"
@@ -59,14 +60,14 @@ def sync_forever(
         TransferError: another sync holds a link.
     """
     since = last_entry(journal, run_id) if since < 0 else since
-    applied, wait_s, held = 0, _FIRST_WAIT_S, Held()
+    applied, wait_s, held, watch = 0, _FIRST_WAIT_S, Held(), SchemaWatch(links)
 
     def over() -> bool:
         return stop.asked or _asked_to_stop(journal, run_id, direction, since) or _orphaned()
 
     while True:
         try:
-            for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over, pause, held):
+            for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over, pause, held, watch):
                 if wait_s > _FIRST_WAIT_S:
                     sys.stderr.write(f"sync {direction}: goes on\n")
                 applied, wait_s = applied + keys, _FIRST_WAIT_S
@@ -127,6 +128,7 @@ def _drain_while_ours(
     over: Callable[[], bool],
     pause: Callable[[], str],
     held: Held,
+    watch: SchemaWatch,
 ) -> Iterator[int]:
     """The keys of each round, until it is over or the locks are lost."""
     applied, looked = 0, 0.0
@@ -145,6 +147,7 @@ def _drain_while_ours(
                     break
                 if not running(links):  # our own session was ended: somebody else may hold the locks in a moment
                     raise DatabaseError(f"sync {direction}", "the session that holds its lock has ended")
+                watch.look()
             keys = 0
             if not pause():
                 batches = (

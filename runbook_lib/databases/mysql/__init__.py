@@ -173,6 +173,7 @@ class MySQL:
     grants = catalog_.grants
 
     definitions = catalog_.definitions
+    schema_marks = catalog_.schema_marks
     inventory = inventory_.inventory
 
     def fingerprint(self, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:

@@ -233,6 +233,14 @@ def definitions(db: MySQL) -> dict[str, str]:
     return {str(name): str(text or "").replace(own, "") for name, text in db.rows(sql.DEFINITIONS)}
 
 
+def schema_marks(db: MySQL) -> dict[str, str]:
+    """See Database.schema_marks; the sums are made by the server, so that a row a table is all that travels."""
+    return {
+        f"{'view' if kind == 'VIEW' else 'table'} {name}": f"{columns} {indexes}"
+        for name, kind, columns, indexes in db.rows(sql.MARKS)
+    }
+
+
 def grants(db: MySQL, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
     """See Database.grants."""
     given = _grouped(db.rows(sql.GRANTS))

@@ -64,3 +64,15 @@ FROM information_schema.events WHERE event_schema = database()
 GRANTS = """
 SELECT table_name, grantee, privilege_type FROM information_schema.table_privileges WHERE table_schema = database()
 """
+
+MARKS = r"""
+SELECT t.table_name, t.table_type, c.sum, coalesce(i.sum, 0) FROM information_schema.tables AS t
+JOIN (SELECT table_name, sum(crc32(concat_ws('|', ordinal_position, column_name, column_type, is_nullable,
+        coalesce(column_default, '-'), extra, coalesce(collation_name, '')))) AS sum
+      FROM information_schema.columns WHERE table_schema = database() GROUP BY table_name) AS c USING (table_name)
+LEFT JOIN (SELECT table_name, sum(crc32(concat_ws('|', index_name, seq_in_index, column_name, non_unique, sub_part)))
+             AS sum
+           FROM information_schema.statistics WHERE table_schema = database() GROUP BY table_name) AS i
+  USING (table_name)
+WHERE t.table_schema = database() AND t.table_name NOT LIKE 'runbook\_%'
+"""

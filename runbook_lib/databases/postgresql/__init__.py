@@ -23,6 +23,7 @@ from runbook_lib.databases.postgresql import (
     dump_script,
     fence,
     housekeeping,
+    marks,
     names,
     online,
     pipe,
@@ -186,6 +187,7 @@ class PostgreSQL:
     grants = catalog_.grants
     fingerprint = catalog_.fingerprint
     definitions = catalog_.definitions
+    schema_marks = marks.schema_marks
     inventory = inventory_.inventory
 
     # -- schema ---

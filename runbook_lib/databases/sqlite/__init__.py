@@ -218,6 +218,7 @@ class SQLite:
     set_sequence = catalog_.set_sequence
     fingerprint = catalog_.fingerprint
     definitions = catalog_.definitions
+    schema_marks = catalog_.schema_marks
     inventory = inventory_.inventory
 
     def grants(self, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:

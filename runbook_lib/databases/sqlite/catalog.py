@@ -298,6 +298,17 @@ def definitions(db: SQLite) -> dict[str, str]:
     return {str(name): str(text) for name, text in db.rows(sql)}
 
 
+def schema_marks(db: SQLite) -> dict[str, str]:
+    """See Database.schema_marks."""
+    marks: dict[str, str] = {}
+    rows = db.rows("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type <> 'trigger' ORDER BY type, name")
+    for kind, name, table, text in rows:
+        if not str(table).startswith((names.OWN, "sqlite_")):
+            owner = f"view {name}" if kind == "view" else f"table {names.readable(table)}"
+            marks[owner] = f"{marks.get(owner, '')}{text};"
+    return marks
+
+
 def fingerprint(db: SQLite, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
     """SHA-256 over columns, indexes, constraints and triggers of these tables; names of indexes aside."""
     return shared.fingerprint(known or catalog(db, tables), tables)

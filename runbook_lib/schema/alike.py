@@ -13,133 +13,101 @@ from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from runbook_lib.schema.expressions import CASTS, default, portable
+from runbook_lib.databases import sql_text
+from runbook_lib.schema.expression_tree import Unreadable, read
+from runbook_lib.schema.expressions import default
 from runbook_lib.schema.types import Neutral
 
-_TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|[\w.]+|<>|!=|<=|>=|\|\||.", re.DOTALL)
-_POWER = {"OR": 1, "AND": 2, "||": 5, "+": 6, "-": 6, "*": 7}
-_COMPARISONS = ("=", "<>", "!=", "<", ">", "<=", ">=", "LIKE")
-_COMPARING, _NEGATING = 4, 3
 _RANGES = {"tinyint": 8, "smallint": 16, "integer": 32, "bigint": 64}
 _ROOM = {"tinytext": 1, "text": 2, "mediumtext": 3, "longtext": 4, "tinyblob": 1, "blob": 2, "mediumblob": 3}
 _TEXTS = ("text", "varchar", "char", "enum", "set", "json")
 FINEST = 6  # digits of a second where none are said
 
-Tree = tuple[Any, ...] | str
 
-
-def same_expression(one: str, other: str, columns: Collection[str], booleans: Collection[str] = ()) -> bool:
+def same_expression(one: str, other: str, columns: Collection[str], dialect: str) -> bool:
     """Whether two texts of one engine are the same condition over these columns."""
-    return canonical(one, columns, booleans) == canonical(other, columns, booleans)
+    return canonical(one, columns, dialect) == canonical(other, columns, dialect)
 
 
-def canonical(text: str, columns: Collection[str], booleans: Collection[str] = ()) -> str:
+def canonical(text: str, columns: Collection[str], dialect: str) -> str:
     """A condition in one form, whoever printed it."""
-    inner = re.sub(r"(?is)^\s*CHECK\s*\((.*)\)\s*$", r"\1", text)
-    plain = portable(inner, columns, "sqlite", lambda name: '"' + name.replace('"', '""') + '"', booleans=booleans)
-    if plain is not None:
-        with suppress(IndexError, ValueError):  # CASE, a word that is no operand: compared by its letters then
-            return _shown(_Reader(plain).read())
-    return _bare(inner)
+    inner = text
+    with suppress(Unreadable):  # a function, a word that is no operand: compared by its letters then
+        return _shown(_plain(read(inner, dialect, columns)))
+    return _bare(inner, dialect)
 
 
-def _bare(text: str) -> str:
-    """Without casts, quotes of names, blanks and parentheses, but for what stands in strings."""
-    parts = re.split(r"((?:\b_\w+)?'(?:[^']|'')*')", CASTS.sub("", text))
-    return "".join(
-        part[part.index("'") :] if odd % 2 else re.sub(r"[\s()\"`]", "", part).casefold()
-        for odd, part in enumerate(parts)
-    )
+def _bare(text: str, dialect: str) -> str:
+    """Without casts, quotes of names, blanks and parentheses, but for what stands in texts."""
+    parts, cast = list[str](), False
+    for token in sql_text.code(text, dialect):
+        if token.text == "::":
+            cast = True
+        elif cast and token.kind == sql_text.WORD and token.upper in _CASTS:
+            continue
+        elif token.text in ("(", ")"):
+            cast = cast and token.text == "("
+        else:
+            cast = False
+            literal = token.kind == sql_text.STRING
+            parts.append(token.text if literal else sql_text.unquoted(token).casefold())
+    return "".join(parts)
 
 
-class _Reader:
-    """Operators by their binding power; AND and OR of many are one node."""
+_CASTS = frozenset(
+    [
+        "CHARACTER",
+        "VARYING",
+        "DOUBLE",
+        "PRECISION",
+        "TIMESTAMP",
+        "TIME",
+        "WITH",
+        "WITHOUT",
+        "ZONE",
+        "TEXT",
+        "VARCHAR",
+        "BPCHAR",
+        "INTEGER",
+        "BIGINT",
+        "SMALLINT",
+        "NUMERIC",
+        "DATE",
+        "BOOLEAN",
+        "REAL",
+        "JSONB",
+        "JSON",
+        "UUID",
+        "INTERVAL",
+        "REGCLASS",
+    ]
+)
 
-    def __init__(self, text: str) -> None:
-        self.words: list[str] = [word for word in _TOKEN.findall(text) if not word.isspace()]
-        self.at = 0
 
-    def read(self) -> Tree:
-        tree = self._expression(0)
-        if self.at < len(self.words):
-            raise ValueError(self.words[self.at])
+def _plain(tree: Any) -> Any:
+    """A tree without casts; AND and OR of many are one node, IN of one is an equation, truth is a number."""
+    if not isinstance(tree, tuple):
         return tree
-
-    def _next(self) -> str:
-        self.at += 1
-        return self.words[self.at - 1]
-
-    def _peek(self, ahead: int = 0) -> str:
-        return self.words[self.at + ahead].upper() if self.at + ahead < len(self.words) else ""
-
-    def _expect(self, word: str) -> None:
-        if self._next().upper() != word:
-            raise ValueError(word)
-
-    def _expression(self, least: int) -> Tree:
-        left = self._operand()
-        while True:
-            word = self._peek()
-            if word in _POWER and _POWER[word] > least:
-                self._next()
-                left = _joined(word, left, self._expression(_POWER[word]))
-            elif least < _COMPARING and (word in _COMPARISONS or word in ("IS", "IN", "BETWEEN", "NOT")):
-                left = self._comparison(left)
-            else:
-                return left
-
-    def _comparison(self, left: Tree) -> Tree:
-        word = self._next().upper()
-        if word == "NOT":
-            return ("NOT", self._comparison(left))
-        if word == "IS":
-            negated = self._peek() == "NOT" and bool(self._next())
-            tree: Tree = ("IS", left, self._next().upper())
-            return ("NOT", tree) if negated else tree
-        if word == "BETWEEN":
-            low = self._expression(_COMPARING)
-            self._expect("AND")
-            return ("AND", (">=", left, low), ("<=", left, self._expression(_COMPARING)))
-        if word == "IN":
-            listed = self._list()
-            return ("=", left, listed[0]) if len(listed) == 1 else ("IN", left, *listed)
-        return ({"!=": "<>"}.get(word, word), left, self._expression(_COMPARING))
-
-    def _list(self) -> list[Tree]:
-        self._expect("(")
-        found = [self._expression(0)]
-        while self._peek() == ",":
-            self._next()
-            found.append(self._expression(0))
-        self._expect(")")
-        return found
-
-    def _operand(self) -> Tree:
-        word = self._next()
-        if word == "(":
-            tree = self._expression(0)
-            self._expect(")")
-            return tree
-        if word.upper() == "NOT":
-            return ("NOT", self._expression(_NEGATING))
-        if word == "-":
-            return ("-", self._expression(max(_POWER.values())))
-        if word.upper() in ("COALESCE", "NULLIF", "ABS"):
-            return (word.upper(), *self._list())
-        if word.upper() == "CASE" or not re.match(r"['\"\w]", word):
-            raise ValueError(word)
-        return _number(word) or word
+    kind, *rest = tree
+    if kind == "cast":
+        return _plain(rest[1])
+    if kind in ("true", "false"):
+        return ("number", "1" if kind == "true" else "0")
+    if kind == "number":
+        return ("number", _number(rest[0]))
+    if kind == "neg" and rest[0][0] in ("number", "string"):
+        return ("number", _number(f"-{rest[0][1]}"))
+    parts = [_plain(each) for each in rest]
+    if kind in ("and", "or"):
+        flat = [part for each in parts for part in (each[1:] if each[0] == kind else (each,))]
+        return (kind, *flat)
+    if kind == "in" and len(parts) == 2:
+        return ("=", *parts)
+    return (kind, *parts)
 
 
-def _joined(word: str, left: Tree, right: Tree) -> Tree:
-    if word not in ("AND", "OR"):
-        return (word, left, right)
-    parts = [part for each in (left, right) for part in (each[1:] if each[0] == word else (each,))]
-    return (word, *parts)
-
-
-def _shown(tree: Tree) -> str:
-    return tree if isinstance(tree, str) else f"({' '.join(map(_shown, tree))})"
+def _shown(tree: Any) -> str:
+    return repr(tree)
 
 
 def _number(text: str) -> str:
@@ -161,8 +129,8 @@ def same_default(promised: str | None, found: str | None, kind: str, dialect: st
 def _default(text: str | None, kind: str, dialect: str) -> str:
     if text is None or text.upper() == "NULL":
         return ""
-    known = default(text, kind, dialect, FINEST) or text
-    bare = _bare(known)
+    known = default(text, kind, dialect, dialect, FINEST) or text
+    bare = _bare(known, dialect)
     if kind in ("time", "timestamp", "timestamptz"):  # MySQL prints a fraction's zeros
         bare = re.sub(r"\.(\d*?)0*('?)$", lambda found: f"{'.' if found[1] else ''}{found[1]}{found[2]}", bare)
     return bare if kind in _TEXTS else _number(bare.strip("'")) or bare

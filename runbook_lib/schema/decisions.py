@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.errors import PlanError
-from runbook_lib.schema.types import UserTypes
+from runbook_lib.schema.types import DomainRules, UserTypes
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,28 @@ def user_types(source: Database) -> UserTypes:
     if source.dialect != "postgresql":
         return UserTypes()
     labels: dict[str, list[str]] = {}
-    sql = "SELECT enumtypid::regtype::text, enumlabel::text FROM pg_catalog.pg_enum ORDER BY enumtypid, enumsortorder"
-    for name, label in source.rows(sql):
-        labels.setdefault(name, []).append(label)
-    below = "pg_catalog.format_type(typbasetype, typtypmod)"
-    domains = source.rows(f"SELECT oid::regtype::text, {below} FROM pg_catalog.pg_type WHERE typtype = 'd'")
-    return UserTypes({name: tuple(each) for name, each in labels.items()}, dict(domains))
+    for name, bare, found in source.rows(_ENUMS):
+        for known in dict.fromkeys((name, bare)):
+            labels.setdefault(known, found)
+    below, rules = dict[str, str](), dict[str, DomainRules]()
+    for name, bare, base, required, default, checks in source.rows(_DOMAINS):
+        for known in dict.fromkeys((name, bare)):  # a table's own schema is not printed
+            below.setdefault(known, base)
+            rules.setdefault(known, DomainRules(tuple(map(tuple, checks)), required, default))
+    return UserTypes({name: tuple(each) for name, each in labels.items()}, below, rules)
+
+
+_ENUMS = """
+SELECT t.oid::regtype::text, quote_ident(t.typname),
+       ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder)
+FROM pg_catalog.pg_type t WHERE t.typtype = 'e'
+"""
+_DOMAINS = """
+SELECT t.oid::regtype::text, quote_ident(t.typname), pg_catalog.format_type(t.typbasetype, t.typtypmod), t.typnotnull,
+       t.typdefault, ARRAY(SELECT ARRAY[c.conname::text, pg_catalog.pg_get_constraintdef(c.oid)]
+                           FROM pg_catalog.pg_constraint c WHERE c.contypid = t.oid AND c.contype = 'c' ORDER BY 1)
+FROM pg_catalog.pg_type t WHERE t.typtype = 'd'
+"""
 
 
 def without_columns(table: Table, omitted: Sequence[str], name: str = "") -> Table:

@@ -14,6 +14,8 @@ from runbook_lib.databases.port import Column, Constraint, Index, Table
 from runbook_lib.schema import translate as ddl
 from runbook_lib.schema.alike import canonical, holds, same_default, same_expression
 from runbook_lib.schema.decisions import Policies
+from runbook_lib.schema.domains import with_domains
+from runbook_lib.schema.expression_clauses import condition, default_clause, generated_clause, inner
 from runbook_lib.schema.prefix_index import cut_columns, plain, prefixes
 from runbook_lib.schema.references import referenced
 from runbook_lib.schema.types import Neutral, UserTypes, read_type
@@ -48,6 +50,7 @@ def promise(
     tables: Mapping[str, Table], source: str, target: str, policies: Policies, user: UserTypes
 ) -> dict[str, Promised]:
     """Each table (by any name) as the target has to show it; `Table.name` is what it is called there."""
+    tables = with_domains(tables, user)
     known = ddl.known(tables, target)
     return {name: _promised(ddl._Job(source, target, tables, policies, user, known), name) for name in tables}
 
@@ -89,11 +92,11 @@ def _column(job: ddl._Job, subject: str, table: Table, column: Column) -> tuple[
     nullable = column.nullable and not (primary and job.target != "sqlite")
     generated, free, default = False, False, None
     if column.generated:
-        made = ddl._generated(job, table, column, place)
+        made = generated_clause(job, table, column, place)
         found = re.search(r"(?s)GENERATED ALWAYS AS \((.*)\) STORED", made)
         default, free, generated = (found[1], False, True) if found else (None, True, False)
     elif column.default and not identity and not re.match(r"(?i)nextval\(", column.default):
-        text = ddl._default(job, column, neutral, mapped, place)
+        text = default_clause(job, column, neutral, mapped, place)
         default, free = text.removeprefix(" DEFAULT ") or None, not text
     counted = "auto_increment" if "AUTO" in identity else "by default" if identity else ""
     described = replace(
@@ -111,7 +114,7 @@ def _column(job: ddl._Job, subject: str, table: Table, column: Column) -> tuple[
 def _constraint(job: ddl._Job, subject: str, table: Table, constraint: Constraint) -> Constraint | None:
     """A constraint in the target's words; None where it has no like. A key to a table outside stays as it is."""
     if constraint.kind == "check":
-        text = ddl._expression(job, table, _inner(constraint.definition))
+        text = condition(job, table, inner(constraint.definition, job.source))
         return None if text is None else replace(constraint, definition=f"CHECK ({text})")
     if constraint.kind == "foreign":
         made = ddl._references(job, subject, replace(table, constraints=(constraint,)))
@@ -138,10 +141,6 @@ def _index(job: ddl._Job, subject: str, table: Table, index: Index) -> Index | N
     return replace(index, name=name, columns=columns, definition=f"{'UNIQUE ' if index.unique else ''}{body}")
 
 
-def _inner(definition: str) -> str:
-    return re.sub(r"(?is)^CHECK\s*\((.*)\)$", r"\1", definition.strip())
-
-
 def _of_types(job: ddl._Job, subject: str, table: Table) -> list[Constraint]:
     """The checks that stand for what a type promised: labels of an enum, numbers without a sign."""
     found = []
@@ -160,11 +159,10 @@ def _of_types(job: ddl._Job, subject: str, table: Table) -> list[Constraint]:
 def comparable(table: Table, dialect: str) -> Table:
     """A table's indexes and constraints in one form, each once."""
     kinds = {c.name: read_type(c.type, dialect).kind for c in table.columns}
-    booleans = [name for name, kind in kinds.items() if kind == "boolean"]
-    constraints = {_one_form(c, kinds, booleans): c for c in table.constraints if c.kind in _KINDS}
+    constraints = {_one_form(c, kinds, dialect): c for c in table.constraints if c.kind in _KINDS}
     indexes = dict[tuple[tuple[str, ...], bool, str], Index]()
     for index in table.indexes:
-        where = canonical(_where(index), kinds, booleans) if index.partial else ""
+        where = canonical(_where(index), kinds, dialect) if index.partial else ""
         index = replace(index, columns=tuple(map(plain, index.columns)))
         indexes.setdefault((index.columns, index.unique, where), index)
     return replace(
@@ -209,10 +207,10 @@ def _unique(columns: tuple[str, ...]) -> str:
 _KINDS = ("primary", "unique", "foreign", "check")
 
 
-def _one_form(constraint: Constraint, kinds: Mapping[str, str], booleans: list[str]) -> tuple[str, str]:
+def _one_form(constraint: Constraint, kinds: Mapping[str, str], dialect: str) -> tuple[str, str]:
     kind, columns = constraint.kind, ", ".join(constraint.columns)
     if kind == "check":
-        return kind, f"CHECK {canonical(_inner(constraint.definition), kinds, booleans)}"
+        return kind, f"CHECK {canonical(inner(constraint.definition, dialect), kinds, dialect)}"
     if kind != "foreign":
         return kind, f"{'PRIMARY KEY' if kind == 'primary' else 'UNIQUE'} ({columns})"
     there = ", ".join(referenced(constraint) or [])
@@ -254,7 +252,7 @@ def _same_default(promised: Promised, column: Column, here: Column, dialect: str
         return True
     if column.generated:
         names = [each.name for each in promised.table.columns]
-        return here.default is None or same_expression(column.default or "", here.default, names)
+        return here.default is None or same_expression(column.default or "", here.default, names, dialect)
     return same_default(column.default, here.default, promised.neutral[here.name].kind, dialect)
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from runbook_lib.databases.port import Column, Index, Table
 from runbook_lib.databases.shared import parts_of, split
 from runbook_lib.schema.decisions import Decision, Policies, Translation
-from runbook_lib.schema.expressions import NOW, TODAY, default, portable
+from runbook_lib.schema.domains import with_domains
+from runbook_lib.schema.expression_clauses import DATES, condition, default_clause, generated_clause, inner
 from runbook_lib.schema.losses import collisions, left_out, values
 from runbook_lib.schema.prefix_index import prefix, prefixes
 from runbook_lib.schema.references import references
@@ -24,7 +25,6 @@ from runbook_lib.schema.row_size import too_long
 from runbook_lib.schema.types import Mapped, Neutral, UserTypes, read_type, write_type
 
 LONGEST = {"postgresql": (63, "bytes"), "mysql": (64, "characters"), "sqlite": (10_000, "bytes")}
-_DATES = ("date", "timestamp", "timestamptz")
 TEXTS = ("text", "varchar", "char", "any", "bytes", "varbytes")
 
 
@@ -112,6 +112,7 @@ def translate(
     user: UserTypes = UserTypes(),  # noqa: B008  frozen
 ) -> Translation:
     """Translate tables (by name, as `Database.catalog` gives them) from one dialect to another."""
+    tables = with_domains(tables, user)
     job = _Job(source, target, tables, policies, user, known(tables, target))
     before, after, references = list[str](), list[str](), list[str]()
     for subject, table in tables.items():
@@ -179,7 +180,7 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> str:
     own = job.name(column.name, place)
     line = f"{own} {mapped.type}".rstrip()
     if column.generated:
-        return line + _generated(job, table, column, place)
+        return line + generated_clause(job, table, column, place)
     identity = _identity(job, table, column, place)
     if identity.startswith("!"):
         return f"{own} {identity[1:]}"
@@ -188,7 +189,7 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> str:
     line += "" if may_be_null(job, table, column, neutral) else " NOT NULL"
     line += identity
     if column.default and not identity and not re.match(r"(?i)nextval\(", column.default):
-        line += _default(job, column, neutral, mapped, place)
+        line += default_clause(job, column, neutral, mapped, place)
     if mapped.check:
         line += f" CHECK ({mapped.check.format(column=own)})"
     return line
@@ -196,7 +197,7 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> str:
 
 def may_be_null(job: _Job, table: Table, column: Column, neutral: Neutral) -> bool:
     """Whether the column takes NULL at the target: it must where the plan makes NULL of zero dates."""
-    zeros = job.source == "mysql" and job.policies.zero_dates == "null" and neutral.kind in _DATES
+    zeros = job.source == "mysql" and job.policies.zero_dates == "null" and neutral.kind in DATES
     return column.nullable or (zeros and column.name not in table.key)
 
 
@@ -266,52 +267,6 @@ def _identity(job: _Job, table: Table, column: Column, place: str) -> str:
     return ""
 
 
-def _kept(neutral: Neutral, mapped: Mapped, job: _Job) -> Neutral:
-    """What the column is at the target, where the plan gives it another type: a moment is no default of a number."""
-    there = read_type(mapped.type, job.target)
-    return there if neutral.kind in _DATES and there.kind not in (*_DATES, "unknown") else neutral
-
-
-def _default(job: _Job, column: Column, neutral: Neutral, mapped: Mapped, place: str) -> str:
-    digits = re.search(r"\((\d)\)", mapped.type)
-    told, neutral = column.default or "", _kept(neutral, mapped, job)
-    if neutral.kind in _DATES and "0000-00-00" in told:
-        told = f"'{job.policies.zero_dates}'" if job.policies.zero_dates[:1].isdigit() else "a zero date"
-    found = default(told, neutral.kind, job.target, int(digits[1]) if digits else 0)
-    if found is None or (neutral.kind not in (*_DATES, "time") and told.strip().lower() in NOW | TODAY):
-        job.decide(place, f"the default {column.default} has no like", "no default", "set it at the target", lossy=True)
-        return ""
-    return f" DEFAULT {found}"
-
-
-def _expression(job: _Job, table: Table, text: str) -> str | None:
-    """An expression in the target's words; None when it may mean something else there, or is not even understood."""
-    kinds = {c.name: read_type(c.type, job.source, job.user).kind for c in table.columns}
-    if job.target == "postgresql":  # which compares neither numbers with text nor booleans with numbers
-        words = {word.lower() for word in re.findall(r"\w+", re.sub(r"'[^']*'", "", text))}
-        used = {kind for name, kind in kinds.items() if {w.lower() for w in re.findall(r"\w+", name)} <= words}
-        if "'" in text and used - {"text", "varchar", "char", "enum", "set"}:
-            return None
-        if "boolean" in used and re.search(r"\d", text):
-            return None
-    booleans = [name for name, kind in kinds.items() if kind == "boolean"]
-    return portable(text, list(kinds), job.target, _quoter(job), booleans=booleans)
-
-
-def _generated(job: _Job, table: Table, column: Column, place: str) -> str:
-    expression = _expression(job, table, column.default or "")
-    counted = [c.name for c in table.columns if c.identity and c.name in (column.default or "")]
-    if expression is None or (counted and job.target == "mysql"):  # MySQL: not over an AUTO_INCREMENT column
-        what = f"generated as {column.default or 'an expression'}, which may mean something else there"
-        job.decide(place, what, "a plain column: values are copied", "make it generated by hand", lossy=True)
-        return "" if column.nullable else " NOT NULL"
-    return f" GENERATED ALWAYS AS ({expression}) STORED"
-
-
-def _quoter(job: _Job) -> Callable[[str], str]:
-    return lambda name: quote(name, job.target)
-
-
 def _checks(job: _Job, subject: str, table: Table) -> list[str]:
     lines = []
     for check in table.constraints:
@@ -319,8 +274,7 @@ def _checks(job: _Job, subject: str, table: Table) -> list[str]:
             job.decide(f"{subject} {check.name}", "exclusion constraints are PostgreSQL's own", "left out", lossy=True)
         if check.kind != "check":
             continue
-        inner = re.sub(r"(?is)^CHECK\s*\((.*)\)$", r"\1", check.definition.strip())
-        found = _expression(job, table, inner)
+        found = condition(job, table, inner(check.definition, job.source))
         if found is None:
             what = f"{check.definition} may mean something else there"
             job.decide(f"{subject} {check.name}".strip(), what, "left out", "add it by hand", lossy=True)
@@ -372,7 +326,7 @@ def _where(job: _Job, table: Table, index: Index) -> str | None:
     found = re.search(r"(?is)\sWHERE\s(.*)$", index.definition)
     if not found or job.target == "mysql":
         return None
-    expression = _expression(job, table, found[1])
+    expression = condition(job, table, found[1])
     return f" WHERE {expression}" if expression else None
 
 

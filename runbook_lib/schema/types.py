@@ -9,6 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from runbook_lib.databases import sql_text
+from runbook_lib.schema.expression_tree import value_of
+
 EXACT_DIGITS = 15  # what an SQLite number (a double) keeps
 KEY_BYTES, BYTES_A_CHARACTER = 3072, 4  # InnoDB's longest index entry; utf8mb4
 
@@ -43,11 +46,21 @@ class Mapped:
 
 
 @dataclass(frozen=True)
+class DomainRules:
+    """What a domain demands of its values: checks by name (about VALUE), NOT NULL, and what it gives by default."""
+
+    checks: tuple[tuple[str, str], ...] = ()
+    required: bool = False
+    default: str | None = None
+
+
+@dataclass(frozen=True)
 class UserTypes:
-    """PostgreSQL's own types of a database: enum → labels, domain → the type below it."""
+    """PostgreSQL's own types of a database: enum → labels, domain → the type below it, and its rules."""
 
     enums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     domains: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, DomainRules] = field(default_factory=dict)
 
 
 _KINDS = {
@@ -71,15 +84,15 @@ def read_type(text: str, dialect: str, user: UserTypes = UserTypes()) -> Neutral
         return Neutral("enum", labels=tuple(user.enums[text]), text=text)
     if text in user.domains:
         return read_type(user.domains[text], dialect, user)
+    if text[:5].lower() in ("enum(", "set('"):
+        return _listed(text, dialect)
     lower = text.lower()
     name = " ".join(re.sub(r"\([^)]*\)", " ", lower).replace("zerofill", "").split())
+    name = "interval" if name.startswith("interval ") else name  # day to second: fields are no other type
     unsigned = name.endswith(" unsigned")
     kind = _KINDS.get(name.removesuffix(" unsigned"), "unknown")
-    labels: tuple[str, ...] = ()
     modifiers: tuple[int, ...] = ()
-    if kind in ("enum", "set"):
-        labels = tuple(found.replace("''", "'") for found in re.findall(r"'((?:[^']|'')*)'", text))
-    elif found := re.search(r"\(([\d ,]+)\)", lower):
+    if found := re.search(r"\(([\d ,]+)\)", lower):
         modifiers = tuple(int(part) for part in found[1].split(","))
     if dialect == "mysql" and lower.replace(" ", "") == "tinyint(1)":
         return Neutral("boolean", text=text)
@@ -89,7 +102,14 @@ def read_type(text: str, dialect: str, user: UserTypes = UserTypes()) -> Neutral
         modifiers = (0,)
     if dialect == "sqlite" and kind in ("smallint", "integer"):
         kind = "bigint"  # whatever is declared, SQLite keeps 64 bits
-    return Neutral(kind, modifiers, unsigned, labels, text)
+    return Neutral(kind, modifiers, unsigned, (), text)
+
+
+def _listed(text: str, dialect: str) -> Neutral:
+    """An enum or a set, whose labels may hold any sign."""
+    found = [token for token in sql_text.code(text, dialect) if token.kind == sql_text.STRING]
+    labels = tuple(value_of(token, dialect) for token in found)
+    return Neutral(text.partition("(")[0].lower(), labels=labels, text=text)
 
 
 def write_type(neutral: Neutral, dialect: str, *, key_parts: int = 0, unmapped: str = "error") -> Mapped:

@@ -27,6 +27,7 @@ from runbook_lib.transfer.capture import capture_complete, enable_capture, fence
 from runbook_lib.transfer.chunks import begun
 from runbook_lib.transfer.copy import Progress, copy_link
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
+from runbook_lib.transfer.generated_values import require_same_values
 from runbook_lib.transfer.keys import add_keys, settle
 from runbook_lib.transfer.measure import problems
 from runbook_lib.transfer.readable import require_readable
@@ -178,6 +179,8 @@ def clone(
         tell(f"indexes: {count} built, statistics gathered")
         left = make_apart(service.name, target, refused or {})
         left += _add_keys(pair, link, how)
+    if checked := require_same_values(link, under_writes=how.follow):
+        tell(f"generated columns of {checked} tables: the same values on a sample")
     left += make_each(service.name, target, REST)
     moved = advance_sequences(link) + (0 if how.tables else advance_loose(source, target))
     remember(service.name, target, left)

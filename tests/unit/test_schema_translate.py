@@ -11,9 +11,10 @@ import pytest
 from runbook_lib.databases.port import Column, Constraint, Index, Table
 from runbook_lib.errors import PlanError
 from runbook_lib.schema.decisions import Policies, UserTypes, without_columns
-from runbook_lib.schema.expressions import default, portable
+from runbook_lib.schema.expression_meaning import Translator, typed
+from runbook_lib.schema.expressions import default
 from runbook_lib.schema.translate import quote, translate
-from runbook_lib.schema.types import read_type, write_type
+from runbook_lib.schema.types import DomainRules, read_type, write_type
 
 ENGINES = ("postgresql", "mysql", "sqlite")
 PAIRS = list(permutations(ENGINES, 2))
@@ -187,26 +188,124 @@ def test_text_in_keys_and_indexes_gets_the_lengths_that_mysql_needs():
     assert about(made, "part of a key")[0].lossy and about(made, "needs a length")
 
 
+PG = {"n": "integer", "b": "bigint", "price": "numeric(10,2)", "free": "numeric", "d": "double precision", "r": "real",
+      "status": "character varying(9)", "t": "text", "c": "character(3)", "flag": "boolean", "day": "date", "until": "date",
+      "at": "timestamp(6) without time zone", "mood": "mood", "a b": "integer", "u": "uuid"}  # fmt: skip
+MY = {"n": "int", "u": "int unsigned", "price": "decimal(10,2)", "role": "varchar(9)", "flag": "tinyint(1)", "day": "date",
+      "kind": "enum('a','b''c')", "big": "bigint"}  # fmt: skip
+LITE = {"n": "integer", "price": "decimal(10,2)", "long": "decimal text(30,2)", "t": "text", "day": "date"}
+OF = {"postgresql": PG, "mysql": MY, "sqlite": LITE}
+
+
+def meaning(source, target, collation=""):
+    columns = {
+        name: typed(Column(name, text, collation=collation), read_type(text, source, USER), source, target)
+        for name, text in OF[source].items()
+    }
+    return Translator(columns, source, target, lambda name: quote(name, target))
+
+
 @pytest.mark.parametrize(
-    ("expression", "target", "expected"),
+    ("source", "expression", "target", "expected"),
     [
-        ("(n2 IS NULL OR (n2 < 5))", "mysql", "(`n2` IS NULL OR (`n2` < 5))"),
-        ("((status)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[]))", "sqlite",
-         "((\"status\") IN ('a', 'b'))"),
-        ("(status = ANY (ARRAY['a'::text, 'b'::text]))", "mysql", "(`status` IN ('a', 'b'))"),
-        ("(flag = true)", "sqlite", '("flag" = 1)'),
-        ("(`a b` between 1 and 2)", "postgresql", '("a b" BETWEEN 1 AND 2)'),
-        ("(status || 'x')", "mysql", None),
-        ("(lower(status) = status)", "sqlite", None),
-        ("(n2 / 2)", "mysql", None),
-        ("(unknown > 1)", "sqlite", None),
-        (r"status <> 'a\b'", "mysql", None),
+        ("postgresql", "(n IS NULL OR (n < 5))", "mysql", "(`n` IS NULL) OR (`n` < 5)"),
+        ("postgresql", "((status)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[]))", "sqlite",
+         "\"status\" IN ('a', 'b')"),
+        ("postgresql", "(t <> ALL (ARRAY['a'::text, 'b'::text]))", "mysql", "NOT (CAST(`t` AS BINARY) IN ('a', 'b'))"),
+        ("postgresql", "(t <> ''::text)", "mysql", "CAST(`t` AS BINARY) <> ''"),
+        ("postgresql", "(flag = true)", "sqlite", '"flag" = 1'),
+        ("postgresql", "(NOT flag)", "mysql", "NOT `flag`"),
+        ("postgresql", "((\"a b\" >= 1) AND (\"a b\" <= '-2'::integer))", "mysql", "(`a b` >= 1) AND (`a b` <= -2)"),
+        ("postgresql", "(day > '2020-01-31'::date)", "mysql", "`day` > '2020-01-31'"),
+        ("postgresql", "(day < until)", "sqlite", '"day" < "until"'),
+        ("postgresql", "(at < '2020-01-01 00:00:00'::timestamp without time zone)", "mysql", None),
+        ("postgresql", "(mood = 'sad'::mood)", "mysql", "`mood` = 'sad'"),
+        ("postgresql", "(mood > 'sad'::mood)", "mysql", None),
+        ("postgresql", "(t < 'm'::text)", "mysql", None),
+        ("postgresql", "(t ~~ 'a%'::text)", "mysql", "`t` LIKE 'a%'"),
+        ("postgresql", "(t ~~ 'a%'::text)", "sqlite", None),
+        ("postgresql", r"(t <> 'a\b'::text)", "mysql", r"CAST(`t` AS BINARY) <> 'a\\b'"),
+        ("postgresql", "((price)::integer > 3)", "mysql", None),
+        ("postgresql", "(price > (3)::numeric)", "sqlite", '"price" > 3'),
+        ("postgresql", "((price + price) = price)", "sqlite", None),
+        ("postgresql", "(free > (3)::numeric)", "sqlite", None),
+        ("postgresql", "(r = (0.1)::double precision)", "mysql", None),
+        ("postgresql", "(c = 'a'::bpchar)", "sqlite", None),
+        ("postgresql", "(lower(t) = t)", "sqlite", None),
+        ("postgresql", "((n / 2) > 1)", "mysql", None),
+        ("postgresql", "(unknown > 1)", "sqlite", None),
+        ("mysql", "`n` between 1 and 2", "postgresql", '("n" >= 1) AND ("n" <= 2)'),
+        ("mysql", "`flag` = 1", "postgresql", '"flag" = TRUE'),
+        ("mysql", "`n` = '5'", "postgresql", None),
+        ("mysql", "`u` - `n` > 0", "postgresql", None),
+        ("mysql", "`n` * `n` < `big`", "postgresql", '(CAST("n" AS bigint) * CAST("n" AS bigint)) < "big"'),
+        ("mysql", "`kind` = 'b\\'c'", "postgresql", "\"kind\" = 'b''c'"),
+        ("mysql", "`kind` = 'A'", "postgresql", None),
+        ("mysql", "`n`", "postgresql", None),
+        ("sqlite", "n > 1 -- it's\n AND day >= '2020-01-01'", "postgresql", '("n" > 1) AND ("day" >= DATE \'2020-01-01\')'),
+        ("sqlite", "long > 1", "postgresql", None),
+        ("sqlite", "t = 5", "postgresql", None),
     ],
 )  # fmt: skip
-def test_only_what_means_the_same_is_carried_over(expression, target, expected):
-    columns = ["n2", "status", "flag", "a b"]
-    found = portable(expression, columns, target, lambda name: quote(name, target), booleans=["flag"])
-    assert found == expected
+def test_a_condition_goes_over_only_where_it_means_the_same(source, expression, target, expected):
+    assert meaning(source, target).condition(expression) == expected
+
+
+@pytest.mark.parametrize(
+    ("collation", "expected"),
+    [("utf8mb4_general_ci", None), ("utf8mb4_bin", None), ("utf8mb4_nopad_bin", "\"role\" = 'ADMIN'")],
+)
+def test_texts_compare_alike_only_where_neither_case_nor_trailing_spaces_are_folded(collation, expected):
+    assert meaning("mysql", "postgresql", collation).condition("`role` = 'ADMIN'") == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "result", "expression", "target", "expected"),
+    [
+        ("postgresql", "n", "(until - day)", "mysql", None),
+        ("postgresql", "n", "(n * 2)", "sqlite", '"n" * 2'),
+        ("postgresql", "price", "(price * 1.19)", "sqlite", None),
+        ("postgresql", "price", "(price * 1.19)", "mysql", "`price` * 1.19"),
+        ("postgresql", "price", "(price * (n)::numeric)", "sqlite", '"price" * "n"'),
+        ("postgresql", "n", "(n + b)", "mysql", "`n` + `b`"),
+        ("postgresql", "n", "price", "mysql", None),
+        ("postgresql", "t", "((t || ' '::text) || (status)::text)", "sqlite", "(\"t\" || ' ') || \"status\""),
+        ("postgresql", "t", "(t || 'x'::text)", "mysql", "CONCAT(`t`, 'x')"),
+        ("postgresql", "t", "(c || 'x'::text)", "mysql", None),
+        ("postgresql", "t", "COALESCE(t, 'none'::text)", "mysql", "COALESCE(`t`, 'none')"),
+        ("mysql", "flag", "case when `n` is null then 1 else NULL end", "postgresql", None),
+        ("mysql", "flag", "`n` > 1", "postgresql", '"n" > 1'),
+        ("mysql", "n", "`n` > 1", "postgresql", None),
+        ("mysql", "big", "case when `n` > 1 then `n` else 0 end", "postgresql", 'CASE WHEN "n" > 1 THEN "n" ELSE 0 END'),
+        ("mysql", "n", "`n` + `big`", "postgresql", 'CAST("n" AS bigint) + CAST("big" AS bigint)'),
+        ("sqlite", "n", "n + t", "postgresql", None),
+        ("sqlite", "day", "coalesce(day, '2020-01-01')", "mysql", "COALESCE(`day`, '2020-01-01')"),
+    ],
+)  # fmt: skip
+def test_a_generated_column_goes_over_only_where_its_values_are_the_same(source, result, expression, target, expected):
+    reader = meaning(source, target)
+    assert reader.generated(expression, reader.columns[result]) == expected
+
+
+def test_a_default_and_its_on_update_are_judged_apart():
+    told = "current_timestamp() on update current_timestamp()"
+    columns = [Column("at", "timestamp", False, told), Column("x", "varchar(40)", True, "'a on update b'")]
+    made = translate({"t": table(columns=columns)}, "mysql", "postgresql")
+    assert "NOT NULL DEFAULT CURRENT_TIMESTAMP" in made.before and "DEFAULT 'a on update b'" in made.before
+    [decided] = [each for each in made.decisions if "ON UPDATE" in each.what]
+    assert (decided.subject, decided.lossy) == ("t.at", True)
+
+
+def test_the_rules_of_a_domain_become_those_of_the_columns():
+    rules = DomainRules((("positive_check", "CHECK ((VALUE > 0))"),), True, "1")
+    user = UserTypes({}, {"positive": "integer"}, {"positive": rules})
+    made = translate({"t": table(columns=[Column("n", "positive")])}, "postgresql", "mysql", user=user)
+    assert "`n` int NOT NULL DEFAULT 1" in made.before
+    assert "CONSTRAINT `n_positive_check` CHECK (`n` > 0)" in made.before
+
+
+def test_labels_of_an_enum_may_hold_any_sign():
+    assert read_type(r"enum('a)b','c,d','it''s','b\\')", "mysql").labels == ("a)b", "c,d", "it's", "b\\")
 
 
 @pytest.mark.parametrize(
@@ -221,14 +320,17 @@ def test_only_what_means_the_same_is_carried_over(expression, target, expected):
         ("gen_random_uuid()", "uuid", "mysql", "(UUID())"),
         ("uuid()", "uuid", "postgresql", "gen_random_uuid()"),
         ("CURRENT_DATE", "date", "mysql", "(CURRENT_DATE)"),
-        ("current_timestamp() on update current_timestamp()", "timestamptz", "postgresql", None),
         ("'{}'::jsonb", "json", "sqlite", "'{}'"),
         ("'\\x00'::bytea", "bytes", "mysql", None),
         ("nextval('s'::regclass) + 1", "bigint", "mysql", None),
+        (r"'a\b::text'::text", "varchar", "mysql", r"'a\\b::text'"),
+        ("'-5'::integer", "integer", "mysql", "-5"),
+        ("'1 day'::interval", "interval", "mysql", "'1 day'"),
     ],
 )
 def test_defaults_are_rewritten_or_refused(text, kind, target, expected):
-    assert default(text, kind, target) == expected
+    source = "mysql" if text in ("uuid()", "b'1'") else "postgresql"
+    assert default(text, kind, source, target) == expected
 
 
 def test_omitted_columns_take_what_hangs_on_them_along():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runbook_lib.assessment.findings import Finding
 from runbook_lib.assessment.looking import Bounds, Looked, example, look
@@ -12,7 +12,8 @@ from runbook_lib.databases.port import Column, Database
 from runbook_lib.plan.model import Plan
 from runbook_lib.schema.decisions import Policies
 from runbook_lib.schema.limits import limits_of
-from runbook_lib.schema.policies import rules_of
+from runbook_lib.schema.policies import NO_VALUE, rules_of
+from runbook_lib.schema.told import reading, told_of
 
 # Rules of `schema.policies` by the kind of finding; the two that the plan decides by a policy of their own.
 _KINDS = {
@@ -72,8 +73,11 @@ def _sought(plan: Plan, subject: Subject, source: Database, encoding: str) -> It
         if there is None or there.generated or column.generated or column.name in subject.mapping.omit:
             continue
         sql, key = source.quote(column.name), column.name in subject.read.key
+        told = told_of(plan.types, subject.read.name, column.name, column.type) if source.dialect == "sqlite" else ""
+        if (as_told := reading(sql, there.type, told, source.dialect)) != sql and dialects[0] != dialects[1]:
+            sql, column = as_told, replace(column, type=there.type)
         for rule in rules_of(column.name, sql, column.type, there.type, dialects, policies, key=key):
-            kind = _KINDS.get(rule.name, "numbers")
+            kind = _KINDS.get(rule.name, "other_types" if rule.name.startswith(NO_VALUE) else "numbers")
             yield _Sought(column, there, kind, rule.name, rule.found, bool(rule.instead), not rule.instead)
         for limit in limits_of(sql, column.type, there.type, dialects, encoding=encoding, collation=column.collation):
             if limit.name != "NUL characters" or policies.nul == "error":
@@ -120,6 +124,8 @@ def _declare(subject: Subject, each: _Sought, place: str) -> Iterator[str]:
         wider = _WIDEST.get(target, {}).get(each.kind, "")
         if wider and wider != each.written.type and not (keyed and wider == "longtext"):
             yield f"types: {{{place}: {_yaml(wider)}}}"
+    if each.kind == "other_types" and not subject.there and "timestamp" in each.written.type:
+        yield f'types: {{{place}: "timestamp from milliseconds"}} (or seconds, ticks; timestamp alone: other forms)'
     if each.refused:
         yield QUARANTINE
 

@@ -113,6 +113,7 @@ class _Sides:
     plan: Plan | None = None
     folder: Path = Path(".runbook")
     catalogs: Mapping[str, Catalogs] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -137,7 +138,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
                 open_ones.callback(database.close)
             pair = planned(plan, databases[plan.source], databases, environment.quarantine, tables)
             _tell_unseen(*databases.values())
-            yield _Sides(pair.links, pair.out, tuple(plan.tolerances), plan, folder, pair.catalogs)
+            yield _Sides(pair.links, pair.out, tuple(plan.tolerances), plan, folder, pair.catalogs, plan.types)
             return
         reader = open_endpoint(source, "source", environment)
         open_ones.callback(reader.close)
@@ -149,7 +150,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
         if one.result():
             raise _itself(reader, writer)
         _tell_unseen(reader, writer)
-        yield _Sides(pair.links, pair.out, catalogs=pair.catalogs)
+        yield _Sides(pair.links, pair.out, catalogs=pair.catalogs, types=pair.types)
 
 
 def _tell_unseen(*databases: Database) -> None:
@@ -177,7 +178,7 @@ def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, r
             sides.links,
             checks=checks,
             tolerances=sides.tolerances,
-            types=sides.plan.types if sides.plan else {},
+            types=sides.types,
             require=sides.plan.require if sides.plan else (),
             jobs=jobs,
             under_writes=settle_s > 0,

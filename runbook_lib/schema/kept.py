@@ -6,6 +6,7 @@ forgotten in the transaction that runs it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from runbook_lib.errors import DatabaseError
 BEING_MADE, MADE, OBJECTS, KEYS, REST = "being made", "made", "objects", "keys", "rest"
 TOLD = "told"  # the types that the tables were made by
 RAN = "rest made"  # objects beside the tables that were made one by one: what an attempt after it may replace
+_LATER = "runbook_later"
 LEFT = "left behind"  # why an object could not be made, as JSON
 
 
@@ -121,6 +123,17 @@ def state(target: Database, service: str) -> str:
     )
     kinds = target.rows(f"SELECT kind FROM {_table(target)} WHERE service = :s", {"s": service})
     return next((kind for (kind,) in kinds if kind in (MADE, BEING_MADE)), "")
+
+
+def told_at(target: Database, service: str) -> dict[str, str]:
+    """The types that a copy was told; none where this database keeps nothing. Nothing is made."""
+    from sqlalchemy import inspect
+
+    seen = inspect(target.engine)  # `own_table` would make the schema
+    if not (seen.has_table("later", schema="runbook") if target.dialect == "postgresql" else seen.has_table(_LATER)):
+        return {}
+    found: dict[str, str] = json.loads(next((part.script for part in kept(target, service, TOLD)), "{}"))
+    return found
 
 
 def kept(target: Database, service: str, kind: str) -> list[Part]:

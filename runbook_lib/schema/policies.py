@@ -16,6 +16,7 @@ _MOMENTS = ("date", "timestamp", "timestamptz")
 _TEXTS = ("text", "varchar", "char")
 _FLOATS = ("real", "double")
 _LAST_BIGINT = 2**63 - 1
+NO_VALUE = "values that are no "
 FINEST = 6  # digits of a second
 
 
@@ -136,9 +137,17 @@ def _sqlite(sql: str, here: Neutral, there: Neutral, target: str, policies: Poli
         )
     if here.kind in _FLOATS and there.kind in _FLOATS and target == "mysql":
         yield "NaN or infinity", f"{sql} IN (9e999, -9e999)"
+    if here.kind in _MOMENTS and "'" not in here.text:
+        yield f"{NO_VALUE}{here.text or here.kind}", _no_moment(sql, here.text or here.kind)
     if here.kind in _MOMENTS and target == "mysql":
         outside = f"{sql} LIKE '%BC' OR {sql} LIKE '%infinity' OR instr({sql}, '-') > 5"
         yield "dates that the target has not", outside
+
+
+def _no_moment(sql: str, kind: str) -> str:
+    """Condition for values of SQLite that are not what their type says; what SQLite gives back unchanged is."""
+    same = f"{'date' if kind == 'date' else 'datetime'}({sql}, '+0 days') IS {sql}"
+    return f"{sql} IS NOT NULL AND CASE WHEN {same} THEN 0 ELSE runbook_misfit({sql}, '{kind}') END"
 
 
 def _fraction(sql: str, here: Neutral, there: Neutral, source: str) -> Parts:

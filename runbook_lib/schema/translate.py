@@ -22,6 +22,7 @@ from runbook_lib.schema.losses import collisions, left_out, values
 from runbook_lib.schema.prefix_index import prefix, prefixes
 from runbook_lib.schema.references import references
 from runbook_lib.schema.row_size import too_long
+from runbook_lib.schema.told import told_type
 from runbook_lib.schema.types import Mapped, Neutral, UserTypes, read_type, write_type
 
 LONGEST = {"postgresql": (63, "bytes"), "mysql": (64, "characters"), "sqlite": (10_000, "bytes")}
@@ -228,7 +229,7 @@ def _alone(job: _Job, table: Table, column: Column, neutral: Neutral, place: str
     for asked in (place, f"{table.name}.{column.name}", column.type):
         if asked in told:
             job.decide(place, f"{column.type} by the plan", told[asked])
-            return Mapped(told[asked])
+            return Mapped(told_type(told[asked], job.source)[0])
     if job.policies.nan == "text" and neutral.kind in ("real", "double") and job.target != "postgresql":
         job.decide(place, "NaN has no like: kept as text by the plan", "text", lossy=True)
         return Mapped("varchar(30)")

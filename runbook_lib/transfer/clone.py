@@ -39,6 +39,10 @@ from runbook_lib.transfer.writers import Side, Writers, writers_of
 
 QUARANTINE = Path(".runbook/quarantine")  # as for a plan
 EXISTING = ("refuse", "keep", "empty", "drop")
+_READ_AS = (
+    "read times in other forms by --type TABLE.COLUMN=timestamp (or: timestamp with time zone), numbers by"
+    " --type 'TABLE.COLUMN=timestamp from seconds' (milliseconds, microseconds, nanoseconds, ticks); or "
+)
 Tell = Callable[[str], None]
 
 
@@ -284,7 +288,8 @@ def _refuse_misfits(pair: Pair, how: How, tell: Tell) -> None:
             f"{source.name}.{first.subject.partition('.')[2]}",
             first.text + (f" (and {more} more columns have such values)" if more else ""),
             state="nothing was done",
-            action="correct them at the source, decide with --type, or set them aside with --on-bad-row quarantine",
+            action=_READ_AS * (source.dialect == "sqlite")
+            + "correct them at the source, decide with --type, or set them aside with --on-bad-row quarantine",
         )
 
 

@@ -16,6 +16,7 @@ from runbook_lib.errors import PlanError
 from runbook_lib.plan.model import Plan, Service, TableMapping
 from runbook_lib.schema.decisions import Policies
 from runbook_lib.schema.policies import Rule, applied, plain_form, rules_of
+from runbook_lib.schema.told import reading, told_of
 from runbook_lib.schema.types import read_type
 from runbook_lib.transfer.quarantine import Quarantine
 
@@ -185,6 +186,9 @@ def _ruled(
     """A column of the source as the target gets it, and the rules behind it."""
     source, target = sides
     sql, kind, dialects = source.ident(written.name), read.column(written.name).type, (source.dialect, target.dialect)
+    told = told_of(policies.types, read.name, written.name, kind) if source.dialect != target.dialect else ""
+    if (as_told := reading(sql, written.type, told, source.dialect)) != sql:
+        sql, kind = as_told, written.type
     rules = rules_of(written.name, sql, kind, written.type, dialects, policies, key=written.name in key)
     return applied(sql, plain_form(sql, kind, written.type, dialects), rules), rules
 

@@ -24,6 +24,7 @@ class Pair:
     links: tuple[Link, ...]
     out: LeftOut = field(default_factory=LeftOut)
     catalogs: Mapping[str, Catalogs] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)  # that the copy was told, without a plan
 
     def plus(self, other: Pair) -> Pair:
         """Both."""
@@ -46,11 +47,21 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> P
     if not kept:
         return Pair((), out)
     name = _followed(source, target, [service.name, whole_plan(source, target, known=names).services[0].name])
-    plan = replace(plan, services=(replace(service, name=name or service.name, tables=kept),))
+    types = _told(source, target, name or service.name)
+    plan = replace(plan, services=(replace(service, name=name or service.name, tables=kept),), types=types)
     known = there.tables, here.tables
     [link] = forward_links(plan, source, {"target": target}, known=known)
     back = reverse_links(plan, source, {"target": target}) if name else [None]
-    return Pair((replace(link, service="", opposite=back[0]),), out, {link.channel: known})
+    return Pair((replace(link, service="", opposite=back[0]),), out, {link.channel: known}, types)
+
+
+def _told(source: Database, target: Database, service: str) -> Mapping[str, str]:
+    """The types that a copy to another engine was told."""
+    if source.dialect == target.dialect:
+        return {}
+    from runbook_lib.schema.kept import told_at  # it takes SQLAlchemy, a third of a short command's time
+
+    return told_at(target, service)
 
 
 def planned(

@@ -37,6 +37,7 @@ from runbook_lib.databases.sqlite import (
     own,
     recount,
     schema,
+    told,
     trial,
 )
 from runbook_lib.databases.sqlite import catalog as catalog_
@@ -324,6 +325,8 @@ class SQLite:
 def _register(driver: sqlite3.Connection) -> None:
     """What our queries call, on this connection only: triggers never do, since applications' connections lack it."""
     driver.create_function("runbook_copy", 2, copy.copy_field, deterministic=True)
+    driver.create_function("runbook_misfit", 2, copy.misfit, deterministic=True)
+    driver.create_function("runbook_read", 3, told.read_as, deterministic=True)
     driver.create_collation("runbook_number", _compare_numbers)
     checksums.register(driver)
 

@@ -247,7 +247,8 @@ def _declared(db: SQLite, relation: str, expressions: Sequence[str]) -> tuple[Ki
 
 def _cast_type(expression: str) -> str:
     found = re.fullmatch(r"(?is)\s*CAST\s*\((.*)\s+AS\s+([\w ]+(?:\([\d ,]+\))?)\s*\)\s*", expression)
-    return found[2] if found else ""
+    told = None if found else re.fullmatch(r"(?s)\s*runbook_read\(.*, '([^']*)', '\w*'\)\s*", expression)
+    return found[2] if found else told[1] if told else ""
 
 
 def expression_types(db: SQLite, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:

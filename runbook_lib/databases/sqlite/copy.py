@@ -39,6 +39,15 @@ def copy_field(value: Any, type_text: str) -> str:
     return "\\N" if rendered is None else rendered.translate(copytext._OUT)
 
 
+def misfit(value: Any, type_text: str) -> int:
+    """The SQL function runbook_misfit: whether a value is not what its type says."""
+    try:
+        renderer(kind_of(type_text).type)(value)
+    except (Misfit, ValueError):
+        return 1
+    return 0
+
+
 def copy_out(db: SQLite, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
     """Stream one range in blocks, from the snapshot of one short transaction: COPY text, or stored values (binary).
 

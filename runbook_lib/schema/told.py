@@ -1,0 +1,32 @@
+"""A column's type as the plan tells it: for the target, and for how SQLite's values are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_FROM = re.compile(r"(?is)^(.*\S)\s+from\s+(seconds|milliseconds|microseconds|nanoseconds|ticks)$")
+
+
+def told_type(text: str, source: str) -> tuple[str, str]:
+    """The type, and the unit of numbers that are moments (`timestamp from milliseconds`; SQLite's values only)."""
+    found = _FROM.match(text.strip()) if source == "sqlite" else None
+    return (found[1], found[2].lower()) if found else (text, "")
+
+
+def told_of(types: Mapping[str, str], table: str, column: str, declared: str) -> str:
+    """What was told of a column, by its name or by its type; "": nothing."""
+    return types.get(f"{table}.{column}") or types.get(declared, "")
+
+
+def reading(sql: str, written: str, told: str, source: str) -> str:
+    """A column of SQLite as it is read where its type was told: its values in the form of that type.
+
+    Args:
+        sql: The column, quoted.
+        written: Its type at the target.
+    """
+    if source != "sqlite" or not told:
+        return sql
+    unit = told_type(told, source)[1]
+    return f"runbook_read({sql}, '{written}', '{unit}')" if "'" not in written else sql

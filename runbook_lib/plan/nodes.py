@@ -178,6 +178,10 @@ def read_file(path: Path, what: str) -> Value:
         raise PlanError(file, f"no such {what}", action=_neighbour(path)) from error
     except UnicodeDecodeError as error:
         raise PlanError(file, f"not UTF-8 at byte {error.start}", action="save it as UTF-8") from error
+    except RecursionError as error:
+        raise PlanError(
+            file, "nested too deeply to be read", action="a plan has no such depth: see what it is"
+        ) from error
     except OSError as error:
         raise PlanError(file, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
     except yaml.MarkedYAMLError as error:

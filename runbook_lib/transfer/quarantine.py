@@ -105,7 +105,7 @@ def read(file: Path) -> dict[tuple[str, ...], Refused]:
     if not file.exists():
         return {}
     held: dict[tuple[str, ...], Refused] = {}
-    for number, line in enumerate(file.read_text().split("\n")[:-1], 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], 1):
         try:
             row = _decoded(json.loads(line))
         except (ValueError, TypeError, KeyError) as error:

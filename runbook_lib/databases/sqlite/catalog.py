@@ -36,7 +36,7 @@ COUNTED = 1_000_000  # 5 ms
 def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]:
     """Describe these tables, or all of the user's. One that does not exist is left out of the answer."""
     found, incarnation = shared.Catalog(db.name), _incarnation(db)
-    with db.raw() as driver:
+    with db.reading("reading its catalog") as driver:
         present = _present(driver)
         folded = {name.lower(): name for name in present}
         asked = tables if tables is not None else [names.readable(name) for name in present]
@@ -49,7 +49,7 @@ def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]
 
 def tables(db: SQLite) -> list[str]:
     """The names of all user tables."""
-    with db.raw() as driver:
+    with db.reading("reading its catalog") as driver:
         return [names.readable(name) for name in _present(driver)]
 
 
@@ -231,7 +231,7 @@ def _declared(db: SQLite, relation: str, expressions: Sequence[str]) -> tuple[Ki
     """SQLite tells a view's columns the declared types of what they show, without reading a row."""
     listed = ", ".join(f"{sql} AS c{i}" for i, sql in enumerate(expressions))
     try:
-        with db.raw() as driver:
+        with db.reading("reading its catalog") as driver:
             driver.execute(f"CREATE TEMP VIEW runbook_kinds AS SELECT {listed} FROM {relation}")
             try:
                 rows = driver.execute("SELECT type FROM pragma_table_xinfo('runbook_kinds')").fetchall()

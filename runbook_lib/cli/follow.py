@@ -61,7 +61,9 @@ def apply_ddl(
 def _show(work: Work, first: list[str]) -> None:
     for text in first:
         click.echo(f"first, where the writers are:\n  {text.strip()}")
-    if work.nothing:
+    if first:
+        click.echo("then what the comparison finds, as it is shown while it is carried out")
+    elif work.nothing:
         click.echo("nothing has changed since the copy, or both sides have the change")
     for text in work.statements:
         click.echo(f"at the other side:\n  {text}")

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from runbook_lib.databases.port import CatalogObject, Database
-from runbook_lib.databases.shared import counted
+from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import TransferError
-from runbook_lib.journal import Journal
+from runbook_lib.journal import Entry, Journal, digest_of
 from runbook_lib.plan.model import Service
 from runbook_lib.schema import target as made
 from runbook_lib.transfer.agreement import SHAPES, baseline, changed_beside
@@ -35,7 +35,7 @@ from runbook_lib.transfer.worker import exclusive, stop_sync
 from runbook_lib.transfer.writers import Side
 from runbook_lib.validation import validate
 
-BEGUN, DONE = "apply_ddl", "apply_ddl_done"
+FIRST, BEGUN, DONE = "apply_ddl_first", "apply_ddl", "apply_ddl_done"
 # How an object of PostgreSQL is made, from its name and what the catalog says of it.
 _MAKE = {
     "sequence": "CREATE SEQUENCE {name} {definition}",
@@ -106,7 +106,8 @@ def apply_ddl(pair: Pair, journal: Journal, run_id: str, *, at_origin: Sequence[
     """Carry the change over; the same call again does what a kill has left.
 
     Args:
-        at_origin: Statements for the side with the writers, run first, in one transaction where the engine can.
+        at_origin: Statements for the side with the writers, run first; those that a killed call carried out are not run
+            again: the schema has changed since it was about to.
     Returns:
         Work: what was carried over.
     Raises:
@@ -115,10 +116,8 @@ def apply_ddl(pair: Pair, journal: Journal, run_id: str, *, at_origin: Sequence[
     """
     with journal.lease(run_id, "apply-ddl", ttl_s=15.0):
         carrying = _carrying(pair, journal, run_id)
-        if at_origin:
-            carrying.source.run_script(";\n".join(at_origin) + ";")
-            tell(f"{counted(len(at_origin), 'statement')} carried out at {carrying.source.name}")
-            _at("at the origin")
+        for statement in at_origin:
+            _at_origin(carrying.source, statement, journal, run_id, tell)
         work = foreseen(pair, journal, run_id)
         forward = carrying.source is pair.source
         there = pair.forward if forward else pair.back
@@ -189,9 +188,25 @@ def _made(objects: Sequence[CatalogObject], kinds: Sequence[str], target: Databa
 
 def _undone(journal: Journal, run_id: str) -> list[str]:
     """Tables of a call before that was killed: their rows may not have been compared."""
-    begun = journal.entries(run_id, kind="note", step=BEGUN)
+    return [table for note in _since(journal, run_id, BEGUN) for table in note.payload["tables"]]
+
+
+def _since(journal: Journal, run_id: str, step: str) -> list[Entry]:
+    """Notes of this step since a call came to its end."""
     done = max((note.seq for note in journal.entries(run_id, kind="note", step=DONE)), default=-1)
-    return [table for note in begun if note.seq > done for table in note.payload["tables"]]
+    return [note for note in journal.entries(run_id, kind="note", step=step) if note.seq > done]
+
+
+def _at_origin(database: Database, statement: str, journal: Journal, run_id: str, tell: Tell) -> None:
+    digest, marks = digest_of(statement), digest_of(database.schema_marks())
+    known = [note for note in _since(journal, run_id, FIRST) if note.payload["statement"] == digest]
+    if known and known[-1].payload["marks"] != marks:
+        tell(f"{database.name}: carried out before: {one_line(statement, 80)}")
+        return
+    journal.append(run_id, "note", step=FIRST, payload={"statement": digest, "marks": marks})
+    database.run_script(f"{statement.strip().rstrip(';')};")
+    tell(f"{database.name}: {one_line(statement, 80)}")
+    _at("at the origin")
 
 
 def _drain_held(link: Link) -> None:

@@ -39,7 +39,8 @@ CHANGED = (
     "CREATE VIEW late AS SELECT id, ref FROM later",
     "CREATE INDEX ON t (mail)",
 )
-POINTS = ("drained", "applied", "compared", "taken in")
+FIRST = "ALTER TABLE t ADD COLUMN first int"
+POINTS = ("at the origin", "drained", "applied", "compared", "taken in")
 
 
 @pytest.fixture
@@ -87,20 +88,15 @@ def test_an_approved_change_is_carried_over_killed_at_each_point_and_the_cutover
     source.execute(*CHANGED)
     with pytest.raises(TransferError, match="1 rows would be refused there: m: no partition"):
         move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20)
-    killed = [
-        sys.executable,
-        "-c",
-        _KILLED,
-        source.masked_url,
-        target.masked_url,
-        f"sqlite:///{tmp_path}/journal.sqlite",
-    ]
+    place = f"sqlite:///{tmp_path}/journal.sqlite"
+    killed = [sys.executable, "-c", _KILLED, source.masked_url, target.masked_url, place, FIRST]
     for point in POINTS:
         environment = {**os.environ, "RUNBOOK_CRASH_AT": f"apply-ddl:{point}", "SECRET": postgresql_server.password}
         done = subprocess.run(killed, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == -signal.SIGKILL, (point, done.stderr[-2000:])
     told: list[str] = []
-    apply_ddl(pair, journal, run_id, tell=told.append)
+    apply_ddl(pair, journal, run_id, at_origin=[FIRST], tell=told.append)
+    assert told[0] == f"source: carried out before: {FIRST}"
     pair, run_id = find_clone(journal, pair_of(source, target))
     assert foreseen(pair, journal, run_id).nothing
     source.execute("INSERT INTO later VALUES (3, 2)", "UPDATE t SET mail = 'last' WHERE id = 20", "TRUNCATE m_25")
@@ -128,7 +124,7 @@ from runbook_lib.transfer.follow import find_clone
 both = [open_database(n, url, os.environ["SECRET"]) for n, url in zip(("source", "target"), sys.argv[1:3])]
 with closing(Journal(sys.argv[3])) as journal:
     pair, run_id = find_clone(journal, pair_of(*both))
-    apply_ddl(pair, journal, run_id, tell=print)
+    apply_ddl(pair, journal, run_id, at_origin=sys.argv[4:], tell=print)
 """
 
 

@@ -62,17 +62,17 @@ def predict(there: Inventory, here: Inventory | None, route: Route) -> Account:
     lines = [_predicted(item, here, route) for item in there.objects]
     if here is not None and route.same_engine:
         present = _present(here)
-        lines = [
-            _there_already(line, item, present, here.login) for line, item in zip(lines, there.objects, strict=True)
-        ]
+        lines = [_there_already(line, item, present, here) for line, item in zip(lines, there.objects, strict=True)]
     return _counted(Account(_with_hosts(lines)), there)
 
 
 def _there_already(
-    line: Line, item: CatalogObject, present: Mapping[tuple[str, str], CatalogObject], login: str
+    line: Line, item: CatalogObject, present: Mapping[tuple[str, str], CatalogObject], here: Inventory
 ) -> Line:
     """What a copy leaves alone, and the target has just so: the database's collation, a definer."""
-    if item.kind == "definer" and item.definition == login:
+    if item.kind == "definer" and item.definition == here.login:
+        return _line(item, MOVED)
+    if item.kind == "row history" and here.outside.issuperset(item.needs):
         return _line(item, MOVED)
     found = present.get((item.kind, item.name)) if item.kind in LEFT_BEHIND else None
     return _line(item, MOVED) if found is not None and found.definition == item.definition else line

@@ -31,7 +31,7 @@ LEFT_BEHIND: Mapping[str, tuple[str, str]] = {
     "database setting": ("it is the database's, not the schema's", ""),
     "security label": ("its provider belongs to the server", ""),
     "tablespace": ("made in the target's default tablespace", ""),
-    "row history": ("a server writes the times of its rows itself", "keep the source for as long as history is needed"),
+    "row history": ("the target writes the times of its rows itself", "keep the source while it is needed"),
     "event schedule": ("enabled on both sides it would act twice: made disabled", "enable it after the cutover"),
     "definer": ("what is made belongs to the login that makes it", "let the same login copy, or make it by hand"),
     "histogram": ("the target gathers its own statistics", ""),

@@ -195,6 +195,13 @@ class Database(Bulk, Protocol):
     def index_use(self) -> IndexUse:
         """How often each index was read, and since when that is counted."""
 
+    def take_history(self, reader: Database, tables: Mapping[str, str]) -> dict[str, str]:
+        """Bring the old versions of rows of versioned tables from another database of this engine; table → why not.
+
+        `tables`: at the reader → here, where they hold today's rows and nobody has written since.
+        """
+        ...
+
     # -- capture and apply ---
     def install_capture(self, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
         """Log the keys of every change of these tables (table → key columns) under this channel.

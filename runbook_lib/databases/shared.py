@@ -67,6 +67,11 @@ def no_shortcut(*_: Any, **__: Any) -> None:
     """`Database.copy_across` of an engine without programs of its own for it."""
 
 
+def no_history(*_: Any) -> dict[str, str]:
+    """`Database.take_history` of an engine that keeps no versions of rows."""
+    return {}
+
+
 def about_all(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:  # noqa: ARG001  each is about all tables
     """`Database.about` of an engine that makes everything at once."""
     return [""] * len(scripts)

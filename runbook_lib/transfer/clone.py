@@ -182,6 +182,7 @@ def clone(
         count = made.build_indexes(service, target, how.jobs, partial(settle, link) if how.follow else None, refused)
         tell(f"indexes: {count} built, statistics gathered")
         left = make_apart(service.name, target, refused or {})
+        _take_history(pair, tell)
         left += _add_keys(pair, link, how)
     if checked := require_same_values(link, under_writes=how.follow):
         tell(f"generated columns of {checked} tables: the same values on a sample")
@@ -324,6 +325,14 @@ def _capture(link: Link) -> None:
     """Log changes at the source, and let nobody but the sync write at the target."""
     enable_capture(link)
     fence_writer(link)
+
+
+def _take_history(pair: Pair, tell: Tell) -> None:
+    """Old versions of rows, before anybody writes at the target."""
+    if pair.source.dialect == pair.target.dialect:
+        tables = {mapping.source: mapping.target for mapping in pair.service.tables if not mapping.derived}
+        for table, why in pair.target.take_history(pair.source, tables).items():
+            tell(f"  {table}: its old versions of rows stay behind: {why}")
 
 
 def _add_keys(pair: Pair, link: Link, how: How) -> list[LeftBehind]:

@@ -21,6 +21,7 @@ from runbook_lib.databases.mysql import (
     connection,
     copy,
     fence,
+    history,
     housekeeping,
     names,
     online,
@@ -205,6 +206,7 @@ class MySQL:
     copy_out = copy.copy_out
     copy_in = copy.copy_in
     copy_across = shared.no_shortcut
+    take_history = history.take_history
 
     # -- capture and apply ---
     install_capture = capture.install_capture

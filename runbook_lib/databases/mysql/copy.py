@@ -100,7 +100,7 @@ def copy_in(
         try:
             retry.run(driver, SILENT)
             with tempfile.SpooledTemporaryFile(max_size=KEPT_BYTES) as kept:
-                rows, warnings = driver.load(_load_sql(described, columns), _keeping(unescaped(blocks), kept))
+                rows, warnings = driver.load(load_sql(described, columns), _keeping(unescaped(blocks), kept))
                 if warnings:
                     raise _rejected(db, driver, described, columns, kept)
             for statement, values in progress:
@@ -131,7 +131,8 @@ def refuse_triggers(db: MySQL, table: Table) -> None:
         )
 
 
-def _load_sql(table: Table, columns: Sequence[str]) -> str:
+def load_sql(table: Table, columns: Sequence[str]) -> str:
+    """The LOAD DATA of these columns of a table, from COPY text."""
     fields, sets = [], []
     for i, name in enumerate(columns):
         column = table.column(name)

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.databases.mysql import history, objects, own, qualified, sequences
 from runbook_lib.databases.mysql import inventory_sql as sql
-from runbook_lib.databases.mysql import objects, own, qualified, sequences
 from runbook_lib.databases.port import CatalogObject, Inventory
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
 
+HISTORY = "feature row history"  # a server that takes old versions of rows as they are given
 _UNSEEN = {"MariaDB": "IF(ignored = 'YES', 'ignored', '')", "MySQL": "IF(is_visible = 'NO', 'invisible', '')"}
 
 
@@ -28,7 +29,8 @@ def inventory(db: MySQL) -> Inventory:
     for kind, name, count in db.rows(sql.COUNTS):
         if name not in ours and not (kind == "trigger" and name in fired):
             counts[kind] += int(count)
-    return Inventory(tuple(found), counts, _accounts(db), str(db.rows("SELECT current_user()")[0][0]))
+    outside = _accounts(db) | ({HISTORY} if history.insertable(db) else set())
+    return Inventory(tuple(found), counts, outside, str(db.rows("SELECT current_user()")[0][0]))
 
 
 def _objects(db: MySQL) -> Iterator[CatalogObject]:
@@ -37,6 +39,7 @@ def _objects(db: MySQL) -> Iterator[CatalogObject]:
     # A MariaDB before 10.6 knows no ignored index; all that are supported do.
     keys = sql.KEYS.format(expression="NULL" if maria else "expression", unseen=_UNSEEN[flavour])
     views = objects.views(db)
+    versions = {table: each.text for table, each in history.histories(db).items()}
     hidden = _grouped(db.rows(sql.HIDDEN))
     parameters = _grouped([((kind, name), text) for kind, name, text in db.rows(sql.PARAMETERS)])
     queries = (
@@ -47,9 +50,16 @@ def _objects(db: MySQL) -> Iterator[CatalogObject]:
         for kind, name, table, text, columns, statement, role in db.rows(query):
             more = hidden.get(name, ()) if kind == "table" else parameters.get((kind, name), ())
             more = [views.get(name, "")] if kind == "view" else more
+            text = versions.get(name, text) if kind == "row history" else text
             definition = _bare(db, " | ".join([str(text or ""), *map(str, more)]))
             yield CatalogObject(
-                kind, name, table, definition, statement or "", _needs(kind, role), _columns(kind, columns)
+                kind,
+                name,
+                table,
+                definition,
+                statement or "",
+                _needs(kind, role, name in versions),
+                _columns(kind, columns),
             )
             if kind == "event" and columns:
                 yield CatalogObject("event schedule", name, "", "enabled", statement)
@@ -73,7 +83,10 @@ def _bare(db: MySQL, text: str) -> str:
     return qualified.own_names(text, db.login.database) if f"`{db.login.database}`." in text else text
 
 
-def _needs(kind: str, role: str) -> tuple[str, ...]:
+def _needs(kind: str, role: str, timed: bool) -> tuple[str, ...]:
+    """A grant needs its account; history by times (not by transactions) a server that takes it."""
+    if kind == "row history":
+        return (HISTORY,) if timed else ("history by transactions",)
     return (f"role {role}",) if kind == "grant" else ()
 
 

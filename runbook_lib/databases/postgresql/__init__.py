@@ -213,6 +213,7 @@ class PostgreSQL:
     copy_out = copy.copy_out
     copy_in = copy.copy_in
     copy_across = pipe.copy_across
+    take_history = shared.no_history
 
     # -- capture and apply ---
     install_capture = capture.install_capture

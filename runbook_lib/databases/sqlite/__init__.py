@@ -270,6 +270,7 @@ class SQLite:
     copy_out = copy.copy_out
     copy_in = copy.copy_in
     copy_across = shared.no_shortcut
+    take_history = shared.no_history
 
     # -- capture and apply ---
     install_capture = capture.install_capture

@@ -81,3 +81,18 @@ def inner(definition: str, dialect: str) -> str:
     opening = next((i for i, token in enumerate(found) if token.text == "("), -1)
     closing = next((i for i in range(opening + 1, len(found)) if found[i].text == ")" and depths[i] == 0), len(found))
     return sql_text.joined(found[opening + 1 : closing]).strip()
+
+
+def index_condition(definition: str, dialect: str) -> str:
+    """The condition of an index's definition: what follows its own WHERE, not one within a name or a literal."""
+    found = list(sql_text.tokens(definition, dialect))
+    for token, depth in zip(found, sql_text.depths(found), strict=True):
+        if token.upper == "WHERE" and depth == 0:
+            return definition[token.end :].strip()
+    return ""
+
+
+def says(definition: str, dialect: str, *words: str) -> bool:
+    """Whether a definition has one of these keywords before its condition."""
+    found = sql_text.code(definition.removesuffix(index_condition(definition, dialect)), dialect)
+    return any(token.upper in words for token in found)

@@ -15,7 +15,7 @@ from runbook_lib.schema import translate as ddl
 from runbook_lib.schema.alike import canonical, holds, same_default, same_expression
 from runbook_lib.schema.decisions import Policies
 from runbook_lib.schema.domains import with_domains
-from runbook_lib.schema.expression_clauses import condition, default_clause, generated_clause, inner
+from runbook_lib.schema.expression_clauses import condition, default_clause, generated_clause, index_condition, inner
 from runbook_lib.schema.prefix_index import cut_columns, plain, prefixes
 from runbook_lib.schema.references import referenced
 from runbook_lib.schema.types import Neutral, UserTypes, read_type
@@ -162,7 +162,7 @@ def comparable(table: Table, dialect: str) -> Table:
     constraints = {_one_form(c, kinds, dialect): c for c in table.constraints if c.kind in _KINDS}
     indexes = dict[tuple[tuple[str, ...], bool, str], Index]()
     for index in table.indexes:
-        where = canonical(_where(index), kinds, dialect) if index.partial else ""
+        where = canonical(index_condition(index.definition, dialect), kinds, dialect) if index.partial else ""
         index = replace(index, columns=tuple(map(plain, index.columns)))
         indexes.setdefault((index.columns, index.unique, where), index)
     return replace(
@@ -217,11 +217,6 @@ def _one_form(constraint: Constraint, kinds: Mapping[str, str], dialect: str) ->
     actions = re.findall(r"ON (?:UPDATE|DELETE) (?:CASCADE|SET NULL)", constraint.definition.upper())
     text = f"FOREIGN KEY ({columns}) REFERENCES {constraint.referenced_table}({there})"
     return kind, " ".join([text, *sorted(actions)])
-
-
-def _where(index: Index) -> str:
-    found = re.search(r"(?is)\sWHERE\s(.*)$", index.definition)
-    return found[1] if found else ""
 
 
 def _shown(columns: tuple[str, ...], unique: bool, where: str) -> str:

@@ -17,7 +17,15 @@ from runbook_lib.databases.port import Column, Index, Table
 from runbook_lib.databases.shared import parts_of, split
 from runbook_lib.schema.decisions import Decision, Policies, Translation
 from runbook_lib.schema.domains import with_domains
-from runbook_lib.schema.expression_clauses import DATES, condition, default_clause, generated_clause, inner
+from runbook_lib.schema.expression_clauses import (
+    DATES,
+    condition,
+    default_clause,
+    generated_clause,
+    index_condition,
+    inner,
+    says,
+)
 from runbook_lib.schema.losses import collisions, left_out, values
 from runbook_lib.schema.prefix_index import prefix, prefixes
 from runbook_lib.schema.references import references
@@ -305,7 +313,7 @@ def _indexes(job: _Job, subject: str, table: Table) -> list[str]:
             continue
         if index.unique and "NULLS NOT DISTINCT" in index.definition.upper():
             job.decide(place, f"{index.definition}: NULLs may be there more than once", "a weaker rule", lossy=True)
-        elif re.search(r"INCLUDE|COLLATE|DESC|NULLS", index.definition):
+        elif says(index.definition, job.source, "INCLUDE", "COLLATE", "DESC", "NULLS"):
             job.decide(place, f"{index.definition}: columns only, ascending, are carried over", "a plain index")
         if index.unique and not lengths:
             made.add(index.columns)
@@ -324,10 +332,10 @@ def _indexes(job: _Job, subject: str, table: Table) -> list[str]:
 def _where(job: _Job, table: Table, index: Index) -> str | None:
     if not index.partial:
         return ""
-    found = re.search(r"(?is)\sWHERE\s(.*)$", index.definition)
+    found = index_condition(index.definition, job.source)
     if not found or job.target == "mysql":
         return None
-    expression = condition(job, table, found[1])
+    expression = condition(job, table, found)
     return f" WHERE {expression}" if expression else None
 
 

@@ -11,6 +11,7 @@ import pytest
 from runbook_lib.databases.port import Column, Constraint, Index, Table
 from runbook_lib.errors import PlanError
 from runbook_lib.schema.decisions import Policies, UserTypes, without_columns
+from runbook_lib.schema.expression_clauses import index_condition, inner, says
 from runbook_lib.schema.expression_meaning import Translator, typed
 from runbook_lib.schema.expressions import default
 from runbook_lib.schema.translate import quote, translate
@@ -341,3 +342,11 @@ def test_omitted_columns_take_what_hangs_on_them_along():
     )
     assert (kept.name, [c.name for c in kept.columns], kept.indexes) == ("new", ["id"], ())
     assert [c.name for c in kept.constraints] == ["p"]
+
+
+def test_a_condition_begins_at_its_own_where_and_a_keyword_is_no_name():
+    definition = "btree (\"a WHERE b\", lower('x WHERE y DESC'::text)) WHERE (t <> 'DESC INCLUDE'::text)"
+    assert index_condition(definition, "postgresql") == "(t <> 'DESC INCLUDE'::text)"
+    assert not says(definition, "postgresql", "DESC", "INCLUDE")
+    assert says("btree (a DESC) WHERE (a > 1)", "postgresql", "DESC")
+    assert inner("CHECK ((a <> '`)'::text)) NO INHERIT", "postgresql") == "(a <> '`)'::text)"

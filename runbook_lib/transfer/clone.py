@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runbook_lib.assessment.account import Account
 from runbook_lib.databases.own_objects import needed
-from runbook_lib.databases.port import Database, Rest
+from runbook_lib.databases.port import Database, Rest, Table
 from runbook_lib.databases.shared import one_database, parts_of
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.plan.model import Plan, Service
@@ -28,6 +28,7 @@ from runbook_lib.transfer.chunks import begun
 from runbook_lib.transfer.copy import Progress, copy_link
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.generated_values import require_same_values
+from runbook_lib.transfer.key_values import folded, orphans
 from runbook_lib.transfer.keys import add_keys, settle
 from runbook_lib.transfer.measure import problems
 from runbook_lib.transfer.readable import require_readable
@@ -291,6 +292,25 @@ def _refuse_misfits(pair: Pair, how: How, tell: Tell) -> None:
             state="nothing was done",
             action=_READ_AS * (source.dialect == "sqlite")
             + "correct them at the source, decide with --type, or set them aside with --on-bad-row quarantine",
+        )
+    _refuse_broken_keys(pair, how, known, tell)
+
+
+def _refuse_broken_keys(
+    pair: Pair, how: How, known: tuple[Mapping[str, Table], Mapping[str, Table]], tell: Tell
+) -> None:
+    """Rows that the target's keys refuse: a foreign key is left behind, unless changes are to be applied under it."""
+    broken = list(orphans(pair.service, pair.source, *known))
+    for each in () if how.follow else broken:
+        tell(f"  {each.line}: it will be left behind")
+    refused = [*folded(pair.service, pair.source, pair.target.dialect, *known), *(broken if how.follow else ())]
+    if refused:
+        more = f" (and {len(refused) - 1} more keys)" if len(refused) > 1 else ""
+        raise TransferError(
+            pair.source.name,
+            refused[0].line + more,
+            state="nothing was done",
+            action="correct the rows at the source, or leave the table out (--tables)",
         )
 
 

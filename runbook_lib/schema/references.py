@@ -24,7 +24,11 @@ _TEXTS = ("text", "varchar", "char", "enum")
 
 def referenced(constraint: Constraint) -> list[str] | None:
     """The parent's columns: the list behind its name, not the one of `ON DELETE SET NULL (column)`."""
-    found = _THERE.search(constraint.definition)
+    text, bare = constraint.definition, constraint.referenced_table
+    if bare and (start := text.find(f"REFERENCES {bare} (")) >= 0:  # MySQL's catalog quotes no table
+        found = re.match(rf"\s*{_LIST}", text[start + len(f"REFERENCES {bare}") :])
+    else:
+        found = _THERE.search(text)
     if not found:
         return None
     parts = re.findall(_ITEM, found[1])

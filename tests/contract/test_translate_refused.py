@@ -89,15 +89,18 @@ def test_a_foreign_key_between_types_that_do_not_fit_is_left_out_and_said(engine
 
 
 @pytest.mark.parametrize(
-    ("text", "columns"),
+    ("text", "table", "columns"),
     [
-        ('FOREIGN KEY (a, b) REFERENCES p(x, "y, (z") ON DELETE SET NULL (b) DEFERRABLE', ["x", "y, (z"]),
-        ('FOREIGN KEY (a) REFERENCES "s.x"."p (q)"("a""b") MATCH FULL NOT VALID', ['a"b']),
-        ("FOREIGN KEY (`a`) REFERENCES `p` (`b``c`) ON UPDATE CASCADE", ["b`c"]),
+        ("FOREIGN KEY (`unit`) REFERENCES Order (x) y (`id`) ON DELETE CASCADE", "Order (x) y", ["id"]),
+        ('FOREIGN KEY (a, b) REFERENCES p(x, "y, (z") ON DELETE SET NULL (b) DEFERRABLE', "p", ["x", "y, (z"]),
+        ('FOREIGN KEY (a) REFERENCES "s.x"."p (q)"("a""b") MATCH FULL NOT VALID', "s.x.p (q)", ['a"b']),
+        ("FOREIGN KEY (`a`) REFERENCES `p` (`b``c`) ON UPDATE CASCADE", "p", ["b`c"]),
     ],
 )
-def test_the_columns_that_a_foreign_key_refers_to_are_the_list_behind_its_table(text: str, columns: list[str]):
-    assert referenced(Constraint("f", "foreign", ("a",), text)) == columns
+def test_the_columns_that_a_foreign_key_refers_to_are_the_list_behind_its_table(
+    text: str, table: str, columns: list[str]
+):
+    assert referenced(Constraint("f", "foreign", ("a",), text, referenced_table=table)) == columns
 
 
 def test_the_longest_columns_become_text_until_the_row_fits_and_keys_never():

@@ -120,13 +120,13 @@ def of_schema(
 
 def _of_objects(pair: Pair, there: Link, known: Mapping[str, Any], *, whole: bool) -> Iterator[Difference]:
     """What the side with the writers has got or changed since the copy, and what the other side has lost."""
-    before = known.get(_roles(there)[0], {})
-    for one in changed_beside(pair, there, known):
+    before, both = known.get(_roles(there)[0], {}), _both_beside(pair, there)
+    for one in _changed(there, known, *both):
         if whole or one.kind != "table":
             how = "changed" if _name(one) in before else "new"
             text = f"{_name(one)}: {how} at {there.reader.name} since the copy, not at {there.writer.name}"
             yield Difference(text, _CARRY)
-    leaving, taking = _both_beside(pair, there)
+    leaving, taking = both
     for name in known.get(_roles(there)[1], {}):
         if name not in taking and name in leaving:
             yield Difference(f"{name}: gone from {there.writer.name} since the copy", _CARRY)
@@ -134,7 +134,12 @@ def _of_objects(pair: Pair, there: Link, known: Mapping[str, Any], *, whole: boo
 
 def changed_beside(pair: Pair, there: Link, known: Mapping[str, Any]) -> list[CatalogObject]:
     """What stands beside the tables at the link's reader, new or changed since the copy, and not so at its writer."""
-    leaving, taking = _both_beside(pair, there)
+    return _changed(there, known, *_both_beside(pair, there))
+
+
+def _changed(
+    there: Link, known: Mapping[str, Any], leaving: Mapping[str, CatalogObject], taking: Mapping[str, CatalogObject]
+) -> list[CatalogObject]:
     before = known.get(_roles(there)[0], {})
     found = {name: _digest(one) for name, one in leaving.items()}
     same = {name: _digest(one) for name, one in taking.items()}

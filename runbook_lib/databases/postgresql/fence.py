@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from runbook_lib.databases.postgresql import connection, own, retry
-from runbook_lib.databases.postgresql.relations import SCHEMA, ensure_schema, listed, members
+from runbook_lib.databases.postgresql.relations import SCHEMA, ensure_schema, listed, members, members_of
 from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import CutoverAborted, DatabaseError
 
@@ -145,7 +145,7 @@ def _displace_autovacuum(driver: psycopg.Connection[Any]) -> None:
 
 
 def _targets(driver: psycopg.Connection[Any], tables: Sequence[str]) -> list[str]:
-    targets = sorted({member for table in tables for member in members(driver, table)})
+    targets = sorted({member for found in members_of(driver, tables).values() for member in found})
     there = _states(driver)
     if missing := [target for target in targets if target not in there]:
         raise DatabaseError(
@@ -178,10 +178,9 @@ def lower_fence(db: PostgreSQL, tables: Sequence[str]) -> None:
     def lower(driver: psycopg.Connection[Any]) -> None:
         _displace_autovacuum(driver)
         there = _states(driver)
-        wanted = sorted({m for table in tables for m in members(driver, table) if there.get(m)})
-        for member in wanted:
-            driver.execute(f"ALTER TABLE ONLY {member} DISABLE TRIGGER {TRIGGER}".encode())
+        wanted = sorted({m for found in members_of(driver, tables).values() for m in found if there.get(m)})
         if wanted:
+            driver.execute("; ".join(f"ALTER TABLE ONLY {m} DISABLE TRIGGER {TRIGGER}" for m in wanted).encode())
             driver.execute(f"DELETE FROM {SCHEMA}.fences WHERE relation = ANY (%s)".encode(), (wanted,))
 
     retry.in_transaction(db, lower, doing="lowering the fence")
@@ -192,7 +191,8 @@ def fenced(db: PostgreSQL, tables: Sequence[str]) -> frozenset[str]:
     try:
         with db.raw() as driver:
             there = _states(driver)
-            return frozenset(table for table in tables if all(there.get(member) for member in members(driver, table)))
+            found = members_of(driver, tables)
+            return frozenset(table for table, own in found.items() if all(there.get(member) for member in own))
     except psycopg.Error as error:
         raise connection.explain(db.name, error, "looking for fences") from error
 

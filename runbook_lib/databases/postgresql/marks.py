@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runbook_lib.databases.postgresql import own
 from runbook_lib.databases.postgresql.catalog import called
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
 # Rows of the catalogs that a change of an object rewrites; statistics and our own triggers are none of them.
-_MARKS = r"""
+_MARKS = rf"""
 WITH theirs AS (
   SELECT c.oid, n.nspname, c.relname, c.relkind, coalesce(p.inhparent, c.oid) AS root,
          pg_table_is_visible(c.oid) AS seen
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_inherits p ON p.inhrelid = c.oid AND c.relispartition
   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND c.relpersistence <> 't'
-    AND n.nspname NOT IN ('information_schema', 'runbook') AND n.nspname NOT LIKE 'pg\_%'),
+    AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
+    AND NOT (n.nspname = 'runbook' AND (c.relkind = 'S' OR {own.table("c")}))),
 parts AS (
   SELECT a.attrelid AS oid, concat_ws(' ', a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.atthasdef) AS part
   FROM pg_attribute a WHERE a.attnum > 0 AND NOT a.attisdropped

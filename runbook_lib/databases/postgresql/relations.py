@@ -21,6 +21,14 @@ FROM (SELECT pg_catalog.to_regclass(%(table)s)::oid AS relid
 JOIN pg_catalog.pg_class AS c ON c.oid = m.relid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') ORDER BY 1
 """
+_MEMBERS_OF = """
+SELECT DISTINCT a.name, pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+FROM pg_catalog.unnest(%(tables)s::text[]) AS a(name)
+CROSS JOIN LATERAL (SELECT pg_catalog.to_regclass(a.name)::oid AS relid
+                    UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(a.name))) AS m
+JOIN pg_catalog.pg_class AS c ON c.oid = m.relid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') ORDER BY 1, 2
+"""
 _TYPES = """
 SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attidentity = 'a', attgenerated <> '',
        (SELECT relkind = 'r' FROM pg_catalog.pg_class AS c WHERE c.oid = attrelid)
@@ -38,6 +46,21 @@ def members(driver: psycopg.Connection[Any], table: str) -> list[str]:
     found = [name for (name,) in driver.execute(_MEMBERS, {"table": names.quote(table)})]
     if not found:
         raise DatabaseError(f"table {table}", "does not exist", action="check the plan's table names")
+    return found
+
+
+def members_of(driver: psycopg.Connection[Any], tables: Sequence[str]) -> dict[str, list[str]]:
+    """The same of many tables, by one query: writers wait for it inside a cutover.
+
+    Raises:
+        DatabaseError: one of them does not exist.
+    """
+    asked = {names.quote(table): table for table in tables}
+    found: dict[str, list[str]] = {table: [] for table in tables}
+    for quoted, member in driver.execute(_MEMBERS_OF, {"tables": list(asked)}):
+        found[asked[quoted]].append(member)
+    if missing := [table for table, listed_ in found.items() if not listed_]:
+        raise DatabaseError(f"table {missing[0]}", "does not exist", action="check the plan's table names")
     return found
 
 

@@ -114,10 +114,10 @@ class Killer:
         self.down: list[tuple[float, str]] = []  # when to start a killed service again, as its supervisor would
 
     def aim(self) -> None:
-        """Choose the phase of the next kill among this one and those to come, so that late ones are met as often."""
+        """Choose the phase of the next kill: this one, which its replay comes before, or one of the next two."""
         here = self.project.where()[1]
         left = PHASES[PHASES.index(here) :] if here in PHASES else PHASES
-        self.target, self.due = self.chance.choice(left), 0.0
+        self.target, self.due = self.chance.choice(left[:3]), 0.0
 
     def is_due(self) -> bool:
         """Whether the moment has come: somewhere in the phase, or while the passed ones before it are replayed."""
@@ -268,6 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--directory", type=Path, help="kept, with all logs, when something went wrong")
     options = parser.parse_args(arguments)
     os.environ[MARK] = f"{os.getpid()}-{time.time_ns()}"
+    os.environ["RUNBOOK_PARENT_PID"] = str(os.getpid())  # a sync must not outlive the campaign
     tally, begun = Tally(), time.monotonic()
     home = options.directory or Path(tempfile.mkdtemp(prefix="campaign-"))
     try:
@@ -278,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not tally.problems:
                 shutil.rmtree(home / f"run-{tally.runs}")
     finally:
-        del os.environ[MARK]
+        del os.environ[MARK], os.environ["RUNBOOK_PARENT_PID"]
     figures = {"kills": tally.killed, **tally.kills, "runs": tally.runs, "attempts": tally.attempts}
     figures |= {"acknowledged_writes": tally.writes, "problems": tally.problems, "by_phase": dict(tally.phases)}
     say(json.dumps(figures | {"seconds": round(time.monotonic() - begun)}, indent=1))

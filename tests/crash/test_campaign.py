@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from campaign import main
 
 pytestmark = pytest.mark.xdist_group("campaign")
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_run_that_is_killed_at_random_moments_ends_without_losing_a_write(tmp_path: Path) -> None:
-    few = ["--kills", "3", "--seed", "4", "--scale", "0.005", "--rate", "40", "--span", "3"]
-    assert main([*few, "--directory", str(tmp_path / "c")]) == 0
+    few = ["--kills", "2", "--seed", "4", "--scale", "0.005", "--rate", "40", "--span", "3"]
+    command = [sys.executable, "-m", "tests.crash.campaign", *few, "--directory", str(tmp_path / "c")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

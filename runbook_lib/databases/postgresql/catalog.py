@@ -28,11 +28,13 @@ def catalog(db: PostgreSQL, tables: Sequence[str] | None = None) -> dict[str, Ta
     found = shared.Catalog(db.name)
     if not oids:
         return found
-    heads, parents = db.rows_of_each((sql.TABLES, sql.PARENTS), {"oids": list(oids.values())})
-    head_of = {row[0]: row[1:] for row in heads}
-    visible = dict(parents)
+    head_of = {row[0]: row[1:] for row in db.rows(sql.TABLES, {"oids": list(oids.values())})}
     columns, indexes, constraints, triggers = _parts(db, head_of)
+    # After the foreign keys: one that is made between two questions has its parent here all the same.
+    visible = defaultdict(lambda: True, db.rows(sql.PARENTS, {"oids": list(oids.values())}))
     for name, oid in oids.items():
+        if oid not in head_of:
+            continue  # dropped since it was found
         found[name] = _table(head_of[oid], columns[oid], indexes[oid], constraints[oid], triggers[oid], visible)
     return found
 

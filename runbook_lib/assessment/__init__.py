@@ -12,6 +12,7 @@ from dataclasses import replace
 from runbook_lib.assessment.duplicates import duplicate_findings
 from runbook_lib.assessment.findings import SEVERITIES, Assessment, Finding
 from runbook_lib.assessment.looking import Bounds
+from runbook_lib.assessment.routes import predicted
 from runbook_lib.assessment.structure import accept, structure_findings
 from runbook_lib.assessment.subjects import Subject, subjects
 from runbook_lib.assessment.values import value_findings
@@ -62,7 +63,8 @@ def assess(
     found = [_declared(plan, finding) for finding in found]
     found.sort(key=lambda finding: (not finding.open, SEVERITIES.index(finding.severity)))
     looked_at = len({subject.mapping.source for subject in every})  # a derived table is no further one of the source
-    return Assessment(tuple(found), looked_at, rows, partly, time.monotonic() - begun)
+    account = predicted(_only(plan, tables), source, targets)
+    return Assessment(tuple(found), looked_at, rows, partly, time.monotonic() - begun, account)
 
 
 def _only(plan: Plan, tables: Sequence[str]) -> Plan:

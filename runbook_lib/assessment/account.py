@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from runbook_lib.step import Outcome
+from runbook_lib.step import Outcome, Verdict
 from runbook_lib.tables import html_table
 
 MOVED, TRANSLATED, LEFT, REFUSED, UNACCOUNTED = "moved", "translated", "left behind", "refused", "unaccounted"
@@ -79,6 +79,19 @@ class Account:
         said = [f"{count:,} {outcome}" for outcome, count in self.by_outcome.items() if count]
         return f"{len(self.lines):,} objects: {', '.join(said) or 'none'}"
 
+    @property
+    def passed(self) -> bool:
+        """Whether everything is accounted for, and nothing stands in the way."""
+        return not (self.unaccounted or self.refused)
+
+    def verdict(self) -> Verdict:
+        """For a gate; its data hold all that is not moved, and the table."""
+        lost = (*self.unaccounted, *self.refused)
+        names = f"; not accounted for: {_names(lost, NAMES_SHOWN)}" if lost else ""
+        table = {"header": ["kind", *OUTCOMES], "rows": [list(row) for row in self.rows()]}
+        outcome = Outcome.PASS if self.passed else Outcome.FAIL
+        return Verdict(outcome, f"{self.text}{names}", {"table": table, **self.as_dict()})
+
     def rows(self) -> list[tuple[str, ...]]:
         """Kinds × outcomes, a row each, with the sums at the end; a dot for none."""
         counted = Counter((line.kind, line.outcome) for line in self.lines)
@@ -120,7 +133,7 @@ class Account:
     def _repr_html_(self) -> str:
         rest = [line for line in self.lines if line.outcome != MOVED]
         detail = [(line.outcome, line.kind, line.name, line.why, line.action) for line in rest]
-        outcome = Outcome.FAIL if self.unaccounted or self.refused else Outcome.PASS
+        outcome = Outcome.PASS if self.passed else Outcome.FAIL
         table = html_table(f"{self.title or 'account'}: {self.text}", outcome, ("kind", *OUTCOMES), self.rows())
         return table + (html_table("not moved", outcome, HEADER, detail) if detail else "")
 

@@ -31,6 +31,8 @@ class Route:
         target: The target's engine.
         tables: Table at the source → at the target, of those that are moved.
         whole: Whether everything beside the tables was asked for too.
+        mapped: Tables that the plan changes on the way (other columns, another name).
+        privileges: Whether owners and privileges are given at the target; a plan's services have their own.
         kept: Whether tables that the target had are left as they are.
         carried: Of another engine: (kind, table at the source, name) of what its translation carries over; None: the
             translation was not asked.
@@ -43,6 +45,8 @@ class Route:
     tables: Mapping[str, str]
     whole: bool = True
     kept: bool = False
+    mapped: Collection[str] = ()
+    privileges: bool = True
     carried: Collection[tuple[str, str, str]] | None = None
     said: Mapping[tuple[str, str], str] = field(default_factory=dict)
     refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -52,17 +56,26 @@ class Route:
         return self.source == self.target
 
 
-def predict(there: Inventory, here: Inventory | None, route: Route) -> Account:
+Side = tuple[Route, Inventory | None]
+
+
+def predict(there: Inventory, here: Inventory | None, route: Route, *more: Side) -> Account:
     """What will become of everything that the source has.
 
     Args:
         there: The source's.
         here: The target's as it is now, for what lies outside of the database; None: not known.
+        more: Further targets of a plan; each thing is accounted for where its table goes.
     """
-    lines = [_predicted(item, here, route) for item in there.objects]
-    if here is not None and route.same_engine:
-        present = _present(here)
-        lines = [_there_already(line, item, present, here) for line, item in zip(lines, there.objects, strict=True)]
+    sides = ((route, here), *more)
+    present = {id(target): _present(target) for _, target in sides if target is not None}
+    lines = []
+    for item in there.objects:
+        way, target = _side(item, sides)
+        line = _predicted(item, target, way)
+        if target is not None and way.same_engine:
+            line = _there_already(line, item, present[id(target)], target)
+        lines.append(line)
     return _counted(Account(_with_hosts(lines)), there)
 
 
@@ -78,11 +91,21 @@ def _there_already(
     return _line(item, MOVED) if found is not None and found.definition == item.definition else line
 
 
-def measure(there: Inventory, here: Inventory, route: Route) -> Account:
-    """What became of everything that the source has, as both databases show it."""
-    present = _present(here)
-    lines = [_measured(item, _predicted(item, here, route), present, here, route) for item in there.objects]
+def measure(there: Inventory, here: Inventory, route: Route, *more: tuple[Route, Inventory]) -> Account:
+    """What became of everything that the source has, as all databases show it."""
+    sides = ((route, here), *more)
+    present = {id(target): _present(target) for _, target in sides}
+    lines = []
+    for item in there.objects:
+        own = [side for side in sides if item.table in side[0].tables] or sides
+        there_ = [side for side in own if (item.kind, item.name) in present[id(side[1])]] or own
+        way, target = there_[0]
+        lines.append(_measured(item, _predicted(item, target, way), present[id(target)], target, way))
     return _counted(Account(_with_hosts(lines), measured=True), there)
+
+
+def _side(item: CatalogObject, sides: Sequence[Side]) -> Side:
+    return next((side for side in sides if item.table in side[0].tables), sides[0])
 
 
 def _counted(account: Account, there: Inventory) -> Account:
@@ -97,9 +120,19 @@ def _predicted(item: CatalogObject, here: Inventory | None, route: Route) -> Lin
     if item.table and item.table not in route.tables:
         return _line(item, LEFT, "its table was not asked for")
     if not route.whole and not item.table:
-        return _line(item, LEFT, "only tables were asked for, and what they need")
+        return _line(item, LEFT, "what no table needs was not asked for")
+    absent = [table for table in item.refers if table not in route.tables]
+    if absent and (route.same_engine or item.kind != "table"):
+        return _alone(item, absent[0])
     if not route.same_engine:
         return _across(item, route)
+    if item.kind in BY_STATEMENT and not route.privileges:
+        return _line(item, LEFT, "the target's services have roles and privileges of their own", item.statement)
+    if item.table in route.mapped and item.kind in BROUGHT:
+        return _line(item, TRANSLATED, f"as the plan maps {item.table}")
+    if item.kind == "foreign table" and item.definition.startswith("PARTITION OF "):
+        why = "its rows are on another server, where the copy would write them a second time"
+        return _line(item, REFUSED, why, f"detach {item.name}, or leave {item.table} out")
     if item.kind in LEFT_BEHIND:
         why, action = LEFT_BEHIND[item.kind]
         return _line(item, LEFT, why, item.statement or action)
@@ -108,6 +141,13 @@ def _predicted(item: CatalogObject, here: Inventory | None, route: Route) -> Lin
     if here is not None and (missing := [name for name in item.needs if name not in here.outside]):
         return _without(item, missing)
     return _line(item, MOVED)
+
+
+def _alone(item: CatalogObject, table: str) -> Line:
+    """It cannot be without a table that is not moved with it."""
+    if item.kind == "table":
+        return _line(item, REFUSED, f"inherits from {table}, which is not among the tables", f"take {table} along")
+    return _line(item, LEFT, f"refers to {table}, which is not moved with it")
 
 
 def _without(item: CatalogObject, missing: list[str]) -> Line:
@@ -194,7 +234,7 @@ def _measured(
     found = present.get((item.kind, item.name))
     if found is not None and found.definition == item.definition:
         return replace(predicted, outcome=MOVED, why="", action="")
-    if predicted.outcome in (LEFT, REFUSED):
+    if predicted.outcome in (LEFT, REFUSED, TRANSLATED):
         return predicted
     if why := route.said.get((item.kind, item.name)):
         return replace(predicted, outcome=LEFT, why=why, action=item.statement)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.assessment.account import Account
 from runbook_lib.step import Outcome, Verdict
 from runbook_lib.tables import html_table
 
@@ -65,6 +66,7 @@ class Assessment:
         rows: How many of their rows were (count); none where the target holds all that the source does.
         partly: Table → why not all of its rows.
         elapsed_s: Seconds.
+        account: What will become of everything that the source has.
     """
 
     findings: tuple[Finding, ...]
@@ -72,6 +74,12 @@ class Assessment:
     rows: int
     partly: dict[str, str]
     elapsed_s: float
+    account: Account = field(default_factory=lambda: Account(()))
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is open, nothing stands in the way, and everything is accounted for."""
+        return not self.open and self.account.passed
 
     @property
     def open(self) -> tuple[Finding, ...]:
@@ -90,7 +98,8 @@ class Assessment:
 
     def verdict(self) -> Verdict:
         """For a gate."""
-        return Verdict(Outcome.FAIL if self.open else Outcome.PASS, self.text, self.as_dict())
+        text = self.text if not self.open and self.passed else f"{self.text}; {self.account.text}"
+        return Verdict(Outcome.PASS if self.passed else Outcome.FAIL, text, self.as_dict())
 
     def lines(self) -> Iterator[str]:
         """For a terminal: each finding with what to declare, the verdict last."""
@@ -101,6 +110,7 @@ class Assessment:
                 ways = [*finding.declare, *([finding.action] if finding.action else [])]
                 yield from (f"      {'or ' if number else ''}{way}" for number, way in enumerate(ways))
         yield from (f"? {table}: {why}" for table, why in self.partly.items())
+        yield from self.account.text_lines()
         yield self.text if not self.open else self.text.partition(":")[0] + f" of {len(self.findings)} findings"
 
     def as_dict(self) -> dict[str, Any]:
@@ -111,6 +121,7 @@ class Assessment:
             "rows": self.rows,
             "partly": self.partly,
             "elapsed_s": round(self.elapsed_s, 3),
+            "account": self.account.as_dict(),
         }
 
     def to_json(self) -> str:
@@ -128,7 +139,8 @@ class Assessment:
         rows = [_row(finding) for finding in self.findings]
         rows += [("not all rows", "note", table, why, "", "", "") for table, why in self.partly.items()]
         outcome = Outcome.FAIL if self.open else Outcome.PASS
-        return html_table(f"Assessment of the source: {self._title}", outcome, HEADER, rows)
+        findings = html_table(f"Assessment of the source: {self._title}", outcome, HEADER, rows)
+        return findings + self.account._repr_html_()
 
     @property
     def _title(self) -> str:

@@ -37,7 +37,7 @@ def assess(
         click.echo(line)
     if json_file:
         json_file.write_text(found.to_json() + "\n")
-    sys.exit(1 if found.open else 0)
+    sys.exit(0 if found.passed else 1)
 
 
 def _assessed(source: str, target: str, file: Path | None, tables: tuple[str, ...], table_s: float) -> Assessment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runbook_lib.cli.base import PATH, Number, Screen, environment_of, listed, main, names_in
+from runbook_lib.cli.base import PATH, NewFile, Number, Screen, environment_of, listed, main, names_in
 
 if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
@@ -82,6 +83,7 @@ def limits(command: Any) -> Any:
     help="Rows that the target refuses: stop, or set them aside in .runbook/quarantine.",
 )
 @click.option("--type", "types", multiple=True, metavar="NAME=TYPE", help="A decision for a target of another engine.")
+@click.option("--json", "json_file", type=NewFile(), help="Write the whole account there.")
 @limits
 def copy(
     source: str,
@@ -92,6 +94,7 @@ def copy(
     capture: str | None,
     types: tuple[str, ...],
     on_bad_row: str,
+    json_file: Path | None,
     **how: Any,
 ) -> None:
     """Copy a database: schema, rows, indexes, keys, sequences. Run again, it goes on where it was."""
@@ -115,6 +118,8 @@ def copy(
         done = clone(pair, How(tables=chosen, follow=follow, **how), screen.tell, on_rows, pause)
         for line in done.account.text_lines():
             screen.tell(line)
+        if json_file:
+            json_file.write_text(json.dumps(done.as_dict(), indent=2, ensure_ascii=False) + "\n")
         screen.tell(f"{done.tables} tables, {done.rows:,} rows ({done.rows_now:,} now) in {done.elapsed_s:.1f} s")
         if done.quarantined:
             screen.tell(

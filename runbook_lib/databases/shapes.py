@@ -201,6 +201,7 @@ class CatalogObject:
         needs: What it takes outside of the database: `role x`, `tablespace x`, `extension x` (that can be installed),
             `member x` (a login that is x, or a member of it).
         columns: Of an index or a constraint: its columns, by which engines find its counterpart.
+        refers: Other tables, as `catalog` calls them, that it cannot be without.
     """
 
     kind: str
@@ -210,6 +211,7 @@ class CatalogObject:
     statement: str = ""
     needs: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    refers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -222,12 +224,14 @@ class Inventory:
             is counted and not described is lost somewhere between.
         outside: What there is of this outside of the database, as `needs` calls it.
         login: The role that what this login makes belongs to; empty: the engine knows no owners.
+        own: Which of the library's own tables are there, as `own_table` is asked for them.
     """
 
     objects: tuple[CatalogObject, ...]
     counts: Mapping[str, int]
     outside: frozenset[str] = frozenset()
     login: str = ""
+    own: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ class Mend:
     # -- the rest ---
     def add_trigger(self, text: str) -> str:
         """Make a trigger of its text in the catalog."""
-        body, _, state = text.removesuffix("]").partition(" [")
+        body, state = _stated(text) if self.dialect == "postgresql" else (text, "")
         if self.dialect == "mysql":  # the catalog leaves the name out
             timing, event, body = text.split(" ", 2)
             name = self._q(f"{self.here.name}_{timing}_{event}".lower())
@@ -182,8 +182,14 @@ class Mend:
         if self.dialect == "sqlite":
             return f"CREATE TRIGGER {text}"
         made = f"CREATE {'CONSTRAINT ' if ' DEFERRABLE' in body else ''}TRIGGER {body}"
-        states = {"disabled": "DISABLE", "always": "ENABLE ALWAYS", "replica": "ENABLE REPLICA"}
-        return f"{made};\n{self._alter(f'{states[state]} TRIGGER {_first(body)}')}" if state else made
+        return f"{made};\n{self._alter(f'{_STATES[state]} TRIGGER {_first(body)}')}" if state else made
+
+    def change_trigger(self, here: str, text: str) -> str:
+        """Make a trigger that is there what its text says: PostgreSQL changes its state in place."""
+        body, state = _stated(text)
+        if body == _stated(here)[0]:
+            return self._alter(f"{_STATES[state]} TRIGGER {_first(body)}")
+        return f"{self.drop_trigger(here)};\n{self.add_trigger(text)}"
 
     def drop_trigger(self, text: str) -> str:
         """Drop a trigger too many; MySQL's catalog leaves its name out."""
@@ -215,6 +221,17 @@ class Mend:
         ]
         parts += [f"ALTER TABLE {new} RENAME TO {self._table}", self.promised.after.strip()]
         return ";\n".join(part.rstrip(";") for part in parts if part)
+
+
+_STATES = {"": "ENABLE", "disabled": "DISABLE", "always": "ENABLE ALWAYS", "replica": "ENABLE REPLICA"}
+
+
+def _stated(text: str) -> tuple[str, str]:
+    """A trigger's text without its state, and the state."""
+    for state in _STATES:
+        if state and text.endswith(f" [{state}]"):
+            return text.removesuffix(f" [{state}]"), state
+    return text, ""
 
 
 _ALTERED = ("ALTER ", "DROP C", "ADD CO")

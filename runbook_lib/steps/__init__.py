@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runbook_lib.steps.accounting import account_for_objects
 from runbook_lib.steps.apply_revision import ApplyRevision
 from runbook_lib.steps.archive_source import ArchiveSource
 from runbook_lib.steps.backup_source import BackupSource
@@ -50,6 +51,7 @@ __all__ = [
     "VerifyData",
     "VerifyVersion",
     "WatchTraffic",
+    "account_for_objects",
     "advise_indexes",
     "assess_source",
     "borders",

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from runbook_lib.assessment.account import Account
+from runbook_lib.assessment.routes import route_of
 from runbook_lib.databases.own_objects import needed
 from runbook_lib.databases.port import Database, Rest, Table
 from runbook_lib.databases.shared import one_database, parts_of
@@ -22,7 +24,7 @@ from runbook_lib.schema import target as made
 from runbook_lib.schema.across import STRAY, decisions, foreseen, strays
 from runbook_lib.schema.kept import KEYS, REST, Part
 from runbook_lib.schema.left_behind import LeftBehind, make_apart, make_each, remember
-from runbook_lib.transfer.accounting import expected, finish, route_of
+from runbook_lib.transfer.accounting import expected, finish
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, kept_up
 from runbook_lib.transfer.chunks import begun
 from runbook_lib.transfer.copy import Progress, copy_link
@@ -115,6 +117,11 @@ class Cloned:
     quarantined: int = 0
     left_behind: tuple[LeftBehind, ...] = ()
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values only."""
+        counts = {name: getattr(self, name) for name in ("tables", "rows", "rows_now", "quarantined")}
+        return {**counts, "elapsed_s": round(self.elapsed_s, 3), "account": self.account.as_dict()}
+
 
 def pair_of(
     source: Database,
@@ -162,7 +169,7 @@ def clone(
     _refuse_misfits(pair, how, tell)
     kept = how.existing in ("keep", "empty")
     route = route_of(service, source, target, pair.plan.types, whole=not how.tables, kept=kept)
-    expected(source, target, route)
+    _, there = expected(source, target, route)
     rest = _rest(pair, how, tell)
     scripts = tried(pair, how, rest, tell)
     make_room(pair, how, rest, tell)
@@ -192,7 +199,7 @@ def clone(
     remember(service.name, target, left)
     more = f", {len(rest.names)} other objects made" if rest.names and not left else ""
     tell(f"{'' if left else 'foreign keys proven, '}{moved} sequences set{more}")
-    account = finish(source, target, route, left)
+    account = finish(source.inventory() if how.follow else there, target, route, left)
     aside, elapsed_s = sum(copied.quarantined.values()), time.monotonic() - started
     return Cloned(len(service.tables), copied.rows, copied.rows_now, elapsed_s, account, aside, tuple(left))
 

@@ -48,6 +48,10 @@ class Kind(StrEnum):
     EXTRA_TRIGGER = "extra_trigger"
     MISSING_PRIVILEGE = "missing_privilege"
     EXTRA_PRIVILEGE = "extra_privilege"
+    DIFFERENT_TRIGGER = "different_trigger"
+    MISSING_OBJECT = "missing_object"
+    EXTRA_OBJECT = "extra_object"
+    DIFFERENT_OBJECT = "different_object"
 
 
 @dataclass(frozen=True)

@@ -38,13 +38,23 @@ def triggers(say: Say, link: Link, flow: Flow, there: Table, here: Table) -> Ite
     behind = left_behind(there, flow)
     promised = [_renamed(text, flow) for text in there.triggers if not behind & set(re.findall(r"\w+", text))]
     mend = Mend(link.writer.dialect, here, Promised(there))
-    for text in promised:
-        if text not in here.triggers:
+    missing = [text for text in promised if text not in here.triggers]
+    extra = {_called(text): text for text in here.triggers if text not in promised}
+    for text in missing:
+        if there_ := extra.pop(_called(text), None) if link.writer.dialect == "postgresql" else None:
+            told, change = f"trigger {_called(text)} is another", mend.change_trigger(there_, text)
+            yield say(Kind.DIFFERENT_TRIGGER, source_value=text, target_value=there_, text=told, mend=change)
+        else:
             yield say(Kind.MISSING_TRIGGER, source_value=text, text=f"no trigger {text}", mend=mend.add_trigger(text))
-    for text in here.triggers:
-        if text not in promised:
-            told = f"trigger {text} is not at the source"
-            yield say(Kind.EXTRA_TRIGGER, target_value=text, text=told, mend=mend.drop_trigger(text))
+    for text in extra.values():
+        told = f"trigger {text} is not at the source"
+        yield say(Kind.EXTRA_TRIGGER, target_value=text, text=told, mend=mend.drop_trigger(text))
+
+
+def _called(text: str) -> str:
+    """A trigger's name, where its text begins with it; MySQL's catalog leaves it out: the whole text."""
+    found = re.match(r'"(?:[^"]|"")*"|\S+', text)
+    return found[0] if found and not text.startswith(("BEFORE ", "AFTER ")) else text
 
 
 def _renamed(text: str, flow: Flow) -> str:

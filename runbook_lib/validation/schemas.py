@@ -13,6 +13,7 @@ from runbook_lib.schema.mend import Mend
 from runbook_lib.schema.promise import Promised, same_column
 from runbook_lib.schema.types import Neutral, read_type, write_type
 from runbook_lib.transfer.flow import Flow, Link
+from runbook_lib.validation.accounts import accounts
 from runbook_lib.validation.context import Context, each_table, label
 from runbook_lib.validation.equivalence import left_behind
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
@@ -37,10 +38,12 @@ def schemas(link: Link, context: Context) -> CheckResult:
     Tables in short form: types, nullability, defaults, collations, generated and identity columns; in another engine
     a type is right when it holds every value. Derived tables: the types of their expressions. Columns that the plan
     omits are fine. Tables of the service's own, the order of columns and privileges are information, unless the plan
-    requires the latter two. Sequences are looked at when asked (after the cutover).
+    requires the latter two. Of one engine, all else that both have is compared too (`accounts`). Sequences are looked
+    at when asked (after the cutover).
     """
     context.catalogs(link)
     result = each_table(NAME, link, context, lambda flow: _table(link, flow, context))
+    result = result.plus(accounts(NAME, link, context))
     return result.plus(CheckResult(NAME, information=tuple(_other_tables(link))))
 
 

@@ -13,11 +13,15 @@ from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 FAMILIES = {
     Kind.MISSING_ON_TARGET: {
         Kind.MISSING_COLUMN, Kind.MISSING_INDEX, Kind.MISSING_CONSTRAINT, Kind.MISSING_TABLE, Kind.MISSING_TRIGGER,
+        Kind.MISSING_OBJECT,
     },
     Kind.MISSING_ON_SOURCE: {
         Kind.EXTRA_COLUMN, Kind.EXTRA_INDEX, Kind.EXTRA_CONSTRAINT, Kind.EXTRA_TABLE, Kind.EXTRA_TRIGGER,
+        Kind.EXTRA_OBJECT,
     },
-    Kind.DIFFERENT: {Kind.DIFFERENT_INDEX, Kind.DIFFERENT_CONSTRAINT},
+    Kind.DIFFERENT: {
+        Kind.DIFFERENT_INDEX, Kind.DIFFERENT_CONSTRAINT, Kind.DIFFERENT_TRIGGER, Kind.DIFFERENT_OBJECT,
+    },
 }  # fmt: skip
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from runbook_lib.assessment.account import MOVED
 from runbook_lib.assessment.fates import measure, predict
+from runbook_lib.assessment.routes import route_of
 from runbook_lib.databases.mysql import MySQL, objects, schema
-from runbook_lib.transfer.accounting import route_of
 from runbook_lib.transfer.clone import How, clone, pair_of
 
 PLANTED = """

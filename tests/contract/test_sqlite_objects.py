@@ -11,7 +11,7 @@ from estate_sqlite import new_database
 
 from runbook_lib.assessment.account import MOVED, UNACCOUNTED
 from runbook_lib.assessment.fates import measure, predict
-from runbook_lib.transfer.accounting import route_of
+from runbook_lib.assessment.routes import route_of
 from runbook_lib.transfer.clone import How, clone, pair_of
 
 PLANTED = """

@@ -6,12 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from estate_account import RICH
 
+from runbook_lib.assessment import assess
 from runbook_lib.assessment.account import LEFT, MOVED, UNACCOUNTED, Account
 from runbook_lib.assessment.fates import measure, predict
+from runbook_lib.assessment.routes import measured, route_of
 from runbook_lib.databases.port import CatalogObject
-from runbook_lib.transfer.accounting import route_of
+from runbook_lib.errors import TransferError
+from runbook_lib.schema.target import build_indexes, create_tables
+from runbook_lib.step import Outcome
 from runbook_lib.transfer.clone import How, clone, pair_of
 
 Make = Callable[..., Any]
@@ -36,8 +41,7 @@ def test_all_that_a_rich_database_has_is_moved_or_named_and_the_prediction_was_r
         f" ddl_command_end EXECUTE FUNCTION et(); ALTER DATABASE \"{database}\" SET work_mem = '5MB';",
         database,
     )
-    route = route_of(pair_of(source, target).service, source, target, {}, whole=True)
-    expected = predict(source.inventory(), target.inventory(), route)
+    expected = assess(pair_of(source, target).plan, source, {"target": target}).account
     account = copied(source, target)
     assert account.measured
     assert account.unaccounted == ()
@@ -55,6 +59,35 @@ def test_all_that_a_rich_database_has_is_moved_or_named_and_the_prediction_was_r
     }  # fmt: skip
     assert target.rows("SELECT relpersistence::text FROM pg_class WHERE relname = 'ul'") == [("u",)]
     assert copied(source, target).lines == account.lines  # copying again changes nothing
+
+
+def test_some_tables_account_for_what_they_were_told_to_leave_and_a_child_is_not_made_without_its_parent(new_on: Make):
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(RICH)
+    account = copied(source, target, "t", "u")
+    assert account.unaccounted == ()
+    moved = {line.kind for line in account.lines if line.outcome == MOVED and line.table in ("t", "u")}
+    assert moved >= {"row security", "policy", "rule", "statistics", "trigger", "storage options", "comment", "grant"}
+    reasons = {line.why for line in account.lines if line.outcome != MOVED}
+    assert reasons == {"its table was not asked for", "what no table needs was not asked for"}
+    with pytest.raises(TransferError, match="inherits from parent, which is not among the tables; nothing was done"):
+        copied(source, target, "child")
+
+
+def test_a_plan_accounts_for_what_it_maps_and_for_keys_across_its_borders(new_on: Make):
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script("CREATE TABLE a (id int PRIMARY KEY, b int); CREATE TABLE c (id int PRIMARY KEY REFERENCES a)")
+    plan = replace(pair_of(source, target, ["c"]).plan, path="plan.yaml")
+    [service] = plan.services
+    create_tables(service, source, target)
+    build_indexes(service, target)
+    account = measured(plan, source, {"target": target})
+    outcomes = {(line.kind, line.name): (line.outcome, line.why) for line in account.lines}
+    assert outcomes["primary key", "c_pkey on public.c"] == (MOVED, "")
+    assert outcomes["table", "public.a"] == (LEFT, "its table was not asked for")
+    key = outcomes["foreign key", "c_id_fkey on public.c"]
+    assert key == (LEFT, "refers to a, which is not moved with it")
+    assert account.verdict().outcome == Outcome.PASS
 
 
 def test_what_is_missing_at_the_target_or_another_there_is_unaccounted(new_on: Make):

@@ -22,6 +22,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 STEPS = sorted(path for path in (PACKAGE / "steps").glob("*.py"))
 HELPERS = {
     "__init__",
+    "accounting",
     "common",
     "findings",
     "migrate_schema",

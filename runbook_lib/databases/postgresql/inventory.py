@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.databases.own_objects import SCHEMA
+from runbook_lib.databases.own_objects import SCHEMA, is_own
 from runbook_lib.databases.port import CatalogObject, Inventory
 from runbook_lib.databases.postgresql import inventory_extras as extras
 from runbook_lib.databases.postgresql import inventory_sql as sql
@@ -37,12 +37,18 @@ def inventory(db: PostgreSQL) -> Inventory:
     catalogs, tables = [name for (name,) in db.rows(sql.CATALOGS)], _tables(db)
     found = [Walked(*row) for row in db.rows_of_each((_PATH, sql.walk(OWN, catalogs)), {})[1]]
     details = _details(db, found)
-    objects = [_described(each, details.get((each.catalog, each.oid)), tables) for each in found]
+    refers = _refers(db, tables)
+    objects = [
+        _described(each, details.get((each.catalog, each.oid)), tables, refers.get((each.catalog, each.oid), ()))
+        for each in found
+    ]
     _, *more = db.rows_of_each((_PATH, *extras.queries(sql.hidden(OWN), sql.SEQUENCE)), {})
     objects += [_extra(row, tables) for rows in more for row in rows]
-    counts = Counter(each.kind for each in objects)
     outside = frozenset(text for (text,) in db.rows(extras.OUTSIDE))
-    return Inventory(tuple(objects), counts, outside, db.rows("SELECT current_user")[0][0])
+    rows = db.rows(extras.OWN_TABLES)
+    own = frozenset(name for name, columns in rows if is_own(name, columns))
+    counts = Counter(each.kind for each in objects)
+    return Inventory(tuple(objects), counts, outside, db.rows("SELECT current_user")[0][0], own)
 
 
 def _tables(db: PostgreSQL) -> dict[int, str]:
@@ -65,13 +71,26 @@ def _details(db: PostgreSQL, found: Iterable[Walked]) -> dict[tuple[str, int], t
     return details
 
 
-def _described(each: Walked, detail: tuple[Any, ...] | None, tables: Mapping[int, str]) -> CatalogObject:
+def _refers(db: PostgreSQL, tables: Mapping[int, str]) -> dict[tuple[str, int], list[str]]:
+    """(catalog, OID) → the tables that it cannot be without."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for catalog, oid, table in db.rows_of_each((_PATH, sql.REFERS), {})[1]:
+        if table in tables:
+            found.setdefault((catalog, oid), []).append(tables[table])
+    return found
+
+
+def _described(
+    each: Walked, detail: tuple[Any, ...] | None, tables: Mapping[int, str], refers: Sequence[str]
+) -> CatalogObject:
     if detail is None:
         return CatalogObject(sql.KINDS.get(each.catalog, each.kind), each.name)
     kind, table, definition, more = detail
     outside = tuple(text for text in more if text) if kind in ("policy", "extension") else ()
     columns = () if outside else tuple(more)
-    return CatalogObject(kind, each.name, tables.get(table, ""), definition or "", needs=outside, columns=columns)
+    own = tables.get(table, "")
+    others = tuple(sorted(set(refers) - {own}))
+    return CatalogObject(kind, each.name, own, definition or "", needs=outside, columns=columns, refers=others)
 
 
 def _extra(row: tuple[Any, ...], tables: Mapping[int, str]) -> CatalogObject:

@@ -220,6 +220,12 @@ SELECT 'large objects', count(*) || ' large objects', 0::oid, '', '', {_NOTHING}
 HAVING count(*) > 0
 """
 
+# Tables in the schema that is called as ours, with their columns, by which ours are known.
+OWN_TABLES = """
+SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum) FROM pg_class c
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relnamespace = to_regnamespace('runbook') GROUP BY 1
+"""
 OUTSIDE = """
 SELECT 'role ' || rolname FROM pg_roles UNION ALL SELECT 'tablespace ' || spcname FROM pg_tablespace
 UNION ALL SELECT 'member ' || rolname FROM pg_roles WHERE pg_has_role(oid, 'USAGE')

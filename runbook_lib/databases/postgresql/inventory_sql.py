@@ -20,7 +20,8 @@ NAMES = """
 SELECT c.oid, n.nspname::text, c.relname::text, pg_table_is_visible(c.oid),
        CASE WHEN c.relispartition THEN pg_partition_root(c.oid)::oid ELSE c.oid END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'f') AND c.oid >= 16384 AND n.nspname <> 'information_schema'
+WHERE (c.relkind IN ('r', 'p') OR c.relkind = 'f' AND c.relispartition) AND c.oid >= 16384
+  AND n.nspname <> 'information_schema'
 """
 
 # Ours, temporary, extensions' members, the system's; then all that belongs to one of these, and triggers of ours.
@@ -102,8 +103,8 @@ SELECT c.oid, CASE WHEN c.relkind IN ('r', 'p') AND c.relispartition THEN 'parti
          ' ' || a.attfdwoptions::text), ', ' ORDER BY a.attnum)
        FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
        FROM pg_foreign_table f JOIN pg_foreign_server v ON v.oid = f.ftserver WHERE f.ftrelid = c.oid))
-    WHEN c.relkind IN ('v', 'm') THEN concat('WITH ' || array_to_string(c.reloptions, ', ') || ' ',
-      CASE WHEN c.relkind = 'v' OR c.relispopulated THEN '' ELSE 'NOT POPULATED ' END, pg_get_viewdef(c.oid))
+    WHEN c.relkind IN ('v', 'm') THEN concat('WITH (' || array_to_string(c.reloptions, ', ') || ') ', 'AS',
+      rtrim(pg_get_viewdef(c.oid), ';'), CASE WHEN c.relkind = 'v' OR c.relispopulated THEN '' ELSE ' WITH NO DATA' END)
     WHEN i.indexrelid IS NOT NULL THEN pg_get_indexdef(c.oid) || CASE WHEN i.indisvalid THEN '' ELSE ' [not valid]' END
       || CASE WHEN i.indisclustered THEN ' [clustered]' ELSE '' END
     WHEN s.seqrelid IS NOT NULL THEN {SEQUENCE} || CASE c.relpersistence WHEN 'u' THEN ' UNLOGGED' ELSE '' END END,
@@ -176,7 +177,7 @@ FROM pg_extension e WHERE e.oid = ANY (:oids)""",
 SELECT p.oid, 'publication', 0::oid, (to_jsonb(p) - 'oid' - 'pubname' - 'pubowner')::text, {_NO_COLUMNS}
 FROM pg_publication p WHERE p.oid = ANY (:oids)""",
     "pg_publication_rel": f"""
-SELECT p.oid, 'publication relation', p.prrelid, '', {_NO_COLUMNS}
+SELECT p.oid, 'publication relation', 0::oid, '', {_NO_COLUMNS}
 FROM pg_publication_rel p WHERE p.oid = ANY (:oids)""",
     "pg_publication_namespace": f"""
 SELECT p.oid, 'publication schema', 0::oid, '', {_NO_COLUMNS}
@@ -191,6 +192,14 @@ FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw WHER
     "pg_namespace": f"""
 SELECT n.oid, 'schema', 0::oid, '', {_NO_COLUMNS} FROM pg_namespace n WHERE n.oid = ANY (:oids)""",
 }
+
+# (Catalog, OID, table's OID) of what cannot be without another table: a child, a foreign key, a policy, a rule.
+REFERS = """
+SELECT DISTINCT d.classid::regclass::text, d.objid, d.refobjid
+FROM pg_depend d JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'f')
+WHERE d.classid IN ('pg_class'::regclass, 'pg_constraint'::regclass, 'pg_policy'::regclass, 'pg_rewrite'::regclass)
+  AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'n' AND c.oid >= 16384
+"""
 
 # Catalogs whose objects have only a name here, under these words.
 KINDS = {

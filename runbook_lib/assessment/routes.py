@@ -1,0 +1,81 @@
+"""From where to where each thing of a source goes: of a copy's implicit plan, or of a plan with several services."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from runbook_lib.assessment.account import Account
+from runbook_lib.assessment.fates import Route, measure, predict
+from runbook_lib.databases.port import Database, Inventory, Table
+from runbook_lib.plan.model import Plan, Service, TableMapping
+from runbook_lib.schema.across import foreseen
+
+_CONSTRAINTS = {
+    "primary": "primary key",
+    "unique": "unique constraint",
+    "foreign": "foreign key",
+    "check": "check constraint",
+    "exclusion": "exclusion constraint",
+}
+
+
+def route_of(
+    service: Service, source: Database, target: Database, types: Mapping[str, str], *, whole: bool, kept: bool = False
+) -> Route:
+    """From where to where a service's tables are moved.
+
+    Args:
+        types: As in a plan, for a target of another engine.
+        whole: Whether all else that the source has is to be moved too.
+        kept: Whether tables that the target has are left as they are.
+    """
+    tables = {mapping.source: mapping.target for mapping in service.tables if not mapping.derived}
+    if source.dialect == target.dialect:
+        return Route(source.dialect, target.dialect, tables, whole=whole, kept=kept)
+    origin = {there: here for here, there in tables.items()}
+    promised = foreseen(service, source, target, types)
+    carried = frozenset(
+        (kind, origin[name], own) for name, table in promised.items() if name in origin for kind, own in _parts(table)
+    )
+    return Route(source.dialect, target.dialect, tables, whole=whole, kept=kept, carried=carried)
+
+
+def _parts(table: Table) -> list[tuple[str, str]]:
+    """Indexes and constraints by their names, and by their columns: an engine may know no name, or have its own."""
+    listed = [("index", index.name, index.columns) for index in table.indexes]
+    listed += [(_CONSTRAINTS[c.kind], c.name, c.columns) for c in table.constraints if c.kind in _CONSTRAINTS]
+    return [(kind, name) for kind, named, columns in listed for name in (named, "\0".join(columns))]
+
+
+def predicted(plan: Plan, source: Database, targets: Mapping[str, Database]) -> Account:
+    """What will become of everything that the source has, by the plan.
+
+    Args:
+        targets: By name; of a service without one the source is looked at as for its own engine.
+    """
+    there, here = source.inventory(), {name: target.inventory() for name, target in targets.items()}
+    routes = [_planned(plan, s, source, targets.get(s.database, source), there) for s in plan.services]
+    first, *more = zip(routes, (here.get(service.database) for service in plan.services), strict=True)
+    return predict(there, first[1], first[0], *more)
+
+
+def measured(plan: Plan, source: Database, targets: Mapping[str, Database]) -> Account:
+    """What became of everything that the source has, as the plan's targets show it."""
+    there, here = source.inventory(), {name: target.inventory() for name, target in targets.items()}
+    routes = [_planned(plan, service, source, targets[service.database], there) for service in plan.services]
+    first, *more = zip(routes, (here[service.database] for service in plan.services), strict=True)
+    return measure(there, first[1], first[0], *more)
+
+
+def _planned(plan: Plan, service: Service, source: Database, target: Database, there: Inventory) -> Route:
+    """A copy's implicit plan is of no file; of all tables it moves what stands beside them, and privileges, too."""
+    implicit, every = not plan.path, {item.table for item in there.objects if item.kind == "table"}
+    whole = implicit and every <= {mapping.source for mapping in service.tables}
+    route = route_of(service, source, target, plan.types, whole=whole)
+    mapped = frozenset(m.source for m in service.tables if m != _as_it_is(m) or (not implicit and m.derived))
+    return replace(route, mapped=mapped if source.dialect == target.dialect else (), privileges=implicit)
+
+
+def _as_it_is(mapping: TableMapping) -> TableMapping:
+    return TableMapping(mapping.source, mapping.source, where=mapping.where, line=mapping.line)

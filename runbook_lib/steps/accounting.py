@@ -1,0 +1,23 @@
+"""The account of a run: what became of everything that the source has, looked at when the tables are complete."""
+
+from __future__ import annotations
+
+from runbook_lib.assessment.account import Account
+from runbook_lib.assessment.routes import measured
+from runbook_lib.errors import RunbookError
+from runbook_lib.run import Run
+from runbook_lib.step import Outcome, Verdict
+from runbook_lib.steps.common import targets
+from runbook_lib.steps.findings import Findings, look
+
+
+@look("objects_accounted", "Account")
+def account_for_objects(run: Run) -> Account | Findings:
+    """Everything that the source has: moved, translated, or left behind with the reason; the gate demands no more."""
+    try:
+        account = measured(run.plan, run.source, targets(run))
+    except RunbookError as error:
+        run.verdict("objects_accounted", Verdict(Outcome.COULD_NOT_RUN, str(error)))
+        raise
+    run.verdict("objects_accounted", account.verdict())
+    return account

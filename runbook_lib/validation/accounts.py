@@ -1,0 +1,117 @@
+"""Both accounts held together: what else than columns, indexes and constraints is missing, too many, or another.
+
+Of one engine only: what another engine has instead was decided by the translation. Not compared again here: what the
+other checks look at by table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from runbook_lib.assessment.fates import loose_name
+from runbook_lib.assessment.kinds import BY_STATEMENT, LEFT_BEHIND
+from runbook_lib.databases.port import CatalogObject, Inventory
+from runbook_lib.schema.mend_objects import repair_object
+from runbook_lib.transfer.flow import Link
+from runbook_lib.validation.context import Context
+from runbook_lib.validation.findings import CheckResult, Kind, Mismatch, shorten
+
+# By table, the checks of schemas, indexes and constraints compare these.
+ELSEWHERE = frozenset((
+    "index", "primary key", "unique constraint", "foreign key", "check constraint", "exclusion constraint", "trigger",
+))  # fmt: skip
+Repair = Callable[[CatalogObject | None, CatalogObject | None], str]
+Named = Mapping[tuple[str, str], CatalogObject]
+
+
+def accounts(check: str, link: Link, context: Context) -> CheckResult:
+    """Compare what both databases have, of the link's tables and, where it has all of the source's, beside them."""
+    if link.reader.dialect != link.writer.dialect or not link.forward or context.only_keys is not None:
+        return CheckResult(check)
+    there, here = context.both(link.reader.inventory, link.writer.inventory)
+    same = {flow.table for flow in link.flows if not flow.mapped and flow.feeds[0].table == flow.table}
+    whole = not link.service and {o.table for o in there.objects if o.kind == "table"} <= same
+    known = _left_by_copy(link, here)
+    repair = repair_object if link.writer.dialect == "postgresql" else _no_repair
+    found, aside = list[Mismatch](), list[Mismatch]()
+    for origin, twin in _pairs(_among(there, same), _among(here, same), whole=whole):
+        mismatch = _said(partial(Mismatch, check, link.service), origin, twin, repair)
+        item = origin or twin
+        if item is None or mismatch is None:
+            continue
+        expected = _expected(item, origin, twin, known, context)
+        (aside if expected else found).append(mismatch)
+    return CheckResult(check, mismatches=tuple(found), information=tuple(aside))
+
+
+def _among(inventory: Inventory, tables: set[str]) -> Named:
+    return {
+        (item.kind, item.name): item
+        for item in inventory.objects
+        if not item.table or (item.table in tables and not _elsewhere(item))
+    }
+
+
+def _elsewhere(item: CatalogObject) -> bool:
+    """Whether another check compares it; of privileges those on whole tables."""
+    return item.kind in ELSEWHERE or (item.kind == "grant" and ") on " not in item.name)
+
+
+def _pairs(there: Named, here: Named, *, whole: bool) -> Iterator[tuple[CatalogObject | None, CatalogObject | None]]:
+    """Those that are not the same; of some tables only, what stands beside them is compared where both have it."""
+    for key in dict.fromkeys((*there, *here)):
+        origin, twin = there.get(key), here.get(key)
+        if origin and twin:
+            if origin.definition != twin.definition:
+                yield origin, twin
+        elif key[0] not in ("table", "identity") and (whole or any(side and side.table for side in (origin, twin))):
+            yield origin, twin  # a missing table or identity has its own finding
+
+
+def _no_repair(there: CatalogObject | None, here: CatalogObject | None) -> str:  # noqa: ARG001  none is known
+    return ""
+
+
+def _said(
+    say: partial[Mismatch], origin: CatalogObject | None, twin: CatalogObject | None, repair: Repair
+) -> Mismatch | None:
+    item = origin or twin
+    if item is None:
+        return None
+    values = {"source_value": shorten(origin.definition) if origin else "", "name": item.name}
+    values["target_value"] = shorten(twin.definition) if twin else ""
+    what = f"{item.kind} {item.name}"
+    if origin and twin:
+        kind, text = Kind.DIFFERENT_OBJECT, f"{what} is another"
+    elif origin:
+        kind, text = Kind.MISSING_OBJECT, f"no {what}"
+    else:
+        kind, text = Kind.EXTRA_OBJECT, f"{what} is not at the source"
+    return say(item.table or what, kind, text=text, mend=repair(origin, twin), **values)
+
+
+def _expected(
+    item: CatalogObject,
+    origin: CatalogObject | None,
+    twin: CatalogObject | None,
+    known: frozenset[str],
+    context: Context,
+) -> bool:
+    """What a copy leaves behind, what the target has of its own, and privileges unless the plan requires them."""
+    if item.kind in BY_STATEMENT:
+        return "privileges" not in context.require
+    if item.kind in LEFT_BEHIND or (item.kind == "comment" and any(f"{kind} " in item.name for kind in LEFT_BEHIND)):
+        return True
+    if origin is None and not item.table:
+        return True
+    return twin is None and loose_name(item.name) in known
+
+
+def _left_by_copy(link: Link, here: Inventory) -> frozenset[str]:
+    """Names of what the copy that made this target could not make, as it remembers them there."""
+    if "later" not in here.own:
+        return frozenset()
+    from runbook_lib.schema.left_behind import remembered  # here: it needs SQLAlchemy, most comparisons do not
+
+    return frozenset(loose_name(one.name) for one in remembered(link.channel, link.writer) if one.name)

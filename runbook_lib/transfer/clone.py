@@ -327,6 +327,9 @@ def _rest(pair: Pair, how: How, tell: Tell) -> Rest:
         return Rest()
     rest = pair.source.dump_rest([mapping.source for mapping in pair.service.tables])
     if pair.source.dialect == pair.target.dialect:
+        for name in rest.names if how.follow else ():
+            if name.startswith("virtual table "):
+                tell(f"  {name}: as it is now; a sync does not follow its changes: make it again after the cutover")
         return rest
     for name in rest.names:
         tell(f"  {name}: stays behind; {pair.target.dialect} needs its own")

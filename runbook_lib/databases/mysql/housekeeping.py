@@ -31,7 +31,7 @@ SELECT version(), @@character_set_database, @@collation_database, @@max_connecti
 """
 _ODD_ENGINES = """
 SELECT table_name, engine FROM information_schema.tables
-WHERE table_schema = database() AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' ORDER BY 1
+WHERE table_schema = database() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND engine <> 'InnoDB' ORDER BY 1
 """
 _TRIGGERED = f"""
 SELECT DISTINCT event_object_table FROM information_schema.triggers

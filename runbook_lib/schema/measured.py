@@ -10,6 +10,7 @@ from runbook_lib.schema.decisions import Decision, Policies
 from runbook_lib.schema.types import Neutral, read_type
 
 LAST_BIGINT = 2**63 - 1
+DATES = ("date", "timestamp", "timestamptz")
 INTEGERS = ("tinyint", "smallint", "integer", "bigint")
 
 
@@ -26,10 +27,12 @@ def as_measured(
     decisions: list[Decision] = []
     for name, table in tables.items():
         doubtful = [c for c in table.columns if _asks(read_type(c.type, "mysql")) and not _decided(table, c, policies)]
-        types = _measured(table, doubtful, source)
+        types, zeros = _measured(table, doubtful, source), _with_zero_dates(table, source, policies)
         columns = tuple(replace(c, type=types[c.name][0]) if c.name in types else c for c in table.columns)
+        columns = tuple(replace(c, nullable=True) if c.name in zeros else c for c in columns)
         found[name] = replace(table, columns=columns)
         decisions += [Decision(f"{table.name}.{column}", what, chosen) for column, (chosen, what) in types.items()]
+        decisions += [Decision(f"{table.name}.{column}", "has zero dates", "takes NULL") for column in zeros]
     return found, decisions
 
 
@@ -58,8 +61,26 @@ def _as_made(table: Table, made: Table, dialect: str, policies: Policies) -> Tab
         signed = there is not None and there.kind in INTEGERS and not there.unsigned
         if signed and _asks(neutral) and not _decided(table, column, policies):
             column = replace(column, type="tinyint" if neutral.kind == "boolean" else "bigint")
+        if _may_lose_not_null(table, column, policies):
+            column = replace(column, nullable=any(c.name == column.name and c.nullable for c in made.columns))
         columns.append(column)
     return replace(table, columns=tuple(columns))
+
+
+def _may_lose_not_null(table: Table, column: Column, policies: Policies) -> bool:
+    """Whether zero dates in it would become NULL, which it does not take."""
+    dates = read_type(column.type, "mysql").kind in DATES
+    return policies.zero_dates == "null" and dates and not column.nullable and column.name not in table.key
+
+
+def _with_zero_dates(table: Table, source: Database, policies: Policies) -> list[str]:
+    """The columns that hold a zero date and take no NULL: only they have to take it at the target."""
+    asked = [column for column in table.columns if _may_lose_not_null(table, column, policies)]
+    if not asked:
+        return []
+    found = ", ".join(f"MAX({source.ident(column.name)} = 0)" for column in asked)
+    [seen] = source.rows(f"SELECT {found} FROM {source.quote(table.name)}")
+    return [column.name for column, zero in zip(asked, seen, strict=True) if zero]
 
 
 def _asks(neutral: Neutral) -> bool:

@@ -18,7 +18,6 @@ from runbook_lib.databases.shared import parts_of, split
 from runbook_lib.schema.decisions import Decision, Policies, Translation
 from runbook_lib.schema.domains import with_domains
 from runbook_lib.schema.expression_clauses import (
-    DATES,
     condition,
     default_clause,
     generated_clause,
@@ -195,19 +194,13 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> str:
         return f"{own} {identity[1:]}"
     if job.target == "sqlite" and mapped.type.lower() == "integer" and table.key == (column.name,):
         line = f"{own} int"  # an INTEGER would be the row's number, and be given when it is left out
-    line += "" if may_be_null(job, table, column, neutral) else " NOT NULL"
+    line += "" if column.nullable else " NOT NULL"
     line += identity
     if column.default and not identity and not re.match(r"(?i)nextval\(", column.default):
         line += default_clause(job, column, neutral, mapped, place)
     if mapped.check:
         line += f" CHECK ({mapped.check.format(column=own)})"
     return line
-
-
-def may_be_null(job: _Job, table: Table, column: Column, neutral: Neutral) -> bool:
-    """Whether the column takes NULL at the target: it must where the plan makes NULL of zero dates."""
-    zeros = job.source == "mysql" and job.policies.zero_dates == "null" and neutral.kind in DATES
-    return column.nullable or (zeros and column.name not in table.key)
 
 
 def _mapped(job: _Job, table: Table, column: Column, neutral: Neutral, place: str) -> Mapped:

@@ -52,7 +52,9 @@ class CopyHistory:
         rows, elapsed = sum(r.rows for r in results), sum(r.elapsed_s for r in results)
         tables = {f"{r.channel}.{table}": n for r in results for table, n in r.tables.items()}
         throttled = sum(r.throttled_s for r in results)
-        text = f"{rows:,} rows in {elapsed:.1f} s ({rows / max(elapsed, 1e-9):,.0f} rows/s)"
+        now = sum(r.rows_now for r in results)
+        text = f"{now:,} rows in {elapsed:.1f} s ({now / max(elapsed, 1e-9):,.0f} rows/s)"
+        text += f", {rows - now:,} were there from an earlier attempt" if rows > now else ""
         text += f"; throttled for {throttled:.0f} s of it" if throttled else ""
         aside = {f"{r.channel}.{table}": n for r in results for table, n in r.quarantined.items()}
         if aside:

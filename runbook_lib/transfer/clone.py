@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from runbook_lib.assessment.account import Account
@@ -36,11 +35,10 @@ from runbook_lib.transfer.measure import problems
 from runbook_lib.transfer.readable import require_readable
 from runbook_lib.transfer.room import goes_on, make_room, tried
 from runbook_lib.transfer.sequences import advance_loose, advance_sequences
-from runbook_lib.transfer.whole import whole_plan
+from runbook_lib.transfer.whole import QUARANTINE, whole_plan
 from runbook_lib.transfer.worker import exclusive
 from runbook_lib.transfer.writers import Side, Writers, writers_of
 
-QUARANTINE = Path(".runbook/quarantine")  # as for a plan
 EXISTING = ("refuse", "keep", "empty", "drop")
 _READ_AS = (
     "read times in other forms by --type TABLE.COLUMN=timestamp (or: timestamp with time zone), numbers by"
@@ -184,7 +182,9 @@ def clone(
     indexes = made.index_tasks(service, target, beside_writers=True)
     copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, pause=pause, on_progress=on_rows, then=indexes)
     waited = f"; throttled for {copied.throttled_s:.0f} s" if copied.throttled_s else ""
-    tell(f"rows: {copied.rows:,} copied, {copied.rate:,.0f} rows/s{waited}")
+    before = copied.rows - copied.rows_now
+    earlier = f", {before:,} were there from an earlier attempt" if before else ""
+    tell(f"rows: {copied.rows_now:,} copied, {copied.rate:,.0f} rows/s{earlier}{waited}")
     with kept_up(source):
         refused = None if how.follow else dict[Part, DatabaseError]()
         count = made.build_indexes(service, target, how.jobs, partial(settle, link) if how.follow else None, refused)

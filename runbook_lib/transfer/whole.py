@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.shared import respelled
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.model import Plan, Service, TableMapping
+
+QUARANTINE = Path(".runbook/quarantine")  # as for a plan
 
 
 def whole_plan(

@@ -29,8 +29,11 @@ class Bulk(Protocol):
         """Cut the selection into key ranges of about this many rows, without gaps or overlaps; cheap on big tables."""
         ...
 
-    def ranges_of_each(self, selections: Sequence[Selection], rows_per_range: int) -> list[list[KeyRange]]:
-        """The same for many selections: small tables are told by one look at the catalog."""
+    def only_ranges(self, wanted: Sequence[tuple[Selection, int]]) -> list[KeyRange | None]:
+        """For each selection the range that is all of it, where one look at the catalog shows that it is no larger.
+
+        The numbers are rows in a range (count, about). None: `ranges` cuts it.
+        """
         ...
 
     def together(self) -> AbstractContextManager[None]:

@@ -144,7 +144,11 @@ def stored(link: Link, flow: Flow) -> list[Chunk]:
 
 
 def _cut(link: Link, flows: Sequence[Flow], rows_per_chunk: int) -> dict[str, list[Chunk]]:
-    ranges = link.reader.ranges_of_each([flow.reading for flow in flows], rows_per_chunk)
+    small = link.reader.only_ranges([(flow.reading, rows_per_chunk) for flow in flows])
+    ranges = [
+        [one] if one else link.reader.ranges(flow.reading, rows_per_chunk)
+        for flow, one in zip(flows, small, strict=True)
+    ]
     cut = {flow.table: [Chunk(flow, each) for each in found] for flow, found in zip(flows, ranges, strict=True)}
     with link.writer.engine.begin() as connection:
         _insert(connection, link, [chunk for chunks in cut.values() for chunk in chunks])

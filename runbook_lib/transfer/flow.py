@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from runbook_lib.databases.port import Column, Database, Selection, Table
@@ -98,7 +99,16 @@ class Link:
     opposite: Link | None = None
     quarantine: Quarantine | None = None
 
-    @property
+    @cached_property
+    def fed(self) -> dict[str, list[tuple[Flow, Feed]]]:
+        """What each captured table feeds."""
+        found: dict[str, list[tuple[Flow, Feed]]] = {}
+        for flow in self.flows:
+            for feed in flow.feeds:
+                found.setdefault(feed.table, []).append((flow, feed))
+        return found
+
+    @cached_property
     def captured(self) -> dict[str, tuple[str, ...]]:
         """The tables to capture at the reader, with the columns that are logged (the union of what they feed)."""
         logged: dict[str, dict[str, None]] = {}

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Key = tuple[Any, ...]
 
 _JOINED = 8  # times that rows outside the batch are taken in; a swap needs one, a rotation as many as its length
+_MANY = 8  # captured tables: a look at each log costs a few statements
 _WIDENED = 4  # times that the batch is taken twice as large
 
 
@@ -72,12 +73,20 @@ def drain_once(
         RowRejected: the target refused a row, and there is no quarantine, or a full one; its log rows stay.
     """
     done, began = Round(), time.monotonic()
-    for table in link.captured:
-        fed = [(flow, feed) for flow in link.flows for feed in flow.feeds if feed.table == table]
+    for table in _logged(link):
+        fed = link.fed[table]
         if not any(flow.table in waiting for flow, _ in fed):
             work = partial(_drain_table, link, table, fed, batch_keys, began)
             done += held.apply(link, table, fed, work) if held else work()
     return done
+
+
+def _logged(link: Link) -> list[str]:
+    """Captured tables to be looked at: of many those whose log has rows, which one statement tells."""
+    if len(link.captured) < _MANY:
+        return list(link.captured)
+    found = link.reader.pending(link.channel)
+    return [table for table in link.captured if table not in found or found[table].keys]
 
 
 def _drain_table(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], batch_keys: int, as_of: float) -> Round:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from runbook_lib.databases.port import KeyRange
+from runbook_lib.databases.port import KeyRange, Selection
+from runbook_lib.errors import RunbookError
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation import delta, multiset
 from runbook_lib.validation.context import Compared, Context, Deadline, Progress, each_table, label
@@ -84,6 +86,8 @@ def _cut(link: Link, flow: Flow, side: Compared, context: Context, wanted: int) 
     """The table's ranges, with what an interrupted comparison has compared of them."""
 
     def ranges() -> list[KeyRange]:
+        if only := _only_ranges(link, context).get(flow.table):
+            return [only]
         return link.reader.ranges(side.reading, wanted)
 
     if context.record is None:
@@ -91,6 +95,22 @@ def _cut(link: Link, flow: Flow, side: Compared, context: Context, wanted: int) 
     read, written = context.catalogs(link)
     tables = (read[flow.feeds[0].table], written[flow.table])
     return context.record.cut(link, identity(link, flow, side, tables, encoding(link, context)), ranges)
+
+
+def _only_ranges(link: Link, context: Context) -> dict[str, KeyRange]:
+    """Of small tables the one range that is all of them: asked once for all, for each would take several statements."""
+
+    def ask() -> dict[str, KeyRange]:
+        wanted: dict[str, tuple[Selection, int]] = {}
+        for flow in link.flows:
+            with suppress(RunbookError):  # of this table; its own comparison will say what is wrong
+                side = context.compared(link, flow)
+                if side.key:
+                    wanted[flow.table] = (side.reading, range_rows(link, flow, context))
+        found = zip(wanted, link.reader.only_ranges(list(wanted.values())), strict=True)
+        return {table: only for table, only in found if only}
+
+    return context.once(("only ranges", link.channel), ask)
 
 
 def _extent(link: Link, side: Compared) -> dict[str, Any]:

@@ -74,6 +74,7 @@ class Record:
     folder: Path
     within_s: float = WITHIN_S
     again: bool = False
+    swept: set[Path] = field(default_factory=set, compare=False)  # folders that old notes were taken out of
 
     def cut(self, link: Link, what: str, ranges: Callable[[], list[KeyRange]]) -> Cut:
         """The ranges of before with what agreed, or new ones. Where nothing can be written nothing is noted.
@@ -90,9 +91,12 @@ class Record:
         new = ranges()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for old in folder.glob("*.jsonl"):  # of tables that have changed since, or of long ago
-                if old == path or old.stat().st_mtime < young:
-                    old.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            if folder not in self.swept:  # once, not for each table
+                self.swept.add(folder)
+                for old in folder.glob("*.jsonl"):  # of tables that have changed since, or of long ago
+                    if old.stat().st_mtime < young:
+                        old.unlink(missing_ok=True)
             _append(path, {"ranges": [asdict(each) for each in new]})
         except OSError:
             return Cut(new)

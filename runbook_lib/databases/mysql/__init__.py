@@ -197,7 +197,7 @@ class MySQL:
     # -- copy ---
     condition = ranges_.condition
     ranges = ranges_.ranges
-    ranges_of_each = shared.ranges_of_each
+    only_ranges = shared.no_only_ranges
     together = shared.not_together
 
     def binary_safe(self, types: Sequence[str]) -> bool:  # noqa: ARG002  no binary format at all

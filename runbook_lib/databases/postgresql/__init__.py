@@ -139,6 +139,7 @@ class PostgreSQL:
     def _asked(self, statements: Sequence[str], params: Mapping[str, Any] | None) -> list[list[tuple[Any, ...]]]:
         session = self.sessions.take()
         try:
+            session.autocommit = len(statements) == 1  # a transaction by itself: BEGIN and ROLLBACK are round trips
             return [session.execute(sql.encode(), params).fetchall() for sql in statements]
         except psycopg.Error as error:
             raise self.explain(error) from error
@@ -208,7 +209,7 @@ class PostgreSQL:
     # -- copy ---
     condition = ranges_.condition
     ranges = ranges_.ranges
-    ranges_of_each = small.ranges_of_each
+    only_ranges = small.only_ranges
     binary_safe = copy.binary_safe
     copy_out = copy.copy_out
     copy_in = copy.copy_in

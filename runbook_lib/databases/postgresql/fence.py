@@ -47,9 +47,10 @@ _FENCES = f"""
 CREATE TABLE IF NOT EXISTS {SCHEMA}.fences (relation text PRIMARY KEY, since timestamptz NOT NULL)
 """
 _TRIGGERS = f"""
-SELECT format('%I.%I', n.nspname, c.relname), t.tgenabled IN ('O', 'A')
+SELECT format('%%I.%%I', n.nspname, c.relname), t.tgenabled IN ('O', 'A')
 FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE t.tgfoid = to_regprocedure('{SCHEMA}.fence()') AND t.tgname = '{TRIGGER}' ORDER BY 1
+WHERE t.tgfoid = to_regprocedure('{SCHEMA}.fence()') AND t.tgname = '{TRIGGER}'
+  AND t.tgrelid = ANY (coalesce(%s::text[]::regclass[]::oid[], ARRAY[t.tgrelid])) ORDER BY 1
 """
 _HOLDERS = """
 SELECT coalesce(a.backend_type, ''), coalesce('pid ' || l.pid || ' of ' || coalesce(a.usename, a.backend_type) || ', '
@@ -76,14 +77,15 @@ def prepare_fence(db: PostgreSQL, tables: Sequence[str]) -> None:
         driver.execute(f"REVOKE ALL ON FUNCTION {SCHEMA}.fence() FROM PUBLIC".encode())
 
     retry.in_transaction(db, own_objects, doing="preparing the fence")
-    for table in sorted(set(tables)):
+    with db.raw() as driver:
+        there, wanted = _states(driver), members_of(driver, sorted(set(tables)))
+    for table in (table for table, some in wanted.items() if not there.keys() >= set(some)):
         retry.in_transaction(db, partial(_install, table=table), doing=f"preparing the fence of {table}")
 
 
 def _install(driver: psycopg.Connection[Any], table: str) -> None:
-    there = _states(driver)
     for member in members(driver, table):
-        if member not in there:
+        if not _states(driver, [member]):
             events = f"BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {member}"
             create = f"CREATE TRIGGER {TRIGGER} {events} FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.fence()"
             driver.execute(create.encode())
@@ -208,5 +210,7 @@ def remove_fence(db: PostgreSQL) -> None:
     retry.in_transaction(db, remove, doing="removing the fence")
 
 
-def _states(driver: psycopg.Connection[Any]) -> dict[str, bool]:
-    return dict(driver.execute(_TRIGGERS.encode()).fetchall())
+def _states(driver: psycopg.Connection[Any], only: Sequence[str] | None = None) -> dict[str, bool]:
+    """Quoted table → whether its fence is raised; of all tables that have one, or of these."""
+    asked = (None if only is None else list(only),)
+    return dict(driver.execute(_TRIGGERS.encode(), asked).fetchall())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from runbook_lib.databases.port import KeyRange, Selection
+from runbook_lib.databases.postgresql import small
 from runbook_lib.databases.postgresql.names import literal
 from runbook_lib.databases.shared import between, require_advancing
 
@@ -81,6 +82,10 @@ def key_parts(db: PostgreSQL, selection: Selection) -> tuple[KeyPart, ...]:
 
 
 def _look_up(db: PostgreSQL, selection: Selection) -> tuple[KeyPart, ...]:
+    columns = [small.key_column(db, selection.relation, expression) for expression in selection.key]
+    if all(columns):
+        known = [column for column in columns if column]
+        return tuple(_part(db, sql, *column) for sql, column in zip(selection.key, known, strict=True))
     types = db.expression_types(selection.relation, selection.key)
     flag = "(SELECT typcollation <> 0 FROM pg_type WHERE oid = {}::regtype)"
     collatable = db.rows("SELECT " + ", ".join(flag.format(literal(kind)) for kind in types))[0]
@@ -89,16 +94,23 @@ def _look_up(db: PostgreSQL, selection: Selection) -> tuple[KeyPart, ...]:
     one = f"(SELECT {inner} FROM {selection.relation} LIMIT 1) AS r"
     # The join keeps one row when the relation is empty: a collation is known without any row.
     collations = db.rows(f"SELECT {asked} FROM (SELECT 1) AS one LEFT JOIN {one} ON true")[0]
-    default = _default_is_bytewise(db)
-    parts = []
-    for expression, kind, has, collation in zip(selection.key, types, collatable, collations, strict=True):
-        name = str(collation or "").strip('"').rpartition(".")[2].strip('"')
-        bytewise = not has or name in ("C", "POSIX") or (name == "default" and default) or name in _BYTEWISE
-        parts.append(KeyPart(expression if bytewise else f'({expression} COLLATE "C")', kind, bytewise))
-    return tuple(parts)
+    called = [str(name or "").strip('"').rpartition(".")[2].strip('"') for name in collations]
+    found = zip(selection.key, types, collatable, called, strict=True)
+    return tuple(_part(db, *each) for each in found)
+
+
+def _part(db: PostgreSQL, expression: str, kind: str, collatable: bool, collation: str) -> KeyPart:
+    bytewise = not collatable or collation in _BYTEWISE or (collation == "default" and _default_is_bytewise(db))
+    return KeyPart(expression if bytewise else f'({expression} COLLATE "C")', kind, bytewise)
 
 
 def _default_is_bytewise(db: PostgreSQL) -> bool:
+    if "bytewise" not in db.memo:
+        db.memo["bytewise"] = _ask_bytewise(db)
+    return bool(db.memo["bytewise"])
+
+
+def _ask_bytewise(db: PostgreSQL) -> bool:
     provider, locale = db.rows(
         "SELECT datlocprovider::text, datcollate FROM pg_database WHERE datname = current_database()"
         if _has_providers(db)

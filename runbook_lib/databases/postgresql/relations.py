@@ -14,13 +14,6 @@ from runbook_lib.errors import DatabaseError
 SCHEMA = "runbook"
 INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
-_MEMBERS = """
-SELECT DISTINCT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
-FROM (SELECT pg_catalog.to_regclass(%(table)s)::oid AS relid
-      UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(%(table)s))) AS m
-JOIN pg_catalog.pg_class AS c ON c.oid = m.relid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') ORDER BY 1
-"""
 _MEMBERS_OF = """
 SELECT DISTINCT a.name, pg_catalog.format('%%I.%%I', n.nspname, c.relname)
 FROM pg_catalog.unnest(%(tables)s::text[]) AS a(name)
@@ -43,10 +36,7 @@ def members(driver: psycopg.Connection[Any], table: str) -> list[str]:
     Raises:
         DatabaseError: there is no such table.
     """
-    found = [name for (name,) in driver.execute(_MEMBERS, {"table": names.quote(table)})]
-    if not found:
-        raise DatabaseError(f"table {table}", "does not exist", action="check the plan's table names")
-    return found
+    return members_of(driver, [table])[table]
 
 
 def members_of(driver: psycopg.Connection[Any], tables: Sequence[str]) -> dict[str, list[str]]:

@@ -8,7 +8,9 @@ time-out.
 
 from __future__ import annotations
 
+import select
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 WAIT_S = 60.0  # for a session while all are in use
+FRESH_S = 0.2  # a session that was used so short a time ago is not asked whether it answers: that is a round trip
 
 
 class Session(psycopg.Connection[tuple[Any, ...]]):
@@ -29,6 +32,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
 
     keeper: Sessions | None = None
     leaving = False  # it is not kept any more
+    given_at = 0.0  # when it was last given back (seconds, monotonic)
 
     def close(self) -> None:
         """Give it back."""
@@ -91,7 +95,7 @@ class Sessions:
         while True:
             with self._lock:
                 session = self._idle.pop() if self._idle else None
-            if session is None or _answers(session):
+            if session is None or _fresh(session) or _answers(session):
                 return session
             session.end()
 
@@ -105,6 +109,7 @@ class Sessions:
         with self._lock:
             kept = usable and not session.leaving and len(self._idle) < self._kept
             if kept:
+                session.given_at = time.monotonic()
                 self._idle.append(session)
         if not kept:
             session.end()
@@ -130,6 +135,15 @@ class Sessions:
                 session.leaving = True
         for session in idle:
             session.end()
+
+
+def _fresh(session: Session) -> bool:
+    """Whether it was used a moment ago, and nothing has come from the server since: an end would have."""
+    if session.closed or time.monotonic() - session.given_at > FRESH_S:
+        return False
+    poll = select.poll()
+    poll.register(session.pgconn.socket, select.POLLIN)
+    return not poll.poll(0)
 
 
 def _answers(session: Session) -> bool:

@@ -265,7 +265,7 @@ class SQLite:
         return True
 
     ranges = ranges_.ranges
-    ranges_of_each = shared.ranges_of_each
+    only_ranges = shared.no_only_ranges
     together = shared.not_together
     copy_out = copy.copy_out
     copy_in = copy.copy_in

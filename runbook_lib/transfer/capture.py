@@ -10,6 +10,8 @@ from runbook_lib.databases.port import Database, Pending
 from runbook_lib.errors import RunbookError
 from runbook_lib.transfer.flow import Link
 
+_MANY = 8  # captured tables: a look at each log costs a few statements
+
 
 def enable_capture(link: Link) -> None:
     """Log every change at the reader from now on; returns when no transaction older than the log is left (trap 4)."""
@@ -31,6 +33,14 @@ def capture_complete(link: Link) -> bool:
 def disable_capture(link: Link) -> None:
     """Remove the link's logs and triggers. What was pending is lost: only after the link has no more use."""
     link.reader.remove_capture(link.channel)
+
+
+def logged_tables(link: Link) -> list[str]:
+    """Captured tables whose logs are to be read: of many those that have rows, which one statement tells."""
+    if len(link.captured) < _MANY:
+        return list(link.captured)
+    found = link.reader.pending(link.channel)
+    return [table for table in link.captured if table not in found or found[table].keys]
 
 
 def pending(links: Sequence[Link]) -> Pending:

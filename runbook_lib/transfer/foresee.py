@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Pending
-from runbook_lib.transfer.capture import pending
+from runbook_lib.transfer.capture import logged_tables, pending
 from runbook_lib.transfer.clone import Pair
 from runbook_lib.transfer.cutover import Prediction, Touched
 from runbook_lib.transfer.flow import Link
@@ -69,12 +68,10 @@ def quarantined(link: Link) -> list[Refused]:
 
 def _waiting(link: Link) -> Touched:
     found: dict[tuple[str, str], frozenset[Key]] = {}
-    for table, columns in link.captured.items():
+    for table in logged_tables(link):
         changes = link.reader.read_changes(link.channel, table, KEYS)
-        for flow in link.flows:
-            keys: Sequence[Key] = [
-                key for feed in flow.feeds if feed.table == table for key in keys_of(changes, columns, feed)
-            ]
+        for flow, feed in link.fed[table]:
+            keys = keys_of(changes, link.captured[table], feed)
             if keys:
                 place = link.service, flow.table
                 found[place] = found.get(place, frozenset()) | frozenset(keys)

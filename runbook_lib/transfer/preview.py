@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from runbook_lib.errors import RowRejected
 from runbook_lib.transfer.apart import refused_row
+from runbook_lib.transfer.capture import logged_tables
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.transfer.quarantine import Key, Refused
 from runbook_lib.transfer.sync import keys_of
@@ -20,12 +21,10 @@ def would_not_fit(link: Link) -> list[Refused]:
     tried together first, and apart only where they are refused together.
     """
     found: list[Refused] = []
-    for table, columns in link.captured.items():
+    for table in logged_tables(link):
         changes = link.reader.read_changes(link.channel, table, LIMIT)
-        for flow in link.flows:
-            for feed in flow.feeds:
-                if feed.table == table:
-                    found += _refused(link, flow, keys_of(changes, columns, feed))
+        for flow, feed in link.fed[table]:
+            found += _refused(link, flow, keys_of(changes, link.captured[table], feed))
     return found
 
 

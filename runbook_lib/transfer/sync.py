@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from runbook_lib.databases.port import Changes
 from runbook_lib.errors import RowRejected
 from runbook_lib.transfer.apart import refused_row
+from runbook_lib.transfer.capture import logged_tables
 from runbook_lib.transfer.chunks import unfinished
 from runbook_lib.transfer.flow import Feed, Flow, Link
 from runbook_lib.transfer.quarantine import as_text
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 Key = tuple[Any, ...]
 
 _JOINED = 8  # times that rows outside the batch are taken in; a swap needs one, a rotation as many as its length
-_MANY = 8  # captured tables: a look at each log costs a few statements
 _WIDENED = 4  # times that the batch is taken twice as large
 
 
@@ -73,20 +73,12 @@ def drain_once(
         RowRejected: the target refused a row, and there is no quarantine, or a full one; its log rows stay.
     """
     done, began = Round(), time.monotonic()
-    for table in _logged(link):
+    for table in logged_tables(link):
         fed = link.fed[table]
         if not any(flow.table in waiting for flow, _ in fed):
             work = partial(_drain_table, link, table, fed, batch_keys, began)
             done += held.apply(link, table, fed, work) if held else work()
     return done
-
-
-def _logged(link: Link) -> list[str]:
-    """Captured tables to be looked at: of many those whose log has rows, which one statement tells."""
-    if len(link.captured) < _MANY:
-        return list(link.captured)
-    found = link.reader.pending(link.channel)
-    return [table for table in link.captured if table not in found or found[table].keys]
 
 
 def _drain_table(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], batch_keys: int, as_of: float) -> Round:

@@ -41,6 +41,11 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.captures (
   key_columns text[] NOT NULL, key_types text[] NOT NULL, installed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (channel, table_name))
 """
+# A log without a block has no row, and never had one: of many tables most are idle, and need not be counted.
+_WRITTEN = f"""
+SELECT table_name FROM {SCHEMA}.captures
+WHERE channel = %s AND coalesce(pg_relation_size(to_regclass(log)), 1) > 0
+"""
 NO_FUNCTION = f"{SCHEMA}.none"  # in the map of logs: what fills this one is no trigger
 _WRITERS = """
 SELECT 'pid ' || pid, backend_xid::text, coalesce(usename::text, '?'),
@@ -264,6 +269,15 @@ def pending(db: PostgreSQL, channel: str) -> dict[str, Pending]:
         return {}
     if any(function == NO_FUNCTION for _, function in logs.values()):
         spool.fill(db, channel)
+    found = dict.fromkeys(logs, Pending(0, 0.0))
+    with db.raw() as driver:
+        written = {name for (name,) in driver.execute(_WRITTEN.encode(), (channel,))}
+    if logs := {table: log for table, log in logs.items() if table in written}:
+        found |= _counted(db, logs)
+    return found
+
+
+def _counted(db: PostgreSQL, logs: Mapping[str, tuple[str, str]]) -> dict[str, Pending]:
     age = "coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8"
     parts = [f"SELECT {i}, count(*), {age} FROM {log}" for i, (log, _) in enumerate(logs.values())]
     tables = list(logs)

@@ -97,11 +97,10 @@ def runbook(*arguments: str, environment: Mapping[str, str] | None = None) -> st
     return ran.stdout
 
 
-def run(command: Sequence[str] | str, **environment: str) -> str:
+def run(command: Sequence[str] | str, *, cwd: str | None = None, **environment: str) -> str:
     """Run a peer; its output."""
-    ran = subprocess.run(
-        command, capture_output=True, text=True, shell=isinstance(command, str), env={**os.environ, **environment}
-    )
+    within, shell = {**os.environ, **environment}, isinstance(command, str)
+    ran = subprocess.run(command, capture_output=True, text=True, shell=shell, env=within, cwd=cwd)
     if ran.returncode:
         raise SystemExit(f"{command}: status {ran.returncode}\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
     return ran.stdout

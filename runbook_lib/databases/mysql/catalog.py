@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pymysql
 
+from runbook_lib.databases import own_objects
 from runbook_lib.databases.mysql import catalog_sql as sql
 from runbook_lib.databases.mysql import names, own, qualified, retry
 from runbook_lib.databases.mysql.neutral import plain_type
@@ -28,8 +29,9 @@ def catalog(db: MySQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
 
     A table that does not exist is left out of the answer; asking the answer for it raises DatabaseError.
     """
-    ours = own.tables(db)
-    heads = {row[0]: row[1:] for row in db.rows(sql.TABLES) if row[0] not in ours}
+    only = tables[0] if tables is not None and len(tables) == 1 else None
+    ours = own.tables(db) if only is None or only.startswith(own_objects.PREFIX) else frozenset()
+    heads = {row[0]: row[1:] for row in db.rows(_of(sql.TABLES, only)) if row[0] not in ours}
     wanted = [name for name in (tables if tables is not None else heads) if name in heads]
     found = Catalog(db.name)
     if not wanted:
@@ -38,12 +40,26 @@ def catalog(db: MySQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
     index_sql = sql.INDEXES.format(expression="NULL" if maria else "expression")
     columns, indexes, references, checks, triggers = (
         _grouped(db.rows(query))
-        for query in (sql.COLUMNS, index_sql, sql.REFERENCES, sql.CHECKS[db.flavour[0]], sql.TRIGGERS)
+        for query in (
+            _of(sql.COLUMNS, only),
+            _of(index_sql, only),
+            _of(sql.REFERENCES, only, "k.table_name", "r.constraint_schema = database() AND r.table_name"),
+            _of(sql.CHECKS[db.flavour[0]], only, "table_name" if maria else "t.table_name"),
+            _of(sql.TRIGGERS, only, "event_object_table"),
+        )
     )
     columns, indexes = _without_periods(columns, indexes)
     for name in wanted:
         found[name] = _table(db, name, heads[name], columns, indexes, references, checks, triggers)
     return found
+
+
+def _of(query: str, table: str | None, *columns: str) -> str:
+    """A query of one table alone, where one is asked for: the server opens every other one for it too."""
+    if table is None:
+        return query
+    wanted = "".join(f" AND {column} = {names.text(table)}" for column in columns or ("table_name",))
+    return query.replace("= database()", f"= database(){wanted}", 1)
 
 
 def tables(db: MySQL) -> list[str]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,8 +15,14 @@ from runbook_lib.errors import RowRejected
 from runbook_lib.executor import SHARED, batches
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.schema.target import build_indexes, create_tables, index_tasks
+from runbook_lib.transfer.capture import enable_capture, fence_writer
+from runbook_lib.transfer.clone import How, Pair, clone, pair_of
 from runbook_lib.transfer.copy import copy_link
+from runbook_lib.transfer.cutover import Acts, Prediction, cutover
 from runbook_lib.transfer.flow import Link, forward_links
+from runbook_lib.transfer.moving import compare_touched
+from runbook_lib.transfer.sync import drain_once
+from runbook_lib.validation import validate
 
 NAMES = [f"t{i:02}" for i in range(40)]
 SERVICE = Service("shop", "shop_db", tables=tuple(TableMapping(name, name) for name in NAMES))
@@ -53,3 +63,54 @@ def test_small_items_are_done_together_where_there_are_many_of_them(count: int, 
     cut = batches([*range(count), -1], lambda item: item >= 0, jobs=2)
     assert cut[0] == [-1] and [item for items in cut[1:] for item in items] == list(range(count))
     assert max(map(len, cut)) == size
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """What work costs: the calls that it makes in all its threads (count); neither load nor clock changes it."""
+    calls = [0]
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        calls[0] += event in ("call", "c_call")
+
+    threading.setprofile(count)
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    return calls[0]
+
+
+def costs(source: Any, target: Any, count: int) -> dict[str, int]:
+    """What it costs to copy, compare, follow and cut over so many tables."""
+    for i in range(count):
+        parent = f"t{max(0, i - 1)}"
+        source.execute(f"CREATE TABLE t{i} (id int PRIMARY KEY, parent int REFERENCES {parent}, v text)")
+        source.execute(f"CREATE INDEX ON t{i} (v)", f"INSERT INTO t{i} SELECT g, g, 'v' FROM generate_series(1, 3) g")
+    pair = pair_of(source, target)
+    found = {"copy": calls_of(lambda: clone(pair, How(follow=True)))}
+    found["compare"] = calls_of(lambda: validate([pair.forward]).raise_for_failure())
+    found["follow"] = calls_of(lambda: drain_once(pair.forward))
+    found["cutover"] = calls_of(partial(_move, pair))
+    return found
+
+
+def _move(pair: Pair) -> None:
+    there, back = pair.forward, pair.back
+    enable_capture(back)
+    fence_writer(there)
+    there.reader.prepare_fence(list(there.captured))
+    compare = partial(compare_touched, [there])
+    acts = Acts(verify=lambda touched: compare(touched).raise_for_failure(), switch=bool, switch_back=bool)
+    cutover([there], [back], acts, Prediction(0, 1.0, 0.0, 0.0, 0.0, 0.0), budget_s=30.0)
+
+
+def test_cost_grows_with_the_number_of_tables_and_not_with_its_square(new_database: Callable[..., Any]) -> None:
+    def of(count: int) -> dict[str, int]:
+        return costs(new_database("source"), new_database("target"), count)
+
+    of(2)  # loads what is loaded when it is first needed
+    few, many = of(12), of(36)
+    grown = {name: round(many[name] / few[name], 2) for name in few}
+    assert all(factor <= 3.2 for factor in grown.values()), (grown, few, many)

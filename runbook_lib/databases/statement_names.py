@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from runbook_lib.databases import sql_text
@@ -56,6 +56,17 @@ def pieces(script: str) -> tuple[str, list[str]]:
         return "", [script] if script.strip() else []
     ends = [*starts[1:], len(script)]
     return script[: starts[0]], [script[a:b] for a, b in zip(starts, ends, strict=True)]
+
+
+def shared_settings(scripts: Sequence[str]) -> str:
+    """The settings that all of these scripts begin with, so that they need not be read in each of them."""
+    head = ""
+    for line in scripts[0].splitlines(keepends=True) if scripts else ():
+        if not all(script.startswith(line, len(head)) for script in scripts):
+            break
+        head += line
+    head = head[: head.rfind(";\n") + 2] if ";\n" in head else ""
+    return head if head and _settings_only(head) else ""
 
 
 def _headings(script: str) -> Iterator[int]:

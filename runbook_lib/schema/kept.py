@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from runbook_lib.databases.port import Database
-from runbook_lib.databases.statement_names import pieces
+from runbook_lib.databases.statement_names import pieces, shared_settings
 from runbook_lib.errors import DatabaseError
 
 # Kinds of what is kept at the target. A kill in the middle leaves BEING_MADE, and the next attempt clears up.
 BEING_MADE, MADE, OBJECTS, KEYS, REST = "being made", "made", "objects", "keys", "rest"
+PORTION = 1_000  # objects made in one transaction: a table and its keys are up to five locks, of 6,400 by default
 TOLD = "told"  # the types that the tables were made by
 RAN = "rest made"  # objects beside the tables that were made one by one: what an attempt after it may replace
 _LATER = "runbook_later"
@@ -69,10 +70,16 @@ def run_together(target: Database, service: str, parts: Sequence[Part]) -> dict[
 
 def _joined(scripts: Sequence[str]) -> str:
     """Several scripts as one; pg_dump's settings once where all of them have the same."""
-    cut = [pieces(script) for script in scripts]
-    if len({head for head, _ in cut}) != 1:
-        return "\n".join(scripts)
-    return cut[0][0] + "\n".join(text for _, objects in cut for text in objects)
+    head = shared_settings(scripts)
+    return head + "\n".join(script[len(head) :] for script in scripts)
+
+
+def portions(script: str) -> list[str]:
+    """A script of pg_dump's in its order, cut so that no transaction holds more locks than a server has."""
+    head, objects = pieces(script)
+    if len(objects) <= PORTION:
+        return [script]
+    return [head + "".join(objects[start : start + PORTION]) for start in range(0, len(objects), PORTION)]
 
 
 def _table(target: Database) -> str:
@@ -84,6 +91,8 @@ def cut(target: Database, kind: str, script: str) -> list[Part]:
     if not script.strip():
         return []
     whole = kind != OBJECTS and script != "".join(pieces(script)[1])
+    if whole and kind == KEYS:
+        return [Part(kind, 0, n, text) for n, text in enumerate(portions(script))]
     stages = [[script]] if whole else target.stages(script)
     return [Part(kind, i, n, text) for i, stage in enumerate(stages) for n, text in enumerate(stage)]
 

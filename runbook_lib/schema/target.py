@@ -29,6 +29,7 @@ from runbook_lib.schema.kept import (
     cut,
     forget,
     kept,
+    portions,
     run_part,
     run_together,
     state,
@@ -92,7 +93,7 @@ def create_tables(
     parts = [*cut(target, OBJECTS, objects), *cut(target, KEYS, keys), *_cut_rest(target, rest)]
     parts.append(Part(TOLD, script=told(types or {})))
     store(target, service.name, BEING_MADE, [part for part in parts if part.kind == OBJECTS])
-    target.run_script(before)
+    _make(service, target, portions(before))
     store(target, service.name, MADE, parts)
     return wanted
 
@@ -104,6 +105,17 @@ def scripts_of(
     if source.dialect == target.dialect:
         return _shape(service, source, target, rest.tables if rest else None)
     return across.scripts(service, source, target, types)
+
+
+def _make(service: Service, target: Database, scripts: Sequence[str]) -> None:
+    made = 0
+    try:
+        for script in scripts:
+            target.run_script(script)
+            made += 1
+    finally:
+        if 0 < made < len(scripts):  # a kill here is cleared up by the next attempt
+            _clear(service, target)
 
 
 def told(types: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from runbook_lib.databases import sql_text
 from runbook_lib.databases.postgresql import names
 from runbook_lib.databases.sql_text import NAME, SIGN, WORD, Token
+from runbook_lib.databases.statement_names import shared_settings
 
 # An index of 2 M rows: 1.1 s with the default of 64 MB, 0.8 s with this.
 _ROOM = "SET LOCAL maintenance_work_mem = '256MB';\n"
@@ -163,10 +164,10 @@ def _head(found: Sequence[Statement]) -> str:
 
 def about(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:
     """The table of each script's keys or index; one that is named without its schema is the one on the search path."""
-    known = {names.split(table): table for table in tables}
+    known, head = {names.split(table): table for table in tables}, len(shared_settings(scripts))
 
     def table_of(script: str) -> str:
-        said = [each for each in statements(script) if each.kind != SETTING]
+        said = [each for each in statements(script[head:]) if each.kind != SETTING]
         found = {each.table for each in said}
         if len(found) != 1 or not {KEY, INDEX}.issuperset(each.kind for each in said):
             return ""

@@ -177,8 +177,13 @@ class Database(Bulk, Protocol):
         `again`: a kill may have let it run in part, where DDL commits by itself: what is there by its name stays.
         """
 
-    def try_scripts(self, scripts: Sequence[str], gone: Sequence[str] = ()) -> list[Refusal] | None:
-        """Run scripts, without these tables, and undo all of it: what is refused. None: it cannot be tried here."""
+    def try_scripts(self, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal] | None:
+        """Run scripts and undo all of it: what is refused. None: it cannot be tried here.
+
+        Args:
+            gone: Tables that are dropped before, with the types and functions that came with them.
+            undo: The script that drops what depends on them.
+        """
 
     def hazards(self, statements: Sequence[str], *, alone: bool, back: Sequence[str] = ()) -> list[Hazard]:
         """What these statements would hold up, break or lose, as the engine or its linter says; no table is touched.

@@ -38,9 +38,8 @@ def require_accepted(
         TransferError: a table, key or constraint is refused; each by name, with the database's reason.
     """
     chosen = _doubtful(source, target, scripts, rest)
-    if chosen and gone and rest and target.capabilities.transactional_ddl:
-        chosen.insert(0, rest.undo)
-    refused = target.try_scripts(chosen, gone) if any(script.strip() for script in chosen) else []
+    undo = rest.undo if rest else ""
+    refused = target.try_scripts(chosen, gone, undo) if any(script.strip() for script in chosen) else []
     if refused is None:
         tell(f"{target.name}: the schema was not tried beforehand: the login may not create temporary tables")
         return

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _DENIED = 1044  # no right to temporary tables
 
 
-def try_scripts(db: MySQL, scripts: Sequence[str], gone: Sequence[str] = ()) -> list[Refusal] | None:  # noqa: ARG001  it is in no way
+def try_scripts(db: MySQL, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal] | None:  # noqa: ARG001  none of it is in the way
     """See Database.try_scripts; a temporary table hides one of its name, so nothing has to go."""
     refused: list[Refusal] = []
     with closing(connection.connect(db.name, db.login)) as driver, driver.cursor() as cursor:

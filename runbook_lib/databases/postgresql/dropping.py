@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -33,16 +33,17 @@ def drop_tables(db: PostgreSQL, tables: Sequence[str]) -> None:
     if not oids:
         return
     listed = ", ".join(names.quote(table) for table in oids)
+    retry.in_transaction(db, lambda driver: drop(driver, oids), doing=f"dropping {listed}")
 
-    def drop(driver: psycopg.Connection) -> None:
-        companions = driver.execute(schema_sql.DROPPABLE, {"oids": list(oids.values())}).fetchall()
-        driver.execute(f"DROP TABLE {listed}")
-        ours = [oid for _, oid, _ in companions]
-        left = [(f"DROP {kind} IF EXISTS {name}", oid) for kind, oid, name in companions]
-        while left != (left := [item for item in left if not _dropped(driver, *item, ours)]):
-            pass  # each round frees what the next one can drop
 
-    retry.in_transaction(db, drop, doing=f"dropping {listed}")
+def drop(driver: psycopg.Connection, tables: Mapping[str, int], how: str = "") -> None:
+    """Drop these tables (names and OIDs) and what came with them within a transaction; `how` may be CASCADE."""
+    companions = driver.execute(schema_sql.DROPPABLE, {"oids": list(tables.values())}).fetchall()
+    driver.execute(f"DROP TABLE {', '.join(map(names.quote, tables))} {how}".encode())
+    ours = [oid for _, oid, _ in companions]
+    left = [(f"DROP {kind} IF EXISTS {name}", oid) for kind, oid, name in companions]
+    while left != (left := [item for item in left if not _dropped(driver, *item, ours)]):
+        pass  # each round frees what the next one can drop
 
 
 def _dropped(driver: psycopg.Connection, statement: str, oid: int, ours: Sequence[int]) -> bool:

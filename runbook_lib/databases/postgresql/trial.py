@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from runbook_lib.databases.port import Refusal
-from runbook_lib.databases.postgresql import names, retry
+from runbook_lib.databases.postgresql import dropping, retry
+from runbook_lib.databases.postgresql.catalog import find
 from runbook_lib.databases.shared import one_line
 from runbook_lib.databases.statement_names import named, pieces
 
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
 
-def try_scripts(db: PostgreSQL, scripts: Sequence[str], gone: Sequence[str] = ()) -> list[Refusal]:
+def try_scripts(db: PostgreSQL, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal]:
     """See Database.try_scripts."""
+    tables = find(db, gone) if gone else {}
 
     def run(driver: psycopg.Connection) -> list[Refusal]:
-        if gone:
-            driver.execute(f"DROP TABLE IF EXISTS {', '.join(map(names.quote, gone))} CASCADE".encode())
+        if tables:
+            driver.execute(undo.encode())
+            dropping.drop(driver, tables, "CASCADE")  # with their types and functions, as the real one does
         found = [refusal for script in scripts if script.strip() for refusal in _tried(driver, script)]
         driver.rollback()
         return found

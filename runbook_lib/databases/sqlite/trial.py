@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
 
 
-def try_scripts(db: SQLite, scripts: Sequence[str], gone: Sequence[str] = ()) -> list[Refusal]:
+def try_scripts(db: SQLite, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal]:
     """See Database.try_scripts."""
     refused = []
     with db.writing("trying the schema") as driver:
+        for statement in statements(undo if gone else ""):
+            driver.execute(statement)
         for table in gone:
             driver.execute(f"DROP TABLE IF EXISTS {names.ident(table)}")
         for statement in (statement for script in scripts for statement in statements(script)):

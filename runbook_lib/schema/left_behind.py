@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 from runbook_lib.databases.port import Database, Rest
 from runbook_lib.databases.statement_names import Named, named, pieces
-from runbook_lib.errors import DatabaseError
+from runbook_lib.errors import DatabaseError, TransferError
 from runbook_lib.schema.kept import LEFT, RAN, REST, Part, cut, kept, replace_parts, run_part
 
 _ORDINALS = 10_000  # for the pieces of a script in place of its own
@@ -49,6 +49,28 @@ class LeftBehind:
         """In one line."""
         of = f" of {self.table}" if self.table else ""
         return f"left behind: {self.kind} {self.name}".rstrip() + f"{of}: {self.why}. Next: {self.action}"
+
+
+def told_together(left: Sequence[LeftBehind]) -> str:
+    """Each with its reason, in one line."""
+    return "; ".join(
+        f"{one.kind} {one.name}".rstrip() + f"{f' of {one.table}' if one.table else ''}: {one.why}" for one in left
+    )
+
+
+def require_all_made(where: str, left: Sequence[LeftBehind]) -> None:
+    """Where nothing may be left behind.
+
+    Raises:
+        TransferError: something could not be made: all of it by name; everything else is there.
+    """
+    if left:
+        raise TransferError(
+            where,
+            f"{len(left)} objects were refused: {told_together(left)}" if len(left) > 1 else told_together(left),
+            state="everything else is made",
+            action="correct the rows at the source, or the object there, and run this again: only these are made then",
+        )
 
 
 def make_each(service: str, target: Database, kind: str) -> list[LeftBehind]:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from runbook_lib.databases.port import Problem
+from runbook_lib.errors import DatabaseError
 from runbook_lib.run import Run
+from runbook_lib.schema.kept import Part
+from runbook_lib.schema.left_behind import LeftBehind, make_apart, require_all_made
 from runbook_lib.schema.target import build_indexes
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import links, verdict
@@ -33,12 +36,16 @@ class BuildIndexes:
         with kept_up(run.source):
             over = {link.service: link for link in links(run)}
             settled = {name: partial(settle, link, batch_keys=run.options.batch_keys) for name, link in over.items()}
-            counts = {
-                s.database: build_indexes(s, databases[s.database], run.options.jobs, settled[s.name]) for s in services
-            }
+            counts, left = dict[str, int](), list[LeftBehind]()
+            for s in services:
+                refused = dict[Part, DatabaseError]()
+                at = databases[s.database]
+                counts[s.database] = build_indexes(s, at, run.options.jobs, settled[s.name], refused)
+                left += make_apart(s.name, at, refused)
             for link in over.values():
                 with exclusive([link]):
-                    add_keys(run.plan.service(link.service), link, batch_keys=run.options.batch_keys)
+                    left += add_keys(run.plan.service(link.service), link, batch_keys=run.options.batch_keys)
+        require_all_made("indexes, constraints and triggers", left)
         return StepResult(f"{sum(counts.values())} indexes, with constraints and triggers", {"indexes": counts})
 
     def verify(self, run: Run) -> Verdict:

@@ -22,6 +22,7 @@ from runbook_lib.errors import TransferError
 from runbook_lib.journal import Entry, Journal, digest_of
 from runbook_lib.plan.model import Service
 from runbook_lib.schema import target as made
+from runbook_lib.schema.left_behind import require_all_made
 from runbook_lib.transfer.agreement import SHAPES, baseline, changed_beside
 from runbook_lib.transfer.capture import enable_capture, fence_writer
 from runbook_lib.transfer.clone import Pair, Tell, pair_of
@@ -238,7 +239,7 @@ def _take_in(pair: Pair, fresh: Sequence[str], tell: Tell) -> Pair:
     copied = copy_link(link)
     made.build_indexes(apart, pair.target, 1, partial(settle, link))
     with exclusive([link]):
-        add_keys(apart, link)
+        require_all_made(pair.target.name, add_keys(apart, link))
     tell(f"{', '.join(names or fresh)}: taken in, {copied.rows:,} rows copied")
     services = (replace(pair.service, tables=(*pair.service.tables, *service.tables)),)
     whole = replace(pair, plan=replace(pair.plan, services=services))

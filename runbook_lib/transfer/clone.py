@@ -30,7 +30,7 @@ from runbook_lib.transfer.copy import Progress, copy_link
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
 from runbook_lib.transfer.generated_values import require_same_values
 from runbook_lib.transfer.key_values import folded, orphans
-from runbook_lib.transfer.keys import add_keys, settle
+from runbook_lib.transfer.keys import add_keys, require_sync_keys, settle
 from runbook_lib.transfer.measure import problems
 from runbook_lib.transfer.readable import require_readable
 from runbook_lib.transfer.room import goes_on, make_room, tried
@@ -186,10 +186,12 @@ def clone(
     earlier = f", {before:,} were there from an earlier attempt" if before else ""
     tell(f"rows: {copied.rows_now:,} copied, {copied.rate:,.0f} rows/s{earlier}{waited}")
     with kept_up(source):
-        refused = None if how.follow else dict[Part, DatabaseError]()
+        refused = dict[Part, DatabaseError]()
         count = made.build_indexes(service, target, how.jobs, partial(settle, link) if how.follow else None, refused)
         tell(f"indexes: {count} built, statistics gathered")
-        left = make_apart(service.name, target, refused or {})
+        left = make_apart(service.name, target, refused)
+        if how.follow:
+            require_sync_keys(link, left)
         _take_history(pair, tell)
         left += _add_keys(pair, link, how)
     if checked := require_same_values(link, under_writes=how.follow):
@@ -300,18 +302,14 @@ def _refuse_misfits(pair: Pair, how: How, tell: Tell) -> None:
             action=_READ_AS * (source.dialect == "sqlite")
             + "correct them at the source, decide with --type, or set them aside with --on-bad-row quarantine",
         )
-    _refuse_broken_keys(pair, how, known, tell)
+    _refuse_broken_keys(pair, known, tell)
 
 
-def _refuse_broken_keys(
-    pair: Pair, how: How, known: tuple[Mapping[str, Table], Mapping[str, Table]], tell: Tell
-) -> None:
-    """Rows that the target's keys refuse: a foreign key is left behind, unless changes are to be applied under it."""
-    broken = list(orphans(pair.service, pair.source, *known))
-    for each in () if how.follow else broken:
+def _refuse_broken_keys(pair: Pair, known: tuple[Mapping[str, Table], Mapping[str, Table]], tell: Tell) -> None:
+    """Rows that the target's keys refuse: a foreign key is left behind."""
+    for each in orphans(pair.service, pair.source, *known):
         tell(f"  {each.line}: it will be left behind")
-    refused = [*folded(pair.service, pair.source, pair.target.dialect, *known), *(broken if how.follow else ())]
-    if refused:
+    if refused := list(folded(pair.service, pair.source, pair.target.dialect, *known)):
         more = f" (and {len(refused) - 1} more keys)" if len(refused) > 1 else ""
         raise TransferError(
             pair.source.name,
@@ -369,5 +367,4 @@ def _add_keys(pair: Pair, link: Link, how: How) -> list[LeftBehind]:
     if not how.follow:
         return make_each(pair.service.name, pair.target, KEYS)
     with exclusive([link]):
-        add_keys(pair.service, link)
-    return []
+        return add_keys(pair.service, link)

@@ -8,8 +8,9 @@ import pytest
 
 from runbook_lib.databases.statement_names import named
 from runbook_lib.errors import TransferError
-from runbook_lib.schema.left_behind import remembered
+from runbook_lib.schema.left_behind import LeftBehind, remembered
 from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.transfer.keys import require_sync_keys
 
 RISKY = """
 CREATE OR REPLACE FUNCTION risky() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
@@ -52,6 +53,22 @@ def test_what_cannot_be_made_is_left_behind_with_its_reason_and_made_when_the_co
     populated = "SELECT relname::text FROM pg_class WHERE relkind = 'm' AND NOT relispopulated"
     assert target.rows(populated) == [("not_yet",)]
     assert "docs_kind" in {index.name for index in target.catalog()["docs"].indexes}
+
+
+def test_a_followed_copy_leaves_an_index_behind_but_not_the_key_that_its_sync_needs(new_on: Any):
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script("CREATE TABLE docs (id int PRIMARY KEY, kind text); CREATE INDEX docs_kind ON docs (kind)")
+    target.run_script("CREATE SCHEMA mine; CREATE TABLE docs_kind (id int)")
+    pair = pair_of(source, target)
+    done = clone(pair, How(follow=True))
+    assert [(one.kind, one.name, one.table) for one in done.left_behind] == [("index", "docs_kind", "docs")]
+    require_sync_keys(pair.forward, done.left_behind)
+    link = pair.forward
+    target.execute("ALTER TABLE docs DROP CONSTRAINT docs_pkey")
+    lost = LeftBehind("primary key", "docs_pkey", "docs", "could not create unique index (23505)", "")
+    expected = r"docs: changes are applied by its key \(id\).*primary key docs_pkey of docs"
+    with pytest.raises(TransferError, match=expected):
+        require_sync_keys(link, [lost])
 
 
 @pytest.mark.parametrize("engine", ["mysql", "sqlite"])

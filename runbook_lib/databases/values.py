@@ -43,6 +43,7 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     JSON: ("json", "jsonb"),
 }
 _TAGS = {name: tag for tag, names in _FAMILIES.items() for name in names}
+_DECIMALS = ("numeric", "decimal")
 _MANY = decimal.Context(prec=200_000)  # no rounding but the declared one
 
 
@@ -136,7 +137,7 @@ def _number(value: Any, kind: CanonicalType) -> str:
         return "NaN"
     if number.is_infinite():
         return "Infinity" if number > 0 else "-Infinity"
-    if kind.name in ("numeric", "decimal") and kind.modifiers:
+    if kind.name in _DECIMALS and kind.modifiers:
         number = _rounded(number, kind)
     return plain(number)
 
@@ -147,9 +148,34 @@ def at_scale(value: Any, kind: CanonicalType) -> str:
     return format(_MANY.plus(_rounded(number, kind)), "f") if number.is_finite() else str(value)
 
 
+def both_decimal(stored: str, written: str) -> bool:
+    """Whether both types are decimals of a declared scale."""
+    kinds = (canonical_type(stored), canonical_type(written))
+    return all(kind.tag == NUMBER and kind.name in _DECIMALS and kind.modifiers for kind in kinds)
+
+
+def kept_digits(value: Any, stored: str, written: str) -> str:
+    """A decimal as it is compared: rounded as it was written, but never what is more than its own column declares.
+
+    Only SQLite keeps such values. Rounded they would be equal to what they are not.
+
+    Args:
+        stored: The type of the column that it is read from, a decimal with a scale (as `written` is).
+    """
+    number = decimal.Decimal(str(value))
+    if not number.is_finite():
+        return _number(number, canonical_type(written))
+    own = canonical_type(stored)
+    return plain(number) if number != _rounded(number, own) else _number(number, canonical_type(written))
+
+
+def scale_of(kind: CanonicalType) -> int:
+    """The digits behind the point of a decimal with modifiers (count)."""
+    return kind.modifiers[1] if len(kind.modifiers) > 1 else 0
+
+
 def _rounded(number: decimal.Decimal, kind: CanonicalType) -> decimal.Decimal:
-    scale = kind.modifiers[1] if len(kind.modifiers) > 1 else 0
-    return number.quantize(decimal.Decimal(1).scaleb(-scale), decimal.ROUND_HALF_UP, _MANY)
+    return number.quantize(decimal.Decimal(1).scaleb(-scale_of(kind)), decimal.ROUND_HALF_UP, _MANY)
 
 
 def plain(number: decimal.Decimal) -> str:

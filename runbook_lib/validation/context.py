@@ -59,13 +59,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class Compared:
-    """One table on both sides, column by column: a flow's columns, and the generated ones that both sides have."""
+    """One table on both sides, column by column: a flow's columns, and the generated ones that both sides have.
+
+    Attributes:
+        types: In which the columns are compared.
+        stored: The types of the source's columns that are read as they are; "" of an expression.
+    """
 
     reading: Selection
     writing: Selection
     key: tuple[str, ...]
     columns: tuple[str, ...]
     types: tuple[str, ...]
+    stored: tuple[str, ...]
 
     @property
     def key_types(self) -> tuple[str, ...]:
@@ -153,10 +159,16 @@ class Context:
             columns, types = (*columns, *names), (*types, *extra.values())
             reading = replace(reading, columns=(*reading.columns, *map(link.reader.quote, names)))
             writing = replace(writing, columns=(*writing.columns, *map(link.writer.quote, names)))
+        stored = self._stored(link, flow, reading.columns)
         filled = self._never_null(link, flow)
         reading = replace(reading, never_null=tuple(reading.columns[number] for number in filled))
         writing = replace(writing, never_null=tuple(writing.columns[number] for number in filled))
-        return Compared(reading, writing, flow.key, columns, types)
+        return Compared(reading, writing, flow.key, columns, types, stored)
+
+    def _stored(self, link: Link, flow: Flow, read: Sequence[str]) -> tuple[str, ...]:
+        columns = self.catalogs(link)[0][_names(flow)[0]].columns
+        own = {sql: column.type for column in columns for sql in (column.name, link.reader.ident(column.name))}
+        return tuple(own.get(sql, "") for sql in read)
 
     def _types(self, link: Link, flow: Flow) -> tuple[str, ...]:
         """The written types, or the source's where those round; on the way back what the source keeps is enough."""

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.databases.port import Database, Selection
-from runbook_lib.databases.values import NUMBER, at_scale, canonical_text, canonical_type, shortest
+from runbook_lib.databases.values import (
+    NUMBER,
+    at_scale,
+    both_decimal,
+    canonical_text,
+    canonical_type,
+    kept_digits,
+    shortest,
+)
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation.context import Compared, Context
 from runbook_lib.validation.findings import Kind, Mismatch, shorten
@@ -55,8 +63,8 @@ def read_pairs(link: Link, side: Compared, keys: Sequence[Key], context: Context
     for start in range(0, len(keys), BATCH_KEYS):
         batch = keys[start : start + BATCH_KEYS]
         there, here = context.both(
-            _reader(link.reader, side.reading, batch, side, across=across),
-            _reader(link.writer, side.writing, batch, side, across=across),
+            _reader(link.reader, side.reading, batch, side, side.stored, across=across),
+            _reader(link.writer, side.writing, batch, side, side.types, across=across),
         )
         names = [named(key, side.key_types) for key in batch]
         pairs += [Pair(key, there.get(name), here.get(name)) for key, name in zip(batch, names, strict=True)]
@@ -64,10 +72,16 @@ def read_pairs(link: Link, side: Compared, keys: Sequence[Key], context: Context
 
 
 def _reader(
-    database: Database, selection: Selection, keys: Sequence[Key], side: Compared, *, across: bool
+    database: Database,
+    selection: Selection,
+    keys: Sequence[Key],
+    side: Compared,
+    stored: Sequence[str],
+    *,
+    across: bool,
 ) -> Callable[[], dict[tuple[str, ...], tuple[str | None, ...]]]:
     positions = [side.columns.index(column) for column in side.key]
-    forms = [_form(kind, across=across) for kind in side.types]
+    forms = [_form(kind, own, across=across) for kind, own in zip(side.types, stored, strict=True)]
 
     def read() -> dict[tuple[str, ...], tuple[str | None, ...]]:
         rows = database.read_rows(selection, keys)
@@ -80,14 +94,19 @@ def _comparable(row: Row, forms: Sequence[Callable[[Any], str]]) -> tuple[str | 
     return tuple(None if value is None else form(value) for value, form in zip(row, forms, strict=True))
 
 
-def _form(kind: str, *, across: bool) -> Callable[[Any], str]:
+def _form(kind: str, stored: str, *, across: bool) -> Callable[[Any], str]:
     """How values of a type are made comparable: as the checksums see them, so that both give one answer.
 
     Between engines in the canonical text of the written type (floats, whose canonical text is bits, as they print).
+
+    Args:
+        stored: The type of the column that the values are read from; "" of an expression.
     """
     if kind in FLOATS:
         return lambda value: shortest(value, single=kind in SINGLES)
     known = canonical_type(kind)
+    if stored and both_decimal(stored, kind):
+        return lambda value: kept_digits(value, stored, kind)
     if across or known.padded:
         return lambda value: canonical_text(value, kind) or ""
     if known.tag == NUMBER and known.modifiers:

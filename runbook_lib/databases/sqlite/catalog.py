@@ -251,6 +251,11 @@ def _cast_type(expression: str) -> str:
     return found[2] if found else told[1] if told else ""
 
 
+def is_column(expression: str) -> bool:
+    """Whether its type is a column's own promise, not one that somebody told for an expression."""
+    return not _cast_type(expression)
+
+
 def expression_types(db: SQLite, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
     """The type of each expression over the relation.
 

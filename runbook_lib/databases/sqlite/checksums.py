@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from runbook_lib.databases import values
 from runbook_lib.databases.port import Buckets, KeyRange, RangeSum, Selection
 from runbook_lib.databases.sqlite import ranges as key_ranges
-from runbook_lib.databases.sqlite.catalog import kinds
+from runbook_lib.databases.sqlite.catalog import is_column, kinds
 from runbook_lib.databases.sqlite.copy import locate
 from runbook_lib.databases.sqlite.types import INTEGERS, Misfit, as_single, renderer
-from runbook_lib.databases.values import canonical_text, canonical_type
+from runbook_lib.databases.values import both_decimal, canonical_text, canonical_type
 
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
@@ -159,7 +159,8 @@ def hash_of_rows(db: SQLite, selection: Selection, types: Sequence[str], *, cano
     if not canonical:
         return own_hash
     found = kinds(db, selection.relation, selection.columns)
-    fields = [_field(kind.type, written) for kind, written in zip(found, types, strict=True)]
+    own = [is_column(sql) for sql in selection.columns]
+    fields = [_field(kind.type, written, own=of) for kind, written, of in zip(found, types, own, strict=True)]
 
     def row_hash(row: Sequence[Any]) -> str:
         body = "".join([one(value) for one, value in zip(fields, row, strict=True)]).encode()
@@ -168,8 +169,14 @@ def hash_of_rows(db: SQLite, selection: Selection, types: Sequence[str], *, cano
     return row_hash
 
 
-def _field(stored: str, written: str) -> Callable[[Any], str]:
-    """A stored value as a field of the canonical row, as `values.encode_row` makes it."""
+def _field(stored: str, written: str, *, own: bool) -> Callable[[Any], str]:
+    """A stored value as a field of the canonical row, as `values.encode_row` makes it.
+
+    Args:
+        own: The type is the column's own: what it has beyond that type is not rounded away.
+    """
+    if own and both_decimal(stored, written):
+        return _decimal_field(stored, written)
     tag, render = canonical_type(written).tag, renderer(stored)
     same = canonical_type(stored).tag == tag  # otherwise the value must first show that it fits its own type
     plain_text = same and tag == values.TEXT and not canonical_type(written).padded
@@ -191,6 +198,22 @@ def _field(stored: str, written: str) -> Callable[[Any], str]:
             return f"{tag}{text};"
         size = len(text or "") if (text or "").isascii() else len((text or "").encode())
         return f"{tag}{size}:{text}"
+
+    return field
+
+
+def _decimal_field(stored: str, written: str) -> Callable[[Any], str]:
+    """A decimal of a column that promises no more than `stored`; most need no decimal arithmetic."""
+    render, scale = renderer(stored), values.scale_of(canonical_type(written))
+
+    def field(value: Any) -> str:
+        text = render(value)
+        if text is None:
+            return "-"
+        shown = text.rstrip("0").rstrip(".") if "." in text else text
+        if len(shown.partition(".")[2]) > scale:
+            shown = values.kept_digits(text, stored, written)
+        return f"{values.NUMBER}{shown};"
 
     return field
 
@@ -217,7 +240,7 @@ def own_hash(row: Sequence[Any]) -> str:
 
 def canonical_field(value: Any, stored: str, written: str) -> str:
     """The SQL function runbook_canonical: a value as a field of the canonical row, for an operator's queries."""
-    return _field(stored, written)(value)
+    return _field(stored, written, own=True)(value)
 
 
 def register(driver: sqlite3.Connection) -> None:

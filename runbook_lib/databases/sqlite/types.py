@@ -85,7 +85,7 @@ def renderer(type_text: str) -> Callable[[Any], str | None]:
     """The function from a stored value to its neutral text (None for NULL); it raises `Misfit`."""
     kind = canonical_type(type_text)
     if kind.tag == values.NUMBER and kind.name in ("numeric", "decimal"):
-        scale = kind.modifiers[1] if len(kind.modifiers) > 1 else 0
+        scale = values.scale_of(kind)
         inner: Callable[[Any], str] = lambda value: _numeric(value, scale)  # noqa: E731  it holds the scale
     elif kind.tag == values.FLOAT:
         inner = _single if kind.name == "real" else _double
@@ -149,8 +149,9 @@ def _numeric(value: Any, scale: int) -> str:
         return f"{value}.{'0' * scale}" if scale else str(value)
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         return _double(value)
-    if isinstance(value, float) and 1e-4 < abs(value) < 1e9 and scale and float(text := f"{value:.{scale}f}") == value:
-        return text  # the common case at a quarter of the time
+    short = scale and isinstance(value, float) and 1e-4 < abs(value) < 10.0 ** (EXACT_DIGITS - scale)
+    if short and float(text := f"{value:.{scale}f}") == value:
+        return text  # the common case at a quarter of the time; of more digits it would print the double's own
     text = plain(decimal.Decimal(repr(value) if isinstance(value, float) else value))
     whole, _, fraction = text.partition(".")
     return f"{whole}.{fraction.ljust(scale, '0')}" if scale else text

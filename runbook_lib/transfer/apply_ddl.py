@@ -40,8 +40,8 @@ FIRST, BEGUN, DONE = "apply_ddl_first", "apply_ddl", "apply_ddl_done"
 # How an object of PostgreSQL is made, from its name and what the catalog says of it.
 _MAKE = {
     "sequence": "CREATE SEQUENCE {name} {definition}",
-    "view": "CREATE OR REPLACE VIEW {name} AS {definition}",
-    "materialized view": "CREATE MATERIALIZED VIEW {name} AS {definition}",
+    "view": "CREATE OR REPLACE VIEW {name} {definition}",
+    "materialized view": "CREATE MATERIALIZED VIEW {name} {definition}",
     "partition": "CREATE TABLE {name} {definition}",
     "function": "{definition}",
     "procedure": "{definition}",
@@ -92,10 +92,11 @@ def foreseen(pair: Pair, journal: Journal, run_id: str) -> Work:
     ours = {f"table {one.name}" for one in beside if one.kind == "table"}
     unmade = [] if makeable else [f"{one.kind} {one.name}" for one in beside if f"table {one.name}" not in ours]
     unmade += [f"{one.kind} {one.name}" for one in beside if makeable and one.kind not in {*_MAKE, "table"}]
-    mends = list(dict.fromkeys(m.mend for m in new if m.mend))
+    first = _made(wanted, _FIRST, carrying.target)
+    mends = [m.mend for m in new if m.mend]  # a partition is known to both
     tables = {m.table for m in new if m.check == "schemas"} | set(_undone(journal, run_id))
     return Work(
-        (*_made(wanted, _FIRST, carrying.target), *mends),
+        tuple(dict.fromkeys([*first, *mends])),
         tuple(_made(wanted, _AFTER, carrying.target)),
         tuple(sorted(tables)),
         fresh,

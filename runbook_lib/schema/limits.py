@@ -70,7 +70,8 @@ def limits_of(
     if source == "mysql" and here.kind in _TEXTS and collation.startswith("latin1"):
         # A client that spoke UTF-8 to a table of latin1; the beginning is enough, and cheap.
         start = f"CAST(LEFT({sql}, {_GARBLED}) AS BINARY)"
-        foreign = f"{sql} <> CONVERT(CONVERT({sql} USING ascii) USING latin1)"
+        # Told a collation: the other side has the character set's own, and two of columns do not mix.
+        foreign = f"{sql} <> CONVERT(CONVERT({sql} USING ascii) USING latin1) COLLATE latin1_bin"
         garbled = f"LOWER(HEX({start})) REGEXP '{_UTF8}' AND {foreign}"
         found.append(Limit("encoding", "texts in latin1 that read as UTF-8", garbled, refused=False, goes_over=True))
     if source == "mysql" and here.kind == "enum" and target != "mysql" and "" not in here.labels:

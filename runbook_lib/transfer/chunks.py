@@ -104,6 +104,13 @@ def forget_channel(writer: Database, channel: str) -> None:
             connection.execute(text(f"DELETE FROM {_table(writer)} WHERE channel = :c"), {"c": channel})
 
 
+def undo_marks(link: Link, table: str) -> None:
+    """Let all ranges of this table be done once more."""
+    sql = f"UPDATE {_table(link.writer)} SET rows_done = NULL WHERE channel = :c AND table_name = :t"
+    with link.writer.engine.begin() as connection:
+        connection.execute(text(sql), {"c": link.channel, "t": table})
+
+
 def begun(writer: Database, channel: str) -> bool:
     """Whether ranges of this channel were cut."""
     sql = f"SELECT 1 FROM {_table(writer)} WHERE channel = :c LIMIT 1"

@@ -33,7 +33,7 @@ from runbook_lib.transfer.key_values import folded, orphans
 from runbook_lib.transfer.keys import add_keys, require_sync_keys, settle
 from runbook_lib.transfer.measure import problems
 from runbook_lib.transfer.readable import require_readable
-from runbook_lib.transfer.room import goes_on, make_room, tried
+from runbook_lib.transfer.room import goes_on, make_room, spared, tried
 from runbook_lib.transfer.sequences import advance_loose, advance_sequences
 from runbook_lib.transfer.whole import QUARANTINE, whole_plan
 from runbook_lib.transfer.worker import exclusive
@@ -250,7 +250,7 @@ def _refuse_moved(pair: Pair, how: How) -> None:
 def _require_rights(pair: Pair, how: How, tell: Tell) -> None:
     """Ask both sides before anything is done."""
     require_readable(pair.source, [mapping.source for mapping in pair.service.tables] if how.tables else None, tell)
-    problems = pair.target.privileges_missing("target")
+    problems = [each for each in pair.target.privileges_missing("target") if not spared(pair, how, each)]
     problems += pair.source.privileges_missing("source") if how.follow else []
     for problem in problems:
         if problem.blocking:

@@ -14,7 +14,7 @@ from runbook_lib.errors import DatabaseError, RowRejected, TransferError
 from runbook_lib.executor import Task, batches, run_all
 from runbook_lib.transfer.apart import copy_apart
 from runbook_lib.transfer.capture import kept_up
-from runbook_lib.transfer.chunks import Chunk, mark_done, planned, recorded
+from runbook_lib.transfer.chunks import Chunk, mark_done, planned, recorded, undo_marks
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.transfer.measure import measure
 from runbook_lib.transfer.quarantine import counts
@@ -83,6 +83,7 @@ def copy_link(
                 state="nothing was copied by this one",
                 action="wait for it to end, or end it, and run again",
             )
+        _begin_anew_without_transactions(link)
         _refuse_foreign_rows(link)
         with kept_up(link.reader):
             return _copy(link, planned(link, chunk_rows), jobs, pause, on_progress, then)
@@ -197,6 +198,16 @@ def _across(link: Link, chunk: Chunk) -> int | None:
 def _binary(link: Link, flow: Flow) -> bool:
     both = link.reader.capabilities.binary_copy and link.writer.capabilities.binary_copy
     return both and link.reader.dialect == link.writer.dialect and link.writer.binary_safe(flow.types)
+
+
+def _begin_anew_without_transactions(link: Link) -> None:
+    """A half-copied table whose engine has no transactions (MyISAM, Aria) may have rows without their mark."""
+    half = {table for table, found in recorded(link).items() if any(chunk.rows_done is None for chunk in found)}
+    for problem in link.writer.privileges_missing("target") if half else ():
+        table = problem.detail.get("table")
+        if problem.detail.get("finding") == "engines" and table in half:
+            undo_marks(link, table)
+            link.writer.execute(f"DELETE FROM {link.writer.quote(table)}")
 
 
 def _refuse_foreign_rows(link: Link) -> None:

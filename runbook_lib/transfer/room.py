@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runbook_lib.databases.port import Rest
+from runbook_lib.databases.port import Problem, Rest
 from runbook_lib.errors import TransferError
 from runbook_lib.schema import target as made
 from runbook_lib.schema.trial import Scripts, require_accepted
@@ -70,6 +70,18 @@ def goes_on(pair: Pair, how: How) -> bool:
     """Whether this call goes on with a copy that was begun before."""
     anew = how.existing in ("drop", "empty") or _told_otherwise(pair)
     return not anew and begun(pair.target, pair.service.name)
+
+
+def spared(pair: Pair, how: How, problem: Problem) -> bool:
+    """Whether what is said of a table of the target cannot touch this copy: it is another's, or its rows are there.
+
+    Triggers are made when a table has all its rows, and a plain copy writes no row after that.
+    """
+    table = problem.detail.get("table", "")
+    if not table:
+        return False
+    ours = table in {mapping.target for mapping in pair.service.tables}
+    return not ours or how.existing == "drop" or (not how.follow and goes_on(pair, how))
 
 
 def _told_otherwise(pair: Pair) -> bool:

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from runbook_lib.assessment import assess
 from runbook_lib.databases.statement_names import named
 from runbook_lib.errors import TransferError
 from runbook_lib.schema.left_behind import LeftBehind, remembered
+from runbook_lib.transfer.chunks import undo_marks
 from runbook_lib.transfer.clone import How, clone, pair_of
 from runbook_lib.transfer.keys import require_sync_keys
+from runbook_lib.transfer.whole import whole_plan
 
 RISKY = """
 CREATE OR REPLACE FUNCTION risky() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
@@ -118,3 +121,25 @@ def test_types_told_today_begin_a_half_made_copy_anew_and_a_finished_one_is_refu
 def test_a_statement_says_what_it_is_for(script: str, purpose: str):
     found = named(script)
     assert found is not None and found.purpose == purpose
+
+
+def test_a_copy_with_triggers_and_engines_without_transactions_run_again_does_nothing_or_begins_those_anew(new_on: Any):
+    source, target = new_on("mysql", "source"), new_on("mysql", "target")
+    source.run_script(
+        "CREATE TABLE a (id int PRIMARY KEY, name varchar(9) CHARACTER SET latin1 COLLATE latin1_german1_ci);\n"
+        "CREATE TABLE log (v int) ENGINE=MyISAM;\nINSERT INTO a VALUES (1, 'ä'), (2, 'b');\n"
+        "INSERT INTO log VALUES (1), (1), (2);\n"
+        "CREATE TRIGGER t AFTER INSERT ON a FOR EACH ROW INSERT INTO log VALUES (9);"
+    )
+    target.run_script("CREATE TABLE other (id int) ENGINE=MyISAM;\nCREATE TABLE more (id int);")
+    target.run_script("CREATE TRIGGER o AFTER INSERT ON more FOR EACH ROW INSERT INTO other VALUES (1);")
+    pair = pair_of(source, target)
+    assert clone(pair, How()).rows_now == 5
+    again = clone(pair, How())
+    assert (again.rows, again.rows_now) == (5, 0)
+    undo_marks(pair.forward, "log")  # as if killed when the rows were written, and not yet their mark
+    assert clone(pair, How()).rows_now == 3
+    assert target.rows("SELECT v FROM log ORDER BY v") == [(1,), (1,), (2,)]
+    assert clone(pair, How(existing="drop")).rows_now == 5
+    assert target.rows("SELECT (SELECT count(*) FROM log), (SELECT count(*) FROM a)") == [(3, 2)]
+    assert assess(whole_plan(source, target), source, {"target": target}).findings

@@ -78,6 +78,8 @@ SEQUENCE = """concat('AS ', format_type(s.seqtypid, NULL), ' INCREMENT ', s.seqi
        ' MAXVALUE ', s.seqmax, ' START ', s.seqstart, ' CACHE ', s.seqcache, CASE WHEN s.seqcycle THEN ' CYCLE' END)"""
 _COLUMNS = """ARRAY(SELECT a.attname::text FROM unnest({keys}) WITH ORDINALITY AS k(attnum, n)
        JOIN pg_attribute a ON a.attrelid = {table} AND a.attnum = k.attnum ORDER BY k.n)"""
+# In one order: pg_dump writes them in the order of their names.
+_OPTIONS = "(SELECT array_agg(o ORDER BY o)::text FROM unnest({options}) AS o)"
 _STATE = "CASE {state} WHEN 'D' THEN ' [disabled]' WHEN 'A' THEN ' [always]' WHEN 'R' THEN ' [replica]' ELSE '' END"
 _NO_COLUMNS = "ARRAY[]::text[]"
 
@@ -98,9 +100,9 @@ SELECT c.oid, CASE WHEN c.relkind IN ('r', 'p') AND c.relispartition THEN 'parti
        FROM pg_inherits h WHERE h.inhrelid = c.oid),
       pg_get_expr(c.relpartbound, c.oid), 'PARTITION BY ' || CASE c.relkind WHEN 'p' THEN pg_get_partkeydef(c.oid) END,
       (SELECT 'USING ' || m.amname FROM pg_am m WHERE m.oid = c.relam AND m.amname <> 'heap'),
-      (SELECT concat('SERVER ', v.srvname, ' ', f.ftoptions, ' ', (SELECT string_agg(concat(a.attname, ' ',
-         format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN ' NOT NULL' END,
-         ' ' || a.attfdwoptions::text), ', ' ORDER BY a.attnum)
+      (SELECT concat('SERVER ', v.srvname, ' ', {_OPTIONS.format(options="f.ftoptions")}, ' ', (SELECT string_agg(
+         concat(a.attname, ' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN ' NOT NULL' END,
+         ' ' || {_OPTIONS.format(options="a.attfdwoptions")}), ', ' ORDER BY a.attnum)
        FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
        FROM pg_foreign_table f JOIN pg_foreign_server v ON v.oid = f.ftserver WHERE f.ftrelid = c.oid))
     WHEN c.relkind IN ('v', 'm') THEN concat('WITH (' || array_to_string(c.reloptions, ', ') || ') ', 'AS',
@@ -187,7 +189,8 @@ SELECT e.oid, 'event trigger', 0::oid, concat_ws(' ', e.evtevent, e.evttags, e.e
     || {_STATE.format(state="e.evtenabled")}, {_NO_COLUMNS}
 FROM pg_event_trigger e WHERE e.oid = ANY (:oids)""",
     "pg_foreign_server": f"""
-SELECT s.oid, 'foreign server', 0::oid, concat_ws(' ', w.fdwname, s.srvtype, s.srvversion, s.srvoptions), {_NO_COLUMNS}
+SELECT s.oid, 'foreign server', 0::oid, concat_ws(' ', w.fdwname, s.srvtype, s.srvversion,
+    {_OPTIONS.format(options="s.srvoptions")}), {_NO_COLUMNS}
 FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw WHERE s.oid = ANY (:oids)""",
     "pg_namespace": f"""
 SELECT n.oid, 'schema', 0::oid, '', {_NO_COLUMNS} FROM pg_namespace n WHERE n.oid = ANY (:oids)""",

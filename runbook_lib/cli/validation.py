@@ -146,11 +146,23 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
         open_ones.callback(writer.close)
         with ThreadPoolExecutor(1) as pool:  # locks take log-ins of their own: meanwhile the catalogs are read
             one = pool.submit(one_database, reader, writer)
-            pair = pair_of(reader, writer, tables)
+            pair = pair_of(reader, writer, tables, _followed(reader, writer))
         if one.result():
             raise _itself(reader, writer)
         _tell_unseen(reader, writer)
         yield _Sides(pair.links, pair.out, catalogs=pair.catalogs, types=pair.types)
+
+
+def _followed(reader: Database, writer: Database) -> str:
+    """The name of this folder's followed copy between them; "" where there is none."""
+    from runbook_lib.cli.transfer import COPIES, copies_journal
+
+    if not COPIES.exists():
+        return ""
+    from runbook_lib.transfer.follow import service_of
+
+    with copies_journal() as journal:
+        return service_of(journal, reader, writer)
 
 
 def _tell_unseen(*databases: Database) -> None:

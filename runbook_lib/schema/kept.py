@@ -7,6 +7,7 @@ forgotten in the transaction that runs it.
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -134,15 +135,22 @@ def state(target: Database, service: str) -> str:
     return next((kind for (kind,) in kinds if kind in (MADE, BEING_MADE)), "")
 
 
-def told_at(target: Database, service: str) -> dict[str, str]:
-    """The types that a copy was told; none where this database keeps nothing. Nothing is made."""
+def told_at(target: Database, services: Sequence[str]) -> dict[str, str]:
+    """The types that a copy was told; none where this database keeps nothing. Nothing is made.
+
+    Args:
+        services: Its possible names, the likeliest first. Where the target knows none of them (other tables were
+            chosen, or there are more by now) all that any copy was told counts.
+    """
     from sqlalchemy import inspect
 
     seen = inspect(target.engine)  # `own_table` would make the schema
     if not (seen.has_table("later", schema="runbook") if target.dialect == "postgresql" else seen.has_table(_LATER)):
         return {}
-    found: dict[str, str] = json.loads(next((part.script for part in kept(target, service, TOLD)), "{}"))
-    return found
+    rows = target.rows(f"SELECT service, script FROM {_table(target)} WHERE kind = :k ORDER BY 1", {"k": TOLD})
+    known: dict[str, dict[str, str]] = {service: json.loads(script) for service, script in rows}
+    found = next((known[service] for service in services if service in known), None)
+    return found if found is not None else dict(ChainMap(*known.values()))
 
 
 def kept(target: Database, service: str, kind: str) -> list[Part]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from runbook_lib.databases.port import Database
 from runbook_lib.errors import LeaseHeld, TransferError
 from runbook_lib.journal import Journal
 from runbook_lib.launch import why_not_started
@@ -109,6 +110,15 @@ def known_clone(journal: Journal, pair: Pair, tables: Sequence[str] | None = Non
         if same and (tables is None or list(tables) == said["tables"]):
             return _as_followed(pair, said), row.run_id
     return None
+
+
+def service_of(journal: Journal, source: Database, target: Database) -> str:
+    """The name of the followed copy between them, whatever tables the source got later; "" where there is none."""
+    for row in reversed(journal.runs()):
+        said = known_notes(journal, row.run_id) if row.state == "open" else {}
+        if (said.get("source"), said.get("target")) == (source.masked_url, target.masked_url):
+            return str(said.get("service") or row.environment)
+    return ""
 
 
 def resumed(journal: Journal, pair: Pair, tables: Sequence[str]) -> Pair:

@@ -11,7 +11,7 @@ from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.model import Plan, Service
 from runbook_lib.transfer.flow import Link, forward_links, reverse_links
-from runbook_lib.transfer.whole import whole_plan
+from runbook_lib.transfer.whole import QUARANTINE, whole_plan
 from runbook_lib.validation.context import Catalogs
 from runbook_lib.validation.idle import captured
 from runbook_lib.validation.tables import LeftOut, Read, read_tables, split
@@ -31,11 +31,13 @@ class Pair:
         return Pair((*self.links, *other.links), self.out.plus(other.out), {**self.catalogs, **other.catalogs})
 
 
-def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> Pair:
+def pair_of(source: Database, target: Database, tables: Sequence[str] = (), followed: str = "") -> Pair:
     """Every table of the source as it is (or only these), held against the target's table of that name.
 
     Where `runbook copy --follow` has made the target, its log explains what is on its way.
 
+    Args:
+        followed: The name of a followed copy between them, where one is known: the source may have tables since.
     Raises:
         ConfigurationError: the source has no such table.
     """
@@ -46,22 +48,25 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = ()) -> P
     kept, out = split(service.tables, "", there, here)
     if not kept:
         return Pair((), out)
-    name = _followed(source, target, [service.name, whole_plan(source, target, known=names).services[0].name])
-    types = _told(source, target, name or service.name)
+    candidates = [followed or service.name, service.name, whole_plan(source, target, known=names).services[0].name]
+    name = _followed(source, target, candidates)
+    types = _told(source, target, [name or service.name, *candidates])
     plan = replace(plan, services=(replace(service, name=name or service.name, tables=kept),), types=types)
+    if QUARANTINE.is_dir():  # the copy was told to set rows aside
+        plan = replace(plan, on_bad_row="quarantine")
     known = there.tables, here.tables
-    [link] = forward_links(plan, source, {"target": target}, known=known)
+    [link] = forward_links(plan, source, {"target": target}, QUARANTINE, known)
     back = reverse_links(plan, source, {"target": target}) if name else [None]
     return Pair((replace(link, service="", opposite=back[0]),), out, {link.channel: known}, types)
 
 
-def _told(source: Database, target: Database, service: str) -> Mapping[str, str]:
+def _told(source: Database, target: Database, services: Sequence[str]) -> Mapping[str, str]:
     """The types that a copy to another engine was told."""
     if source.dialect == target.dialect:
         return {}
     from runbook_lib.schema.kept import told_at  # it takes SQLAlchemy, a third of a short command's time
 
-    return told_at(target, service)
+    return told_at(target, services)
 
 
 def planned(

@@ -44,6 +44,7 @@ def route_of(
 def _parts(table: Table) -> list[tuple[str, str]]:
     """Indexes and constraints by their names, and by their columns: an engine may know no name, or have its own."""
     listed = [("index", index.name, index.columns) for index in table.indexes]
+    listed += [("unique constraint", index.name, ()) for index in table.indexes if index.unique]  # of expressions, too
     listed += [(_CONSTRAINTS[c.kind], c.name, c.columns) for c in table.constraints if c.kind in _CONSTRAINTS]
     return [(kind, name) for kind, named, columns in listed for name in (named, "\0".join(columns))]
 

@@ -126,6 +126,9 @@ class Mend:
         unique = "UNIQUE " if index.unique else ""
         if self.dialect == "postgresql":
             return f"CREATE {unique}INDEX CONCURRENTLY ON {self._table} {self._body(index)}"
+        method = index.definition.partition(" ")[0]
+        if self.dialect == "mysql" and method in ("fulltext", "spatial"):
+            unique = f"{method.upper()} "
         return f"CREATE {unique}INDEX {self._q(index.name)} ON {self._table} {self._body(index)}"
 
     def _body(self, index: Index) -> str:

@@ -85,10 +85,12 @@ Parts = Iterator[tuple[str, str] | tuple[str, str, str]]
 
 
 def _mysql(sql: str, here: Neutral, there: Neutral, target: str, policies: Policies) -> Parts:
+    if there.kind in _TEXTS and policies.zero_dates == "error" and here.kind in (*_MOMENTS, "time"):
+        return  # told to be a text: it takes whatever the source has
     if here.kind in _MOMENTS:
         yield "zero dates", f"{sql} = 0", _instead_of_zero(sql, here, policies)
         yield "dates with a month or day of 0", f"{sql} <> 0 AND (MONTH({sql}) = 0 OR DAYOFMONTH({sql}) = 0)"
-    elif here.kind == "time":
+    elif here.kind == "time" and there.kind == "time":
         yield "times outside of a day", f"{sql} < '00:00:00' OR {sql} > '24:00:00'"
     elif here.kind == "boolean" and there.kind == "boolean":
         yield "numbers that are neither 0 nor 1", f"{sql} NOT IN (0, 1)"

@@ -153,15 +153,15 @@ def _indexes(rows: Sequence[tuple[Any, ...]]) -> list[Index]:
         listed = list(parts)
         columns = tuple(column if column is not None else f"({expression})" for _, column, expression, *_ in listed)
         unique, method = bool(listed[0][3]), str(listed[0][5]).lower()
+        whole = method == "spatial" or not any(part for _, _, _, _, part, *_ in listed)  # a geometry's 32 bytes are all
         shown = [
             (names.ident(column) if column is not None else f"({expression})")
-            + (f"({part})" if part else "")
+            + (f"({part})" if part and not whole else "")
             + (" DESC" if direction == "D" else "")
             for _, column, expression, _, part, _, direction in listed
         ]
         definition = f"{'UNIQUE ' if unique else ''}{method} ({names.listed(shown)})"
-        whole = not any(part for _, _, _, _, part, *_ in listed)  # over first characters it is another rule
-        built.append(Index(name, columns, unique, definition, constraint=unique and whole))
+        built.append(Index(name, columns, unique, definition, constraint=unique and whole))  # a prefix: another rule
     return built
 
 

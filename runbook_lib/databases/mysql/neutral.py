@@ -17,17 +17,10 @@ from runbook_lib.databases.mysql import names
 from runbook_lib.errors import DatabaseError
 
 INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
-BYTES = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
-SPATIAL: tuple[str, ...] = (
-    "geometry",
-    "point",
-    "linestring",
-    "polygon",
-    "multipoint",
-    "multilinestring",
-    "multipolygon",
-)
-SPATIAL += ("geometrycollection", "geomcollection", "vector")
+# Kept as the server keeps them: a geometry is its SRID and its WKB, a vector its floats. It takes the same bytes back.
+_PLANE = ("geometry", "point", "linestring", "polygon")
+_MANY = ("multipoint", "multilinestring", "multipolygon", "geometrycollection", "geomcollection")
+BYTES = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", *_PLANE, *_MANY, "vector")
 TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json")
 MOMENTS = ("datetime", "timestamp", "time")
 PLAIN = (*INTEGERS, "decimal", "numeric", "double", "year", "date")  # MySQL prints and reads them as PostgreSQL does
@@ -98,8 +91,6 @@ def render(sql: str, type_text: str, *, escaped: bool) -> str:
         return f"CONCAT({short}, '+00')" if kind.name == "timestamp" else short
     if kind.name in ("double", "date"):
         return sql
-    if kind.name in SPATIAL:
-        raise DatabaseError(f"{sql} of type {type_text}", "MySQL's spatial and vector values are not supported")
     body = as_bytes(sql)
     return _escape(body) if escaped and kind.name in TEXTS else body
 

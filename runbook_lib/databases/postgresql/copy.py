@@ -161,11 +161,11 @@ def write(
     Args:
         send: Gets the connection and the COPY statement; carries it out and returns the rows.
     """
-    listed = ", ".join(names.ident(column) for column in columns)
+    listed = f" ({', '.join(map(names.ident, columns))})" if columns else ""  # none: a table of none, or generated ones
     with db.raw() as driver:  # an error rolls everything back
         try:
             _as_replica(db, driver)
-            rows = send(driver, f"COPY {names.quote(table)} ({listed}) FROM STDIN {_form(binary)}")
+            rows = send(driver, f"COPY {names.quote(table)}{listed} FROM STDIN {_form(binary)}")
             for statement, values in progress:
                 if driver.execute(placed(statement).encode(), {"rows": rows, **values}).rowcount == 0:
                     raise TransferError(table, "this range was done by somebody else", state="rolled back")

@@ -34,6 +34,7 @@ from runbook_lib.transfer.keys import add_keys, require_sync_keys, settle
 from runbook_lib.transfer.measure import problems
 from runbook_lib.transfer.readable import require_readable
 from runbook_lib.transfer.room import goes_on, make_room, spared, tried
+from runbook_lib.transfer.rounded import rounded
 from runbook_lib.transfer.sequences import advance_loose, advance_sequences
 from runbook_lib.transfer.whole import QUARANTINE, whole_plan
 from runbook_lib.transfer.worker import exclusive
@@ -302,6 +303,8 @@ def _refuse_misfits(pair: Pair, how: How, tell: Tell) -> None:
             action=_READ_AS * (source.dialect == "sqlite")
             + "correct them at the source, decide with --type, or set them aside with --on-bad-row quarantine",
         )
+    for line in rounded(link, known[0], pair.plan.types):
+        tell(f"  {line}")
     _refuse_broken_keys(pair, known, tell)
 
 

@@ -24,7 +24,8 @@ INSERT INTO places VALUES (1, 'a b', ST_GeomFromText('POINT(1.1 -2.5)', 4326), N
 def runbook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     def called(command: str, source: Any, target: Any, *more: str) -> Result:
         for one, name in ((source, "SOURCE"), (target, "TARGET")):
-            monkeypatch.setenv(f"RUNBOOK_{name}_PASSWORD", one.login.password or "")
+            if one.dialect != "sqlite":
+                monkeypatch.setenv(f"RUNBOOK_{name}_PASSWORD", one.login.password)
         urls = [one.masked_url.replace(":***@", "@") for one in (source, target)]
         return CliRunner().invoke(main, [command, *urls, *more], prog_name="runbook")
 
@@ -90,3 +91,20 @@ def test_the_account_knows_a_unique_key_over_first_characters_by_its_index(new_o
     )
     lines = {(line.kind, line.name): line.outcome for line in clone(pair_of(source, target), How()).account.lines}
     assert lines["unique constraint", "first_60 on hooks"] == "translated"
+
+
+def test_digits_that_sqlite_keeps_and_the_target_cuts_are_said_with_the_type_that_keeps_them(new_on: Any, runbook: Any):
+    source, target = new_on("sqlite", "source"), new_on("postgresql", "target")
+    source.execute(
+        "CREATE TABLE prices (id integer PRIMARY KEY, net decimal(10,2), gross decimal(10,2))",
+        "INSERT INTO prices VALUES (1, 12.345, 1.10), (2, 11, 2), (3, NULL, '3.50')",
+    )
+    done = runbook("copy", source, target)
+    told = [line.strip() for line in done.stdout.splitlines() if "rounded" in line]
+    assert told == [
+        "prices.net: 1 digits behind the point that numeric(10,2) has not: rounded, rows (1); "
+        "--type prices.net=numeric keeps them"
+    ]
+    kept = runbook("copy", source, target, "--type", "prices.net=numeric", "--on-existing", "drop")
+    assert kept.exit_code == 0 and "rounded" not in kept.stdout, kept.output
+    assert target.rows("SELECT net::text FROM prices ORDER BY id") == [("12.345",), ("11",), (None,)]

@@ -25,6 +25,7 @@ CREATE TABLE users (
   theme varchar(20), legacy_flag boolean, loud text GENERATED ALWAYS AS (upper(note)) STORED);
 CREATE INDEX users_seen ON users (seen);
 CREATE INDEX users_legacy ON users (legacy_flag);
+COMMENT ON COLUMN users.legacy_flag IS 'nobody knows any more; the plan omits it';
 CREATE TABLE orders (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, user_id bigint NOT NULL REFERENCES users (id),
   total numeric(10,2) CHECK (total >= 0));

@@ -12,9 +12,11 @@ from functools import partial
 from runbook_lib.assessment.fates import loose_name
 from runbook_lib.assessment.kinds import BY_STATEMENT, LEFT_BEHIND
 from runbook_lib.databases.port import CatalogObject, Inventory
+from runbook_lib.databases.sql_text import NAME, WORD, tokens, unquoted
 from runbook_lib.schema.mend_objects import repair_object
 from runbook_lib.transfer.flow import Link
 from runbook_lib.validation.context import Context
+from runbook_lib.validation.equivalence import left_behind
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch, shorten
 
 # By table, the checks of schemas, indexes and constraints compare these.
@@ -32,7 +34,7 @@ def accounts(check: str, link: Link, context: Context) -> CheckResult:
     there, here = context.both(link.reader.inventory, link.writer.inventory)
     same = {flow.table for flow in link.flows if not flow.mapped and flow.feeds[0].table == flow.table}
     whole = not link.service and {o.table for o in there.objects if o.kind == "table"} <= same
-    known = _left_by_copy(link, here)
+    known, omitted = _left_by_copy(link, here), _omitted(link, context)
     repair = repair_object if link.writer.dialect == "postgresql" else _no_repair
     found, aside = list[Mismatch](), list[Mismatch]()
     for origin, twin in _pairs(_among(there, same), _among(here, same), whole=whole):
@@ -40,7 +42,8 @@ def accounts(check: str, link: Link, context: Context) -> CheckResult:
         item = origin or twin
         if item is None or mismatch is None:
             continue
-        expected = _expected(item, origin, twin, known, context)
+        without = item is origin and twin is None and _names(item, omitted.get(item.table, frozenset()), link)
+        expected = without or _expected(item, origin, twin, known, context)
         (aside if expected else found).append(mismatch)
     return CheckResult(check, mismatches=tuple(found), information=tuple(aside))
 
@@ -106,6 +109,22 @@ def _expected(
     if origin is None and not item.table:
         return True
     return twin is None and loose_name(item.name) in known
+
+
+def _omitted(link: Link, context: Context) -> Mapping[str, frozenset[str]]:
+    """Columns of the source that the plan leaves out, by table."""
+    there, _ = context.catalogs(link)
+    flows = (flow for flow in link.flows if flow.table in there)
+    return {flow.table: frozenset(left_behind(there[flow.table], flow)) for flow in flows}
+
+
+def _names(item: CatalogObject, columns: frozenset[str], link: Link) -> bool:
+    """Whether it is about one of these columns: without the column it cannot be there (its comment, a policy …)."""
+    if not columns:
+        return False
+    texts = (item.name, "" if item.kind == "comment" else item.definition)
+    found = (token for text in texts for token in tokens(text, link.reader.dialect))
+    return any(token.kind in (WORD, NAME) and unquoted(token) in columns for token in found)
 
 
 def _left_by_copy(link: Link, here: Inventory) -> frozenset[str]:

@@ -143,6 +143,7 @@ def test_what_the_mapping_leaves_behind_is_information(estate: Estate) -> None:
     assert told == {
         ("schemas", "users", Kind.OMITTED_COLUMN, ("legacy_flag",)),
         ("schemas", "users", Kind.OMITTED_COLUMN, ("theme",)),
+        ("schemas", "users", Kind.MISSING_OBJECT, ()),  # the comment on the omitted column
         ("schemas", "outbox", Kind.EXTRA_TABLE, ()),
         ("indexes", "users", Kind.OMITTED_COLUMN, ("legacy_flag",)),
         ("constraints", "orders", Kind.CROSSES_BORDER, ("user_id",)),

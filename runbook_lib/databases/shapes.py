@@ -184,6 +184,7 @@ class Rest:
     script: str = ""
     undo: str = ""  # drops them where they are there
     tables: tuple[str, str] | None = None  # the tables' own scripts, as `dump_schema` gives them, if known by the way
+    texts: Mapping[str, str] = field(default_factory=dict)  # MySQL: what each of them is, by its name in `names`
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ PORTION = 1_000  # objects made in one transaction: a table and its keys are up 
 TOLD = "told"  # the types that the tables were made by
 RAN = "rest made"  # objects beside the tables that were made one by one: what an attempt after it may replace
 _LATER = "runbook_later"
+_NARROW = (
+    "SELECT 1 FROM information_schema.columns WHERE table_schema = database() AND table_name = :t"
+    " AND column_name = 'script' AND data_type = 'text'"
+)
 LEFT = "left behind"  # why an object could not be made, as JSON
 
 
@@ -124,13 +128,19 @@ def forget(target: Database, service: str) -> None:
         connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service})
 
 
+def _script_type(target: Database) -> str:
+    return "LONGTEXT" if target.dialect == "mysql" else "TEXT"  # MySQL's TEXT ends after 64 KiB
+
+
 def state(target: Database, service: str) -> str:
     """MADE, BEING_MADE (an attempt was killed), or "" when the tables were never made here."""
     target.execute(
         f"CREATE TABLE IF NOT EXISTS {_table(target)} (service VARCHAR(100) NOT NULL, kind VARCHAR(20) NOT NULL,"
-        " stage INTEGER NOT NULL, ordinal INTEGER NOT NULL, script TEXT NOT NULL,"
+        f" stage INTEGER NOT NULL, ordinal INTEGER NOT NULL, script {_script_type(target)} NOT NULL,"
         " PRIMARY KEY (service, kind, stage, ordinal))"
     )
+    if target.dialect == "mysql" and target.rows(_NARROW, {"t": _LATER}):  # made by an earlier version
+        target.execute(f"ALTER TABLE {_table(target)} MODIFY script {_script_type(target)} NOT NULL")
     kinds = target.rows(f"SELECT kind FROM {_table(target)} WHERE service = :s", {"s": service})
     return next((kind for (kind,) in kinds if kind in (MADE, BEING_MADE)), "")
 

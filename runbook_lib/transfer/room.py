@@ -13,7 +13,10 @@ from runbook_lib.transfer.chunks import begun, forget_channel, unfinished
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runbook_lib.databases.port import Database
     from runbook_lib.transfer.clone import How, Pair
+
+_NAMED = 5  # of many
 
 
 def make_room(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -> None:
@@ -34,6 +37,8 @@ def make_room(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -
         if present:
             target.run_script(rest.undo)
             target.drop_tables(present)
+        elif rest.texts:
+            target.run_script(rest.undo)
         forget_channel(target, service.name)
     elif how.existing == "empty":
         target.execute(*(f"DELETE FROM {target.quote(name)}" for name in reversed(names) if name in there))
@@ -56,6 +61,8 @@ def tried(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -> Sc
     Raises:
         TransferError: the target refuses some of it; nothing was made.
     """
+    if how.existing != "drop" and not made.made_here(pair.service, pair.target):
+        _refuse_others(pair.target, rest)
     service, target, there = pair.service, pair.target, set(pair.target.tables())
     present = [mapping.target for mapping in service.tables if mapping.target in there]
     room = how.existing == "drop" or made.made_here(service, target)
@@ -64,6 +71,24 @@ def tried(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -> Sc
     scripts = made.scripts_of(service, pair.source, target, pair.plan.types, rest)
     require_accepted(pair.source, target, scripts, rest, gone=present, tell=tell)
     return scripts
+
+
+def _refuse_others(target: Database, rest: Rest) -> None:
+    """Where DDL cannot be tried and undone: objects of the same name that are others would be taken for the copy's.
+
+    Raises:
+        TransferError: there are some; nothing was done.
+    """
+    here = target.dump_rest(target.tables()).texts if rest.texts else {}
+    if others := [label for label, text in rest.texts.items() if here.get(label, text) != text]:
+        more = " …" if len(others) > _NAMED else ""
+        raise TransferError(
+            f"{target.name}: {', '.join(others[:_NAMED])}{more}",
+            f"{len(others)} objects of these names are there already, and are not the source's",
+            expected="none, or the same",
+            state="nothing was done",
+            action="drop or rename them at the target, or --on-existing drop",
+        )
 
 
 def goes_on(pair: Pair, how: How) -> bool:

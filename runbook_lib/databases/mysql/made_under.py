@@ -25,7 +25,7 @@ HEAD = "-- runbook: made under "
 _HEAD = re.compile(HEAD + r"(\{[^\n]*\}), up to (\w+)\n")
 SESSION = ("sql_mode", "character_set_client", "collation_connection", "time_zone")
 # Words of a MariaDB's or an older server's sql_mode which MySQL 8 refuses, and which do nothing there.
-_GONE = (
+GONE = (
     "NO_AUTO_CREATE_USER", "ORACLE", "DB2", "MSSQL", "MAXDB", "POSTGRESQL", "MYSQL323", "MYSQL40", "NO_KEY_OPTIONS",
     "NO_TABLE_OPTIONS", "NO_FIELD_OPTIONS", "SIMULTANEOUS_ASSIGNMENT", "EMPTY_STRING_IS_NULL", "TIME_ROUND_FRACTIONAL",
 )  # fmt: skip
@@ -71,7 +71,7 @@ def run(db: MySQL, driver: Connection, statement: str) -> None:
         return
     session = dict(statement.session)
     if "sql_mode" in session and db.flavour[0] == "MySQL":
-        session["sql_mode"] = ",".join(mode for mode in session["sql_mode"].split(",") if mode not in _GONE)
+        session["sql_mode"] = ",".join(mode for mode in session["sql_mode"].split(",") if mode not in GONE)
     with _database(db, driver, session.get(DATABASE, "")), _session(driver, session):
         charset = charset_by_name(statement.session.get("character_set_client", "utf8mb4"))
         driver.query(statement.encode(charset.encoding))  # the server reads bytes as this client's

@@ -139,12 +139,39 @@ def triggers(db: MySQL, own: Collection[str]) -> dict[str, list[Item]]:
     """The triggers of each table (without these of our own), in the order in which they fire."""
     found: dict[str, list[Item]] = {}
     for name, table, definer in db.rows(_TRIGGERS):
-        if name in own:
-            continue
-        shown = _shown(db, "TRIGGER", str(name))
-        text = without_owner(qualified.head(shown.pop("text"), db.login.database, shown.get("sql_mode", "").split(",")))
-        found.setdefault(str(table), []).append(Item("TRIGGER", str(name), Framed.of(text, shown), definer, "DEFINER"))
+        if name not in own:
+            found.setdefault(str(table), []).append(_trigger(db, str(name), definer))
     return found
+
+
+def _trigger(db: MySQL, name: str, definer: str = "") -> Item:
+    shown = _shown(db, "TRIGGER", name)
+    text = without_owner(qualified.head(shown.pop("text"), db.login.database, shown.get("sql_mode", "").split(",")))
+    return Item("TRIGGER", name, Framed.of(text, shown), definer, "DEFINER")
+
+
+def meaning(statement: Framed) -> str:
+    """What an object is: its text, and the `sql_mode` that it was read under; whose it is does not count."""
+    modes = statement.session.get("sql_mode", "").split(",")
+    return f"{','.join(sorted(mode for mode in modes if mode not in made_under.GONE))}\n{statement}"
+
+
+def is_there(db: MySQL, kind: str, name: str, statement: str) -> bool:
+    """Whether the object that is there by this kind and name is what the statement would make."""
+    kind = "FUNCTION" if kind.upper().endswith("FUNCTION") else kind.upper()
+    if kind not in (*ORDER, "TRIGGER") or not isinstance(statement, Framed):
+        return True
+    if kind in ("VIEW", "SEQUENCE") and not db.rows(_OF_KIND, {"name": name, "kind": kind}):
+        return False  # they share their names with tables
+    known = {str(one) for (one,) in db.rows(_RELATIONS)}
+    found = _trigger(db, name) if kind == "TRIGGER" else _item(db, kind, name, "", "", known)
+    return meaning(found.statement) == meaning(statement)
+
+
+_OF_KIND = """
+SELECT 1 FROM information_schema.tables
+WHERE table_schema = database() AND table_name = :name AND table_type = :kind
+"""
 
 
 _TRIGGERS = """

@@ -73,7 +73,8 @@ def dump_rest(db: MySQL, tables: Sequence[str]) -> Rest:
     needed = objects.used_sequences(texts, [item.name for item in made if item.kind == "SEQUENCE"])
     rest = [item for item in made if item.statement and (item.kind, item.name) not in {("SEQUENCE", n) for n in needed}]
     undo = "".join(f"{item.drop};\n" for item in reversed(rest))
-    return Rest(tuple(item.label for item in rest), objects.script(rest), undo)
+    texts = {item.label: objects.meaning(item.statement) for item in rest if item.statement}
+    return Rest(tuple(item.label for item in rest), objects.script(rest), undo, texts=texts)
 
 
 def _creates(db: MySQL, tables: Iterable[str]) -> dict[str, str]:
@@ -117,7 +118,7 @@ def run_script(db: MySQL, script: str, *, again: bool = False) -> None:
     """Run a script statement by statement on one connection; each DDL statement commits by itself.
 
     Args:
-        again: It may have run in part: an object that is there by its name was made then.
+        again: It may have run in part: an object that is there and is the same was made then.
     Raises:
         DatabaseError: a statement failed (its text is named); what ran before it stays.
     """
@@ -129,7 +130,8 @@ def run_script(db: MySQL, script: str, *, again: bool = False) -> None:
                     made_under.run(db, driver, statement)
                 except pymysql.MySQLError as error:
                     what = named(statement)
-                    if again and (error.args[0] in _THERE or "errno: 121" in str(error)) and _is_it(driver, what):
+                    there = error.args[0] in _THERE or "errno: 121" in str(error)
+                    if again and there and _is_it(db, what, statement):
                         continue
                     doing = what.purpose if what else f"running `{one_line(statement, 80)}`"
                     raise db.explain(error, doing) from error
@@ -138,13 +140,9 @@ def run_script(db: MySQL, script: str, *, again: bool = False) -> None:
                 retry.set_timeouts(driver, 30)
 
 
-def _is_it(driver: Connection, what: Named | None) -> bool:
-    """Whether what is there by a view's name is a view: tables and views share their names."""
-    if what is None or what.kind != "view":
-        return True
-    with driver.cursor() as cursor:
-        sql = "SELECT 1 FROM information_schema.views WHERE table_schema = database() AND table_name = %s"
-        return bool(cursor.execute(sql, (what.name,)))
+def _is_it(db: MySQL, what: Named | None, statement: str) -> bool:
+    """Whether what is there by its name is what an attempt before has made, not somebody's own."""
+    return what is None or objects.is_there(db, what.kind, what.name, statement)
 
 
 def statements(script: str) -> Iterator[str]:

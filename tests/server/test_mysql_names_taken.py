@@ -1,0 +1,83 @@
+"""What is at a MySQL target by a routine's, view's, event's or trigger's name is the copy's only if it is the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runbook_lib.errors import DatabaseError, TransferError
+from runbook_lib.schema.kept import REST, Part, kept, run_part, state, store
+from runbook_lib.schema.target import made_here
+from runbook_lib.transfer.clone import How, clone, pair_of
+
+OBJECTS = {
+    "function f": ("CREATE FUNCTION f() RETURNS int RETURN {}", "FUNCTION f"),
+    "procedure p": ("CREATE PROCEDURE p() SELECT {}", "PROCEDURE p"),
+    "view v": ("CREATE VIEW v AS SELECT {} AS one", "VIEW v"),
+    "event e": ("CREATE EVENT e ON SCHEDULE EVERY 1 DAY STARTS '2026-01-01' DISABLE DO SET @a = {}", "EVENT e"),
+}
+
+
+@pytest.fixture
+def pair(new_on: Any) -> tuple[Any, Any]:
+    source, target = new_on("mysql", "source"), new_on("mysql", "target")
+    source.execute("CREATE TABLE t (id integer PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    return source, target
+
+
+def test_another_object_of_the_name_is_refused_before_anything_is_made_and_the_same_one_is_taken(pair: Any) -> None:
+    source, target = pair
+    for create, _ in OBJECTS.values():
+        source.execute(create.format(1))
+        target.execute(create.format(2))
+    with pytest.raises(TransferError) as refused:
+        clone(pair_of(source, target), How())
+    assert all(label in str(refused.value) for label in OBJECTS), refused.value
+    assert target.tables() == []
+    for label, (create, what) in OBJECTS.items():
+        if label != "view v":
+            target.execute(f"DROP {what}", create.format(1))
+    with pytest.raises(TransferError, match=r"view v: 1 objects"):
+        clone(pair_of(source, target), How())
+    done = clone(pair_of(source, target), How(existing="drop"))
+    assert done.left_behind == ()
+    assert target.rows("SELECT one FROM v") == [(1,)]
+
+
+def test_after_a_kill_only_an_object_that_is_the_same_is_taken_for_the_copys_own(pair: Any) -> None:
+    source, target = pair
+    for create, _ in OBJECTS.values():
+        source.execute(create.format(1))
+    trigger = "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.id = NEW.id + {}"
+    source.execute(trigger.format(1))
+    rest, scripts = source.dump_rest(["t"]), source.dump_schema(["t"])
+    state(target, "copy_x")
+    fired = scripts[1].partition("\n")[2]
+    store(target, "copy_x", "made", [Part(REST, 0, 0, rest.script), Part(REST, 0, 1, fired)])
+    target.execute("CREATE TABLE t (id integer PRIMARY KEY)")
+    target.run_script(rest.script + fired)  # killed before the mark
+    for part in kept(target, "copy_x", REST):
+        run_part(target, "copy_x", part)  # the same: taken
+    assert kept(target, "copy_x", REST) == []
+    for label, (create, what) in {**OBJECTS, "trigger g": (trigger, "TRIGGER g")}.items():
+        target.execute(f"DROP {what}", create.format(2))
+        part = Part(REST, 0, 0, rest.script if label in OBJECTS else fired)
+        store(target, "copy_x", "made", [part])
+        with pytest.raises(DatabaseError, match=label):
+            run_part(target, "copy_x", part)
+        target.execute(f"DROP {what}", create.format(1))
+
+
+def test_a_routine_of_more_than_64_kib_is_copied_also_where_the_kept_scripts_had_less_room(pair: Any) -> None:
+    source, target = pair
+    body = "x" * 90_000
+    source.execute(f"CREATE PROCEDURE big() SELECT '{body}'")
+    target.execute(
+        "CREATE TABLE runbook_later (service VARCHAR(100) NOT NULL, kind VARCHAR(20) NOT NULL, stage INTEGER NOT NULL,"
+        " ordinal INTEGER NOT NULL, script TEXT NOT NULL, PRIMARY KEY (service, kind, stage, ordinal))"
+    )
+    made = pair_of(source, target)
+    assert clone(made, How()).left_behind == ()
+    assert made_here(made.service, target)
+    assert body in target.rows("SHOW CREATE PROCEDURE big")[0][2]

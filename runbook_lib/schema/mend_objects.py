@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from runbook_lib.databases.port import CatalogObject
 
+_DEFAULT = r'(?m)^ALTER VIEW \S+ ALTER COLUMN ("(?:[^"]|"")*"|\w+) SET DEFAULT '  # of a view's column, after its text
 Both = tuple[CatalogObject | None, CatalogObject | None]
 
 
@@ -22,7 +23,9 @@ def _view(there: CatalogObject | None, here: CatalogObject | None) -> str:
     if there is None:
         return _dropped(here)
     if there.kind == "view":
-        return f"CREATE OR REPLACE VIEW {there.name} {there.definition}"
+        columns = dict.fromkeys(re.findall(_DEFAULT, here.definition)) if here else ()
+        gone = "".join(f"ALTER VIEW {here.name} ALTER COLUMN {name} DROP DEFAULT;\n" for name in columns if here)
+        return f"{gone}CREATE OR REPLACE VIEW {there.name} {there.definition}"
     gone = f"{_dropped(here)};\n" if here else ""
     return f"{gone}CREATE MATERIALIZED VIEW {there.name} {there.definition}"
 

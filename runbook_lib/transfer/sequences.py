@@ -24,7 +24,7 @@ def advance_sequences(link: Link) -> int:
     theirs = {_place(s): s for s in link.reader.sequences(list(dict.fromkeys(tables.values())))}
     here = link.writer.sequences(list(tables))
     count = 0
-    for sequence, present in zip(here, _farthest(link, here), strict=True):
+    for sequence, present in zip(here, farthest(link, here), strict=True):
         origin = theirs.get((tables[sequence.table], *_place(sequence)[1:]))
         values = [v for v in (present, sequence.last, origin.last if origin else None) if v is not None]
         if not values:
@@ -53,7 +53,7 @@ def _place(sequence: Sequence_) -> tuple[str, str, str]:
     return sequence.table, sequence.column, "" if sequence.column else sequence.name
 
 
-def _farthest(link: Link, sequences: Sequence[Sequence_]) -> list[int | None]:
+def farthest(link: Link, sequences: Sequence[Sequence_]) -> list[int | None]:
     """The farthest value in each one's column, in its direction; None: it has none, or feeds an expression."""
     writer, found = link.writer, list[int | None]()
     asked = [

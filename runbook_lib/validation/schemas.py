@@ -18,6 +18,7 @@ from runbook_lib.validation.context import Context, each_table, label
 from runbook_lib.validation.equivalence import left_behind
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.objects import REQUIRED, order, privileges, sequences, triggers
+from runbook_lib.validation.positions import positions
 
 NAME = "schemas"
 Say = Callable[..., Mismatch]
@@ -39,11 +40,12 @@ def schemas(link: Link, context: Context) -> CheckResult:
     a type is right when it holds every value. Derived tables: the types of their expressions. Columns that the plan
     omits are fine. Tables of the service's own, the order of columns and privileges are information, unless the plan
     requires the latter two. Of one engine, all else that both have is compared too (`accounts`). Sequences are looked
-    at when asked (after the cutover).
+    at when asked (after the cutover), and where nobody carries changes over.
     """
     context.catalogs(link)
     result = each_table(NAME, link, context, lambda flow: _table(link, flow, context))
     result = result.plus(accounts(NAME, link, context))
+    result = result.plus(CheckResult(NAME, mismatches=tuple(positions(NAME, link, context))))
     return result.plus(CheckResult(NAME, information=tuple(_other_tables(link))))
 
 

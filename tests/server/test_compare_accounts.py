@@ -31,6 +31,12 @@ FAULTS = {
     "CREATE OR REPLACE FUNCTION f2(a int DEFAULT 3) RETURNS int LANGUAGE sql AS 'SELECT 2'": (
         Kind.DIFFERENT_OBJECT, "function public.f2(integer) is another",
     ),
+    "ALTER VIEW w ALTER id SET DEFAULT 8": (Kind.DIFFERENT_OBJECT, "view public.w is another"),
+    "SELECT setval('far', 1)": (Kind.SEQUENCE_BEHIND, "sequence far is behind: 1, the source's is at 70"),
+    "SELECT setval('code', 2)": (Kind.SEQUENCE_BEHIND, "sequence code is behind: 2, the source's is at 9"),
+    "SELECT setval('fed_id_seq', 1)": (
+        Kind.SEQUENCE_BEHIND, "sequence fed_id_seq is behind: 1, the column id has 3",
+    ),
     "DROP PROCEDURE pr": (Kind.MISSING_OBJECT, "no procedure public.pr()"),
     "ALTER DOMAIN pct DROP CONSTRAINT pct_check": (
         Kind.MISSING_OBJECT, "no domain constraint pct_check on public.pct",
@@ -50,6 +56,14 @@ FAULTS = {
 }  # fmt: skip
 
 
+MORE = """
+CREATE VIEW w AS SELECT 1 AS id, 2 AS "a b"; ALTER VIEW w ALTER id SET DEFAULT 7, ALTER "a b" SET DEFAULT 5;
+CREATE SEQUENCE far; SELECT setval('far', 70); CREATE SEQUENCE code; SELECT setval('code', 9);
+CREATE TABLE coded (id int PRIMARY KEY, code text DEFAULT 'U' || nextval('code'));
+CREATE TABLE fed (id serial PRIMARY KEY); INSERT INTO fed DEFAULT VALUES; INSERT INTO fed VALUES (DEFAULT), (DEFAULT);
+"""
+
+
 def compared(source: Any, target: Any, *tables: str) -> Report:
     pair = pair_of(source, target, tables)
     return validate(pair.links, under_writes=False, catalogs=pair.catalogs)
@@ -57,7 +71,9 @@ def compared(source: Any, target: Any, *tables: str) -> Report:
 
 def test_what_makes_a_target_behave_otherwise_is_named_and_the_script_repairs_it(new_on: Make):
     source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
-    source.run_script(RICH + "ALTER TYPE s.mood ADD VALUE 'aa' BEFORE 'b'; DELETE FROM p WHERE at < '2025-01-01'")
+    source.run_script(
+        RICH + MORE + "ALTER TYPE s.mood ADD VALUE 'aa' BEFORE 'b'; DELETE FROM p WHERE at < '2025-01-01'"
+    )
     clone(copied_pair(source, target), How())
     report = compared(source, target)
     assert report.passed, report.mismatches

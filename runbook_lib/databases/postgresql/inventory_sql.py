@@ -106,7 +106,11 @@ SELECT c.oid, CASE WHEN c.relkind IN ('r', 'p') AND c.relispartition THEN 'parti
        FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
        FROM pg_foreign_table f JOIN pg_foreign_server v ON v.oid = f.ftserver WHERE f.ftrelid = c.oid))
     WHEN c.relkind IN ('v', 'm') THEN concat('WITH (' || array_to_string(c.reloptions, ', ') || ') ', 'AS',
-      rtrim(pg_get_viewdef(c.oid), ';'), CASE WHEN c.relkind = 'v' OR c.relispopulated THEN '' ELSE ' WITH NO DATA' END)
+      rtrim(pg_get_viewdef(c.oid), ';'), CASE WHEN c.relkind = 'v' OR c.relispopulated THEN '' ELSE ' WITH NO DATA' END,
+      (SELECT string_agg(format(E';\\nALTER VIEW %s ALTER COLUMN %I SET DEFAULT %s',
+         (pg_identify_object('pg_class'::regclass, c.oid, 0)).identity, a.attname, pg_get_expr(d.adbin, d.adrelid)),
+         '' ORDER BY a.attnum)
+       FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.adrelid = c.oid))
     WHEN i.indexrelid IS NOT NULL THEN pg_get_indexdef(c.oid) || CASE WHEN i.indisvalid THEN '' ELSE ' [not valid]' END
       || CASE WHEN i.indisclustered THEN ' [clustered]' ELSE '' END
     WHEN s.seqrelid IS NOT NULL THEN {SEQUENCE} || CASE c.relpersistence WHEN 'u' THEN ' UNLOGGED' ELSE '' END END,

@@ -94,6 +94,14 @@ PITFALLS = (
         _to("numbers", "t.e", 1, "id 2", PG, LITE),
     ),
     Pitfall(
+        "children without a parent", MY,
+        "CREATE TABLE p (id int PRIMARY KEY);"
+        " CREATE TABLE t (id int PRIMARY KEY, p_id int, CONSTRAINT t_p FOREIGN KEY (p_id) REFERENCES p (id));"
+        " SET SESSION foreign_key_checks = 0; INSERT INTO t VALUES (7, 5), (8, NULL);"
+        " SET SESSION foreign_key_checks = 1",
+        _to("orphans", "t", 1, "id = 7", *ENGINES),
+    ),
+    Pitfall(
         "a key of mysql that another collation takes for equal", MY,
         "CREATE TABLE t (code varchar(20) COLLATE utf8mb4_bin PRIMARY KEY); INSERT INTO t VALUES ('a'), ('A'), ('b');",
         _to("duplicates", "t (code)", 1, "'A' and 'a'", MY),

@@ -12,6 +12,7 @@ from dataclasses import replace
 from runbook_lib.assessment.duplicates import duplicate_findings
 from runbook_lib.assessment.findings import SEVERITIES, Assessment, Finding
 from runbook_lib.assessment.looking import Bounds
+from runbook_lib.assessment.orphans import not_looked, orphan_findings
 from runbook_lib.assessment.routes import predicted
 from runbook_lib.assessment.structure import accept, structure_findings
 from runbook_lib.assessment.subjects import Subject, subjects
@@ -56,8 +57,9 @@ def assess(
         twins, missed = duplicate_findings(subject, source)
         found += [*values, *twins]
         rows += looked.rows if looked else 0
-        said = [text for text in (looked.partly if looked else "", missed) if text]
+        said = [text for text in (looked.partly if looked else "", missed, not_looked(subject)) if text]
         partly |= {subject.label: "; ".join(said)} if said else {}
+    found += orphan_findings(_only(plan, tables).services, every, source)
     found += structure_findings(every, source, translations, way_back=plan.strategy != "move")
     found += _beside(every, source, targets, rights=rights, open_s=open_s)
     found = [_declared(plan, finding) for finding in found]

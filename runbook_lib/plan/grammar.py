@@ -30,7 +30,7 @@ ACCEPT = ("finding", "table", "because")
 # What an assessment can find: docs/assessment.md says where, and what to do.
 FINDINGS = (
     "zero_dates", "dates", "times", "nan", "negative_zeros", "numbers", "digits", "fractions", "lengths", "nul",
-    "encoding", "other_types", "nulls", "duplicates", "types", "names", "no_key", "cascades", "triggers",
+    "encoding", "other_types", "nulls", "duplicates", "orphans", "types", "names", "no_key", "cascades", "triggers",
     "always_triggers", "large_objects", "unlogged", "long_transactions", "prepared_transactions", "engines", "rights",
 )  # fmt: skip
 # What `accept` takes: later steps carry these out as they are. Everything else they would refuse, or change in silence.

@@ -283,7 +283,11 @@ def _require_known_types(pair: Pair) -> None:
 def _refuse_misfits(pair: Pair, how: How, tell: Tell) -> None:
     """Look for values that the target will refuse, one pass over each table that may have some, before it is made."""
     service, source, target = pair.service, pair.source, pair.target
-    if source.dialect == target.dialect or goes_on(pair, how):
+    if goes_on(pair, how):
+        return
+    if source.dialect == target.dialect:
+        same = source.catalog([mapping.source for mapping in service.tables])
+        _tell_orphans(pair, (same, {m.target: same[m.source] for m in service.tables if m.source in same}), tell)
         return
     tables = foreseen(service, source, target, pair.plan.types)
     if how.existing in ("keep", "empty"):  # then these are the columns
@@ -310,8 +314,7 @@ def _refuse_misfits(pair: Pair, how: How, tell: Tell) -> None:
 
 def _refuse_broken_keys(pair: Pair, known: tuple[Mapping[str, Table], Mapping[str, Table]], tell: Tell) -> None:
     """Rows that the target's keys refuse: a foreign key is left behind."""
-    for each in orphans(pair.service, pair.source, *known):
-        tell(f"  {each.line}: it will be left behind")
+    _tell_orphans(pair, known, tell)
     if refused := list(folded(pair.service, pair.source, pair.target.dialect, *known)):
         more = f" (and {len(refused) - 1} more keys)" if len(refused) > 1 else ""
         raise TransferError(
@@ -320,6 +323,11 @@ def _refuse_broken_keys(pair: Pair, known: tuple[Mapping[str, Table], Mapping[st
             state="nothing was done",
             action="correct the rows at the source, or leave the table out (--tables)",
         )
+
+
+def _tell_orphans(pair: Pair, known: tuple[Mapping[str, Table], Mapping[str, Table]], tell: Tell) -> None:
+    for each in orphans(pair.service, pair.source, pair.target.dialect, *known):
+        tell(f"  {each.line}: {'it is kept as unproven as it is there' if each.kept else 'it will be left behind'}")
 
 
 def _rest(pair: Pair, how: How, tell: Tell) -> Rest:

@@ -8,6 +8,7 @@ import pytest
 
 from runbook_lib.errors import TransferError
 from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.validation import validate
 
 
 def test_orphans_and_parents_in_another_case_are_counted_and_their_key_is_left_behind(new_on: Any):
@@ -59,3 +60,31 @@ def test_values_that_the_target_takes_for_one_stop_the_copy(new_on: Any):
     with pytest.raises(TransferError, match=r"t: 1 values are one and the same to it, e\.g\. 'a' and 'a '.*unique key"):
         clone(pair_of(source, target), How())
     assert target.tables() == []
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "sqlite"])
+def test_orphans_within_one_engine_are_known_and_their_key_is_as_at_the_source_or_left_behind(engine: str, new_on: Any):
+    source, target = new_on(engine, "source"), new_on(engine, "target")
+    source.execute("CREATE TABLE p (id int NOT NULL PRIMARY KEY)")
+    key = "CONSTRAINT c_p FOREIGN KEY (p_id) REFERENCES p (id)"
+    if engine == "postgresql":
+        source.execute("CREATE TABLE c (id int PRIMARY KEY, p_id int)", "INSERT INTO c VALUES (7, 5), (8, NULL)")
+        source.execute(f"ALTER TABLE c ADD {key} NOT VALID")
+    else:
+        source.execute(f"CREATE TABLE c (id int NOT NULL PRIMARY KEY, p_id int, {key})")
+        quiet = ["SET SESSION foreign_key_checks = 0"] if engine == "mysql" else []
+        loud = ["SET SESSION foreign_key_checks = 1"] if engine == "mysql" else []
+        source.execute(*quiet, "INSERT INTO c VALUES (7, 5), (8, NULL)", *loud)
+    said: list[str] = []
+    pair = pair_of(source, target)
+    done = clone(pair, How(), said.append)
+    fate = "it will be left behind" if engine == "mysql" else "it is kept as unproven as it is there"
+    [told] = [text for text in said if "no parent" in text]
+    assert told.startswith("  c: 1 rows have no parent in p, e.g. id = 7: foreign key") and told.endswith(fate)
+    assert said.index(told) < next(at for at, text in enumerate(said) if text.startswith("schema: "))
+    keys = [c.validated for c in target.catalog()["c"].constraints if c.kind == "foreign"]
+    assert keys == {"postgresql": [False], "mysql": [], "sqlite": [True]}[engine]
+    assert [(one.kind, one.table) for one in done.left_behind] == [("foreign key", "c")] * (engine == "mysql")
+    assert target.rows("SELECT count(*) FROM c") == [(2,)]
+    report = validate([pair.forward], checks=("constraints",))
+    assert report.passed == (engine != "mysql"), report.text

@@ -162,11 +162,13 @@ def kept_digits(value: Any, stored: str, written: str) -> str:
     Args:
         stored: The type of the column that it is read from, a decimal with a scale (as `written` is).
     """
+    return excess_digits(value, stored) or _number(value, canonical_type(written))
+
+
+def excess_digits(value: Any, stored: str) -> str:
+    """The text of a decimal that has more digits than its own column's type declares, else ""."""
     number = decimal.Decimal(str(value))
-    if not number.is_finite():
-        return _number(number, canonical_type(written))
-    own = canonical_type(stored)
-    return plain(number) if number != _rounded(number, own) else _number(number, canonical_type(written))
+    return plain(number) if number.is_finite() and number != _rounded(number, canonical_type(stored)) else ""
 
 
 def scale_of(kind: CanonicalType) -> int:

@@ -13,6 +13,7 @@ from runbook_lib.databases.values import (
     both_decimal,
     canonical_text,
     canonical_type,
+    excess_digits,
     kept_digits,
     shortest,
 )
@@ -105,12 +106,14 @@ def _form(kind: str, stored: str, *, across: bool) -> Callable[[Any], str]:
     if kind in FLOATS:
         return lambda value: shortest(value, single=kind in SINGLES)
     known = canonical_type(kind)
-    if stored and both_decimal(stored, kind):
+    if across and stored and both_decimal(stored, kind):
         return lambda value: kept_digits(value, stored, kind)
     if across or known.padded:
         return lambda value: canonical_text(value, kind) or ""
     if known.tag == NUMBER and known.modifiers:
-        return lambda value: at_scale(value, known)
+        # The other side may be an expression: both are told at the scale, as the engine prints them.
+        own = stored if stored and both_decimal(stored, kind) else ""
+        return lambda value: (own and excess_digits(value, own)) or at_scale(value, known)
     return lambda value: bytes(value).hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
 
 

@@ -64,9 +64,10 @@ def _doubtful(source: Database, target: Database, scripts: Scripts, rest: Rest |
         return [before, objects, keys, *([beside] if target.capabilities.transactional_ddl else [])]
     if not target.capabilities.transactional_ddl:
         return []  # SHOW CREATE of the same server version
-    head, listed = pieces(objects)
+    _, listed = pieces(objects)
     doubtful = [text for text in listed if (what := named(text)) is None or what.kind not in _CERTAIN]
-    return [before, head + "".join(doubtful), beside] if doubtful or beside else []
+    # A view may need a primary key, a comment its index or foreign key: then nothing is left out.
+    return [before, objects, keys, beside] if doubtful or beside else []
 
 
 def _same(source: Database, target: Database) -> bool:

@@ -84,3 +84,21 @@ def test_where_no_temporary_table_may_be_made_it_is_said(new_on: Any, mariadb_se
     require_accepted(source, poor, ("CREATE TABLE t (id int);", "", ""), tell=said.append)
     poor.close()
     assert "the schema was not tried beforehand" in said[0]
+
+
+def test_what_needs_a_key_or_an_index_is_not_said_to_be_left_behind_and_a_foreign_key_keeps_its_comment(new_on: Any):
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(
+        "CREATE TABLE m (id int, at date, v int, PRIMARY KEY (id, at)) PARTITION BY RANGE (at); CREATE INDEX ON m (v);"
+        "CREATE TABLE m_24 PARTITION OF m FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');"
+        "CREATE TABLE p (id int PRIMARY KEY, v int); COMMENT ON CONSTRAINT p_pkey ON p IS 'of a key';"
+        "CREATE INDEX p_v ON p (v); COMMENT ON INDEX p_v IS 'of an index'; ALTER TABLE p CLUSTER ON p_v;"
+        "CREATE TABLE c (id int CONSTRAINT c_p REFERENCES p); COMMENT ON CONSTRAINT c_p ON c IS 'of a reference';"
+        "CREATE VIEW grouped AS SELECT id, v, count(*) FROM p GROUP BY id;"
+    )
+    told: list[str] = []
+    done = clone(pair_of(source, target), How(), told.append)
+    assert not [line for line in told if "left behind" in line], told
+    assert done.left_behind == () and done.account.passed
+    comments = "SELECT description::text FROM pg_description WHERE description LIKE 'of a%' ORDER BY 1"
+    assert target.rows(comments) == source.rows(comments) and len(source.rows(comments)) == 3

@@ -19,7 +19,7 @@ from runbook_lib.databases.statement_names import shared_settings
 _ROOM = "SET LOCAL maintenance_work_mem = '256MB';\n"
 _ALONE = "SET LOCAL max_parallel_maintenance_workers = 0;\n"  # several tables at a time: workers cost a fifth more
 
-SETTING, KEY, REFERENCE, INDEX, OTHER = "setting", "key", "reference", "index", "other"
+SETTING, KEY, REFERENCE, INDEX, REMARK, OTHER = "setting", "key", "reference", "index", "remark", "other"
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Statement:
     """One statement of a script with the comments before it.
 
     Attributes:
-        kind: A setting, a key (primary, unique, exclusion), a foreign key, an index, or another one.
+        kind: A setting, a key (primary, unique, exclusion), a foreign key, an index, a constraint's remark, or another.
         table: The parts of the name of the table whose key or index it is; () of the others.
         primary: Whether it is a primary key.
     """
@@ -62,6 +62,8 @@ def _read(text: str, spoken: Sequence[Token]) -> Statement:
     if first == "ALTER" and spoken[1].upper == "TABLE" and (added := _added(spoken)):
         kind = {"FOREIGN": REFERENCE, "PRIMARY": KEY, "UNIQUE": KEY, "EXCLUDE": KEY}.get(added, OTHER)
         return Statement(text, kind, _table(spoken, 2), added == "PRIMARY")
+    if sql_text.words(spoken, 0, 3) == ("COMMENT", "ON", "CONSTRAINT"):
+        return Statement(text, REMARK)
     return Statement(text)
 
 
@@ -152,7 +154,7 @@ def stages(after: str) -> list[list[str]]:
         listed.sort(key=lambda each: not each.primary)
     in_turn = [[each.text for each in turn if each] for turn in zip_longest(*keys.values())]
     indexes = [each.text for each in found if each.kind == INDEX]
-    rest = "".join(each.text for each in found if each.kind in (REFERENCE, OTHER))
+    rest = "".join(each.text for each in found if each.kind in (REFERENCE, REMARK, OTHER))
     cut = [*in_turn, indexes, [rest] if rest else []]
     return [[head + _ROOM + (_ALONE if len(stage) > 1 else "") + text for text in stage] for stage in cut if stage]
 
@@ -178,10 +180,14 @@ def about(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:
 
 
 def split_references(after: str) -> tuple[str, str]:
-    """Everything but the foreign keys, and the foreign keys; both keep the script's settings at its head."""
+    """Everything but the foreign keys, and the foreign keys; both keep the script's settings at its head.
+
+    Comments on constraints follow the foreign keys, where there are any: they may be about one.
+    """
     found = list(statements(after))
-    keys = "".join(each.text for each in found if each.kind == REFERENCE)
-    others = "".join(each.text for each in found if each.kind not in (REFERENCE, SETTING))
+    last = (REFERENCE, REMARK) if any(each.kind == REFERENCE for each in found) else ()
+    keys = "".join(each.text for each in found if each.kind in last)
+    others = "".join(each.text for each in found if each.kind not in (*last, SETTING))
     # No more memory for the proof: with 256 MB the planner hashes (1.7 s for 2 M rows), else it merges (0.5 s).
     head = _head(found)
     return head + others, head + keys if keys else ""

@@ -115,3 +115,22 @@ def test_what_a_copy_leaves_behind_is_counted_and_no_failure(new_on: Make, postg
     assert report.passed
     told = [m.text for result in report.results for m in result.information]
     assert "no database setting work_mem" in told
+
+
+def test_what_a_publication_and_a_text_search_hold_is_compared(new_on: Make):
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(
+        "CREATE TABLE t (id int PRIMARY KEY, n int); CREATE PUBLICATION pu FOR TABLE t (id) WHERE (id > 0);"
+        "CREATE TEXT SEARCH CONFIGURATION c (copy = simple); CREATE TEXT SEARCH DICTIONARY d (template = simple)"
+    )
+    clone(copied_pair(source, target), How())
+    assert compared(source, target).passed
+    target.run_script(
+        "ALTER PUBLICATION pu SET TABLE t (id) WHERE (id > 5); ALTER TEXT SEARCH DICTIONARY d (accept = false);"
+        "ALTER TEXT SEARCH CONFIGURATION c ALTER MAPPING FOR word WITH english_stem"
+    )
+    assert [mismatch.text for mismatch in compared(source, target).mismatches] == [
+        "publication relation public.t in publication pu is another",
+        "text search configuration public.c is another",
+        "text search dictionary public.d is another",
+    ]

@@ -183,8 +183,20 @@ FROM pg_extension e WHERE e.oid = ANY (:oids)""",
 SELECT p.oid, 'publication', 0::oid, (to_jsonb(p) - 'oid' - 'pubname' - 'pubowner')::text, {_NO_COLUMNS}
 FROM pg_publication p WHERE p.oid = ANY (:oids)""",
     "pg_publication_rel": f"""
-SELECT p.oid, 'publication relation', 0::oid, '', {_NO_COLUMNS}
+SELECT p.oid, 'publication relation', 0::oid, (
+    SELECT concat_ws(' WHERE ', to_jsonb(t) ->> 'attnames', to_jsonb(t) ->> 'rowfilter')
+    FROM pg_publication_tables t, pg_publication u, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE u.oid = p.prpubid AND c.oid = p.prrelid
+      AND (t.pubname, t.schemaname, t.tablename) = (u.pubname, n.nspname, c.relname)), {_NO_COLUMNS}
 FROM pg_publication_rel p WHERE p.oid = ANY (:oids)""",
+    "pg_ts_dict": f"""
+SELECT d.oid, 'text search dictionary', 0::oid, d.dictinitoption, {_NO_COLUMNS}
+FROM pg_ts_dict d WHERE d.oid = ANY (:oids)""",
+    "pg_ts_config": f"""
+SELECT c.oid, 'text search configuration', 0::oid, (
+    SELECT string_agg(concat(m.maptokentype, ' ', m.mapdict::regdictionary), ', ' ORDER BY m.maptokentype, m.mapseqno)
+    FROM pg_ts_config_map m WHERE m.mapcfg = c.oid), {_NO_COLUMNS}
+FROM pg_ts_config c WHERE c.oid = ANY (:oids)""",
     "pg_publication_namespace": f"""
 SELECT p.oid, 'publication schema', 0::oid, '', {_NO_COLUMNS}
 FROM pg_publication_namespace p WHERE p.oid = ANY (:oids)""",
@@ -216,8 +228,6 @@ KINDS = {
     "pg_language": "language",
     "pg_am": "access method",
     "pg_transform": "transform",
-    "pg_ts_config": "text search configuration",
-    "pg_ts_dict": "text search dictionary",
     "pg_ts_parser": "text search parser",
     "pg_ts_template": "text search template",
     "pg_foreign_data_wrapper": "foreign-data wrapper",

@@ -28,6 +28,7 @@ _NARROW = (
     "SELECT 1 FROM information_schema.columns WHERE table_schema = database() AND table_name = :t"
     " AND column_name = 'script' AND data_type = 'text'"
 )
+ACCOUNT = "account"  # what became of everything that the source had, as JSON
 LEFT = "left behind"  # why an object could not be made, as JSON
 
 
@@ -152,15 +153,20 @@ def told_at(target: Database, services: Sequence[str]) -> dict[str, str]:
         services: Its possible names, the likeliest first. Where the target knows none of them (other tables were
             chosen, or there are more by now) all that any copy was told counts.
     """
-    from sqlalchemy import inspect
-
-    seen = inspect(target.engine)  # `own_table` would make the schema
-    if not (seen.has_table("later", schema="runbook") if target.dialect == "postgresql" else seen.has_table(_LATER)):
+    if not keeps(target):
         return {}
     rows = target.rows(f"SELECT service, script FROM {_table(target)} WHERE kind = :k ORDER BY 1", {"k": TOLD})
     known: dict[str, dict[str, str]] = {service: json.loads(script) for service, script in rows}
     found = next((known[service] for service in services if service in known), None)
     return found if found is not None else dict(ChainMap(*known.values()))
+
+
+def keeps(target: Database) -> bool:
+    """Whether this database keeps anything of a copy. Nothing is made."""
+    from sqlalchemy import inspect
+
+    seen = inspect(target.engine)  # `own_table` would make the schema
+    return seen.has_table("later", schema="runbook") if target.dialect == "postgresql" else seen.has_table(_LATER)
 
 
 def kept(target: Database, service: str, kind: str) -> list[Part]:

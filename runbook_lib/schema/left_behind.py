@@ -10,11 +10,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from runbook_lib.databases.port import Database, Rest
 from runbook_lib.databases.statement_names import Named, named, pieces
 from runbook_lib.errors import DatabaseError, TransferError
-from runbook_lib.schema.kept import LEFT, RAN, REST, Part, cut, kept, replace_parts, run_part
+from runbook_lib.schema.kept import ACCOUNT, LEFT, RAN, REST, Part, cut, kept, replace_parts, run_part
 
 _ORDINALS = 10_000  # for the pieces of a script in place of its own
 _KEYS_OF_ONE = re.compile(r", ADD (?=(?:UNIQUE |FULLTEXT |SPATIAL )?KEY `)")
@@ -111,6 +112,18 @@ def remember(service: str, target: Database, left: Sequence[LeftBehind]) -> None
 def remembered(service: str, target: Database) -> list[LeftBehind]:
     """What the last copy left behind."""
     return [LeftBehind(**json.loads(part.script)) for part in kept(target, service, LEFT)]
+
+
+def keep_account(service: str, target: Database, account: Mapping[str, object]) -> None:
+    """Keep the account of a copy at the target, in place of an earlier one's."""
+    whole = Part(ACCOUNT, script=json.dumps(account, ensure_ascii=False))
+    replace_parts(target, service, kept(target, service, ACCOUNT), [whole])
+
+
+def account_at(service: str, target: Database) -> dict[str, Any] | None:
+    """The account of the last copy, as `Account.as_dict` gave it; None where none is kept. Its table must be there."""
+    found: list[dict[str, Any]] = [json.loads(part.script) for part in kept(target, service, ACCOUNT)]
+    return found[0] if found else None
 
 
 def refresh(service: str, target: Database, rest: Rest | None) -> None:

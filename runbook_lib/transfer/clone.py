@@ -22,7 +22,7 @@ from runbook_lib.plan.model import Plan, Service
 from runbook_lib.schema import target as made
 from runbook_lib.schema.across import STRAY, decisions, foreseen, strays
 from runbook_lib.schema.kept import KEYS, REST, Part
-from runbook_lib.schema.left_behind import LeftBehind, make_apart, make_each, remember
+from runbook_lib.schema.left_behind import LeftBehind, keep_account, make_apart, make_each, remember
 from runbook_lib.transfer.accounting import expected, finish
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, kept_up
 from runbook_lib.transfer.chunks import begun
@@ -203,6 +203,7 @@ def clone(
     more = f", {len(rest.names)} other objects made" if rest.names and not left else ""
     tell(f"{'' if left else 'foreign keys proven, '}{moved} sequences set{more}")
     account = finish(source.inventory() if how.follow else there, target, route, left)
+    keep_account(service.name, target, account.as_dict())
     aside, elapsed_s = sum(copied.quarantined.values()), time.monotonic() - started
     return Cloned(len(service.tables), copied.rows, copied.rows_now, elapsed_s, account, aside, tuple(left))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+from runbook_lib.assessment.account import LEFT, TRANSLATED
 from runbook_lib.assessment.fates import loose_name
 from runbook_lib.assessment.kinds import BY_STATEMENT, LEFT_BEHIND
 from runbook_lib.databases.port import CatalogObject, Inventory
@@ -23,14 +24,22 @@ from runbook_lib.validation.findings import CheckResult, Kind, Mismatch, shorten
 ELSEWHERE = frozenset((
     "index", "primary key", "unique constraint", "foreign key", "check constraint", "exclusion constraint", "trigger",
 ))  # fmt: skip
+# Between engines these have nothing by themselves at the target.
+BESIDE = frozenset((
+    "view", "materialized view", "function", "procedure", "package", "trigger", "sequence", "event", "virtual table",
+))  # fmt: skip
+NO_EQUIVALENT = "has no equivalent"
+KNOWINGLY = "left behind by the copy"
 Repair = Callable[[CatalogObject | None, CatalogObject | None], str]
 Named = Mapping[tuple[str, str], CatalogObject]
 
 
 def accounts(check: str, link: Link, context: Context) -> CheckResult:
     """Compare what both databases have, of the link's tables and, where it has all of the source's, beside them."""
-    if link.reader.dialect != link.writer.dialect or not link.forward or context.only_keys is not None:
+    if not link.forward or context.only_keys is not None:
         return CheckResult(check)
+    if link.reader.dialect != link.writer.dialect:
+        return CheckResult(check) if link.service else across(check, link, context)
     there, here = context.both(link.reader.inventory, link.writer.inventory)
     same = {flow.table for flow in link.flows if not flow.mapped and flow.feeds[0].table == flow.table}
     whole = not link.service and {o.table for o in there.objects if o.kind == "table"} <= same
@@ -46,6 +55,38 @@ def accounts(check: str, link: Link, context: Context) -> CheckResult:
         expected = without or _expected(item, origin, twin, known, context)
         (aside if expected else found).append(mismatch)
     return CheckResult(check, mismatches=tuple(found), information=tuple(aside))
+
+
+def across(check: str, link: Link, context: Context) -> CheckResult:
+    """Between engines: what the source has beside its tables, for which the target has nothing of its name.
+
+    Where a copy's account is kept at the target it says what was left behind knowingly: information. What came to the
+    source since, or was at the target and is gone, is a difference. Without an account all of it is information.
+    """
+    there, here = context.both(link.reader.inventory, link.writer.inventory)
+    read = {loose_name(flow.feeds[0].table) for flow in link.flows}
+    if not {loose_name(item.name) for item in there.objects if item.kind == "table"} <= read:
+        return CheckResult(check)  # some tables: what stands beside them all is not asked
+    known, present = _account(link), {(item.kind, loose_name(item.name)) for item in here.objects}
+    found, aside = list[Mismatch](), list[Mismatch]()
+    for item in there.objects:
+        outcome = (known or {}).get((item.kind, item.name), "")
+        if item.kind not in BESIDE or outcome == TRANSLATED or (item.kind, loose_name(item.name)) in present:
+            continue
+        what = f"{item.kind} {item.name}"
+        why = KNOWINGLY if outcome == LEFT else f"{link.writer.name} {NO_EQUIVALENT}"
+        one = Mismatch(check, link.service, item.table or what, Kind.MISSING_OBJECT, text=f"{what}: {why}")
+        (found if known is not None and not outcome else aside).append(one)
+    return CheckResult(check, mismatches=tuple(found), information=tuple(aside))
+
+
+def _account(link: Link) -> dict[tuple[str, str], str] | None:
+    """Kind and name → the outcome in the account of the copy that made this target; None: none is kept."""
+    from runbook_lib.schema.kept import keeps  # here: it needs SQLAlchemy, most comparisons do not
+    from runbook_lib.schema.left_behind import account_at
+
+    account = account_at(link.channel, link.writer) if keeps(link.writer) else None
+    return None if account is None else {(one["kind"], one["name"]): one["outcome"] for one in account["not_moved"]}
 
 
 def _among(inventory: Inventory, tables: set[str]) -> Named:

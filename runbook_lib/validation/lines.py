@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from runbook_lib.step import Outcome
+from runbook_lib.validation.accounts import KNOWINGLY, NO_EQUIVALENT
 from runbook_lib.validation.findings import CheckResult, Mismatch
 from runbook_lib.validation.mending import heading, mending
 from runbook_lib.validation.report import Report
@@ -32,8 +33,14 @@ def report_lines(report: Report) -> Iterator[str]:
         what = " ".join(filter(None, (about.check, about.service, about.table, about.column, about.name, about.kind)))
         found = f"{counted.matched} found" if counted.matched else "matches nothing any more"
         yield f"tolerated: {what}: {found} ({about.because})"
-    expected = sum(len(result.information) for result in report.results)
-    if expected:
+    known = [one for result in report.results for one in result.information]
+    left = sum(one.text.endswith(KNOWINGLY) for one in known)
+    alone = sum(one.text.endswith(NO_EQUIVALENT) for one in known)
+    if left:
+        yield f"{KNOWINGLY}: {left} (in the JSON)"
+    if alone:
+        yield f"{NO_EQUIVALENT} at the target: {alone} (in the JSON)"
+    if expected := len(known) - left - alone:
         yield f"expected by the mapping: {expected} (in the JSON)"
     if report.taken_over:
         yield f"taken over: {report.taken_over}; rows changed in them since are not seen (--again reads them)"

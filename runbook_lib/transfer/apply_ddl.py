@@ -93,8 +93,10 @@ def foreseen(pair: Pair, journal: Journal, run_id: str) -> Work:
     unmade = [] if makeable else [f"{one.kind} {one.name}" for one in beside if f"table {one.name}" not in ours]
     unmade += [f"{one.kind} {one.name}" for one in beside if makeable and one.kind not in {*_MAKE, "table"}]
     first = _made(wanted, _FIRST, carrying.target)
-    mends = [m.mend for m in new if m.mend]  # a partition is known to both
-    tables = {m.table for m in new if m.check == "schemas"} | set(_undone(journal, run_id))
+    by_name = {f"{one.kind} {one.name}" for one in wanted}  # a sequence is known to both; a partition in one text
+    mends = [m.mend for m in new if m.mend and m.table not in by_name]
+    followed = {name for mapping in pair.service.tables for name in (mapping.source, mapping.target)}
+    tables = {m.table for m in new if m.check == "schemas"} & followed | set(_undone(journal, run_id))
     return Work(
         tuple(dict.fromkeys([*first, *mends])),
         tuple(_made(wanted, _AFTER, carrying.target)),

@@ -113,6 +113,20 @@ def test_an_approved_change_is_carried_over_killed_at_each_point_and_the_cutover
     assert move(pair, journal, run_id, Side.SOURCE, Switch(), budget_s=20) is not None
 
 
+def test_a_sequence_and_a_view_made_since_are_carried_over_once_each(
+    new_on: Callable[..., Any], journal: Journal
+) -> None:
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script("CREATE TABLE t (id int PRIMARY KEY)")
+    pair, run_id = followed(source, target, journal)
+    source.run_script("CREATE SEQUENCE newer START 700; CREATE VIEW late AS SELECT id FROM t")
+    work = foreseen(pair, journal, run_id)
+    assert [len(work.statements), len(work.after), work.tables] == [1, 1, ()]
+    apply_ddl(pair, journal, run_id, tell=lambda text: None)
+    assert target.rows("SELECT nextval('newer'), count(*) FROM late") == [(700, 0)]
+    assert foreseen(pair, journal, run_id).nothing
+
+
 _KILLED = """
 import os, sys
 from contextlib import closing

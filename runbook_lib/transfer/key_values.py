@@ -63,7 +63,7 @@ def orphans(
             enforced = source.dialect == "postgresql" and key.validated and not where
             there = referenced(key) or ()
             if child and parent and not enforced and _here(child, key.columns) and _here(parent, there):
-                relations = [_rows(source, m, table) for m, table in zip(mappings, (child, parent), strict=True)]
+                relations = [_rows(source, m, table) for m, table in zip(mappings, (child, parent), strict=True) if m]
                 yield from _orphans(source, dialect, name, child, relations, key, there)
 
 
@@ -72,9 +72,9 @@ def _here(table: Table, columns: Sequence[str]) -> bool:
     return bool(columns) and {column.name for column in table.columns}.issuperset(columns)
 
 
-def _rows(source: Database, mapping: TableMapping | None, table: Table) -> str:
-    name = f"{table.only}{source.quote(table.name)}"
-    return f"(SELECT * FROM {name} WHERE {mapping.where})" if mapping and mapping.where else name
+def _rows(source: Database, mapping: TableMapping, table: Table) -> str:
+    name = f"{table.only}{source.quote(mapping.source)}"  # the catalog's own name is no longer quoted
+    return f"(SELECT * FROM {name} WHERE {mapping.where})" if mapping.where else name
 
 
 def _orphans(

@@ -20,6 +20,7 @@ from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.quarantine import shown
 from runbook_lib.transfer.worker import running
 from runbook_lib.validation import Kind, Mismatch, Report, validate
+from runbook_lib.validation.accounts import wordings
 
 SHAPES = ("schemas", "indexes", "constraints")
 LEAVE = Tolerance("", "they are left behind, as was told", kind="quarantined")
@@ -84,10 +85,13 @@ def disagreements(
         leave_quarantined: Rows in quarantine may stay behind.
     """
     tolerances = (LEAVE,) if leave_quarantined else ()
+    objects = _of_objects(pair, there, known, whole=whole)
+    # One finding for one change: since when an object differs says more than that it does.
+    told = [said for name in objects for said in wordings(name)]
     return [
         *in_quarantine((there, opposite), tolerances),
-        *of_schema([pair.forward], known.get("differences", ()), types=pair.plan.types),
-        *_of_objects(pair, there, known, whole=whole),
+        *of_schema([pair.forward], known.get("differences", ()), types=pair.plan.types, told=told),
+        *objects.values(),
         *of_rows(there, opposite, tolerances),
     ]
 
@@ -111,25 +115,30 @@ def of_schema(
     checks: Sequence[str] = SHAPES,
     types: Mapping[str, Any] | None = None,
     tolerances: Sequence[Tolerance] = (),
+    told: Sequence[str] = (),
 ) -> Iterator[Difference]:
-    """What the tables differ in, but for what is known or tolerated."""
-    report = validate(forward, checks=checks, types=types, tolerances=tolerances)
-    yield from (Difference(text, _CARRY) for text in map(_said, report.mismatches) if text not in set(known))
+    """What the tables differ in, but for what is known or tolerated, and texts of findings that are told otherwise."""
+    report, before, elsewhere = validate(forward, checks=checks, types=types, tolerances=tolerances), {*known}, {*told}
+    for mismatch in report.mismatches:
+        if _said(mismatch) not in before and mismatch.text not in elsewhere:
+            yield Difference(_said(mismatch), _CARRY)
     yield from _not_compared(report)
 
 
-def _of_objects(pair: Pair, there: Link, known: Mapping[str, Any], *, whole: bool) -> Iterator[Difference]:
-    """What the side with the writers has got or changed since the copy, and what the other side has lost."""
+def _of_objects(pair: Pair, there: Link, known: Mapping[str, Any], *, whole: bool) -> dict[str, Difference]:
+    """By kind and name: what the side with the writers has got or changed since, and what the other side has lost."""
+    found = dict[str, Difference]()
     before, both = known.get(_roles(there)[0], {}), _both_beside(pair, there)
     for one in _changed(there, known, *both):
         if whole or one.kind != "table":
             how = "changed" if _name(one) in before else "new"
             text = f"{_name(one)}: {how} at {there.reader.name} since the copy, not at {there.writer.name}"
-            yield Difference(text, _CARRY)
+            found[_name(one)] = Difference(text, _CARRY)
     leaving, taking = both
     for name in known.get(_roles(there)[1], {}):
         if name not in taking and name in leaving:
-            yield Difference(f"{name}: gone from {there.writer.name} since the copy", _CARRY)
+            found[name] = Difference(f"{name}: gone from {there.writer.name} since the copy", _CARRY)
+    return found
 
 
 def changed_beside(pair: Pair, there: Link, known: Mapping[str, Any]) -> list[CatalogObject]:

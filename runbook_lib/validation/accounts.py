@@ -126,13 +126,19 @@ def _said(
     values = {"source_value": shorten(origin.definition) if origin else "", "name": item.name}
     values["target_value"] = shorten(twin.definition) if twin else ""
     what = f"{item.kind} {item.name}"
+    missing, another, extra = wordings(what)
     if origin and twin:
-        kind, text = Kind.DIFFERENT_OBJECT, f"{what} is another"
+        kind, text = Kind.DIFFERENT_OBJECT, another
     elif origin:
-        kind, text = Kind.MISSING_OBJECT, f"no {what}"
+        kind, text = Kind.MISSING_OBJECT, missing
     else:
-        kind, text = Kind.EXTRA_OBJECT, f"{what} is not at the source"
+        kind, text = Kind.EXTRA_OBJECT, extra
     return say(item.table or what, kind, text=text, mend=repair(origin, twin), **values)
+
+
+def wordings(what: str) -> tuple[str, str, str]:
+    """How a finding says that an object (its kind and name) is missing, another one, or too many."""
+    return f"no {what}", f"{what} is another", f"{what} is not at the source"
 
 
 def _expected(

@@ -177,8 +177,8 @@ class Database(Bulk, Protocol):
         `again`: a kill may have let it run in part, where DDL commits by itself: what is there by its name stays.
         """
 
-    def try_scripts(self, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal] | None:
-        """Run scripts and undo all of it: what is refused. None: it cannot be tried here.
+    def try_scripts(self, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal] | str:
+        """Run scripts and undo all of it: what is refused. A text: why it cannot be tried here.
 
         Args:
             gone: Tables that are dropped before, with the types and functions that came with them.

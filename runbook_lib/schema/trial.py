@@ -40,8 +40,8 @@ def require_accepted(
     chosen = _doubtful(source, target, scripts, rest)
     undo = rest.undo if rest else ""
     refused = target.try_scripts(chosen, gone, undo) if any(script.strip() for script in chosen) else []
-    if refused is None:
-        tell(f"{target.name}: the schema was not tried beforehand: the login may not create temporary tables")
+    if isinstance(refused, str):
+        tell(f"{target.name}: the schema was not tried beforehand: {refused}")
         return
     first = _first_causes(refused)
     if rules := [each for each in first if each.kind in _RULES]:

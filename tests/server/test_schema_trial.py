@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.databases.mysql import open_database as open_mysql
+from runbook_lib.databases.postgresql.portions import portions
 from runbook_lib.errors import TransferError
 from runbook_lib.schema.trial import require_accepted
 from runbook_lib.transfer.clone import How, clone, pair_of
@@ -67,6 +68,29 @@ def test_a_policy_for_a_role_that_is_not_there_is_known_before_the_first_row(new
     require_accepted(source, target, ("CREATE TABLE t (id int);", POLICY, ""), tell=said.append)
     assert said == ['  policy p: will be left behind: role "nobody_here" does not exist (42704)']
     assert target.tables() == []
+
+
+def test_more_objects_than_a_server_has_locks_are_tried_in_portions_and_what_hangs_together_is_not_said_to_be_refused(
+    new_on: Any,
+) -> None:
+    target = new_on("postgresql", "target")
+    heading = "--\n-- Name: -; Type: {}; Schema: -; Owner: -\n--\n\n".format
+    tables = "".join(f"{heading('TABLE')}CREATE TABLE t{n} (id int, up int);\n" for n in range(520))
+    keys = "".join(
+        f"{heading('CONSTRAINT')}ALTER TABLE t{n} ADD CONSTRAINT k{n} PRIMARY KEY (id);\n" for n in range(520)
+    )
+    pairs = "".join(
+        f"{heading('FK CONSTRAINT')}ALTER TABLE t{n} ADD CONSTRAINT f{n} FOREIGN KEY (up) REFERENCES t{519 - n} (id);\n"
+        for n in range(260)
+    )
+    wrong = heading("INDEX") + "CREATE INDEX wrong ON t7 ((id / 'x'));\n"
+    cut = portions([tables, keys, pairs])
+    assert [sum(part.count("-- Name") for part in one) for one in cut] == [500, 500, 300]
+    [found] = target.try_scripts([tables, keys + wrong, pairs])
+    assert (found.kind, found.name, found.table) == ("index", "wrong", "t7") and target.tables() == []
+    many = "DO $$ BEGIN RAISE out_of_memory USING MESSAGE = 'out of shared memory'; END $$;\n"  # others use this server
+    said = target.try_scripts([heading("TABLE") + "CREATE TABLE a (id int);\n" + heading("-") + many])
+    assert isinstance(said, str) and "(53200)" in said and target.tables() == []
 
 
 POLICY = """--

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _DENIED = 1044  # no right to temporary tables
 
 
-def try_scripts(db: MySQL, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal] | None:  # noqa: ARG001  none of it is in the way
+def try_scripts(db: MySQL, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal] | str:  # noqa: ARG001  none of it is in the way
     """See Database.try_scripts; a temporary table hides one of its name, so nothing has to go."""
     refused: list[Refusal] = []
     with closing(connection.connect(db.name, db.login)) as driver, driver.cursor() as cursor:
@@ -38,7 +38,7 @@ def try_scripts(db: MySQL, scripts: Sequence[str], gone: Sequence[str] = (), und
                 _try(cursor, statement)
             except pymysql.MySQLError as error:
                 if error.args[0] == _DENIED:
-                    return None
+                    return "the login may not create temporary tables"
                 refused.append(Refusal(*what, f"{one_line(str(error.args[-1]))} ({error.args[0]})"))
     return refused
 

@@ -1,12 +1,13 @@
 """A script carried out and undone: what the server refuses of it, before anything is made.
 
-PostgreSQL's DDL is transactional: the trial is one transaction on the database itself, always rolled back, so names
-that are taken there show too, and nothing is left behind by a kill.
+PostgreSQL's DDL is transactional: the trial is a transaction on the database itself, always rolled back, so names
+that are taken there show too, and nothing is left behind by a kill. Many objects are tried in portions, a transaction
+each: each object takes locks, and the server's are counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -14,6 +15,7 @@ import psycopg
 from runbook_lib.databases.port import Refusal
 from runbook_lib.databases.postgresql import dropping, retry
 from runbook_lib.databases.postgresql.catalog import find
+from runbook_lib.databases.postgresql.portions import portions
 from runbook_lib.databases.shared import one_line
 from runbook_lib.databases.statement_names import named, pieces
 
@@ -21,17 +23,35 @@ if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
 
-def try_scripts(db: PostgreSQL, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal]:
-    """See Database.try_scripts."""
-    tables = find(db, gone) if gone else {}
+# Undefined relation, column, function, type or object, schema: in a portion it may be what another portion makes.
+_ABSENT = ("42P01", "42703", "42883", "42704", "3F000")
 
-    def run(driver: psycopg.Connection) -> list[Refusal]:
-        if tables:
-            driver.execute(undo.encode())
-            dropping.drop(driver, tables, "CASCADE")  # with their types and functions, as the real one does
-        found = [refusal for script in scripts if script.strip() for refusal in _tried(driver, script)]
-        driver.rollback()
-        return found
+
+def try_scripts(
+    db: PostgreSQL, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = ""
+) -> list[Refusal] | str:
+    """See Database.try_scripts."""
+    tables, cut = find(db, gone) if gone else {}, portions(scripts)
+    found: list[Refusal] = []
+    for portion in cut:
+        tried = _try(db, portion, tables, undo)
+        if isinstance(tried, str):
+            return tried
+        found += [one for one in tried if len(cut) == 1 or not one.why.endswith(tuple(f"({s})" for s in _ABSENT))]
+    return list(dict.fromkeys(found))
+
+
+def _try(db: PostgreSQL, scripts: Sequence[str], tables: Mapping[str, int], undo: str) -> list[Refusal] | str:
+    def run(driver: psycopg.Connection) -> list[Refusal] | str:
+        try:
+            if tables:
+                driver.execute(undo.encode())
+                dropping.drop(driver, tables, "CASCADE")  # with their types and functions, as the real one does
+            return [refusal for script in scripts if script.strip() for refusal in _tried(driver, script)]
+        except psycopg.errors.OutOfMemory as error:  # says nothing of the object that it came to
+            return f"{one_line(str(error))} ({error.sqlstate}): the objects that hang together need more locks at once"
+        finally:
+            driver.rollback()
 
     return retry.in_transaction(db, run, doing="trying the schema")
 
@@ -41,7 +61,7 @@ def _tried(driver: psycopg.Connection, script: str) -> list[Refusal]:
     try:
         with driver.transaction():
             driver.execute(script.encode())
-    except retry.TRANSIENT:
+    except (*retry.TRANSIENT, psycopg.errors.OutOfMemory):
         raise
     except psycopg.Error as error:
         if len(objects) > 1:  # which of them

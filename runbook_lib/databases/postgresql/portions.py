@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from runbook_lib.databases.sql_text import NAME, WORD, tokens, unquoted
 from runbook_lib.databases.statement_names import named, pieces
 
-PORTION = 500  # objects tried in one transaction: a table and its keys are up to five locks, of 6,400 by default
+PORTION = 500  # objects tried in one transaction, of 6,400 locks by default
+LOCKS = 5  # of an object, at most: a table with its TOAST table
 _EVERYWHERE = ("schema", "extension")  # what everything may stand in or come from
 
 

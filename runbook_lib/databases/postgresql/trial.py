@@ -15,7 +15,7 @@ import psycopg
 from runbook_lib.databases.port import Refusal
 from runbook_lib.databases.postgresql import dropping, retry
 from runbook_lib.databases.postgresql.catalog import find
-from runbook_lib.databases.postgresql.portions import portions
+from runbook_lib.databases.postgresql.portions import LOCKS, PORTION, portions
 from runbook_lib.databases.shared import one_line
 from runbook_lib.databases.statement_names import named, pieces
 
@@ -31,7 +31,7 @@ def try_scripts(
     db: PostgreSQL, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = ""
 ) -> list[Refusal] | str:
     """See Database.try_scripts."""
-    tables, cut = find(db, gone) if gone else {}, portions(scripts)
+    tables, cut = find(db, gone) if gone else {}, portions(scripts, _most(db))
     found: list[Refusal] = []
     for portion in cut:
         tried = _try(db, portion, tables, undo)
@@ -39,6 +39,14 @@ def try_scripts(
             return tried
         found += [one for one in tried if len(cut) == 1 or not one.why.endswith(tuple(f"({s})" for s in _ABSENT))]
     return list(dict.fromkeys(found))
+
+
+def _most(db: PostgreSQL) -> int:
+    """Objects of a portion (count): no more than a server with fewer locks than most has for them."""
+    [(locks,)] = db.rows(
+        "SELECT current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int"
+    )
+    return min(PORTION, int(locks) // LOCKS)
 
 
 def _try(db: PostgreSQL, scripts: Sequence[str], tables: Mapping[str, int], undo: str) -> list[Refusal] | str:

@@ -1,7 +1,7 @@
-"""Both accounts held together: what else than columns, indexes and constraints is missing, too many, or another.
+"""Both accounts compared: what else than columns, indexes and constraints is missing, too many, or another.
 
-Of one engine only: what another engine has instead was decided by the translation. Not compared again here: what the
-other checks look at by table.
+Within one engine object by object, without what the other checks compare by table (`accounts`). Between engines only
+what stands beside the tables: what another engine has instead of the rest was decided by the translation (`across`).
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ REGISTERED: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "fences": (("relation", "raised", "since"), ("table_name", "since"), ("relation", "since")),
     "session": (("sync",),),  # SQLite
+    "held": (("channel", "table_name", "reason", "refused"),),
     "slots": (("channel", "spooled", "lost"),),  # PostgreSQL
 }
 LOG = "log_"  # of a channel and a table: named by `own_name`

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 
 from runbook_lib.databases.port import Database, Pending
 from runbook_lib.errors import RunbookError
+from runbook_lib.transfer import held_record
 from runbook_lib.transfer.flow import Link
 
 _MANY = 8  # captured tables: a look at each log costs a few statements
@@ -32,6 +33,7 @@ def capture_complete(link: Link) -> bool:
 
 def disable_capture(link: Link) -> None:
     """Remove the link's logs and triggers. What was pending is lost: only after the link has no more use."""
+    held_record.remove(link)
     link.reader.remove_capture(link.channel)
 
 

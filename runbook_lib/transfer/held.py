@@ -15,6 +15,7 @@ from functools import partial
 
 from runbook_lib.databases.shared import counted
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
+from runbook_lib.transfer import held_record
 from runbook_lib.transfer.apart import refused_row
 from runbook_lib.transfer.flow import Feed, Flow, Link
 from runbook_lib.transfer.quarantine import Refused, shown
@@ -53,38 +54,50 @@ class Held:
         wait = self.waiting.get(place)
         if wait and time.monotonic() < wait.until:
             return Round()
+        refused = list[Refused]()
         try:
-            done = _around(link, table, fed) if wait else work()
-        except RowRejected:
+            done = _around(link, table, fed, refused) if wait else work()
+        except RowRejected as error:
+            if wait:
+                return self._hold(link, place, error, refused)
             try:
-                done = _around(link, table, fed)
-            except (RowRejected, TransferError, DatabaseError) as error:
-                return self._hold(link, place, error)
+                done = _around(link, table, fed, refused)
+            except (RowRejected, TransferError, DatabaseError) as again:
+                return self._hold(link, place, again, refused)
         except (TransferError, DatabaseError) as error:
             return self._hold(link, place, error)
         if wait and self.waiting.pop(place, None):
+            held_record.remove(link, table)
             self.tell(f"{table}: goes on, its changes are applied")
         return done
 
-    def _hold(self, link: Link, place: tuple[str, str], error: Exception) -> Round:
+    def _hold(self, link: Link, place: tuple[str, str], error: Exception, refused: Sequence[Refused] = ()) -> Round:
         for database in (link.reader, link.writer):
             database.rows("SELECT 1")  # raises where it is not the table that is at fault
         before, why = self.waiting.get(place), str(error)
         seconds = min(LONGEST_S, before.seconds * 2) if before else FIRST_S
+        if before is None or before.why != why or refused:
+            held_record.write(link, place[1], _reason(error, refused), refused)
         if before is None or before.why != why:
             self.tell(f"{place[1]}: held back: {why}")
         self.waiting[place] = _Wait(why, time.monotonic() + seconds, seconds)
         return Round()
 
 
-def _around(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]]) -> Round:
+def _reason(error: Exception, refused: Sequence[Refused]) -> str:
+    return refused[0].reason if refused else getattr(error, "observed", str(error))
+
+
+def _around(link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], refused: list[Refused]) -> Round:
     """Apply all of a table's log that the target takes; it is forgotten only where that is all of it.
 
+    Args:
+        refused: Gets the rows that the target does not take.
     Raises:
         RowRejected: rows are refused; the first of them is named.
     """
     changes = link.reader.read_changes(link.channel, table, KEYS)
-    done, refused = Round(keys=len(changes.seqs)), list[Refused]()
+    done = Round(keys=len(changes.seqs))
     rows = partial(_rows, refused=refused)
     for flow, feed in fed:
         if changes.truncated:

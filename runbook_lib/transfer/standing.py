@@ -12,6 +12,7 @@ from typing import Any
 from runbook_lib.databases.port import Database, Pending
 from runbook_lib.databases.shared import counted
 from runbook_lib.errors import RunbookError
+from runbook_lib.transfer.held_record import read
 from runbook_lib.transfer.worker import lock_of
 from runbook_lib.transfer.writers import Fences, Side, Writers, fences_of
 
@@ -43,6 +44,7 @@ class Seen:
         waiting: Keys in its log that are to be carried to the other side.
         captured: Whether each of its tables is logged; None: none is.
         syncs: Logs whose sync runs, of all (counts).
+        held: Tables whose changes the sync cannot apply, with the reason.
     """
 
     place: Place
@@ -50,6 +52,7 @@ class Seen:
     waiting: Pending = field(default_factory=lambda: Pending(0, 0.0))
     captured: bool | None = None
     syncs: tuple[int, int] = (0, 0)
+    held: tuple[str, ...] = ()
     error: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,7 +62,15 @@ class Seen:
             return said
         fences = {"fenced": len(self.fences.fenced), "tables": self.fences.total, "missing": len(self.fences.missing)}
         log = {"captured": self.captured, "keys": self.waiting.keys, "oldest_s": round(self.waiting.oldest_s, 1)}
-        return {**said, **fences, "log": {**log, "sync_runs": self.syncs[0] == self.syncs[1] and self.syncs[1] > 0}}
+        return {
+            **said,
+            **fences,
+            "log": {
+                **log,
+                "held_back": list(self.held),
+                "sync_runs": self.syncs[0] == self.syncs[1] and self.syncs[1] > 0,
+            },
+        }
 
 
 @dataclass(frozen=True)
@@ -134,7 +145,8 @@ def log_text(seen: Seen) -> str:
     if not seen.waiting.keys:
         return f"{runs}; no key waits"
     waits = f"{counted(seen.waiting.keys, 'key')} wait{'s' if seen.waiting.keys == 1 else ''}"
-    return f"{runs}; {waits}, the oldest for {seen.waiting.oldest_s:,.1f} s"
+    held = "".join(f"; held back: {each}" for each in seen.held)
+    return f"{runs}; {waits}, the oldest for {seen.waiting.oldest_s:,.1f} s{held}"
 
 
 def _seen(place: Place) -> Seen:
@@ -162,4 +174,5 @@ def _ask(place: Place, database: Database) -> Seen:
         Pending(sum(lag.keys for lag in lags), max((lag.oldest_s for lag in lags), default=0.0)),
         len(present) == len(logs) and all(whole for _, whole in present) if present else None,
         (running, len(present)),
+        tuple(f"{table}: {why.reason}" for name, _ in present for table, why in read(database, name).items()),
     )

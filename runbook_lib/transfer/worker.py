@@ -21,6 +21,7 @@ from typing import Any
 
 from runbook_lib.errors import DatabaseError, JournalError, StepFailed, TransferError
 from runbook_lib.journal import Journal, Sample
+from runbook_lib.transfer import held_record
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.held import Held
@@ -135,6 +136,9 @@ def _drain_while_ours(
     with exclusive(links):
         if over():
             return
+        for link in links:
+            held_record.remove(link)  # of the sync before: each table is tried now
+        held.waiting.clear()
         journal.append(run_id, "note", step="sync_started", payload={"direction": direction, "pid": os.getpid()})
         waiting = {link.channel: must_wait(link) for link in links}
         while True:

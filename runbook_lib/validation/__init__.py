@@ -20,8 +20,8 @@ from runbook_lib.validation.data_sample import data_sample
 from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
 from runbook_lib.validation.idle import carried
 from runbook_lib.validation.indexes import indexes
-from runbook_lib.validation.quarantined import with_quarantine
 from runbook_lib.validation.record import Record
+from runbook_lib.validation.refused_rows import with_refused
 from runbook_lib.validation.report import BEARABLE, Fingerprint, Report, combined
 from runbook_lib.validation.row_counts import row_counts
 from runbook_lib.validation.schemas import schemas
@@ -129,6 +129,7 @@ def validate(
         for link in links:
             record.forget(link)
     tolerated, counted = tolerate(combined(results, checks), tolerances)
+    unknown = [each.unknown for link, each in zip(links, sync, strict=False) if _open(tolerated, link)]
     elapsed = time.perf_counter() - started
     return Report(
         tolerated,
@@ -139,16 +140,21 @@ def validate(
         seed,
         only_keys is not None,
         idle=tuple(each.idle for each in sync if each.idle),
-        late=tuple(each.late for each in sync if each.late),
+        late=tuple(late for each in sync for late in (each.late,) if late) + tuple(filter(None, unknown)),
         waiting=sum(each.keys for each in sync),
         bearable=bearable,
     )
 
 
+def _open(results: Sequence[CheckResult], link: Link) -> bool:
+    """Whether some difference of this link is in flight."""
+    return any(mismatch.service == link.service for result in results for mismatch in result.in_flight)
+
+
 def _run(name: str, check: Callable[[Link, Context], CheckResult], link: Link, context: Context) -> CheckResult:
     started = time.perf_counter()
     try:
-        return replace(with_quarantine(link, check(link, context)), elapsed_s=time.perf_counter() - started)
+        return replace(with_refused(link, check(link, context), context), elapsed_s=time.perf_counter() - started)
     except Exception as error:
         return could_not_run(name, link, error)
 

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     DUPLICATE_ROWS = "duplicate_rows"
     IN_FLIGHT = "in_flight"
     QUARANTINED = "quarantined"  # missing or older at the target, which refused the row
+    HELD_BACK = "held_back"  # the same while a sync runs: its change waits in the log and cannot be applied
     ROW_COUNT = "row_count"
     MISSING_TABLE = "missing_table"
     EXTRA_TABLE = "extra_table"

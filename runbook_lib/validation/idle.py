@@ -26,33 +26,39 @@ class Carried:
     Attributes:
         idle: That no sync runs, in one line; "" where one runs or nothing is captured.
         late: That the sync which runs is too far behind for a comparison to prove anything; "" where it is not.
+        unknown: Why nobody can tell whether differences in flight are carried over; "" where that is known.
         keys: Keys that wait while no sync runs (count).
     """
 
     idle: str = ""
     late: str = ""
+    unknown: str = ""
     keys: int = 0
 
 
 def carried(link: Link) -> Carried:
     """Who carries this link's changes over, in either direction, as far as this login can tell."""
+    between = f"{link.reader.name} and {link.writer.name}"
     ways = [way for way in (link, link.opposite) if way and captured(way.reader, way.channel)]
     if not ways:
-        return Carried()
+        untold = f"nothing is captured between {between}, so that nobody known carries over what still changes"
+        return Carried(unknown=f"{untold}: compare again while nobody writes")
     from runbook_lib.transfer.capture import pending  # here: most comparisons have nothing captured
 
     try:
-        synced, lag = _synced(ways), pending(ways)
-    except DatabaseError:  # a folder or a login in which no lock is to be had: nothing can be said
-        return Carried()
-    waits = f"{counted(lag.keys, 'key')} wait{'s' if lag.keys == 1 else ''}"
+        waits = [way for way in ways if pending([way]).keys]
+        synced = all(_synced([way]) for way in waits) if waits else _synced(ways)
+        lag = pending(ways)
+    except DatabaseError as error:  # a folder or a login in which no lock is to be had
+        return Carried(unknown=f"whether a sync runs between {between} cannot be told: {error.observed}")
+    said = f"{counted(lag.keys, 'key')} wait{'s' if lag.keys == 1 else ''}"
     if synced:
-        late = f"the sync between {link.reader.name} and {link.writer.name} is {lag.oldest_s:.0f} s behind, {waits}"
+        late = f"the sync between {between} is {lag.oldest_s:.0f} s behind, {said}"
         return Carried(late=f"{late}: see what holds it up" if lag.oldest_s > BEHIND_S else "")
     oldest = f", the oldest for {lag.oldest_s:.1f} s" if lag.keys else ""
     return Carried(
-        f"no sync runs between {link.reader.name} and {link.writer.name}: changes are logged and not carried over; "
-        f"{waits}{oldest}. Next: `runbook copy … --follow` again, or the run's phase, then compare again",
+        f"no sync runs between {between}: changes are logged and not carried over; "
+        f"{said}{oldest}. Next: `runbook copy … --follow` again, or the run's phase, then compare again",
         keys=lag.keys,
     )
 
@@ -66,6 +72,7 @@ def captured(database: Database, channel: str) -> bool:
 
 
 def _synced(ways: list[Link]) -> bool:
+    """Whether somebody drains one of these logs."""
     from runbook_lib.transfer.worker import running
 
     deadline = time.monotonic() + ASIDE_S

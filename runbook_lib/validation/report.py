@@ -43,7 +43,8 @@ class Report:
         seed: With which the sample was drawn.
         only_keys: Whether only given keys were compared (a delta verification).
         idle: Links whose changes are captured while no sync carries them over, a line each.
-        late: Links whose sync runs and is too far behind, a line each.
+        late: Links whose sync runs and is too far behind, a line each; and those with differences in flight of which
+            nobody knows whether they are carried over.
         waiting: Keys that wait on the idle links (count).
         bearable: Differences under way that a sync which runs may leave open (count).
     """
@@ -117,7 +118,8 @@ class Report:
 
     def _rows_in_flight(self) -> int:
         rows = {(mismatch.label, mismatch.key) for mismatch in self.in_flight if mismatch.key}
-        return len(rows) or len(self.in_flight)  # several checks name one row
+        gaps = [_gap(mismatch) for mismatch in self.in_flight if not mismatch.key]
+        return max(len(rows), sum(gaps))  # several checks name one row
 
     @property
     def unmatched_tolerances(self) -> tuple[Tolerated, ...]:
@@ -235,6 +237,11 @@ class Report:
         from runbook_lib.validation.html import render
 
         return render(self)
+
+
+def _gap(count: Mismatch) -> int:
+    """Rows by which a row count differs."""
+    return abs(int(count.source_value) - int(count.target_value))
 
 
 def _shortened(result: CheckResult) -> CheckResult:

@@ -12,12 +12,16 @@ from estate_sqlite import new_database as new_file
 from runbook_lib.cli import main
 from runbook_lib.errors import RowRejected
 from runbook_lib.plan.model import Tolerance
-from runbook_lib.transfer.capture import enable_capture
+from runbook_lib.step import Outcome
+from runbook_lib.transfer import held_record
+from runbook_lib.transfer.capture import disable_capture, enable_capture
 from runbook_lib.transfer.chunks import planned, stored, unfinished
 from runbook_lib.transfer.copy import copy_link
+from runbook_lib.transfer.held import Held
 from runbook_lib.transfer.quarantine import Quarantine, read
 from runbook_lib.transfer.replay import replay
-from runbook_lib.transfer.sync import drain
+from runbook_lib.transfer.sync import drain, drain_once
+from runbook_lib.transfer.worker import exclusive
 from runbook_lib.validation import DATA, validate
 
 PAIRS = [
@@ -165,6 +169,44 @@ def test_a_comparison_names_them_and_fails_unless_just_they_are_tolerated(linked
     linked.writer.execute("DELETE FROM people WHERE n = 5")
     report = validate([linked], checks=DATA, under_writes=False, tolerances=declared)
     assert {str(found.kind) for found in report.mismatches} == {"row_count", "missing_on_target"}
+
+
+def test_a_row_that_a_running_sync_holds_back_is_different_with_its_reason_and_not_in_flight(linked):
+    bare, told = replace(linked, quarantine=None), list[str]()
+    enable_capture(bare)
+    copy_link(bare)
+    [bad] = spoil(bare.reader, 137)
+    bare.reader.execute("UPDATE people SET n = 8 WHERE n = 7")
+    with exclusive([bare]):  # as the sync does
+        sync = Held(tell=told.append)
+        drain_once(bare, held=sync)
+        report = validate([bare], checks=DATA, settle_s=0.3)
+        assert [str(found.kind) for found in report.mismatches] == ["held_back"] * 2 and not report.passed
+        assert {found.key for found in report.mismatches} == {(bad,)} and not report.in_flight
+        assert "; held back: " in report.mismatches[0].text and "young" in report.mismatches[0].text
+        bare.reader.execute("UPDATE people SET n = 137 WHERE n >= 1000")
+        sync.waiting[bare.channel, "people"].until = 0.0  # its time has come
+        drain_once(bare, held=sync)
+        assert validate([bare], checks=DATA, settle_s=0.3).passed and held_record.read(bare.reader, bare.channel) == {}
+        bare.reader.execute("INSERT INTO people VALUES ('waits', 1, 'w')")
+        counts = validate([bare], checks=("row_counts",), settle_s=0.1)
+    assert counts.passed and len(counts.in_flight) == 1  # nobody holds it back
+    ended = validate([bare], checks=DATA, settle_s=0.1)
+    assert (ended.outcome, ended.stranded) == (Outcome.FAIL, 1)
+    disable_capture(bare)
+
+
+@ONE
+def test_what_the_other_directions_sync_cannot_carry_over_is_not_in_flight(linked):
+    back = link(linked.writer, linked.reader, ("people",), forward=False)
+    both = replace(linked, quarantine=None, opposite=back)
+    enable_capture(both)
+    copy_link(both)
+    enable_capture(back)
+    both.reader.execute("UPDATE people SET n = 8 WHERE n = 7")
+    with exclusive([back]):
+        report = validate([both], checks=DATA, settle_s=0.1)
+    assert report.outcome is Outcome.FAIL and "wait" in report.text
 
 
 @ONE

@@ -36,7 +36,7 @@ bench: $(READY)           ## each promise of speed, measured beside its peer; mi
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: $(READY)            ## pin every package by hash, without naming an index
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra demo --extra dev pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra lab --extra mysql --group dev pyproject.toml --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) .runbook

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.masking import remember
+from runbook_lib.util import extras
 
 if TYPE_CHECKING:
     from runbook_lib.environment import Environment
@@ -122,5 +122,5 @@ def _password(role: str) -> str | None:
 def _open(
     dialect: str, role: str, url: str, password: str | None, options: Mapping[str, Any] | None = None
 ) -> Database:
-    module = importlib.import_module(f"runbook_lib.databases.{dialect}")
+    module = extras.load(f"runbook_lib.databases.{dialect}", f"the {role}")
     return cast(Database, module.open_database(role, url, password, options or {}))

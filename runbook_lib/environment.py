@@ -5,7 +5,6 @@ Adapters are imported when they are first used: this layer knows their modules b
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from runbook_lib.plan.nodes import Value, nearest, read_file, shown
 from runbook_lib.references import Reference, is_reference
 from runbook_lib.services.port import ServiceController
 from runbook_lib.traffic.port import Router
+from runbook_lib.util import extras
 
 # Exactly the notebooks' parameters: papermill would inject any other name without a word.
 PARAMETERS = ("environment", "plan", "inventory", "run_id", "options")
@@ -322,7 +322,7 @@ def _find(known: Mapping[str, Any], what: str, name: str, file: str) -> Any:
 
 def _adapter(module: str, name: str) -> Any:
     try:
-        return importlib.import_module(module)
+        return extras.load(module, name)
     except ModuleNotFoundError as error:
         if error.name != module:
             raise

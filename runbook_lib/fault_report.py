@@ -40,14 +40,10 @@ def report_line(error: BaseException) -> str:
 
 def _written(error: BaseException) -> Path | None:
     """The file, in `.runbook` where the project has one, else among the temporary files; None: neither can be had."""
-    from importlib.metadata import PackageNotFoundError, version
+    from runbook_lib.util.version import version_text
 
-    try:
-        ours = version("runbook-lib")
-    except PackageNotFoundError:
-        ours = "not installed"
     head = [
-        f"runbook-lib {ours}, Python {platform.python_version()}, {platform.platform()}",
+        f"runbook-lib {version_text()}, Python {platform.python_version()}, {platform.platform()}",
         f"at {datetime.now(UTC).isoformat(timespec='seconds')}",
         f"command: {' '.join(sys.argv)}",
         "",

@@ -86,12 +86,15 @@ def _show(
     from IPython.display import HTML, display
 
     from runbook_lib.fault_report import is_ours, report_line
+    from runbook_lib.util import extras
 
     del tb_offset  # IPython's interface; frames are exactly what is not shown
     if isinstance(error, NameError) and error.name == "run" and not is_ours(error):
         error = _NOT_OPENED  # what a cell below one that was refused would say
     elif isinstance(error, KeyboardInterrupt):
         error = _interrupted(getattr(error, "__notes__", ()))
+    elif is_ours(error) and (missing := extras.explain(error)):
+        error = missing
     elif not isinstance(error, RunbookError):
         if not is_ours(error) or os.environ.get("RUNBOOK_TRACEBACK"):  # a line that somebody wrote in a cell
             shell.showtraceback(running_compiled_code=True)

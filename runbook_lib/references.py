@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from runbook_lib.errors import ConfigurationError, PlanError
 from runbook_lib.masking import remember
 from runbook_lib.plan.nodes import Value
+from runbook_lib.util import extras
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -90,10 +91,9 @@ class Reference:
 
     def _from_keyring(self) -> str:
         service, _, user = self.place.partition("/")
-        try:
-            keyring = importlib.import_module("keyring")
-        except ImportError:
-            raise self._error("the package keyring is not installed", "pip install keyring") from None
+        if not extras.installed("keyring"):
+            raise self._error("the package keyring is not installed", extras.install("keyring"))
+        keyring = importlib.import_module("keyring")
         value = keyring.get_password(service, user)
         if not value:
             raise self._error(f"the keyring has nothing for {self.place}", f"keyring set {service} {user}")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from runbook_lib.errors import ConfigurationError, RunbookError
+from runbook_lib.util import extras
 
 if TYPE_CHECKING:
     from runbook_lib.environment import Environment
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 COULD_NOT_RUN = 2
 INTERRUPTED = "interrupted; run the same command again"
+RESUMES = "what was committed stays, and the same command resumes"
 _ACTIONS = {errno.ENOSPC: "make room on that disk", errno.ENOENT: "see that the folder exists"}
 
 
@@ -88,7 +90,8 @@ class Commands(click.Group):
             action = _ACTIONS.get(error.errno or 0, "give this user the right to it, or name another one")
             _say(f"{error.filename or 'the system'}: {error.strerror or error}. Next: {action}", error)
         except Exception as error:
-            _fault(error)
+            explained = extras.explain(error, state=RESUMES)
+            _say(str(explained), error) if explained else _fault(error)
         else:
             return status if isinstance(status, int) else 0
         return COULD_NOT_RUN
@@ -171,8 +174,18 @@ def _sigterm_as_interrupt() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
+def _version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from runbook_lib.util.version import version_text
+
+        click.echo(f"runbook, version {version_text()}")
+        ctx.exit()
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="runbook-lib")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit."
+)
 def main() -> None:
     """Migration runbooks that are notebooks."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from runbook_lib.cli.base import PATH, Number, main
+from runbook_lib.util import extras
 
 PORT = click.IntRange(1024, 65_495)  # an estate takes forty from its first one
 SCALE = Number(0.001, 1000)
@@ -22,6 +23,7 @@ SCALE = Number(0.001, 1000)
 @click.option("--directory", default=".runbook/demo", type=PATH, show_default=True, help="The estate's own folder.")
 def demo(**options: Any) -> None:
     """Move a live monolith to three services on this machine, and prove that nothing was lost."""
+    extras.require("runbook demo", "demo")
     from runbook_lib.sandbox.demo import run_demo
 
     sys.exit(run_demo(click.echo, **options))
@@ -33,6 +35,7 @@ def demo(**options: Any) -> None:
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open a browser.")
 def lab(**options: Any) -> None:
     """Start the demo estate with JupyterLab in front of it, until Ctrl-C."""
+    extras.require("runbook lab", "lab")
     from runbook_lib.sandbox.lab import run_lab
 
     sys.exit(run_lab(click.echo, **options))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbook_lib.cli.base import DEMO, FILE, environment_of, journal_of, main
+from runbook_lib.util import extras
 
 if TYPE_CHECKING:
     from runbook_lib.environment import Environment
@@ -42,6 +43,9 @@ def run(file: Path, phase: str, first: str, last: str, run_id: str) -> None:
     environment = environment_of(file)
     if not (environment.plan.phases or phase or first or last):
         phases = (SCHEMA,)  # a plan without phases moves a schema
+    extras.require("runbook run", "notebook")
+    if "cleanup" in phases and any(one.archive == "parquet" for one in environment.plan.phases):
+        extras.require(f"runbook run: `archive: parquet` of {environment.plan.path}", "archive")
     _require_databases(environment)
     _carry_out(environment, phases, run_id)
 
@@ -51,6 +55,7 @@ def run(file: Path, phase: str, first: str, last: str, run_id: str) -> None:
 @click.option("--run-id", default="", help="The run to undo; the default is the environment's latest.")
 def rollback(file: Path, run_id: str) -> None:
     """Go back: undo the run in reverse order, without losing a write."""
+    extras.require("runbook rollback", "notebook")
     _carry_out(environment_of(file), ("rollback",), run_id)
 
 

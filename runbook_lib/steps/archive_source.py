@@ -12,6 +12,7 @@ from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import BACK, links, verdict
 from runbook_lib.transfer.sync import drain_pending
 from runbook_lib.transfer.worker import exclusive, running, stop_sync
+from runbook_lib.util import extras
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class ArchiveSource:
     def check(self, run: Run) -> list[Problem]:
         known = ("", "parquet")
         kind = run.plan.phase("cleanup").archive
-        return [] if kind in known else [Problem("archive", f"{kind} is not supported", "use parquet")]
+        if kind not in known:
+            return [Problem("archive", f"{kind} is not supported", "use parquet")]
+        return [] if extras.installed("archive") else [Problem("archive", "no pyarrow", extras.install("archive"))]
 
     def apply(self, run: Run) -> StepResult:
         back = links(run, BACK)

@@ -357,7 +357,7 @@ def test_an_interrupt_while_the_commands_are_imported_is_one_line_too():
 
 
 def test_version_is_the_packages():
-    assert re.fullmatch(r"runbook, version \d+\.\d+\.\d+\n", runbook("--version").stdout)
+    assert re.fullmatch(r"runbook, version \d+\.\d+\.\d+( \(editable.*\))?\n", runbook("--version").stdout)
 
 
 def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -323,7 +323,7 @@ def test_a_whole_url_may_come_from_a_variable(project: Path, change: Change, mon
 def test_a_keyring_without_its_package_says_so(project: Path, change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
     change("inventories/test.yaml", "env:TEST_SHOP_PASSWORD", "keyring:runbook/migrator")
     monkeypatch.setitem(sys.modules, "keyring", None)
-    assert "the package keyring is not installed. Next: pip install keyring" in refusal(
+    assert "the package keyring is not installed. Next: pip install 'runbook-lib[keyring]'" in refusal(
         ConfigurationError, lambda: password_of("shop")
     )
 

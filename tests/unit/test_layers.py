@@ -20,7 +20,7 @@ PACKAGE = ROOT / "runbook_lib"
 
 # The longest prefix counts. A new module has to be given its place here.
 LAYERS = {
-    0: ("errors", "plan.model", "plan.grammar", "masking", "imports", "launch", "fault_report"),
+    0: ("errors", "plan.model", "plan.grammar", "masking", "imports", "launch", "fault_report", "util"),
     1: (
         "plan", "environment", "inventory", "references", "journal", "databases.port", "databases.values",
         "databases.bulk", "databases.narrowing", "databases.shapes", "databases.sql_text",

@@ -20,6 +20,7 @@ from runbook_lib.databases.postgresql import clones, online
 from runbook_lib.databases.shapes import Hazard
 from runbook_lib.databases.shared import duplicate_values, hazards_of_words, one_line
 from runbook_lib.errors import ConfigurationError
+from runbook_lib.util import extras
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
@@ -159,5 +160,5 @@ def _program() -> str:
     beside = Path(sys.executable).parent / "squawk"
     found = str(beside) if beside.is_file() else shutil.which("squawk")
     if not found:
-        raise ConfigurationError("squawk", "not found", state="nothing was run", action="pip install squawk-cli")
+        raise ConfigurationError("squawk", "not found", state="nothing was run", action=extras.install("postgresql"))
     return found

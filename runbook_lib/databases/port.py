@@ -28,6 +28,7 @@ from runbook_lib.databases.shapes import IndexUse as IndexUse
 from runbook_lib.databases.shapes import Inventory as Inventory
 from runbook_lib.databases.shapes import KeyRange as KeyRange
 from runbook_lib.databases.shapes import Load as Load
+from runbook_lib.databases.shapes import LoudTrigger as LoudTrigger
 from runbook_lib.databases.shapes import Pending as Pending
 from runbook_lib.databases.shapes import Problem as Problem
 from runbook_lib.databases.shapes import RangeSum as RangeSum
@@ -199,6 +200,17 @@ class Database(Bulk, Protocol):
 
     def index_use(self) -> IndexUse:
         """How often each index was read, and since when that is counted."""
+
+    def loud_triggers(self, tables: Sequence[str], *, silent: bool = False) -> list[LoudTrigger]:
+        """The user's triggers of these tables that would fire for what the library writes, in their order of firing.
+
+        None where the engine can silence them for a session. `silent`: also those that silence themselves for it.
+        """
+        ...
+
+    def loud_in(self, script: str) -> LoudTrigger | None:
+        """The trigger of that kind that a script of `stages` makes; None: it makes something else."""
+        ...
 
     def take_history(self, reader: Database, tables: Mapping[str, str]) -> dict[str, str]:
         """Bring the old versions of rows of versioned tables from another database of this engine; table → why not.

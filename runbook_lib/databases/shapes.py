@@ -83,6 +83,23 @@ class Table:
 
 
 @dataclass(frozen=True)
+class LoudTrigger:
+    """A user's trigger that fires for rows that the library writes, because its engine can silence none for a session.
+
+    `text` is as `Table.triggers` has it; `script` and `drop` are for `run_script`, `client` is for a person's client.
+    `blocked`: why this login could not make it again as it is; "" where it can.
+    """
+
+    name: str
+    table: str
+    text: str
+    script: str
+    drop: str
+    client: str
+    blocked: str = ""
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """What an engine can do; a message names the version found and the version needed."""
 

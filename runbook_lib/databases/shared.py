@@ -15,7 +15,17 @@ from itertools import pairwise
 from secrets import token_hex
 from typing import Any, Protocol, TypeVar
 
-from runbook_lib.databases.port import Column, Database, Hazard, KeyRange, Recount, Selection, Sequence_, Table
+from runbook_lib.databases.port import (
+    Column,
+    Database,
+    Hazard,
+    KeyRange,
+    LoudTrigger,
+    Recount,
+    Selection,
+    Sequence_,
+    Table,
+)
 from runbook_lib.errors import ConfigurationError, DatabaseError, KeyNotAdvancing, Refused
 
 Result = TypeVar("Result")
@@ -65,6 +75,15 @@ def filled(db: Database, relations: Sequence[str]) -> list[str]:
 
 def no_shortcut(*_: Any, **__: Any) -> None:
     """`Database.copy_across` of an engine without programs of its own for it."""
+
+
+def all_silent(*_: Any, **__: Any) -> list[LoudTrigger]:
+    """`Database.loud_triggers` of an engine that can silence triggers for a session."""
+    return []
+
+
+def none_loud(*_: Any) -> None:
+    """`Database.loud_in` of such an engine."""
 
 
 def no_history(*_: Any) -> dict[str, str]:

@@ -21,6 +21,7 @@ from runbook_lib.errors import DatabaseError
 # Kinds of what is kept at the target. A kill in the middle leaves BEING_MADE, and the next attempt clears up.
 BEING_MADE, MADE, OBJECTS, KEYS, REST = "being made", "made", "objects", "keys", "rest"
 PORTION = 1_000  # objects made in one transaction: a table and its keys are up to five locks, of 6,400 by default
+TRIGGERS = "triggers"  # the user's, waiting until their side gets the writers
 TOLD = "told"  # the types that the tables were made by
 RAN = "rest made"  # objects beside the tables that were made one by one: what an attempt after it may replace
 _LATER = "runbook_later"

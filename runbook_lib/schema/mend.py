@@ -175,29 +175,27 @@ class Mend:
 
     # -- the rest ---
     def add_trigger(self, text: str) -> str:
-        """Make a trigger of its text in the catalog."""
+        """Make a trigger of its text in the catalog; MySQL's own statement is known by `Database.loud_triggers`."""
+        if self.dialect == "mysql":
+            body, timing_event = re.sub(r" \[sql_mode [^\]]*\]$", "", text), r"(`(?:[^`]|``)*`) (\w+ \w+) (.*)"
+            found = re.match(timing_event, body, re.DOTALL)
+            made = f"CREATE TRIGGER {found[1]} {found[2]} ON {self._table} FOR EACH ROW {found[3]}" if found else ""
+            return f"DELIMITER ;;\n{made};;\nDELIMITER ;" if ";" in made else made
         body, state = _stated(text) if self.dialect == "postgresql" else (text, "")
-        if self.dialect == "mysql":  # the catalog leaves the name out
-            timing, event, body = text.split(" ", 2)
-            name = self._q(f"{self.here.name}_{timing}_{event}".lower())
-            made = f"CREATE TRIGGER {name} {timing} {event} ON {self._table} FOR EACH ROW {body}"
-            return f"DELIMITER ;;\n{made};;\nDELIMITER ;" if ";" in body else made
         if self.dialect == "sqlite":
             return f"CREATE TRIGGER {text}"
         made = f"CREATE {'CONSTRAINT ' if ' DEFERRABLE' in body else ''}TRIGGER {body}"
         return f"{made};\n{self._alter(f'{_STATES[state]} TRIGGER {_first(body)}')}" if state else made
 
-    def change_trigger(self, here: str, text: str) -> str:
+    def change_trigger(self, here: str, text: str, add: str) -> str:
         """Make a trigger that is there what its text says: PostgreSQL changes its state in place."""
         body, state = _stated(text)
-        if body == _stated(here)[0]:
+        if self.dialect == "postgresql" and body == _stated(here)[0]:
             return self._alter(f"{_STATES[state]} TRIGGER {_first(body)}")
-        return f"{self.drop_trigger(here)};\n{self.add_trigger(text)}"
+        return f"{self.drop_trigger(here)};\n{add}"
 
     def drop_trigger(self, text: str) -> str:
-        """Drop a trigger too many; MySQL's catalog leaves its name out."""
-        if self.dialect == "mysql":
-            return ""
+        """Drop a trigger too many."""
         return f"DROP TRIGGER {_first(text)}" + (f" ON {self._table}" if self.dialect == "postgresql" else "")
 
     def sequence(self, sequence: Sequence_, last: int) -> str:
@@ -242,7 +240,7 @@ _HEAD = r"(?i)^CREATE TABLE\s+(?:IF NOT EXISTS\s+)?(?:\"(?:[^\"]|\"\")*\"|`[^`]*
 
 
 def _first(text: str) -> str:
-    found = re.match(r"\"(?:[^\"]|\"\")*\"|\S+", text)
+    found = re.match(r"\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\S+", text)
     return found[0] if found else ""
 
 

@@ -29,6 +29,7 @@ from runbook_lib.transfer.capture import capture_complete, enable_capture, fence
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.moving import Pace, compare_touched
 from runbook_lib.transfer.sequences import advance_loose, advance_sequences
+from runbook_lib.transfer.user_triggers import let_fire
 from runbook_lib.transfer.worker import exclusive, running, stop_sync
 from runbook_lib.transfer.writers import Writers
 from runbook_lib.validation import Report
@@ -114,11 +115,14 @@ class Cutover:
 
     def _restore_source(self, run: Run, forward: Sequence[Link]) -> None:
         run.router.set_weights(_writes_to_origin(run))
+        for link in links(run, BACK):
+            let_fire(link.writer, link.channel)
         forward[0].reader.lower_fence(_source_tables(forward))
 
     def _finish(self, run: Run, forward: Sequence[Link]) -> StepResult:
         run.router.set_weights(_to_targets(run))
         for link in forward:
+            let_fire(link.writer, link.channel)
             link.writer.lower_fence([flow.table for flow in link.flows])
         stop_sync(forward, run.journal, run.run_id, FORWARD)  # the repetition has started one: nothing is to be carried
         return StepResult("finished after an interruption: the services had the writes already")

@@ -11,6 +11,7 @@ from runbook_lib.schema.views import drop_views
 from runbook_lib.step import StepResult, Verdict
 from runbook_lib.steps.common import BACK, FORWARD, backend, links, origin, shares, verdict
 from runbook_lib.transfer.capture import disable_capture
+from runbook_lib.transfer.user_triggers import let_fire
 from runbook_lib.transfer.worker import stop_sync
 
 
@@ -37,6 +38,7 @@ class DecommissionSource:
             every = links(run, direction)
             stop_sync(every, run.journal, run.run_id, direction)
             for link in every:
+                let_fire(link.writer, link.channel)  # nothing is replicated there any more
                 disable_capture(link)
         for service in run.plan.services:
             run.service(backend(service, "source")).stop()

@@ -30,7 +30,7 @@ _COMPARED = frozenset(
     {"table", "index", "primary key", "unique constraint", "check constraint", "foreign key", "not null", "identity"}
     | {"exclusion constraint", "trigger", "column", "default"}
 )
-_ASIDE = frozenset({"owner", "comment", "grant", "default privilege", "default privileges", "statistics"})
+_ASIDE = frozenset({"owner", "definer", "comment", "grant", "default privilege", "default privileges", "statistics"})
 
 _CARRY = "runbook follow apply-ddl SOURCE TARGET carries what changed to the other side, or takes it as it is"
 _REPLAY = "correct these rows and `runbook replay`, or leave them behind with --leave-quarantined"

@@ -32,6 +32,7 @@ from runbook_lib.transfer.follow import BACK, CLONE, FORWARD, MOVED, known_notes
 from runbook_lib.transfer.held import Held
 from runbook_lib.transfer.keys import add_keys, settle
 from runbook_lib.transfer.sync import compare_all, drain, drain_once, make_equal, must_wait
+from runbook_lib.transfer.user_triggers import hold_back
 from runbook_lib.transfer.worker import exclusive, stop_sync
 from runbook_lib.transfer.writers import Side
 from runbook_lib.validation import validate
@@ -136,6 +137,7 @@ def apply_ddl(pair: Pair, journal: Journal, run_id: str, *, at_origin: Sequence[
             _at("applied")
             there = pair.forward if forward else pair.back
             fence_writer(there)
+            hold_back([there])
             _compare(there, work.tables, tell)
             _at("compared")
         if work.fresh:

@@ -36,6 +36,7 @@ from runbook_lib.transfer.readable import require_readable
 from runbook_lib.transfer.room import goes_on, make_room, spared, tried
 from runbook_lib.transfer.rounded import rounded
 from runbook_lib.transfer.sequences import advance_loose, advance_sequences
+from runbook_lib.transfer.user_triggers import AT_CUTOVER, WAITS, all_waiting, hold_back, let_fire
 from runbook_lib.transfer.whole import QUARANTINE, whole_plan
 from runbook_lib.transfer.worker import exclusive
 from runbook_lib.transfer.writers import Side, Writers, writers_of
@@ -159,6 +160,8 @@ def clone(
     service, source, target = pair.service, pair.source, pair.target
     _refuse_itself(pair)
     _refuse_own_names(pair)
+    if how.follow and goes_on(pair, how):
+        hold_back([pair.forward])  # a killed cutover may have made them
     _require_rights(pair, how, tell)
     _refuse_moved(pair, how)
     _require_known_types(pair)
@@ -202,7 +205,10 @@ def clone(
     remember(service.name, target, left)
     more = f", {len(rest.names)} other objects made" if rest.names and not left else ""
     tell(f"{'' if left else 'foreign keys proven, '}{moved} sequences set{more}")
-    account = finish(source.inventory() if how.follow else there, target, route, left)
+    late = [LeftBehind("trigger", one.name, one.table, WAITS, AT_CUTOVER) for one in all_waiting(target, link.channel)]
+    if late:
+        tell(f"triggers: {len(late)} of the source's wait for the cutover: they would fire for the sync's rows")
+    account = finish(source.inventory() if how.follow else there, target, route, [*left, *late])
     keep_account(service.name, target, account.as_dict())
     aside, elapsed_s = sum(copied.quarantined.values()), time.monotonic() - started
     return Cloned(len(service.tables), copied.rows, copied.rows_now, elapsed_s, account, aside, tuple(left))
@@ -377,6 +383,9 @@ def _take_history(pair: Pair, tell: Tell) -> None:
 
 def _add_keys(pair: Pair, link: Link, how: How) -> list[LeftBehind]:
     if not how.follow:
-        return make_each(pair.service.name, pair.target, KEYS)
+        left = make_each(pair.service.name, pair.target, KEYS)
+        if not pair.target.fenced([flow.table for flow in link.flows]):  # else a sync's rows may still come
+            let_fire(pair.target, link.channel)
+        return left
     with exclusive([link]):
         return add_keys(pair.service, link)

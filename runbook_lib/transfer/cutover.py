@@ -24,6 +24,7 @@ from runbook_lib.transfer.capture import capture_complete, pending
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.sequences import advance_loose, advance_sequences
 from runbook_lib.transfer.sync import Key, drain, drain_once, must_wait
+from runbook_lib.transfer.user_triggers import hold_back, let_fire
 
 Touched = Mapping[tuple[str, str], frozenset[Key]]  # (service, table) → keys
 
@@ -178,6 +179,11 @@ def cutover(
         moved = sum(advance_sequences(link) + advance_loose(link.reader, link.writer) for link in links)
         _refuse_late(started, budget_s, "verification and sequences")
         clock.mark("sequences set")
+        acts.still_ours()
+        for link in links:
+            undo.append(partial(hold_back, [link]))
+            let_fire(link.writer, link.channel)
+        clock.mark("triggers made")
         acts.still_ours()
         undo.append(acts.switch_back)
         acts.switch()

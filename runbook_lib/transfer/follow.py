@@ -27,6 +27,7 @@ from runbook_lib.transfer.foresee import FENCE_S, SWITCH_S
 from runbook_lib.transfer.moving import Pace, compare_touched
 from runbook_lib.transfer.preview import would_not_fit
 from runbook_lib.transfer.sync import drain
+from runbook_lib.transfer.user_triggers import hold_back, let_fire
 from runbook_lib.transfer.worker import Stop, exclusive, last_entry, stop_at_signals, stop_sync, sync_forever
 from runbook_lib.transfer.writers import Side
 
@@ -281,7 +282,9 @@ def _undo_interrupted(there: Link, back: Link, journal: Journal, run_id: str) ->
     """
     stop_sync([back], journal, run_id, FORWARD if back.forward else BACK)
     with exclusive([back]):
+        hold_back([back])
         drain([back])
+    let_fire(back.writer, back.channel)
     there.reader.lower_fence(list(there.captured))
 
 
@@ -295,6 +298,7 @@ def leave(pair: Pair, journal: Journal, run_id: str) -> Side:
     with journal.lease(run_id, "unfollow", ttl_s=15.0), exclusive([pair.forward, pair.back]):
         side = pair.writers().require(f"{pair.source.name} to {pair.target.name}", Side.SOURCE, Side.TARGET)
         for link in (pair.forward, pair.back):
+            let_fire(link.writer, link.channel)  # nothing is replicated there any more
             disable_capture(link)
         journal.set_state(run_id, "done")
     return side

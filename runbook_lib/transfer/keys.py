@@ -13,6 +13,7 @@ from runbook_lib.schema.kept import KEYS
 from runbook_lib.schema.left_behind import LeftBehind, make_each, told_together
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.sync import drain_pending
+from runbook_lib.transfer.user_triggers import keep_waiting
 from runbook_lib.transfer.worker import exclusive
 
 _ROUNDS = 20  # one round takes milliseconds; a few are enough on a busy source
@@ -30,6 +31,7 @@ def add_keys(service: Service, link: Link, *, batch_keys: int = 2_000) -> list[L
     Returns:
         The keys that could not be made.
     """
+    keep_waiting(service.name, link)
     ordered = _children_first(link)
     left, quiet = list[LeftBehind](), 0
     for _ in range(_ROUNDS):

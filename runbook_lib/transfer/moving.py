@@ -10,6 +10,7 @@ from runbook_lib.plan.model import Tolerance
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.sequences import advance_loose, advance_sequences
+from runbook_lib.transfer.user_triggers import hold_back
 from runbook_lib.validation import Report, validate
 
 Compare = Callable[[act.Touched], Report]
@@ -44,6 +45,7 @@ def move(
         CutoverAborted: the state before is restored.
         RollbackFailed: something could not be put back; named.
     """
+    hold_back(links)
     for link in links:
         link.reader.prepare_fence(list(link.captured))
     caught = act.catch_up(links, small_enough=pace.small_enough, within_s=60.0)

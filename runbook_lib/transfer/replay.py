@@ -11,6 +11,7 @@ from runbook_lib.transfer.chunks import stored
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.quarantine import Quarantine, Refused, read
 from runbook_lib.transfer.sync import apply_apart
+from runbook_lib.transfer.user_triggers import hold_back
 from runbook_lib.transfer.worker import exclusive
 
 
@@ -52,5 +53,6 @@ def replay(file: Path, link_of: Callable[[str, str], Link]) -> Replayed:
     if any(chunk.rows_done is None for chunk in stored(link, flow)):
         raise TransferError(table, "its copy has not ended", state="nothing was written", action="end it, then replay")
     with exclusive([link]):
+        hold_back([link])
         apply_apart(link, flow, [row.key for row in rows.values()])
     return Replayed(file, len(rows), tuple(read(file).values()))

@@ -27,6 +27,7 @@ from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.held import Held
 from runbook_lib.transfer.schema_watch import SchemaWatch
 from runbook_lib.transfer.sync import drain_once, must_wait
+from runbook_lib.transfer.user_triggers import hold_back
 
 STOP = "sync_stop"
 _FIRST_WAIT_S = 0.5  # after an error; doubled after each further one
@@ -140,6 +141,7 @@ def _drain_while_ours(
             held_record.remove(link)  # of the sync before: each table is tried now
         held.waiting.clear()
         journal.append(run_id, "note", step="sync_started", payload={"direction": direction, "pid": os.getpid()})
+        hold_back(links)
         waiting = {link.channel: must_wait(link) for link in links}
         while True:
             if time.monotonic() - looked >= 1.0:

@@ -31,30 +31,54 @@ def order(say: Say, flow: Flow, there: Table, here: Table) -> Iterator[Mismatch]
         yield say(Kind.COLUMN_ORDER, text="the columns come in another order", **values)
 
 
-def triggers(say: Say, link: Link, flow: Flow, there: Table, here: Table) -> Iterator[Mismatch]:
-    """Triggers of the same engine, by their text; another engine's are written anew, and not compared."""
+def triggers(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[Mismatch]:
+    """Triggers of the same engine, by their text; another engine's are written anew, and not compared.
+
+    Those that wait for their side to get the writers count as being there.
+    """
     if link.reader.dialect != link.writer.dialect:
         return
+    read, written = context.catalogs(link)
+    there, here, origin = read[flow.feeds[0].table], written[flow.table], flow.feeds[0].table
+    wait = context.once(("waiting triggers", link.channel), lambda: _waiting(link))
     behind = left_behind(there, flow)
-    promised = [_renamed(text, flow) for text in there.triggers if not behind & set(re.findall(r"\w+", text))]
+    at_source = [_renamed(text, flow) for text in (*there.triggers, *wait[0].get(origin, ()))]
+    promised = [text for text in at_source if not behind & set(re.findall(r"\w+", text))]
+    present = [*here.triggers, *wait[1].get(flow.table, ())]
     mend = Mend(link.writer.dialect, here, Promised(there))
-    missing = [text for text in promised if text not in here.triggers]
-    extra = {_called(text): text for text in here.triggers if text not in promised}
+    missing = [text for text in promised if text not in present]
+    extra = {_called(text): text for text in present if text not in promised}
+    made = {one.text: one.client for one in link.reader.loud_triggers([origin], silent=True)} if missing else {}
     for text in missing:
-        if there_ := extra.pop(_called(text), None) if link.writer.dialect == "postgresql" else None:
-            told, change = f"trigger {_called(text)} is another", mend.change_trigger(there_, text)
+        add = made.get(text) or mend.add_trigger(text)
+        if there_ := extra.pop(_called(text), None):
+            told, change = f"trigger {_called(text)} is another", mend.change_trigger(there_, text, add)
             yield say(Kind.DIFFERENT_TRIGGER, source_value=text, target_value=there_, text=told, mend=change)
         else:
-            yield say(Kind.MISSING_TRIGGER, source_value=text, text=f"no trigger {text}", mend=mend.add_trigger(text))
+            yield say(Kind.MISSING_TRIGGER, source_value=text, text=f"no trigger {text}", mend=add)
     for text in extra.values():
         told = f"trigger {text} is not at the source"
         yield say(Kind.EXTRA_TRIGGER, target_value=text, text=told, mend=mend.drop_trigger(text))
 
 
+def _waiting(link: Link) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Table → the texts of triggers that wait at the reader, and at the writer."""
+    if link.writer.dialect != "mysql":
+        return {}, {}
+    from runbook_lib.transfer.user_triggers import all_waiting  # here: it needs SQLAlchemy, most comparisons do not
+
+    ways = ((link.reader, f"{link.channel}_back"), (link.writer, link.channel))
+    found: list[dict[str, list[str]]] = [{}, {}]
+    for (database, channel), texts in zip(ways, found, strict=True):
+        for one in all_waiting(database, channel):
+            texts.setdefault(one.table, []).append(one.text)
+    return found[0], found[1]
+
+
 def _called(text: str) -> str:
-    """A trigger's name, where its text begins with it; MySQL's catalog leaves it out: the whole text."""
-    found = re.match(r'"(?:[^"]|"")*"|\S+', text)
-    return found[0] if found and not text.startswith(("BEFORE ", "AFTER ")) else text
+    """A trigger's name, with which its text begins."""
+    found = re.match(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\S+', text)
+    return found[0] if found else text
 
 
 def _renamed(text: str, flow: Flow) -> str:

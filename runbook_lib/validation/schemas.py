@@ -65,7 +65,7 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     mend = Mend(link.writer.dialect, here, promised)
     found = [*_presence(say, flow, promised.table, here, mend), *_facets(say, link, flow, promised, here, mend)]
     found += sequences(say, link, flow, here) if context.sequences else []
-    found += triggers(say, link, flow, there, here)
+    found += triggers(say, link, flow, context)
     aside = [*order(say, flow, promised.table, here), *privileges(say, link, flow, context)]
     found += [m for m in aside if REQUIRED[m.kind] in context.require]
     information = [m for m in aside if REQUIRED[m.kind] not in context.require]

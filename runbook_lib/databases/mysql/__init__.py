@@ -23,6 +23,7 @@ from runbook_lib.databases.mysql import (
     fence,
     history,
     housekeeping,
+    loud,
     names,
     online,
     own,
@@ -207,6 +208,8 @@ class MySQL:
     copy_in = copy.copy_in
     copy_across = shared.no_shortcut
     take_history = history.take_history
+    loud_triggers = loud.loud_triggers
+    loud_in = staticmethod(loud.loud_in)
 
     # -- capture and apply ---
     install_capture = capture.install_capture

@@ -12,7 +12,7 @@ import pymysql
 
 from runbook_lib.databases import own_objects
 from runbook_lib.databases.mysql import catalog_sql as sql
-from runbook_lib.databases.mysql import names, own, qualified, retry
+from runbook_lib.databases.mysql import made_under, names, own, qualified, retry
 from runbook_lib.databases.mysql.neutral import plain_type
 from runbook_lib.databases.port import Column, Constraint, Index, Table
 from runbook_lib.databases.shared import Catalog
@@ -110,7 +110,7 @@ def _table(
         key=_key(described, built, indexes.get(name, ())),
         indexes=tuple(built),
         constraints=(*_keys(built), *_references(references.get(name, ())), *_checks(checks.get(name, ()), documents)),
-        triggers=tuple(f"{timing} {event} {body}" for _, timing, event, body in fired.get(name, ())),
+        triggers=tuple(made_under.trigger_text(*row) for row in fired.get(name, ())),
         rows_estimate=int(rows),
         size_bytes=int(size),
         comment=comment or "",

@@ -42,7 +42,7 @@ WHERE c.constraint_schema = database() AND t.constraint_type = 'CHECK' ORDER BY 
 """,
 }
 TRIGGERS = f"""
-SELECT event_object_table, trigger_name, action_timing, event_manipulation, action_statement
+SELECT event_object_table, trigger_name, action_timing, event_manipulation, action_statement, sql_mode
 FROM information_schema.triggers WHERE trigger_schema = database() AND NOT {own.TRIGGER}
 ORDER BY event_object_table, action_timing, event_manipulation, action_order
 """

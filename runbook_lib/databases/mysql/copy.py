@@ -121,8 +121,10 @@ def make_loud(driver: Connection) -> None:
 
 def refuse_triggers(db: MySQL, table: Table) -> None:
     """MySQL cannot switch the user's triggers off for a session; they would fire on rows that are copies (trap 23)."""
-    firing = [trigger for trigger in table.triggers if "@runbook_sync" not in trigger]
-    if firing:
+    if not any("@runbook_sync" not in trigger for trigger in table.triggers):
+        return
+    now = catalog.catalog(db, [table.name])[table.name]  # `table` may be a few seconds old
+    if firing := [trigger for trigger in now.triggers if "@runbook_sync" not in trigger]:
         raise DatabaseError(
             f"database {db.name}",
             f"{table.name} has {len(firing)} trigger(s) which MySQL cannot silence: {one_line(firing[0], 60)}",

@@ -32,6 +32,10 @@ GONE = (
 DATABASE = "database_collation"  # of no session: the database's own, which parameters without a character set take
 
 
+# What MariaDB and MySQL 8 both have by default, and the library sets: not worth saying.
+_USUAL = {"STRICT_TRANS_TABLES", "ERROR_FOR_DIVISION_BY_ZERO", "NO_ENGINE_SUBSTITUTION"}
+
+
 class Framed(str):
     """A statement with the session that it is to be run under."""
 
@@ -52,6 +56,15 @@ def framed(statement: Framed) -> str:
     return f"{HEAD}{told}, up to {end}\n{statement}\n-- {end}\n"
 
 
+def for_client(statement: Framed) -> str:
+    """The statement for a person's mysql client, under its `sql_mode`; the client's character set is the person's."""
+    mode, ends = statement.session.get("sql_mode", ""), ";;"
+    while ends in statement:
+        ends += ";"
+    made = f"DELIMITER {ends}\n{statement}{ends}\nDELIMITER ;"
+    return f"SET @runbook_mode = @@sql_mode, sql_mode = '{mode}';\n{made}\nSET sql_mode = @runbook_mode;"
+
+
 def read(script: str, position: int) -> tuple[Framed, int] | None:
     """The framed statement that begins here, and where it ends; None: there is none."""
     if (head := _HEAD.match(script, position)) is None:
@@ -59,6 +72,13 @@ def read(script: str, position: int) -> tuple[Framed, int] | None:
     last = f"\n-- {head[2]}\n"
     end = script.index(last, head.end())
     return Framed.of(script[head.end() : end], json.loads(head[1])), end + len(last)
+
+
+def trigger_text(name: str, timing: str, event: str, body: str, sql_mode: str) -> str:
+    """A trigger in one line, with the `sql_mode` that it runs under where that is not the usual one."""
+    modes = {mode for mode in sql_mode.split(",") if mode} - set(GONE)
+    said = [*sorted(modes - _USUAL), *(f"without {mode}" for mode in sorted(_USUAL - modes))]
+    return f"{names.ident(name)} {timing} {event} {body}" + (f" [sql_mode {', '.join(said)}]" if said else "")
 
 
 def run(db: MySQL, driver: Connection, statement: str) -> None:

@@ -140,11 +140,12 @@ def triggers(db: MySQL, own: Collection[str]) -> dict[str, list[Item]]:
     found: dict[str, list[Item]] = {}
     for name, table, definer in db.rows(_TRIGGERS):
         if name not in own:
-            found.setdefault(str(table), []).append(_trigger(db, str(name), definer))
+            found.setdefault(str(table), []).append(trigger(db, str(name), definer))
     return found
 
 
-def _trigger(db: MySQL, name: str, definer: str = "") -> Item:
+def trigger(db: MySQL, name: str, definer: str = "") -> Item:
+    """One of the user's triggers."""
     shown = _shown(db, "TRIGGER", name)
     text = without_owner(qualified.head(shown.pop("text"), db.login.database, shown.get("sql_mode", "").split(",")))
     return Item("TRIGGER", name, Framed.of(text, shown), definer, "DEFINER")
@@ -164,8 +165,9 @@ def is_there(db: MySQL, kind: str, name: str, statement: str) -> bool:
     if kind in ("VIEW", "SEQUENCE") and not db.rows(_OF_KIND, {"name": name, "kind": kind}):
         return False  # they share their names with tables
     known = {str(one) for (one,) in db.rows(_RELATIONS)}
-    found = _trigger(db, name) if kind == "TRIGGER" else _item(db, kind, name, "", "", known)
-    return meaning(found.statement) == meaning(statement)
+    found = trigger(db, name) if kind == "TRIGGER" else _item(db, kind, name, "", "", known)
+    wanted = Framed.of(without_owner(statement), statement.session)
+    return meaning(found.statement) == meaning(wanted)
 
 
 _OF_KIND = """

@@ -215,6 +215,8 @@ class PostgreSQL:
     copy_in = copy.copy_in
     copy_across = pipe.copy_across
     take_history = shared.no_history
+    loud_triggers = shared.all_silent
+    loud_in = shared.none_loud
 
     # -- capture and apply ---
     install_capture = capture.install_capture

@@ -271,6 +271,8 @@ class SQLite:
     copy_in = copy.copy_in
     copy_across = shared.no_shortcut
     take_history = shared.no_history
+    loud_triggers = shared.all_silent
+    loud_in = shared.none_loud
 
     # -- capture and apply ---
     install_capture = capture.install_capture

@@ -7,7 +7,7 @@ UV     := 0.13.9
 # Containers often set it. Every command, kernel and test would then compile whatever it imports anew (0.3 to 0.5 s each).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint lab bench lock clean
+.PHONY: demo test lint lab bench docs lock clean
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python: found %d.%d; expected 3.11 or newer; nothing was installed. Next: make PYTHON=/path/to/python3.11" % sys.version_info[:2])'
@@ -34,6 +34,9 @@ lab: $(READY)             ## the same estate, with JupyterLab in front of it
 
 bench: $(READY)           ## each promise of speed, measured beside its peer; minutes
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(READY)            ## docs/cli.md, from the commands themselves
+	@$(BIN)/python tests/make_cli_docs.py
 
 lock: $(READY)            ## pin every package by hash, without naming an index
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra lab --extra mysql --group dev pyproject.toml --output-file requirements.lock

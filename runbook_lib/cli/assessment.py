@@ -30,7 +30,9 @@ def assess(
 ) -> None:
     """Look for a source's pitfalls before anything moves: status 0 nothing to declare, 1 something, 2 could not look.
 
-    Without TARGET the source is looked at as for its own engine; with -f FILE alone, what the plan declares counts.
+    Pitfalls are what a target would refuse, change or miss; each is said with the lines that declare it in the plan
+    (docs/assessment.md). Without TARGET the source is checked as for its own engine; with -f FILE alone, what the plan
+    declares counts.
     """
     found = _assessed(source, target, file, names_in(tables), table_seconds)
     for line in found.lines():

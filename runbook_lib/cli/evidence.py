@@ -20,7 +20,11 @@ def evidence() -> None:
 @evidence.command("verify")
 @click.argument("directory", type=PATH)
 def verify_evidence(directory: Path) -> None:
-    """Verify an evidence folder step by step: digests, signatures, chain, order."""
+    """Verify an evidence folder in ten numbered steps: digests, signatures, chain, order.
+
+    It prints the fingerprint of the key that signed: compare that with one that you were given by another way. The same
+    without this library: docs/auditing.md.
+    """
     from runbook_lib.evidence.verify import verify_bundle
 
     steps = verify_bundle(directory)

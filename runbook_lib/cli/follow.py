@@ -36,7 +36,12 @@ def apply_ddl(
     yes: bool,
     dry_run: bool,
 ) -> None:
-    """Carry a change of the schema to the other side: columns, indexes, new tables and partitions, sequences, views."""
+    """Carry a change of the schema to the other side: columns, indexes, new tables and partitions, sequences, views.
+
+    It shows the change (translated for another engine), asks, applies what was logged before, the DDL, and every row of
+    the changed tables; new tables and partitions are taken in. --statement and --sql are run first where the writers
+    are. Killed anywhere, the same command resumes.
+    """
     from runbook_lib.transfer.apply_ddl import apply_ddl as carry
     from runbook_lib.transfer.apply_ddl import foreseen
     from runbook_lib.transfer.clone import pair_of

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 @click.option("--source", default="", help="Where the rows are, if there is no plan.")
 @click.option("--target", default="", help="Which database refused them.")
 def replay(files: tuple[Path, ...], parameters: Path | None, source: str, target: str) -> None:
-    """Try rows again that the target refused; FILES are below .runbook/quarantine."""
+    """Try quarantined rows again, which the target refused; FILES are below .runbook/quarantine.
+
+    It needs the plan's parameter file, or both databases. A row that arrives is taken out of quarantine.
+    """
     from runbook_lib.transfer.replay import replay as try_again
 
     if (parameters is None) == (not source or not target):

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 @main.command()
 @FILE
 def lint(file: Path) -> None:
-    """Look for the five pitfalls in the plan; nothing is connected."""
+    """Look for the five pitfalls in the plan; nothing is connected.
+
+    They are named in docs/writing-a-plan.md, with what declares each of them harmless.
+    """
     from runbook_lib.plan.lint import lint as look
 
     problems = look(environment_of(file).plan)
@@ -35,7 +38,11 @@ def lint(file: Path) -> None:
 @click.option("--to", "last", default="", help="Last phase.")
 @click.option("--run-id", default="", help="The run to go on with; the default is the environment's unfinished one.")
 def run(file: Path, phase: str, first: str, last: str, run_id: str) -> None:
-    """Run the plan's notebooks with papermill and seal their evidence."""
+    """Run the plan's notebooks with papermill and seal their evidence.
+
+    Run again, it does not repeat what has passed. A mistyped parameter is refused. Where the policy says `ask`, the
+    phase ends with status 1 and names what it waits for: answer with `runbook approve`, and run it again.
+    """
     from runbook_lib.phases import SCHEMA
     from runbook_lib.runner import phases_between
 
@@ -65,7 +72,10 @@ def rollback(file: Path, run_id: str) -> None:
 @click.option("--comment", required=True, help="Why; it becomes part of the evidence.")
 @DEMO
 def approve(run_id: str, what: str, comment: str, file: Path) -> None:
-    """Give an approval or a sign-off that a run asks for."""
+    """Give an approval or a sign-off that a run asks for; it is recorded under RUNBOOK_ACTOR, else your login.
+
+    RUN_ID and WHAT are in the line with which the run ended, and in `runbook status`.
+    """
     from runbook_lib.gates import approve as give
     from runbook_lib.run import acting_person
 

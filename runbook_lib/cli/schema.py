@@ -59,7 +59,7 @@ def schema_status(**where: Any) -> None:
 @FOLDER
 @click.option("--to", default="", help=f"{TO} [default: the plan's, or head]")
 def schema_plan(to: str, **where: Any) -> None:
-    """Print the SQL that would be run, in order; nothing is changed."""
+    """Print the SQL of the path to another version, in order and with its hazards; nothing is changed."""
     from runbook_lib.schema.preview import preview
 
     with _opened(**where) as (database, revisions, planned, policy):
@@ -72,7 +72,10 @@ def schema_plan(to: str, **where: Any) -> None:
 @click.option("--to", default="", help=f"{TO} [default: the plan's, or head]")
 @click.option("--accept-drift", is_flag=True, help="Take what was changed by hand for part of the present version.")
 def upgrade(file: Path, database: str, to: str, accept_drift: bool) -> None:
-    """Back up, prove the backup, carry the revisions out one by one; whatever fails, undo them."""
+    """Back up, prove the backup, carry the revisions out one by one; whatever fails, undo them.
+
+    What a failure leaves, and how a revision is written: docs/schema-revisions.md.
+    """
     _migrate(file, database, to, "up", accept_drift)
 
 
@@ -82,7 +85,7 @@ def upgrade(file: Path, database: str, to: str, accept_drift: bool) -> None:
 @click.option("--to", required=True, help=f"{TO} `base` is none of them.")
 @click.option("--accept-drift", is_flag=True, help="Take what was changed by hand for part of the present version.")
 def downgrade(file: Path, database: str, to: str, accept_drift: bool) -> None:
-    """The same in the other direction: what was moved is saved back."""
+    """Undo revisions down to another version, in the same way as upgrade: what was moved is saved back."""
     _migrate(file, database, to, "down", accept_drift)
 
 

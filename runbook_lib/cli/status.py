@@ -37,7 +37,8 @@ def status(run_id: str, file: Path | None, as_json: bool) -> None:
     """Say of each copy and run who has the writes, who is fenced, how far the sync is, and whom it waits for.
 
     Without RUN all are listed, the newest first; with RUN that one is shown with its phases and steps. It is read from
-    the journals and from the databases themselves; one that does not answer is said not to.
+    the journals and from the databases themselves: which side is fenced, whether the rollback path is open. A database
+    that does not answer is said not to.
     """
     found = [*_runs(file, run_id), *([] if file else _copies(run_id))]
     if not found:

@@ -51,7 +51,13 @@ def _moving(to: str) -> Callable[[Any], Any]:
 @_moving("target")
 @click.option("--capture", type=CAPTURE, default=None, help=CAPTURE_HELP.format("target"))
 def cutover(source: str, target: str, file: Path | None, **how: Any) -> None:
-    """Move the writers of a followed copy to the target, within the write pause or not at all."""
+    """Move the writers of a followed copy to the target, within the write pause or not at all.
+
+    Before the fence are compared: what changed since the copy (a column, an index, a table, a view, a sequence, a
+    partition), rows in quarantine, and row counts; differences are named, and nobody is moved. Without --switch it
+    shows what would happen and asks; where nobody can be asked it refuses. With `--switch none` you move the
+    applications by hand, and their writes at the source are rejected until then.
+    """
     from runbook_lib.transfer.writers import Side
 
     _carry_out(_Move("cutover", source, target, file, Side.TARGET), **how)
@@ -60,7 +66,7 @@ def cutover(source: str, target: str, file: Path | None, **how: Any) -> None:
 @main.command("return")
 @_moving("source")
 def return_(source: str, target: str, file: Path | None, **how: Any) -> None:
-    """Move the writers back to the source, with every write that the target took."""
+    """Move the writers back to the source, with every write that the target took; compares and asks like cutover."""
     from runbook_lib.transfer.writers import Side
 
     _carry_out(_Move("return", source, target, file, Side.SOURCE), **how)
@@ -69,7 +75,10 @@ def return_(source: str, target: str, file: Path | None, **how: Any) -> None:
 @main.command()
 @endpoints
 def unfollow(source: str, target: str, file: Path | None) -> None:
-    """End the following of a copy for good: capture is removed at both databases, and with it the rollback path."""
+    """End the following of a copy for good: capture is removed at both databases, and with it the rollback path.
+
+    That is triggers and logs, or slot and publication.
+    """
     from runbook_lib.transfer.clone import pair_of
     from runbook_lib.transfer.follow import find_clone, leave
     from runbook_lib.transfer.writers import Side

@@ -97,7 +97,13 @@ def copy(
     json_file: Path | None,
     **how: Any,
 ) -> None:
-    """Copy a database: schema, rows, indexes, keys, sequences. Run again, it goes on where it was."""
+    """Copy a database without a plan: schema, rows, indexes, keys, sequences.
+
+    Run again, it resumes where it was. What could not be made is named (status 1). It ends with an account of
+    everything that the source has (docs/account.md); what is unaccounted is status 1. With --follow it captures changes
+    and syncs until Ctrl-C; after a cutover the same command keeps the source current and copies nothing. It waits while
+    the throttle file exists, and while a server is busier or a replica farther behind than allowed.
+    """
     from runbook_lib.transfer.clone import How, clone, pair_of
 
     chosen, screen, copied = names_in(tables), Screen("copy"), [0, 0]

@@ -61,7 +61,11 @@ def compare(
     again: bool,
     resume_within: float,
 ) -> None:
-    """Compare two databases by six checks, or the plan's with -f FILE: status 0 same, 1 different, 2 could not tell."""
+    """Compare two databases by six checks, or the plan's with -f FILE: status 0 same, 1 different, 2 could not tell.
+
+    Beside a followed copy it says when no sync runs, and rows that wait for one differ. Interrupted and run again
+    within 4 hours it reads the ranges that are left; --again reads all.
+    """
     from runbook_lib.step import Outcome
     from runbook_lib.validation import Record
     from runbook_lib.validation.lines import report_lines
@@ -83,7 +87,11 @@ def compare(
 def repair(
     source: str, target: str, file: Path | None, tables: str | None, jobs: int, settle: float, apply: bool
 ) -> None:
-    """Copy the rows that differ again, just those, and compare them: a dry run unless --apply is given."""
+    """Copy the rows that differ again, just those, and compare them: a dry run unless --apply is given.
+
+    Rows of a table without a key are made as many as at the source; such a table that is written to meanwhile is
+    refused.
+    """
     from runbook_lib.validation.repair import repair as copy_again
 
     with _sides(source, target, file, names_in(tables)) as sides:

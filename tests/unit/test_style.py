@@ -13,8 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
-
-from runbook_lib.cli import main
+from make_cli_docs import commands
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "runbook_lib"
@@ -170,27 +169,7 @@ def test_a_step_is_exported_and_appears_in_a_notebook_or_the_docs(module: str):
 # -- the command line ---
 
 
-def commands(group: click.Group, prefix: str = "runbook") -> Iterator[tuple[str, click.Command]]:
-    for name, command in sorted(group.commands.items()):
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{prefix} {name}")
-        elif not command.hidden:
-            yield f"{prefix} {name}", command
-
-
-every_command = pytest.mark.parametrize(("name", "command"), [pytest.param(*one, id=one[0]) for one in commands(main)])
-
-
-@every_command
-def test_every_command_and_option_is_in_the_readme(name: str, command: click.Command):
-    readme = (ROOT / "README.md").read_text().partition("## Commands")[2].partition("\n## ")[0]
-    (row,) = [line for line in readme.splitlines() if line.startswith(f"| `{name}") and line[len(name) + 3] in " `["]
-    options = [
-        (option.secondary_opts or option.opts)[-1] for option in command.params if isinstance(option, click.Option)
-    ]
-    missing = [option for option in options if option not in row and option != "--file"]
-    assert missing == []
-    assert ("--file" not in options) or "-f " in row
+every_command = pytest.mark.parametrize(("name", "command"), [pytest.param(*one, id=one[0]) for one in commands()])
 
 
 @every_command

@@ -182,3 +182,7 @@ def test_every_command_says_what_it_does_and_every_option_what_it_means(name: st
 def test_every_notebook_is_in_the_readme():
     readme = (ROOT / "README.md").read_text()
     assert [path.name for path in sorted(ROOT.glob("notebooks/*.ipynb")) if path.stem not in readme] == []
+
+
+def test_the_readme_can_be_read_in_five_minutes():
+    assert len((ROOT / "README.md").read_text().split()) < 1200

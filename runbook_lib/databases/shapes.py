@@ -358,6 +358,9 @@ class Selection:
         where: Condition, or empty.
         never_null: Those of `columns` that hold no NULL, and that have exactly the written types. Both sides of a
             comparison are given the same: with it an engine may choose a cheaper hash that is as exact.
+        as_stored: What an engine that keeps any value in any column gives as it is stored (databases/as_stored.py):
+            "" nothing, a value that its column's type does not have is an error; "misfits" such values; "all" values.
+            For comparing only.
     """
 
     relation: str
@@ -365,6 +368,7 @@ class Selection:
     columns: tuple[str, ...]
     where: str = ""
     never_null: tuple[str, ...] = ()
+    as_stored: str = ""
 
 
 @dataclass(frozen=True)

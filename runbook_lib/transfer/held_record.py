@@ -10,8 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import inspect, text
-
 from runbook_lib.databases.port import Database
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.quarantine import Refused, as_text
@@ -39,6 +37,8 @@ class HeldBack:
 
 def write(link: Link, table: str, reason: str, refused: Sequence[Refused] = ()) -> None:
     """Record why a captured table is held back, in place of what was recorded of it before."""
+    from sqlalchemy import text
+
     keys = dict[str, list[Key]]()
     for row in refused:
         keys.setdefault(row.table, []).append(as_text(row.key))
@@ -74,6 +74,8 @@ def _keys(said: str) -> dict[str, frozenset[Key]] | None:
 
 
 def _remove(link: Link, table: str) -> None:
+    from sqlalchemy import text
+
     where = "channel = :c AND table_name = :t" if table else "channel = :c"
     with link.reader.engine.begin() as connection:
         connection.execute(
@@ -82,6 +84,8 @@ def _remove(link: Link, table: str) -> None:
 
 
 def _there(database: Database) -> bool:
+    from sqlalchemy import inspect  # here: a comparison without a capture needs none of it
+
     seen = inspect(database.engine)  # `own_table` would make the schema
     return (
         seen.has_table("held", schema="runbook") if database.dialect == "postgresql" else seen.has_table("runbook_held")

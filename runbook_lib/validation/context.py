@@ -161,8 +161,11 @@ class Context:
             writing = replace(writing, columns=(*writing.columns, *map(link.writer.quote, names)))
         stored = self._stored(link, flow, reading.columns)
         filled = self._never_null(link, flow)
-        reading = replace(reading, never_null=tuple(reading.columns[number] for number in filled))
-        writing = replace(writing, never_null=tuple(writing.columns[number] for number in filled))
+        alike = "all" if link.reader.dialect == link.writer.dialect == "sqlite" else "misfits"
+        reading, writing = (
+            replace(one, never_null=tuple(one.columns[number] for number in filled), as_stored=alike)
+            for one in (reading, writing)
+        )
         return Compared(reading, writing, flow.key, columns, types, stored)
 
     def _stored(self, link: Link, flow: Flow, read: Sequence[str]) -> tuple[str, ...]:

@@ -189,4 +189,5 @@ def shorten(value: object) -> str:
     if value is None:
         return "NULL"
     text = value.hex() if isinstance(value, bytes | memoryview) else str(value)
+    text = text if text.isascii() else text.encode(errors="surrogateescape").decode(errors="backslashreplace")
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"

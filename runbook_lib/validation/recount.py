@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from runbook_lib.databases.as_stored import AsStored
 from runbook_lib.databases.port import Alike, Applied, Recount
 from runbook_lib.databases.shared import counted
-from runbook_lib.errors import Refused
+from runbook_lib.errors import Refused, RowRejected
 from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.validation import multiset
 from runbook_lib.validation.context import Context, label
@@ -110,4 +111,13 @@ def _require_as_compared(link: Link, flow: Flow, source: Mapping[str, int], ther
 
 def _change(counts: Counts, alike: Alike | None, flow: Flow) -> Recount:
     """Generated columns, which come last, are compared and not written."""
-    return Recount(*counts, alike.row[: len(flow.columns)] if alike else ())
+    row = alike.row[: len(flow.columns)] if alike else ()
+    for column, value in zip(flow.columns, row, strict=False):
+        if isinstance(value, AsStored):
+            raise RowRejected(
+                f"{flow.table}.{column}",
+                f"{value} is no value of its type",
+                state="the batches before are written",
+                action="correct it at the source, and repair again",
+            )
+    return Recount(*counts, row)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runbook_lib.databases.as_stored import AsStored
 from runbook_lib.databases.port import Database, Selection
 from runbook_lib.databases.values import (
     NUMBER,
@@ -54,6 +55,8 @@ def named(key: Sequence[Any], kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def _name(value: Any, kind: str) -> str:
+    if isinstance(value, AsStored):
+        return str(value)
     return shortest(value, single=kind in SINGLES) if kind in FLOATS else canonical_text(value, kind) or ""
 
 
@@ -87,14 +90,19 @@ def _reader(
     forms = [_form(kind, each, across=across) for kind, each in zip(side.types, own, strict=True)]
 
     def read() -> dict[tuple[str, ...], tuple[str | None, ...]]:
-        rows = database.read_rows(selection, keys)
+        # No other engine has a row whose key is no value of its type.
+        known = [key for key in keys if database.dialect == "sqlite" or not any(isinstance(v, AsStored) for v in key)]
+        rows = database.read_rows(selection, known)
         return {named([row[i] for i in positions], side.key_types): _comparable(row, forms) for row in rows}
 
     return read
 
 
 def _comparable(row: Row, forms: Sequence[Callable[[Any], str]]) -> tuple[str | None, ...]:
-    return tuple(None if value is None else form(value) for value, form in zip(row, forms, strict=True))
+    return tuple(
+        value if value is None or isinstance(value, AsStored) else form(value)
+        for value, form in zip(row, forms, strict=True)
+    )
 
 
 def _form(kind: str, stored: str, *, across: bool) -> Callable[[Any], str]:

@@ -55,16 +55,11 @@ def test_more_of_a_second_than_declared_is_a_difference(pair: Any) -> None:
     source, target = pair
     target.execute("UPDATE t SET at = '2026-01-02 10:00:00.000' WHERE id = 1")
     assert runbook("compare", source, target).exit_code == 0
-    for more in (".4", ".000001"):
+    for more in (".4", ".000001", ".0000001"):  # seven digits are no timestamp of any other engine
         target.execute(f"UPDATE t SET at = '2026-01-02 10:00:00{more}' WHERE id = 1")
         found = runbook("compare", source, target)
         assert found.exit_code == 1, (more, found.output)
         assert "at differs" in found.output, found.output
-    target.execute("UPDATE t SET at = '2026-01-02 10:00:00.0000001' WHERE id = 1")
-    found = runbook("compare", source, target)  # seven digits are no timestamp of any other engine
-    assert found.exit_code == 2, found.output
-    assert "at" in found.output
-    assert "not a timestamp" in found.output, found.output
 
 
 def test_a_decimal_of_many_declared_digits_is_read_as_it_was_stored() -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.databases.as_stored import AsStored, or_as_stored
 from runbook_lib.databases.port import Applied, Selection
 from runbook_lib.databases.sqlite import names, ranges
 from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.copy import locate, natives
+from runbook_lib.databases.sqlite.stored import any_text, key_form
 from runbook_lib.databases.sqlite.triggers import silenced
-from runbook_lib.databases.sqlite.types import INTEGERS, Misfit, parser, renderer
+from runbook_lib.databases.sqlite.types import INTEGERS, Kind, Misfit, parser, renderer
 from runbook_lib.errors import RowRejected, TransferError
 
 if TYPE_CHECKING:
@@ -28,9 +30,7 @@ def read_rows(db: SQLite, selection: Selection, keys: Sequence[Key]) -> list[tup
         RowRejected: a value does not fit its declared type.
     """
     found = kinds(db, selection.relation, selection.columns)
-    # a column without a type has no text form of its own: its values go as they are
-    render = [(lambda value: value) if kind.type == "any" else renderer(kind.type) for kind in found]
-    integer = [kind.type in INTEGERS for kind in found]
+    render = [_rendered(selection, sql, kind) for sql, kind in zip(selection.columns, found, strict=True)]
     native = [parser(kind) for kind in kinds(db, selection.relation, selection.key)]
     match = " AND ".join(f"{part} = ?" for part in ranges.ordered(db, selection))
     where = f"({selection.where}) AND {match}" if selection.where else match
@@ -38,16 +38,34 @@ def read_rows(db: SQLite, selection: Selection, keys: Sequence[Key]) -> list[tup
     rows: list[tuple[Any, ...]] = []
     bound: list[Any] = []
     try:
-        with db.raw() as driver:
+        with db.raw() as driver, any_text(driver, selection):
             for key in keys:
                 bound = [parse(value) for parse, value in zip(native, key, strict=True)]
                 for row in driver.execute(query, bound):
-                    texts = [one(value) for one, value in zip(render, row, strict=True)]
-                    rows.append(tuple(int(t) if i and t else t for t, i in zip(texts, integer, strict=True)))
+                    rows += [tuple(one(value) for one, value in zip(render, row, strict=True))]
     except (sqlite3.Error, Misfit) as error:
         found_misfit = locate(db, selection, where, bound)
         raise (found_misfit or db.explain(error, f"reading {selection.relation}")) from error
     return rows
+
+
+def _rendered(selection: Selection, sql: str, kind: Kind) -> Callable[[Any], Any]:
+    """How a column's values are given: a column without a type has no text form of its own."""
+    if selection.as_stored and sql in selection.key:
+        return key_form(kind, selection.as_stored)
+    if selection.as_stored == "all":
+        return lambda value: None if value is None else AsStored(value)
+    text = renderer(kind.type)
+    plain = (lambda value: value) if kind.type == "any" else _counted(text) if kind.type in INTEGERS else text
+    return or_as_stored(plain) if selection.as_stored else plain
+
+
+def _counted(text: Callable[[Any], str | None]) -> Callable[[Any], int | None]:
+    def integer(value: Any) -> int | None:
+        found = text(value)
+        return None if found is None else int(found)
+
+    return integer
 
 
 def apply_rows(

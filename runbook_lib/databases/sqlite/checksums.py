@@ -12,13 +12,17 @@ import struct
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases import values
+from runbook_lib.databases.as_stored import AsStored
 from runbook_lib.databases.port import Buckets, KeyRange, RangeSum, Selection
 from runbook_lib.databases.sqlite import ranges as key_ranges
 from runbook_lib.databases.sqlite.catalog import is_column, kinds
 from runbook_lib.databases.sqlite.copy import locate
+from runbook_lib.databases.sqlite.stored import any_text, key_form
 from runbook_lib.databases.sqlite.types import INTEGERS, Misfit, as_single, renderer
 from runbook_lib.databases.values import both_decimal, canonical_text, canonical_type
 
@@ -102,8 +106,9 @@ def _bucket(db: SQLite, selection: Selection, types: Sequence[str], count: int) 
     found = kinds(db, selection.relation, selection.key)
     wanted = [written.get(sql, kind.type) for sql, kind in zip(selection.key, found, strict=True)]
     if values.integer_key(wanted):
-        return lambda key: int(key[0]) & (count - 1)
-    key_hash = hash_of_rows(db, Selection(selection.relation, (), selection.key), wanted, canonical=True)
+        return lambda key: int(key[0]) & (count - 1) if isinstance(key[0], int) else 0
+    only_key = Selection(selection.relation, (), selection.key, as_stored=selection.as_stored)
+    key_hash = hash_of_rows(db, only_key, wanted, canonical=True)
     return lambda key: int(key_hash(key)[:8], 16) & (count - 1)
 
 
@@ -125,6 +130,9 @@ def row_sums(
     key_kinds = kinds(db, selection.relation, selection.key)
     wanted = [written.get(sql, kind.type) for sql, kind in zip(selection.key, key_kinds, strict=True)]
     sums: dict[tuple[Any, ...], str] = {}
+    if selection.as_stored:
+        forms = [key_form(kind, selection.as_stored) for kind in key_kinds]
+        return {tuple(f(v) for f, v in zip(forms, key, strict=True)): f"{row_hash:016x}" for key, row_hash in found}
     for key, row_hash in found:
         texts = [renderer(kind.type)(value) for kind, value in zip(key_kinds, key, strict=True)]
         named = tuple(int(t) if k in INTEGERS and t else t for t, k in zip(texts, wanted, strict=True))
@@ -140,8 +148,18 @@ def read_rows_of(
     listed = ", ".join((*selection.columns, *more))
     try:
         with db.raw() as driver:
-            yield from driver.execute(f"SELECT {listed} FROM {selection.relation} WHERE {where}", bound)
-    except sqlite3.Error as error:  # text that is no UTF-8 is one of them
+            rows = partial(driver.execute, f"SELECT {listed} FROM {selection.relation} WHERE {where}", bound)
+            done = 0
+            try:
+                for row in rows():
+                    done += 1
+                    yield row
+            except sqlite3.OperationalError as error:  # text that is no UTF-8
+                if not selection.as_stored or "decode" not in str(error):
+                    raise
+                with any_text(driver, selection):  # slower: only from here on; the same snapshot in the same order
+                    yield from islice(rows(), done, None)
+    except sqlite3.Error as error:
         doing = f"computing checksums of {selection.relation}"
         raise (locate(db, selection, where, bound) or db.explain(error, doing)) from error
 
@@ -161,9 +179,17 @@ def hash_of_rows(db: SQLite, selection: Selection, types: Sequence[str], *, cano
     found = kinds(db, selection.relation, selection.columns)
     own = [is_column(sql) for sql in selection.columns]
     fields = [_field(kind.type, written, own=of) for kind, written, of in zip(found, types, own, strict=True)]
+    marked = [_or_marked(one) for one in fields]
 
     def row_hash(row: Sequence[Any]) -> str:
-        body = "".join([one(value) for one, value in zip(fields, row, strict=True)]).encode()
+        try:
+            body = "".join([one(value) for one, value in zip(fields, row, strict=True)]).encode()
+        except ValueError:
+            if not selection.as_stored:
+                raise
+            body = "".join([one(value) for one, value in zip(marked, row, strict=True)]).encode(
+                errors="surrogateescape"
+            )
         return hashlib.sha256(body).hexdigest()[:16]
 
     return row_hash
@@ -202,6 +228,18 @@ def _field(stored: str, written: str, *, own: bool) -> Callable[[Any], str]:
     return field
 
 
+def _or_marked(field: Callable[[Any], str]) -> Callable[[Any], str]:
+    """The field, and of a value that the type does not have one that no value of any type has."""
+
+    def marked(value: Any) -> str:
+        try:
+            return field(value)
+        except ValueError:
+            return f"!{AsStored(value)};"
+
+    return marked
+
+
 def _decimal_field(stored: str, written: str) -> Callable[[Any], str]:
     """A decimal of a column that promises no more than `stored`; most need no decimal arithmetic."""
     render, scale = renderer(stored), values.scale_of(canonical_type(written))
@@ -233,7 +271,7 @@ def own_hash(row: Sequence[Any]) -> str:
             parts.append(b"f" + struct.pack(">d", value + 0.0))
         else:
             kind = b"i" if isinstance(value, int) else b"s" if isinstance(value, str) else b"x"
-            body = value if isinstance(value, bytes) else str(value).encode()
+            body = value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape")
             parts.append(b"%b%d:%b" % (kind, len(body), body))
     return hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()[:16]
 

@@ -13,8 +13,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases import values
+from runbook_lib.databases.as_stored import Native
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.sqlite.catalog import kinds
+from runbook_lib.databases.sqlite.stored import key_form
 from runbook_lib.databases.sqlite.types import INTEGERS, Kind, Misfit, parser, renderer
 from runbook_lib.databases.values import canonical_type
 from runbook_lib.errors import RowRejected
@@ -109,7 +111,9 @@ def ranges(db: SQLite, selection: Selection, rows_per_range: int) -> list[KeyRan
         even = _even_bounds(db, selection, rows_per_range, total)
         if even is not None:
             return _between([(bound,) for bound in even], total)
-    return _between(_walked_bounds(db, selection, rows_per_range), total)
+    walked = _walked_bounds(db, selection, rows_per_range)
+    # A range's bounds are kept as JSON: those that only stand for a stored value bound none.
+    return _between([one for one in walked if not any(isinstance(part, Native) for part in one)], total)
 
 
 def _even_bounds(db: SQLite, selection: Selection, rows_per_range: int, total: int) -> list[int] | None:
@@ -142,6 +146,11 @@ def _walked_bounds(db: SQLite, selection: Selection, rows_per_range: int) -> lis
             row = driver.execute(sql, bound).fetchone()
         if row is None:
             return bounds
+        if selection.as_stored:
+            bounds.append(
+                tuple(key_form(kind, selection.as_stored)(value) for value, kind in zip(row, types, strict=True))
+            )
+            continue
         facts = zip(row, types, selection.key, strict=True)
         bounds.append(tuple(key_text(value, kind, selection.relation, sql) for value, kind, sql in facts))
 

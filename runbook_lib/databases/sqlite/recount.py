@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases import shared
+from runbook_lib.databases.as_stored import or_as_stored
 from runbook_lib.databases.port import Alike, Applied, KeyRange, Recount, Selection
 from runbook_lib.databases.sqlite import names
 from runbook_lib.databases.sqlite.catalog import kinds
@@ -33,6 +34,7 @@ def rows_hashed(
     found = kinds(db, selection.relation, selection.columns)
     # a column without a type has no text form of its own
     render = [renderer(kind.type) if canonical and kind.type != "any" else _as_it_is for kind in found]
+    render = [or_as_stored(one) for one in render] if selection.as_stored and canonical else render
     alike: dict[str, Alike] = {}
     for row in read_rows_of(db, selection, KeyRange(0), ()):
         digest = row_hash(row)

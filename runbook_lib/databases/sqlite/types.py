@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from runbook_lib.databases import values
+from runbook_lib.databases.as_stored import Native
 from runbook_lib.databases.values import canonical_type, plain
 
 INTEGERS = frozenset({"smallint", "integer", "bigint"})
@@ -103,7 +104,7 @@ def parser(kind: Kind) -> Callable[[Any], Any]:
     """The function from neutral text (or an int) to the value to be stored; it raises `Misfit`."""
     wanted = canonical_type(kind.type)
     if kind.type == "any":
-        return lambda value: value
+        return lambda value: value.native if isinstance(value, Native) else value
     if wanted.tag == values.NUMBER:
         inner = _store_numeric(kind.affinity) if wanted.name == "numeric" else _store_integer
     elif wanted.tag == values.FLOAT:
@@ -116,7 +117,7 @@ def parser(kind: Kind) -> Callable[[Any], Any]:
         inner = _store_unchanged
 
     def parse(value: Any) -> Any:
-        return None if value is None else inner(value)
+        return None if value is None else value.native if isinstance(value, Native) else inner(value)
 
     return parse
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 _AMBIGUOUS = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|-?inf|nan|\\x.*|.* \(text\)", re.DOTALL)
 
@@ -19,8 +19,8 @@ class Native(str):
     __slots__ = ("native",)
     native: Any
 
-    def __new__(cls, text: str, native: Any) -> Native:
-        made = super().__new__(cls, text)
+    def __new__(cls, native: Any, text: str = "") -> Self:
+        made = super().__new__(cls, text or _words(native))
         made.native = native
         return made
 
@@ -29,9 +29,6 @@ class AsStored(Native):
     """A stored value in words."""
 
     __slots__ = ()
-
-    def __new__(cls, native: Any) -> AsStored:
-        return super().__new__(cls, _words(native), native)  # type: ignore[return-value]
 
 
 def _words(value: Any) -> str:

@@ -23,7 +23,7 @@ LAYERS = {
     0: ("errors", "plan.model", "plan.grammar", "masking", "imports", "launch", "fault_report", "util"),
     1: (
         "plan", "environment", "inventory", "references", "journal", "databases.port", "databases.values",
-        "databases.bulk", "databases.narrowing", "databases.shapes", "databases.sql_text",
+        "databases.as_stored", "databases.bulk", "databases.narrowing", "databases.shapes", "databases.sql_text",
         "databases.statement_names",
         "files.copytext",  # an encoding; imports nothing
         "endpoints", "traffic.port", "services.port", "step", "tables", "web", "quiet", "options", "records",
@@ -121,7 +121,7 @@ def engine_of(module: str) -> str:
     """The engine whose adapter this module belongs to; empty when it is none."""
     parts = module.split(".")
     of_all = (
-        "bulk", "narrowing", "own_objects", "port", "shapes", "shared", "sql_text", "statement_names", "values",
+        "as_stored", "bulk", "narrowing", "own_objects", "port", "shapes", "shared", "sql_text", "statement_names", "values",
     )  # fmt: skip
     return parts[1] if len(parts) > 1 and parts[0] == "databases" and parts[1] not in of_all else ""
 

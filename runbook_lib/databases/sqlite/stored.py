@@ -23,7 +23,7 @@ def key_form(kind: Kind, as_stored: str) -> Callable[[Any], Any]:
                 return int(text) if text and kind.type in INTEGERS else text
         except ValueError:
             return AsStored(value)
-        return AsStored(value) if as_stored == "all" else Native(text, value)
+        return AsStored(value) if as_stored == "all" else Native(value, text)
 
     return form
 

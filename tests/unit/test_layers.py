@@ -121,7 +121,8 @@ def engine_of(module: str) -> str:
     """The engine whose adapter this module belongs to; empty when it is none."""
     parts = module.split(".")
     of_all = (
-        "as_stored", "bulk", "narrowing", "own_objects", "port", "shapes", "shared", "sql_text", "statement_names", "values",
+        "as_stored", "bulk", "narrowing", "own_objects", "port", "shapes", "shared", "sql_text", "statement_names",
+        "values",
     )  # fmt: skip
     return parts[1] if len(parts) > 1 and parts[0] == "databases" and parts[1] not in of_all else ""
 

@@ -7,9 +7,13 @@ keeps the library from making its own of that name. What earlier versions made i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from runbook_lib.databases.shared import own_name
 from runbook_lib.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.port import Database
 
 PREFIX = "runbook_"  # MySQL and SQLite have no schemas inside a database: our tables and triggers bear this
 SCHEMA = "runbook"  # PostgreSQL: they are all in it
@@ -64,6 +68,27 @@ def needed(path: Sequence[str], dialect: str) -> bool:
         return len(path) > 1 and path[0] == SCHEMA
     name = path[-1].removeprefix(PREFIX)
     return name != path[-1] and (name in REGISTERED or name == "archive_proof")
+
+
+def make(database: Database, name: str, columns: str) -> str:
+    """Make one of our own tables of texts where it is missing; its quoted name.
+
+    What it holds are users' names and scripts: `Case` is not `case`, and no text is too foreign, whatever the database
+    has by default. One that an earlier version made is converted.
+    """
+    table = database.own_table(name)
+    mysql = database.dialect == "mysql"
+    database.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns}){' ENGINE = InnoDB ' + _EXACT if mysql else ''}")
+    if mysql and database.rows(_OTHERWISE, {"name": PREFIX + name}):
+        database.execute(f"ALTER TABLE {table} CONVERT TO {_EXACT}")
+    return table
+
+
+_EXACT = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+_OTHERWISE = """
+SELECT 1 FROM information_schema.tables
+WHERE table_schema = database() AND table_name = :name AND table_collation <> 'utf8mb4_bin'
+"""
 
 
 def taken(database: str, name: str) -> DatabaseError:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from runbook_lib.databases.own_objects import make
 from runbook_lib.databases.port import Database, KeyRange, Selection
 from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import TransferError
@@ -154,9 +155,11 @@ def _table(database: Database) -> str:
 
 
 def _prepare(database: Database) -> None:
-    database.execute(
-        f"CREATE TABLE IF NOT EXISTS {_table(database)} (channel VARCHAR(100) NOT NULL, ordinal INTEGER NOT NULL,"
-        " bounds TEXT NOT NULL, done SMALLINT NOT NULL, PRIMARY KEY (channel, ordinal))"
+    make(
+        database,
+        "batches",
+        "channel VARCHAR(100) NOT NULL, ordinal INTEGER NOT NULL, bounds TEXT NOT NULL, done SMALLINT NOT NULL,"
+        " PRIMARY KEY (channel, ordinal)",
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
+from runbook_lib.databases.own_objects import make
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.statement_names import pieces, shared_settings
 from runbook_lib.errors import DatabaseError
@@ -136,10 +137,11 @@ def _script_type(target: Database) -> str:
 
 def state(target: Database, service: str) -> str:
     """MADE, BEING_MADE (an attempt was killed), or "" when the tables were never made here."""
-    target.execute(
-        f"CREATE TABLE IF NOT EXISTS {_table(target)} (service VARCHAR(100) NOT NULL, kind VARCHAR(20) NOT NULL,"
-        f" stage INTEGER NOT NULL, ordinal INTEGER NOT NULL, script {_script_type(target)} NOT NULL,"
-        " PRIMARY KEY (service, kind, stage, ordinal))"
+    make(
+        target,
+        "later",
+        "service VARCHAR(100) NOT NULL, kind VARCHAR(20) NOT NULL, stage INTEGER NOT NULL, ordinal INTEGER NOT NULL,"
+        f" script {_script_type(target)} NOT NULL, PRIMARY KEY (service, kind, stage, ordinal)",
     )
     if target.dialect == "mysql" and target.rows(_NARROW, {"t": _LATER}):  # made by an earlier version
         target.execute(f"ALTER TABLE {_table(target)} MODIFY script {_script_type(target)} NOT NULL")

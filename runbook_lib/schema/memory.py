@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Text, TextClause, inspect, text
 from sqlalchemy.dialects.mysql import LONGTEXT
 
+from runbook_lib.databases.own_objects import make
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import DatabaseError
 from runbook_lib.schema.revisions import VERSION_TABLE
@@ -28,11 +29,11 @@ def prepare(database: Database) -> None:
     database.execute(
         f"CREATE TABLE IF NOT EXISTS {VERSION_TABLE} (version_num varchar(32) NOT NULL,"  # as Alembic makes it
         f" CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))",
-        f"CREATE TABLE IF NOT EXISTS {_shapes(database)}"
-        f" (version varchar(32) NOT NULL PRIMARY KEY, shape {long} NOT NULL, recorded_at varchar(40) NOT NULL)",
         f"CREATE TABLE IF NOT EXISTS {_marks(database)} (version varchar(32) NOT NULL, direction varchar(4) NOT NULL,"
         " number int NOT NULL, state varchar(64) NOT NULL, PRIMARY KEY (version, direction, number))",
     )
+    shape = f"version varchar(32) NOT NULL PRIMARY KEY, shape {long} NOT NULL, recorded_at varchar(40) NOT NULL"
+    make(database, "schema_shapes", shape)
 
 
 def record(database: Database, version: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from runbook_lib.databases.own_objects import make
 from runbook_lib.databases.port import Database, KeyRange
 from runbook_lib.databases.shared import in_pieces
 from runbook_lib.errors import TransferError
@@ -38,11 +39,12 @@ def planned(link: Link, rows_per_chunk: int) -> list[Chunk]:
     Args:
         rows_per_chunk: Rows in a range (count, about; 1–1_000_000).
     """
-    table = _table(link.writer)
-    link.writer.execute(
-        f"CREATE TABLE IF NOT EXISTS {table} (channel VARCHAR(100) NOT NULL, table_name VARCHAR(200) NOT NULL,"
-        " ordinal INTEGER NOT NULL, bounds TEXT NOT NULL, rows_estimate BIGINT NOT NULL, rows_done BIGINT,"
-        " PRIMARY KEY (channel, table_name, ordinal))"
+    make(
+        link.writer,
+        "ranges",
+        "channel VARCHAR(100) NOT NULL, table_name VARCHAR(200) NOT NULL, ordinal INTEGER NOT NULL,"
+        " bounds TEXT NOT NULL, rows_estimate BIGINT NOT NULL, rows_done BIGINT,"
+        " PRIMARY KEY (channel, table_name, ordinal)",
     )
     found = recorded(link)
     for flows in in_pieces([flow for flow in link.flows if not found[flow.table]], _CUT_TOGETHER):

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from runbook_lib.databases.own_objects import make
 from runbook_lib.databases.port import Database
 from runbook_lib.transfer.flow import Link
 from runbook_lib.transfer.quarantine import Refused, as_text
@@ -43,11 +44,9 @@ def write(link: Link, table: str, reason: str, refused: Sequence[Refused] = ()) 
     for row in refused:
         keys.setdefault(row.table, []).append(as_text(row.key))
     said = json.dumps(keys if 0 < len(refused) <= KEYS else None, ensure_ascii=False)
-    relation, long = link.reader.own_table("held"), "LONGTEXT" if link.reader.dialect == "mysql" else "TEXT"
-    link.reader.execute(
-        f"CREATE TABLE IF NOT EXISTS {relation} (channel VARCHAR(100) NOT NULL, table_name {long} NOT NULL,"
-        f" reason {long} NOT NULL, refused {long} NOT NULL)"
-    )
+    long = "LONGTEXT" if link.reader.dialect == "mysql" else "TEXT"
+    texts = f"table_name {long} NOT NULL, reason {long} NOT NULL, refused {long} NOT NULL"
+    relation = make(link.reader, "held", f"channel VARCHAR(100) NOT NULL, {texts}")
     _remove(link, table)
     values = {"c": link.channel, "t": table, "r": reason, "k": said}
     with link.reader.engine.begin() as connection:

@@ -25,7 +25,7 @@ SELECT k.table_name, k.constraint_name, k.column_name, k.referenced_table_name, 
        r.update_rule, r.delete_rule
 FROM information_schema.key_column_usage AS k JOIN information_schema.referential_constraints AS r
   ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name
-  AND r.table_name = k.table_name
+  AND BINARY r.table_name = k.table_name
 WHERE k.table_schema = database() AND k.referenced_table_name IS NOT NULL
 ORDER BY k.table_name, k.constraint_name, k.ordinal_position
 """
@@ -69,10 +69,11 @@ MARKS = r"""
 SELECT t.table_name, t.table_type, c.sum, coalesce(i.sum, 0) FROM information_schema.tables AS t
 JOIN (SELECT table_name, sum(crc32(concat_ws('|', ordinal_position, column_name, column_type, is_nullable,
         coalesce(column_default, '-'), extra, coalesce(collation_name, '')))) AS sum
-      FROM information_schema.columns WHERE table_schema = database() GROUP BY table_name) AS c USING (table_name)
+      FROM information_schema.columns WHERE table_schema = database() GROUP BY BINARY table_name) AS c
+  ON BINARY c.table_name = t.table_name
 LEFT JOIN (SELECT table_name, sum(crc32(concat_ws('|', index_name, seq_in_index, column_name, non_unique, sub_part)))
              AS sum
-           FROM information_schema.statistics WHERE table_schema = database() GROUP BY table_name) AS i
-  USING (table_name)
+           FROM information_schema.statistics WHERE table_schema = database() GROUP BY BINARY table_name) AS i
+  ON BINARY i.table_name = t.table_name
 WHERE t.table_schema = database() AND t.table_name NOT LIKE 'runbook\_%'
 """

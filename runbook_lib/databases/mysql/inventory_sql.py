@@ -1,7 +1,8 @@
 """The queries of the inventory: (kind, name, table, definition, columns, statement, role), and how many of each kind.
 
 All of information_schema that belongs to one database. What has a kind of its own there (a table's, a routine's, a
-constraint's type) bears that kind, whatever it is: a kind that no rule knows shows as unaccounted.
+constraint's type) bears that kind, whatever it is: a kind that no rule knows shows as unaccounted. Names of tables
+compare there without regard to case, whatever the server does with them: BINARY tells `Case` from `case`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ SELECT CASE WHEN index_name = 'PRIMARY' THEN 'primary key' WHEN non_unique = 0 T
          coalesce(concat('(', sub_part, ')'), ''), coalesce(collation, '')) ORDER BY seq_in_index SEPARATOR ', '),
          ' ', max({{unseen}}), ' ', max(index_comment)),
        group_concat(column_name ORDER BY seq_in_index SEPARATOR '\\0'), '', ''
-FROM information_schema.statistics WHERE {_OF} GROUP BY table_name, index_name, non_unique, index_type
+FROM information_schema.statistics WHERE {_OF} GROUP BY BINARY table_name, index_name, non_unique, index_type
 """
 FOREIGN_KEYS = """
 SELECT 'foreign key', concat(k.constraint_name, ' on ', k.table_name), k.table_name,
@@ -56,9 +57,9 @@ SELECT 'foreign key', concat(k.constraint_name, ' on ', k.table_name), k.table_n
        group_concat(k.column_name ORDER BY k.ordinal_position SEPARATOR '\\0'), '', ''
 FROM information_schema.key_column_usage AS k JOIN information_schema.referential_constraints AS r
   ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name
-  AND r.table_name = k.table_name
+  AND BINARY r.table_name = k.table_name
 WHERE k.table_schema = database() AND k.referenced_table_name IS NOT NULL
-GROUP BY k.table_name, k.constraint_name, k.referenced_table_name, r.update_rule, r.delete_rule
+GROUP BY BINARY k.table_name, k.constraint_name, k.referenced_table_name, r.update_rule, r.delete_rule
 """
 CHECKS = {  # without the one that is MariaDB's type json
     "MariaDB": r"""
@@ -150,7 +151,7 @@ SELECT {_CONSTRAINT.format(type="constraint_type")}, table_name, count(*) FROM i
 WHERE {_OF} AND constraint_type <> 'CHECK' GROUP BY 1, 2
 UNION ALL
 SELECT 'index', table_name, count(DISTINCT index_name) FROM information_schema.statistics
-WHERE {_OF} AND non_unique = 1 GROUP BY 2
+WHERE {_OF} AND non_unique = 1 GROUP BY BINARY table_name
 UNION ALL
 SELECT lower(routine_type), '', count(*) FROM information_schema.routines WHERE routine_schema = database() GROUP BY 1
 UNION ALL

@@ -151,13 +151,18 @@ def _nul(sql: str, here: Neutral, source: str) -> Iterator[Limit]:
         yield Limit("nul", "NUL characters in JSON", f"INSTR({sql}, {escaped}) > 0")
 
 
+# As PostgreSQL's come to SQLite; they have a rule of their own (`schema.policies`).
+_NO_NUMBERS = "'NaN', 'Infinity', '-Infinity'"
+
+
 def _kept(sql: str, here: Neutral) -> Iterator[Limit]:
     """SQLite keeps any value in any column; servers do not."""
     odd = {
         **dict.fromkeys(BITS, f"typeof({sql}) NOT IN ('integer', 'null')"),
-        **dict.fromkeys(_FLOATS, f"typeof({sql}) NOT IN ('real', 'integer', 'null')"),
-        "numeric": f"typeof({sql}) = 'blob' OR (typeof({sql}) = 'text' AND ({sql} = '' OR {sql} GLOB '*[^-+0-9.eE]*'))",
-        "boolean": f"{sql} NOT IN (0, 1)",
+        **dict.fromkeys(_FLOATS, f"typeof({sql}) NOT IN ('real', 'integer', 'null') AND {sql} NOT IN ({_NO_NUMBERS})"),
+        "numeric": f"typeof({sql}) = 'blob' OR (typeof({sql}) = 'text' AND {sql} NOT IN ({_NO_NUMBERS})"
+        f" AND ({sql} = '' OR {sql} GLOB '*[^-+0-9.eE]*'))",
+        "boolean": f"{sql} NOT IN (0, 1, 't', 'true', '1', 'f', 'false', '0')",  # as the load reads them
         **dict.fromkeys(_TEXTS, f"typeof({sql}) = 'blob'"),
         "json": f"NOT json_valid({sql})",
     }

@@ -89,7 +89,8 @@ def _mysql(sql: str, here: Neutral, there: Neutral, target: str, policies: Polic
         return  # told to be a text: it takes whatever the source has
     if here.kind in _MOMENTS:
         yield "zero dates", f"{sql} = 0", _instead_of_zero(sql, here, policies)
-        yield "dates with a month or day of 0", f"{sql} <> 0 AND (MONTH({sql}) = 0 OR DAYOFMONTH({sql}) = 0)"
+        if there.kind not in _TEXTS:
+            yield "dates with a month or day of 0", f"{sql} <> 0 AND (MONTH({sql}) = 0 OR DAYOFMONTH({sql}) = 0)"
     elif here.kind == "time" and there.kind == "time":
         yield "times outside of a day", f"{sql} < '00:00:00' OR {sql} > '24:00:00'"
     elif here.kind == "boolean" and there.kind == "boolean":

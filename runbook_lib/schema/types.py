@@ -78,6 +78,10 @@ _KINDS = {
 }  # fmt: skip
 
 
+# How MariaDB keeps a column is no part of what it holds.
+_COMPRESSED = re.compile(r"\s*/\*m!\d+ compressed\*/")
+
+
 def read_type(text: str, dialect: str, user: UserTypes = UserTypes()) -> Neutral:
     """An engine's type text as a neutral type."""
     if text in user.enums:
@@ -86,7 +90,7 @@ def read_type(text: str, dialect: str, user: UserTypes = UserTypes()) -> Neutral
         return read_type(user.domains[text], dialect, user)
     if text[:5].lower() in ("enum(", "set('"):
         return _listed(text, dialect)
-    lower = text.lower()
+    lower = _COMPRESSED.sub("", text.lower())
     name = " ".join(re.sub(r"\([^)]*\)", " ", lower).replace("zerofill", "").split())
     name = "interval" if name.startswith("interval ") else name  # day to second: fields are no other type
     unsigned = name.endswith(" unsigned")

@@ -7,7 +7,7 @@ always gives the whole row: the order in which changes arrive does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +16,14 @@ from runbook_lib.databases.port import Column, Database, Selection, Table
 from runbook_lib.errors import PlanError
 from runbook_lib.plan.model import Plan, Service, TableMapping
 from runbook_lib.schema.decisions import Policies
+from runbook_lib.schema.limits import limits_of
 from runbook_lib.schema.policies import Rule, applied, plain_form, rules_of
 from runbook_lib.schema.told import reading, told_of
 from runbook_lib.schema.types import read_type
 from runbook_lib.transfer.quarantine import Quarantine
+
+# Kinds of limits; but for what is asked of every text.
+_LOOKED_FOR, _LEFT_TO_THE_LOAD = ("lengths", "numbers", "other_types", "nul"), "NUL characters"
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,22 @@ def _ruled(
     if (as_told := reading(sql, written.type, told, source.dialect)) != sql:
         sql, kind = as_told, written.type
     rules = rules_of(written.name, sql, kind, written.type, dialects, policies, key=written.name in key)
-    return applied(sql, plain_form(sql, kind, written.type, dialects), rules), rules
+    expression = applied(sql, plain_form(sql, kind, written.type, dialects), rules)
+    return expression, [*rules, *_refused(sql, kind, read.column(written.name), written, dialects)]
+
+
+def _refused(sql: str, kind: str, read: Column, written: Column, dialects: tuple[str, str]) -> Iterator[Rule]:
+    """Values that the written column cannot take, which SQLite lets in, or for which a type was told too narrow.
+
+    NUL characters and bytes that are no text are left to the load: looking for them reads every text once more.
+    """
+    if dialects[0] == dialects[1]:
+        return
+    for limit in limits_of(sql, kind, written.type, dialects):
+        if limit.refused and limit.kind in _LOOKED_FOR and limit.name != _LEFT_TO_THE_LOAD:
+            yield Rule(written.name, limit.name, limit.found)
+    if read.nullable and not written.nullable:
+        yield Rule(written.name, "NULLs where the target takes none", f"{sql} IS NULL")
 
 
 def forward_expressions(mapping: TableMapping, source: Database, read: Table) -> dict[str, str]:

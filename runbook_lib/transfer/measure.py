@@ -67,6 +67,8 @@ def problems(link: Link, *, quarantine: bool) -> list[Problem]:
 
 
 def _named(each: Measured) -> str:
+    if not each.keys:  # a table without a key
+        return ": the target will refuse them"
     keys = ", ".join(f"({', '.join(map(str, key))})" for key in each.keys)
     return f": the target will refuse the rows {keys}" + (", …" if each.rows > len(each.keys) else "")
 

@@ -126,7 +126,7 @@ PITFALLS = (
     Pitfall(
         "a trigger that cannot be silenced", MY,
         "CREATE TABLE t (id int PRIMARY KEY, n int); CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET NEW.n = 1;",
-        _to("triggers", "t", 1, "BEFORE INSERT SET", *ENGINES),
+        _to("triggers", "t", 1, "`x` BEFORE INSERT", *ENGINES),
     ),
     Pitfall(
         "a table without transactions", MY, "CREATE TABLE t (id int PRIMARY KEY) ENGINE = MyISAM;",

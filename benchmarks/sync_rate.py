@@ -17,9 +17,10 @@ from benchmarks.bench import Outcome, PostgreSQLServer, postgresql, report
 from benchmarks.capture_cost import pgbench
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.plan.model import Plan, Service, TableMapping
+from runbook_lib.transfer.build_links import forward_links
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import enable_capture, pending
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.flow import Link, forward_links
+from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.sync import drain_once
 
 ROWS, SECONDS, CLIENTS = 1_000_000, 20, 4

@@ -22,10 +22,10 @@ from pathlib import Path
 
 from benchmarks.bench import Outcome, PostgreSQLServer, postgresql, report, run
 from runbook_lib.databases.postgresql import open_database
-from runbook_lib.schema.batches import Pace
-from runbook_lib.schema.lint import hazards
-from runbook_lib.schema.revise import revise
-from runbook_lib.schema.revisions import UP, Revisions
+from runbook_lib.schema.revisions.apply import revise
+from runbook_lib.schema.revisions.batched_update import Pace
+from runbook_lib.schema.revisions.graph import UP, Revisions
+from runbook_lib.schema.revisions.lint import hazards
 
 COMMAND = "python -m benchmarks.upgrade_under_load"
 SCALE, SHARE, CLIENTS, ALONE_S, LOCK_TIMEOUT_S = 50, 0.2, 2, 20.0, 0.5

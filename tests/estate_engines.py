@@ -6,11 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 from runbook_lib.databases.port import Database
-from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_tables
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.flow import Feed, Flow, Link, forward_links
+from runbook_lib.schema.create_target import add_foreign_keys, build_indexes, create_tables
+from runbook_lib.transfer.build_links import forward_links
+from runbook_lib.transfer.bulk_copy import copy_link
+from runbook_lib.transfer.implicit_plan import whole_plan
+from runbook_lib.transfer.links import Feed, Flow, Link
 from runbook_lib.transfer.sequences import advance_sequences
-from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.validation import validate
 
 TABLES = ("Order x", "lines", "coded")

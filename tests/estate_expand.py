@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.databases.port import Database
-from runbook_lib.schema import memory
-from runbook_lib.schema.batches import Pace
 from runbook_lib.schema.expand import Move, Split, revision_files
-from runbook_lib.schema.revise import revise
-from runbook_lib.schema.revisions import Revisions
+from runbook_lib.schema.revisions import version_store
+from runbook_lib.schema.revisions.apply import revise
+from runbook_lib.schema.revisions.batched_update import Pace
+from runbook_lib.schema.revisions.graph import Revisions
 
 FAST = Pace(1.0)
 
@@ -33,7 +33,7 @@ def written(change: Split | Move, name: str, dialect: str, folder: Path) -> Revi
 def go(database: Database, revisions: Revisions, version: str, direction: str) -> None:
     """Carry one revision out and record it."""
     revise(database, revisions, revisions.by_id[version], direction, FAST)
-    memory.record(database, revisions.by_id[version].after(direction))
+    version_store.record(database, revisions.by_id[version].after(direction))
 
 
 @contextmanager
@@ -45,5 +45,5 @@ def cut_off_after(statement: int) -> Iterator[None]:
             raise Cut
 
     with pytest.MonkeyPatch.context() as cutting, pytest.raises(Cut):
-        cutting.setattr("runbook_lib.schema.revise.crash_at", die)
+        cutting.setattr("runbook_lib.schema.revisions.apply.crash_at", die)
         yield

@@ -17,9 +17,10 @@ from typing import Any
 
 from runbook_lib.databases.port import Database
 from runbook_lib.plan.model import Plan, Service, TableMapping
-from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_tables
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.flow import Link, forward_links
+from runbook_lib.schema.create_target import add_foreign_keys, build_indexes, create_tables
+from runbook_lib.transfer.build_links import forward_links
+from runbook_lib.transfer.bulk_copy import copy_link
+from runbook_lib.transfer.links import Link
 from runbook_lib.validation import ALL, Kind
 
 ENGINES = ("postgresql", "mysql", "sqlite")

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from runbook_lib.config.environment import load_environment_file
 from runbook_lib.databases import sqlite
 from runbook_lib.databases.port import Database
-from runbook_lib.environment import load_environment_file
-from runbook_lib.run import Run, begin
-from runbook_lib.schema.revisions import current_version
+from runbook_lib.run.run import Run, begin
+from runbook_lib.schema.revisions.graph import current_version
 from runbook_lib.steps import migrate_schema
 
 EXAMPLE = Path(__file__).parents[1] / "parameters" / "revisions"

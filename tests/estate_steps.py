@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runbook_lib import steps
-from runbook_lib.environment import Environment, find_root, load_environment
-from runbook_lib.run import Run, begin
-from runbook_lib.step import Step
+from runbook_lib.config.environment import Environment, find_root, load_environment
+from runbook_lib.run.run import Run, begin
+from runbook_lib.run.step import Step
 
 FAST = {"baseline_s": 1.5, "step_watch_s": 0.4, "watch_s": 1.5, "after_s": 1.5, "min_requests": 5, "floor_ms": 2_000.0}
 

@@ -11,12 +11,13 @@ from weakref import WeakKeyDictionary
 
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.plan.model import Plan, Service, TableMapping
-from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_tables
+from runbook_lib.schema.create_target import add_foreign_keys, build_indexes, create_tables
+from runbook_lib.transfer.build_links import forward_links, reverse_links
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import enable_capture
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.flow import Link, forward_links, reverse_links
+from runbook_lib.transfer.links import Link
 from runbook_lib.validation import validate
-from runbook_lib.validation.report import Report
+from runbook_lib.validation.report.report import Report
 
 MONOLITH = """
 CREATE TYPE mood AS ENUM ('ok', 'sad');

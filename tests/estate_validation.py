@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.plan.model import Plan, Service, TableMapping
-from runbook_lib.transfer.flow import Link, forward_links
+from runbook_lib.transfer.build_links import forward_links
+from runbook_lib.transfer.links import Link
 
 PHASES = "phases:\n  - preparation: {}\n  - data_migration: {}\n"
 INVENTORY = """

@@ -14,8 +14,8 @@ from runbook_lib.databases.port import Problem
 from runbook_lib.databases.sqlite import SQLite, open_database
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.model import Phase, Plan, Task
-from runbook_lib.run import Run, begin
-from runbook_lib.step import Outcome, StepResult, Verdict
+from runbook_lib.run.run import Run, begin
+from runbook_lib.verdict import Outcome, StepResult, Verdict
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from dataclasses import replace
 
 from runbook_lib.assessment.duplicates import duplicate_findings
 from runbook_lib.assessment.findings import SEVERITIES, Assessment, Finding
-from runbook_lib.assessment.looking import Bounds
 from runbook_lib.assessment.orphans import not_looked, orphan_findings
 from runbook_lib.assessment.routes import predicted
 from runbook_lib.assessment.structure import accept, structure_findings
-from runbook_lib.assessment.subjects import Subject, subjects
+from runbook_lib.assessment.table_pairs import Subject, subjects
+from runbook_lib.assessment.value_scan import Bounds
 from runbook_lib.assessment.values import value_findings
 from runbook_lib.databases.port import Database, Problem
-from runbook_lib.plan.grammar import ACCEPTABLE
 from runbook_lib.plan.model import Plan
+from runbook_lib.plan.vocabulary import ACCEPTABLE
 
 __all__ = ["Assessment", "Bounds", "Finding", "assess"]
 

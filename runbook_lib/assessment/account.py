@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from runbook_lib.step import Outcome, Verdict
-from runbook_lib.tables import html_table
+from runbook_lib.display.html_table import html_table
+from runbook_lib.verdict import Outcome, Verdict
 
 MOVED, TRANSLATED, LEFT, REFUSED, UNACCOUNTED = "moved", "translated", "left behind", "refused", "unaccounted"
 OUTCOMES = (MOVED, TRANSLATED, LEFT, REFUSED, UNACCOUNTED)

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from runbook_lib.assessment.findings import Finding
-from runbook_lib.assessment.looking import reading_of
-from runbook_lib.assessment.subjects import Subject
+from runbook_lib.assessment.table_pairs import Subject
+from runbook_lib.assessment.value_scan import reading_of
 from runbook_lib.databases.port import Column, Database, Table
-from runbook_lib.schema.types import read_type
+from runbook_lib.schema.convert.types import read_type
 
 MOST_ROWS = 20_000_000  # grouping more takes minutes, and room on the source's disk
 _TEXTS = ("text", "varchar", "char", "any")

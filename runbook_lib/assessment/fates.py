@@ -18,8 +18,8 @@ from runbook_lib.assessment.account import (
     with_counts,
 )
 from runbook_lib.assessment.kinds import ACROSS, BROUGHT, BY_STATEMENT, GUESTS, LEFT_BEHIND, WITH_TABLE
+from runbook_lib.databases.identifiers import split
 from runbook_lib.databases.port import CatalogObject, Inventory
-from runbook_lib.databases.shared import split
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.assessment.account import Account
-from runbook_lib.step import Outcome, Verdict
-from runbook_lib.tables import html_table
+from runbook_lib.display.html_table import html_table
+from runbook_lib.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from runbook_lib.assessment.duplicates import MOST_ROWS
 from runbook_lib.assessment.findings import Finding
-from runbook_lib.assessment.subjects import Subject
+from runbook_lib.assessment.table_pairs import Subject
 from runbook_lib.databases.port import Database
 from runbook_lib.plan.model import Service
 
 
 def orphan_findings(services: Sequence[Service], every: Sequence[Subject], source: Database) -> Iterator[Finding]:
     """A finding for each foreign key that rows of the source break; of tables that are not too large (`not_looked`)."""
-    from runbook_lib.transfer.key_values import orphans  # which looks for duplicates by this package
+    from runbook_lib.assessment.key_values import orphans  # which looks for duplicates by this package
 
     for service in services:
         mine = {each.mapping.target: each for each in every if each.mapping in service.tables}

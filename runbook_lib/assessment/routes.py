@@ -9,7 +9,7 @@ from runbook_lib.assessment.account import Account
 from runbook_lib.assessment.fates import Route, measure, predict
 from runbook_lib.databases.port import Database, Inventory, Table
 from runbook_lib.plan.model import Plan, Service, TableMapping
-from runbook_lib.schema.across import foreseen
+from runbook_lib.schema.convert.service_tables import foreseen
 
 _CONSTRAINTS = {
     "primary": "primary key",

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from runbook_lib.assessment.findings import Finding
-from runbook_lib.assessment.subjects import Subject
+from runbook_lib.assessment.table_pairs import Subject
 from runbook_lib.databases.port import Database, Table
-from runbook_lib.plan.grammar import ACCEPTABLE
-from runbook_lib.schema.decisions import Translation
+from runbook_lib.plan.vocabulary import ACCEPTABLE
+from runbook_lib.schema.convert.decisions import Translation
 
 NO_KEY = "add a primary key, or leave the table out of the plan: `runbook copy --tables` moves it while nobody writes"
 _CASCADE = re.compile(r"ON (DELETE|UPDATE) (CASCADE|SET NULL|SET DEFAULT)", re.IGNORECASE)

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from runbook_lib.assessment.findings import Finding
-from runbook_lib.assessment.looking import Bounds, Looked, example, look
-from runbook_lib.assessment.subjects import Subject
+from runbook_lib.assessment.table_pairs import Subject
+from runbook_lib.assessment.value_scan import Bounds, Looked, example, look
 from runbook_lib.databases.port import Column, Database
 from runbook_lib.plan.model import Plan
-from runbook_lib.schema.decisions import Policies
-from runbook_lib.schema.limits import limits_of
-from runbook_lib.schema.policies import NO_VALUE, rules_of
-from runbook_lib.schema.told import reading, told_of
+from runbook_lib.schema.convert.decisions import Policies
+from runbook_lib.schema.convert.type_overrides import reading, told_of
+from runbook_lib.schema.convert.value_limits import limits_of
+from runbook_lib.schema.convert.value_policies import NO_VALUE, rules_of
 
 # Rules of `schema.policies` by the kind of finding; the two that the plan decides by a policy of their own.
 _KINDS = {

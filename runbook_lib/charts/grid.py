@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.charts import style
 from runbook_lib.charts.style import get
-from runbook_lib.evidence.grid import checks_grid
-from runbook_lib.step import words_of
+from runbook_lib.evidence.checks_by_table import checks_grid
+from runbook_lib.verdict import words_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

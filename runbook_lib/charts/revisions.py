@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from runbook_lib.schema.preview import Preview
+    from runbook_lib.schema.revisions.dry_run import Preview
 
 _STEP, _WIDTH, _HEIGHT, _ROW = 2.7, 2.0, 0.5, 2.4
 _BEYOND = 2  # versions shown before and behind the path; the others are only counted

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.charts import style
 from runbook_lib.charts.style import get
-from runbook_lib.validation.findings import labelled
+from runbook_lib.validation.report.mismatches import labelled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

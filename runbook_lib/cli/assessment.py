@@ -44,8 +44,8 @@ def assess(
 
 def _assessed(source: str, target: str, file: Path | None, tables: tuple[str, ...], table_s: float) -> Assessment:
     from runbook_lib.assessment import Bounds, assess
-    from runbook_lib.endpoints import open_endpoint
-    from runbook_lib.transfer.whole import whole_plan
+    from runbook_lib.config.database_url import open_endpoint
+    from runbook_lib.transfer.implicit_plan import whole_plan
 
     if not source and not file:
         action = "runbook assess SOURCE [TARGET], or -f FILE for the plan's own databases"

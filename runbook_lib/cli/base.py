@@ -25,7 +25,7 @@ from runbook_lib.errors import ConfigurationError, RunbookError
 from runbook_lib.util import extras
 
 if TYPE_CHECKING:
-    from runbook_lib.environment import Environment
+    from runbook_lib.config.environment import Environment
     from runbook_lib.journal import Journal, ProgressRow
 
 COULD_NOT_RUN = 2
@@ -147,7 +147,7 @@ def _discard(stream: Any) -> None:
 
 
 def _fault(error: BaseException) -> int:
-    from runbook_lib.fault_report import report_line
+    from runbook_lib.util.fault_report import report_line
 
     return _say(report_line(error), error)
 
@@ -245,8 +245,8 @@ def names_in(text: str | None, option: str = "--tables") -> tuple[str, ...]:
 
 def environment_of(file: Path) -> Environment:
     """The environment of a parameter file: its name is the file's, its root two folders up; its options are known."""
-    from runbook_lib.environment import load_environment_file
-    from runbook_lib.options import read_options
+    from runbook_lib.config.environment import load_environment_file
+    from runbook_lib.config.options import read_options
 
     environment = load_environment_file(file)
     read_options(environment.options)
@@ -277,7 +277,7 @@ class Screen:
     PLAIN_EVERY_S = 5.0
 
     def __init__(self, step: str, unit: str = "rows") -> None:
-        from runbook_lib.progress import Progress
+        from runbook_lib.journal.progress import Progress
 
         self._step, self._unit = step, unit
         self._progress = Progress(self._show)
@@ -293,7 +293,7 @@ class Screen:
         self._progress.report("", self._step, done, total, self._unit, reason)
 
     def _show(self, row: ProgressRow) -> None:
-        from runbook_lib.progress import line
+        from runbook_lib.display.progress import line
 
         if self._live:
             click.echo(f"\r\033[K{line(row)}", nl=False)

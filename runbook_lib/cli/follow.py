@@ -13,7 +13,7 @@ from runbook_lib.cli.transfer import copies_journal, endpoints, open_both
 from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from runbook_lib.transfer.apply_ddl import Work
+    from runbook_lib.operations.apply_ddl import Work
 
 
 @main.group()
@@ -42,10 +42,10 @@ def apply_ddl(
     the changed tables; new tables and partitions are taken in. --statement and --sql are run first where the writers
     are. Killed anywhere, the same command resumes.
     """
-    from runbook_lib.transfer.apply_ddl import apply_ddl as carry
-    from runbook_lib.transfer.apply_ddl import foreseen
-    from runbook_lib.transfer.clone import pair_of
-    from runbook_lib.transfer.follow import find_clone
+    from runbook_lib.operations.apply_ddl import apply_ddl as carry
+    from runbook_lib.operations.apply_ddl import foreseen
+    from runbook_lib.operations.pair import pair_of
+    from runbook_lib.operations.replicate import find_clone
 
     first = [*statements, *([script.read_text()] if script else [])]
     with open_both(source, target, file) as (reader, writer), copies_journal(must_exist=True) as journal:

@@ -12,7 +12,7 @@ from runbook_lib.cli.base import PATH, environment_of, main
 from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from runbook_lib.transfer.flow import Link
+    from runbook_lib.transfer.links import Link
 
 
 @main.command()
@@ -45,7 +45,7 @@ def replay(files: tuple[Path, ...], parameters: Path | None, source: str, target
 
 
 def _of_plan(parameters: Path, channel: str) -> Link:
-    from runbook_lib.steps.common import BACK, FORWARD, links_of
+    from runbook_lib.steps.routes_and_links import BACK, FORWARD, links_of
 
     environment = environment_of(parameters)
     for direction in (FORWARD, BACK):
@@ -57,9 +57,9 @@ def _of_plan(parameters: Path, channel: str) -> Link:
 
 
 def _between(source: str, target: str, table: str) -> Link:
-    from runbook_lib.endpoints import open_endpoint
-    from runbook_lib.transfer.flow import forward_links
-    from runbook_lib.transfer.whole import whole_plan
+    from runbook_lib.config.database_url import open_endpoint
+    from runbook_lib.transfer.build_links import forward_links
+    from runbook_lib.transfer.implicit_plan import whole_plan
 
     reader, writer = open_endpoint(source, "source"), open_endpoint(target, "target")
     [link] = forward_links(whole_plan(reader, writer, [table]), reader, {"target": writer})

@@ -12,7 +12,7 @@ from runbook_lib.cli.base import DEMO, FILE, environment_of, journal_of, main
 from runbook_lib.util import extras
 
 if TYPE_CHECKING:
-    from runbook_lib.environment import Environment
+    from runbook_lib.config.environment import Environment
 
 
 @main.command()
@@ -43,8 +43,8 @@ def run(file: Path, phase: str, first: str, last: str, run_id: str) -> None:
     Run again, it does not repeat what has passed. A mistyped parameter is refused. Where the policy says `ask`, the
     phase ends with status 1 and names what it waits for: answer with `runbook approve`, and run it again.
     """
-    from runbook_lib.phases import SCHEMA
-    from runbook_lib.runner import phases_between
+    from runbook_lib.plan.phase_order import SCHEMA
+    from runbook_lib.runner.run_phases import phases_between
 
     phases = phases_between(phase, first, last)
     environment = environment_of(file)
@@ -76,8 +76,8 @@ def approve(run_id: str, what: str, comment: str, file: Path) -> None:
 
     RUN_ID and WHAT are in the line with which the run ended, and in `runbook status`.
     """
-    from runbook_lib.gates import approve as give
-    from runbook_lib.run import acting_person
+    from runbook_lib.run.approvals import approve as give
+    from runbook_lib.run.context import acting_person
 
     with journal_of(file) as journal:
         journal.run(run_id)
@@ -94,11 +94,11 @@ def approve(run_id: str, what: str, comment: str, file: Path) -> None:
 @click.option("--since", default=-1, help="The journal's last entry when this was asked for.")
 def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str, since: int) -> None:
     """Keep the other side current until told to stop. The notebooks start this by themselves."""
-    from runbook_lib.environment import load_environment_file
+    from runbook_lib.config.environment import load_environment_file
+    from runbook_lib.config.options import read_options
     from runbook_lib.journal import Journal
-    from runbook_lib.options import read_options
-    from runbook_lib.steps.common import links_of, throttle_of
-    from runbook_lib.transfer.worker import stop_at_signals, sync_forever
+    from runbook_lib.steps.routes_and_links import links_of, throttle_of
+    from runbook_lib.transfer.sync_process import stop_at_signals, sync_forever
 
     environment = load_environment_file(file, plan, inventory)
     journal = Journal(environment.journal_url, secrets=environment.secrets())
@@ -112,8 +112,8 @@ def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str, sin
 
 
 def _carry_out(environment: Environment, phases: tuple[str, ...], run_id: str) -> None:
-    from runbook_lib.phases import PHASES
-    from runbook_lib.runner import Runner
+    from runbook_lib.plan.phase_order import PHASES
+    from runbook_lib.runner.run_phases import Runner
 
     runner = Runner(environment, click.echo, run_id=run_id)
     try:

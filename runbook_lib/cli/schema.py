@@ -14,7 +14,7 @@ from runbook_lib.cli.base import PATH, environment_of, main
 if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
     from runbook_lib.plan.model import LintRule
-    from runbook_lib.schema.revisions import Revisions
+    from runbook_lib.schema.revisions.graph import Revisions
 
 FILE = click.option("-f", "--file", "file", type=PATH, help="Parameter file of the environment.")
 DATABASE = click.option("--database", default="", help="Its name in the inventory; the default is the plan's source.")
@@ -36,7 +36,7 @@ def schema() -> None:
 @FOLDER
 def schema_status(**where: Any) -> None:
     """Say at which version a database is, what is missing, and whether it was changed by hand."""
-    from runbook_lib.schema.preview import preview
+    from runbook_lib.schema.revisions.dry_run import preview
 
     with _opened(**where) as (database, revisions, _, _):
         found = preview(database, revisions, revisions.head(), judged=False)
@@ -60,7 +60,7 @@ def schema_status(**where: Any) -> None:
 @click.option("--to", default="", help=f"{TO} [default: the plan's, or head]")
 def schema_plan(to: str, **where: Any) -> None:
     """Print the SQL of the path to another version, in order and with its hazards; nothing is changed."""
-    from runbook_lib.schema.preview import preview
+    from runbook_lib.schema.revisions.dry_run import preview
 
     with _opened(**where) as (database, revisions, planned, policy):
         click.echo(str(preview(database, revisions, to or planned, policy)))
@@ -90,9 +90,9 @@ def downgrade(file: Path, database: str, to: str, accept_drift: bool) -> None:
 
 
 def _migrate(file: Path, database: str, to: str, direction: str, accept_drift: bool) -> None:
-    from runbook_lib.run import begin
+    from runbook_lib.display.terminal import telling
+    from runbook_lib.run.run import begin
     from runbook_lib.steps.migrate_schema import migrate_schema, where
-    from runbook_lib.terminal import telling
 
     environment = environment_of(file)
     with begin(environment, "schema_migration") as run:
@@ -108,8 +108,8 @@ def _opened(
     file: Path | None, database: str, url: str, folder: Path | None
 ) -> Iterator[tuple[Database, Revisions, str, Mapping[str, LintRule]]]:
     """The database, the graph, the version that the plan wants, and what it says of hazards."""
-    from runbook_lib.endpoints import open_endpoint
-    from runbook_lib.schema.revisions import Revisions
+    from runbook_lib.config.database_url import open_endpoint
+    from runbook_lib.schema.revisions.graph import Revisions
 
     if (file is None) == (not url) or (url and folder is None):
         raise click.UsageError("give either -f FILE, or --url URL with --revisions FOLDER")

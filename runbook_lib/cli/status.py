@@ -18,8 +18,8 @@ from runbook_lib.cli.transfer import COPIES
 from runbook_lib.errors import ConfigurationError, RunbookError
 
 if TYPE_CHECKING:
+    from runbook_lib.config.environment import Environment
     from runbook_lib.databases.port import Database
-    from runbook_lib.environment import Environment
     from runbook_lib.journal import Entry, Journal, RunRow
     from runbook_lib.transfer.standing import Place, Standing
 
@@ -144,8 +144,8 @@ def _runs(file: Path | None, run_id: str) -> Iterator[_Shown]:
 
 
 def _run(journal: Journal, environment: Environment, row: RunRow, *, detailed: bool, current: bool) -> _Shown:
-    from runbook_lib.plan.nodes import shown
-    from runbook_lib.terminal import history_of, phase_lines, phases_by_state, waiting
+    from runbook_lib.display.terminal import history_of, phase_lines, phases_by_state, waiting
+    from runbook_lib.plan.yaml_value import shown
     from runbook_lib.transfer.standing import standing
 
     history = history_of(journal, row)
@@ -205,7 +205,7 @@ def _copies(run_id: str) -> Iterator[_Shown]:
     if not COPIES.exists():
         return
     from runbook_lib.journal import Journal
-    from runbook_lib.transfer.follow import CLONE
+    from runbook_lib.operations.replicate import CLONE
 
     with closing(Journal(f"sqlite:///{COPIES.resolve()}")) as journal:
         for row in reversed(journal.runs()):
@@ -246,7 +246,7 @@ def _places_of_copy(row: RunRow, said: Mapping[str, Any]) -> tuple[Place, list[P
 
 def _opened(address: str, role: str) -> Database:
     """The database of a copy; its password is looked up anew: no journal has one."""
-    from runbook_lib.endpoints import open_endpoint
+    from runbook_lib.config.database_url import open_endpoint
 
     try:
         return open_endpoint(address.replace(":***@", "@"), role)

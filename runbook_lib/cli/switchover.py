@@ -15,9 +15,9 @@ from runbook_lib.cli.transfer import CAPTURE, CAPTURE_HELP, copies_journal, endp
 from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from runbook_lib.operations.predict_cutover import Foreseen
+    from runbook_lib.operations.replicate import Switch
     from runbook_lib.transfer.cutover import CutoverResult
-    from runbook_lib.transfer.follow import Switch
-    from runbook_lib.transfer.foresee import Foreseen
     from runbook_lib.transfer.writers import Side
 
 BY_HAND = "none"
@@ -79,8 +79,8 @@ def unfollow(source: str, target: str, file: Path | None) -> None:
 
     That is triggers and logs, or slot and publication.
     """
-    from runbook_lib.transfer.clone import pair_of
-    from runbook_lib.transfer.follow import find_clone, leave
+    from runbook_lib.operations.pair import pair_of
+    from runbook_lib.operations.replicate import find_clone, leave
     from runbook_lib.transfer.writers import Side
 
     with open_both(source, target, file) as (reader, writer), copies_journal(must_exist=True) as journal:
@@ -99,7 +99,7 @@ class _Move:
 
     def command(self, name: str, *more: str) -> str:
         """Another command on the same two, without a secret."""
-        from runbook_lib.masking import mask
+        from runbook_lib.util.redact import mask
 
         file = ("-f", str(self.file)) if self.file else ()
         return mask(shlex.join(["runbook", name, self.source, self.target, *file, *more]))
@@ -115,10 +115,10 @@ def _carry_out(
     leave_quarantined: bool,
     capture: str | None = None,
 ) -> None:
-    from runbook_lib.transfer.clone import pair_of
-    from runbook_lib.transfer.follow import disagreements_of, find_clone
-    from runbook_lib.transfer.follow import move as move_writers
-    from runbook_lib.transfer.foresee import foresee
+    from runbook_lib.operations.pair import pair_of
+    from runbook_lib.operations.predict_cutover import foresee
+    from runbook_lib.operations.replicate import disagreements_of, find_clone
+    from runbook_lib.operations.replicate import move as move_writers
     from runbook_lib.transfer.writers import Side
 
     budget_s, commands = _budget(max_write_pause), _switch(switch, switch_back)
@@ -153,7 +153,7 @@ def _carry_out(
 
 
 def _budget(text: str) -> float:
-    from runbook_lib.plan.quantities import seconds
+    from runbook_lib.plan.units import seconds
 
     budget_s = seconds(text)
     if not budget_s:
@@ -162,7 +162,7 @@ def _budget(text: str) -> float:
 
 
 def _switch(there: str, back: str) -> Switch:
-    from runbook_lib.transfer.follow import Switch
+    from runbook_lib.operations.replicate import Switch
 
     if back and there in ("", BY_HAND):
         raise click.UsageError("--switch-back: there is no --switch that it could undo")
@@ -188,7 +188,7 @@ def _unattended(move: _Move) -> ConfigurationError:
 
 def _foreseen_lines(move: _Move, seen: Foreseen, budget_s: float, switch: str) -> Iterator[str]:
     """What is known before, what happens then, and what to run afterwards; 80 columns, but for commands."""
-    from runbook_lib.databases.shared import counted
+    from runbook_lib.util.text import counted
 
     predicted = seen.predicted.total_s * 1000
     yield f"{move.name}: the writers go to the {move.to}"

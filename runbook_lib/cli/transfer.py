@@ -16,7 +16,7 @@ from runbook_lib.cli.base import PATH, NewFile, Number, Screen, environment_of, 
 if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
     from runbook_lib.journal import Journal
-    from runbook_lib.transfer.clone import Pair
+    from runbook_lib.operations.pair import Pair
 
 _ENDPOINTS = (
     click.argument("source"),
@@ -104,7 +104,8 @@ def copy(
     and syncs until Ctrl-C; after a cutover the same command keeps the source current and copies nothing. It waits while
     the throttle file exists, and while a server is busier or a replica farther behind than allowed.
     """
-    from runbook_lib.transfer.clone import How, clone, pair_of
+    from runbook_lib.operations.copy_database import clone
+    from runbook_lib.operations.pair import How, pair_of
 
     chosen, screen, copied = names_in(tables), Screen("copy"), [0, 0]
 
@@ -162,8 +163,8 @@ def _throttle(
 
 
 def _follow(pair: Pair, tables: tuple[str, ...], pause: Callable[[], str]) -> None:
-    from runbook_lib.run import acting_person
-    from runbook_lib.transfer.follow import follow, open_clone
+    from runbook_lib.operations.replicate import follow, open_clone
+    from runbook_lib.run.context import acting_person
 
     with copies_journal() as journal:
         follow(pair, journal, open_clone(journal, pair, tables, acting_person()), click.echo, pause=pause, last=True)
@@ -171,7 +172,7 @@ def _follow(pair: Pair, tables: tuple[str, ...], pause: Callable[[], str]) -> No
 
 def _follow_again(pair: Pair, pause: Callable[[], str]) -> bool:
     """Keep the source current after a cutover; False: this folder knows of none, and nothing was done."""
-    from runbook_lib.transfer.follow import follow, known_clone
+    from runbook_lib.operations.replicate import follow, known_clone
     from runbook_lib.transfer.writers import Side
 
     if not COPIES.exists():
@@ -189,7 +190,7 @@ def _follow_again(pair: Pair, pause: Callable[[], str]) -> bool:
 
 def _as_followed(pair: Pair, tables: tuple[str, ...]) -> Pair:
     """The pair with the tables that this folder follows already: those that were made since are none of them."""
-    from runbook_lib.transfer.follow import resumed
+    from runbook_lib.operations.replicate import resumed
 
     if not COPIES.exists():
         return pair
@@ -211,7 +212,7 @@ def open_both(
     Args:
         capture: How a role's changes are to be captured, where that was said.
     """
-    from runbook_lib.endpoints import open_endpoint
+    from runbook_lib.config.database_url import open_endpoint
 
     environment = environment_of(file) if file else None
     with ExitStack() as opened:

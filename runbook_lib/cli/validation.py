@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
     from runbook_lib.journal import ProgressRow
     from runbook_lib.plan.model import Plan, Tolerance
-    from runbook_lib.transfer.flow import Link
+    from runbook_lib.transfer.links import Link
     from runbook_lib.validation import Record, Report
     from runbook_lib.validation.context import Catalogs
-    from runbook_lib.validation.tables import LeftOut
+    from runbook_lib.validation.readable_tables import LeftOut
 
 PLAIN_EVERY_S = 2.0
 RESUME = "Hours for which what an interrupted comparison has read may be taken over."
@@ -66,9 +66,9 @@ def compare(
     Beside a followed copy it says when no sync runs, and rows that wait for one differ. Interrupted and run again
     within 4 hours it reads the ranges that are left; --again reads all.
     """
-    from runbook_lib.step import Outcome
     from runbook_lib.validation import Record
-    from runbook_lib.validation.lines import report_lines
+    from runbook_lib.validation.report.as_text import report_lines
+    from runbook_lib.verdict import Outcome
 
     chosen = _checks(checks)
     with _sides(source, target, file, names_in(tables)) as sides:
@@ -128,9 +128,9 @@ class _Sides:
 def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -> Iterator[_Sides]:
     from concurrent.futures import ThreadPoolExecutor
 
-    from runbook_lib.databases.shared import one_database
-    from runbook_lib.endpoints import open_endpoint
-    from runbook_lib.validation.pair import pair_of, planned
+    from runbook_lib.config.database_url import open_endpoint
+    from runbook_lib.databases.adapter_helpers import one_database
+    from runbook_lib.validation.comparison import pair_of, planned
 
     if bool(source) != bool(target) or not (source or file):
         command = click.get_current_context().info_name or "compare"
@@ -167,7 +167,7 @@ def _followed(reader: Database, writer: Database) -> str:
 
     if not COPIES.exists():
         return ""
-    from runbook_lib.transfer.follow import service_of
+    from runbook_lib.operations.replicate import service_of
 
     with copies_journal() as journal:
         return service_of(journal, reader, writer)
@@ -188,9 +188,9 @@ def _itself(reader: Database, writer: Database) -> ConfigurationError:
 
 
 def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, record: Record | None = None) -> Report:
-    from runbook_lib.progress import Progress
+    from runbook_lib.journal.progress import Progress
     from runbook_lib.validation import validate
-    from runbook_lib.validation.tables import with_left_out
+    from runbook_lib.validation.readable_tables import with_left_out
 
     with _live_line() as show:
         progress = Progress(show)
@@ -213,7 +213,7 @@ def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, r
 @contextmanager
 def _live_line() -> Iterator[Callable[[ProgressRow], None]]:
     """Progress on the standard error: one line that is written over, or, without a terminal, a line now and then."""
-    from runbook_lib.progress import line
+    from runbook_lib.display.progress import line
 
     said = [time.monotonic()]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from runbook_lib.databases.shapes import KeyRange, Selection
+from runbook_lib.databases.model import KeyRange, Selection
 
 if TYPE_CHECKING:
     from runbook_lib.databases.port import Database

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runbook_lib.databases.shared import own_name
+from runbook_lib.databases.identifiers import own_name
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:

@@ -13,32 +13,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from runbook_lib.databases.bulk import Bulk
-from runbook_lib.databases.shapes import Alike as Alike
-from runbook_lib.databases.shapes import Applied as Applied
-from runbook_lib.databases.shapes import BackupInfo as BackupInfo
-from runbook_lib.databases.shapes import Buckets as Buckets
-from runbook_lib.databases.shapes import Capabilities as Capabilities
-from runbook_lib.databases.shapes import CatalogObject as CatalogObject
-from runbook_lib.databases.shapes import Changes as Changes
-from runbook_lib.databases.shapes import Column as Column
-from runbook_lib.databases.shapes import Constraint as Constraint
-from runbook_lib.databases.shapes import Hazard as Hazard
-from runbook_lib.databases.shapes import Index as Index
-from runbook_lib.databases.shapes import IndexUse as IndexUse
-from runbook_lib.databases.shapes import Inventory as Inventory
-from runbook_lib.databases.shapes import KeyRange as KeyRange
-from runbook_lib.databases.shapes import Load as Load
-from runbook_lib.databases.shapes import LoudTrigger as LoudTrigger
-from runbook_lib.databases.shapes import Pending as Pending
-from runbook_lib.databases.shapes import Problem as Problem
-from runbook_lib.databases.shapes import RangeSum as RangeSum
-from runbook_lib.databases.shapes import Recount as Recount
-from runbook_lib.databases.shapes import Refusal as Refusal
-from runbook_lib.databases.shapes import Rest as Rest
-from runbook_lib.databases.shapes import Selection as Selection
-from runbook_lib.databases.shapes import Sequence_ as Sequence_
-from runbook_lib.databases.shapes import ServerFacts as ServerFacts
-from runbook_lib.databases.shapes import Table as Table
+from runbook_lib.databases.model import Alike as Alike
+from runbook_lib.databases.model import Applied as Applied
+from runbook_lib.databases.model import BackupInfo as BackupInfo
+from runbook_lib.databases.model import Buckets as Buckets
+from runbook_lib.databases.model import Capabilities as Capabilities
+from runbook_lib.databases.model import CatalogObject as CatalogObject
+from runbook_lib.databases.model import Changes as Changes
+from runbook_lib.databases.model import Column as Column
+from runbook_lib.databases.model import Constraint as Constraint
+from runbook_lib.databases.model import Hazard as Hazard
+from runbook_lib.databases.model import Index as Index
+from runbook_lib.databases.model import IndexUse as IndexUse
+from runbook_lib.databases.model import Inventory as Inventory
+from runbook_lib.databases.model import KeyRange as KeyRange
+from runbook_lib.databases.model import Load as Load
+from runbook_lib.databases.model import LoudTrigger as LoudTrigger
+from runbook_lib.databases.model import Pending as Pending
+from runbook_lib.databases.model import Problem as Problem
+from runbook_lib.databases.model import RangeSum as RangeSum
+from runbook_lib.databases.model import Recount as Recount
+from runbook_lib.databases.model import Refusal as Refusal
+from runbook_lib.databases.model import Rest as Rest
+from runbook_lib.databases.model import Selection as Selection
+from runbook_lib.databases.model import Sequence_ as Sequence_
+from runbook_lib.databases.model import ServerFacts as ServerFacts
+from runbook_lib.databases.model import Table as Table
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine

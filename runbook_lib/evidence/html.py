@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runbook_lib.imports import without_iri_grammar
+from runbook_lib.util.fast_imports import without_iri_grammar
 
 _TEMPLATES = Path(__file__).parent / "template"
 # Another phase's notebook is not in this folder, and may never be in the run's: its name stays, the dead link does not.

@@ -11,7 +11,7 @@ from typing import Any
 
 from runbook_lib.evidence.html import render
 from runbook_lib.evidence.keys import NAMESPACE, PRINCIPAL
-from runbook_lib.step import words_of
+from runbook_lib.verdict import words_of
 
 _MARKS = {"pass": "✓", "fail": "✗", "could_not_run": "?", "tolerated": "≈"}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from runbook_lib.evidence.grid import checks_grid
+from runbook_lib.evidence.checks_by_table import checks_grid
 from runbook_lib.journal.chain import Entry
 from runbook_lib.journal.history import History, Unit
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from runbook_lib.journal.chain import KINDS, Entry, canonical_json, digest_of, plain, verify_entries
 from runbook_lib.journal.history import Ask, History, Unit
 from runbook_lib.journal.lease import Lease
+from runbook_lib.journal.progress import ProgressRow
 from runbook_lib.journal.store import Journal, RunRow, Sample
-from runbook_lib.progress import ProgressRow
 
 __all__ = [
     "KINDS",

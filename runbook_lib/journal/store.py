@@ -18,7 +18,7 @@ from runbook_lib.errors import JournalError
 from runbook_lib.journal import tables
 from runbook_lib.journal.chain import KINDS, Entry, canonical_json, now_text, plain, verify_entries
 from runbook_lib.journal.lease import Lease, database_time, holder_text, lock_run, require, this_process
-from runbook_lib.progress import ProgressRow
+from runbook_lib.journal.progress import ProgressRow
 
 _OPEN_LOCK = 0x72756E6F  # "runo": only one process opens a run of an environment
 _SHORTEST_SECRET = 6  # masking "pass" would destroy the record; so short a password protects nothing

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from runbook_lib.display.html_table import html_table
 from runbook_lib.performance.measure import Measurement
-from runbook_lib.step import Outcome, Verdict
-from runbook_lib.tables import html_table
+from runbook_lib.verdict import Outcome, Verdict
 
 LABELS = {
     "p50_ms": "response time p50 (ms)",

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.performance.load import Load, Results, send
+from runbook_lib.performance.load_generator import Load, Results, send
 from runbook_lib.performance.processes import Usage, usage
 from runbook_lib.performance.workload import Workload
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runbook_lib.plan.nodes import Value, read_file
+from runbook_lib.plan.yaml_value import Value, read_file
 from runbook_lib.services.smoke import SmokeRequest, smoke_requests
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

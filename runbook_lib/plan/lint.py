@@ -17,8 +17,8 @@ import re
 from collections.abc import Iterator
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.plan.grammar import PHASES
 from runbook_lib.plan.model import Plan, Service, TableMapping, Tolerance
+from runbook_lib.plan.vocabulary import PHASES
 
 PITFALLS = ("no_rollback_plan", "big_bang", "too_little_testing", "no_integrity_validation", "extended_downtime")
 # A router holds a request back for about ten seconds (the demo's Envoy: 10 s of retries): longer is an outage.

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.errors import PlanError
-from runbook_lib.plan import grammar
-from runbook_lib.plan.crosscheck import check_plan
-from runbook_lib.plan.model import PerformanceGoal, Plan, SchemaGoal, Service
-from runbook_lib.plan.nodes import Value, nearest, read_file
-from runbook_lib.plan.phases import read_phases
-from runbook_lib.plan.sections import (
+from runbook_lib.plan import vocabulary
+from runbook_lib.plan.consistency import check_plan
+from runbook_lib.plan.load_phases import read_phases
+from runbook_lib.plan.load_sections import (
     CHECKLIST,
     read_accepted,
     read_checklist,
@@ -26,7 +24,9 @@ from runbook_lib.plan.sections import (
     read_tolerances,
     read_triggers,
 )
-from runbook_lib.plan.services import read_services
+from runbook_lib.plan.load_services import read_services
+from runbook_lib.plan.model import PerformanceGoal, Plan, SchemaGoal, Service
+from runbook_lib.plan.yaml_value import Value, nearest, read_file
 
 # How and where something is written does not change what is approved.
 _NOT_CONTENT = {"line", "lines", "path", "digest"}
@@ -43,7 +43,7 @@ def load_plan(path: Path | str) -> Plan:
         PlanError: the first mistake, as `file:line: what`; expected …. Next: ….
     """
     document = read_file(Path(path), "plan")
-    fields = document.fields("the plan", grammar.TOP, grammar.TOP_ALIASES)
+    fields = document.fields("the plan", vocabulary.TOP, vocabulary.TOP_ALIASES)
     strategy = _strategy(fields)
     phases, within = read_phases(fields["phases"], strategy) if "phases" in fields else ((), ())
     services = (*(read_services(fields["services"]) if "services" in fields else ()), *within)
@@ -121,10 +121,10 @@ def _strategies_within(phases: Value) -> list[Value]:
 
 
 def _known_strategy(value: Value) -> str:
-    text = grammar.snake(value.text("strategy"))
-    if text not in grammar.STRATEGIES:
-        expected = "one of " + ", ".join(grammar.STRATEGIES)
-        raise value.error(f"unknown strategy `{text}`", expected=expected, action=nearest(text, grammar.STRATEGIES))
+    text = vocabulary.snake(value.text("strategy"))
+    if text not in vocabulary.STRATEGIES:
+        expected = "one of " + ", ".join(vocabulary.STRATEGIES)
+        raise value.error(f"unknown strategy `{text}`", expected=expected, action=nearest(text, vocabulary.STRATEGIES))
     return text
 
 
@@ -136,13 +136,13 @@ def _types(fields: dict[str, Value]) -> dict[str, str]:
     if "types" not in fields:
         return {}
     found = {entry.name: entry.value for entry in fields["types"].entries("types")}
-    for name in grammar.POLICIES.keys() & found.keys():
+    for name in vocabulary.POLICIES.keys() & found.keys():
         _check_policy(name, found[name])
     return {name: value.text(f"type of {name}") for name, value in found.items()}
 
 
 def _check_policy(name: str, value: Value) -> None:
-    text, known = value.text(name), grammar.POLICIES[name]
+    text, known = value.text(name), vocabulary.POLICIES[name]
     if text in known or (name == "zero_dates" and _is_date(text)):
         return
     expected = "one of " + ", ".join(known) + (", or a date as 1970-01-01" if name == "zero_dates" else "")
@@ -160,8 +160,8 @@ def _on_bad_row(fields: dict[str, Value]) -> str:
     if "on_bad_row" not in fields:
         return Plan.on_bad_row
     text = fields["on_bad_row"].text("on_bad_row")
-    if text not in grammar.ON_BAD_ROW:
-        expected, action = "one of " + ", ".join(grammar.ON_BAD_ROW), nearest(text, grammar.ON_BAD_ROW)
+    if text not in vocabulary.ON_BAD_ROW:
+        expected, action = "one of " + ", ".join(vocabulary.ON_BAD_ROW), nearest(text, vocabulary.ON_BAD_ROW)
         raise fields["on_bad_row"].error(f"on_bad_row is `{text}`", expected=expected, action=action)
     return text
 
@@ -178,7 +178,7 @@ def _limit(fields: dict[str, Value]) -> int:
 def _schema(fields: dict[str, Value]) -> SchemaGoal | None:
     if "schema" not in fields:
         return None
-    given = fields["schema"].fields("schema", grammar.SCHEMA)
+    given = fields["schema"].fields("schema", vocabulary.SCHEMA)
     return SchemaGoal(**{name: value.text(name) for name, value in given.items()})
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from runbook_lib.plan.model import Window
-from runbook_lib.plan.nodes import Value, nearest
+from runbook_lib.plan.yaml_value import Value, nearest
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _TIME = r"\d[\d:]*\s*(?:[ap]m)?"

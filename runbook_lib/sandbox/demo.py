@@ -9,11 +9,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from runbook_lib.environment import Environment, find_root, load_environment
+from runbook_lib.config.environment import Environment, find_root, load_environment
 from runbook_lib.journal import Journal
-from runbook_lib.phases import PHASES
-from runbook_lib.run import acting_person
-from runbook_lib.runner import Finished, Runner
+from runbook_lib.plan.phase_order import PHASES
+from runbook_lib.run.context import acting_person
+from runbook_lib.runner.run_phases import Finished, Runner
 from runbook_lib.sandbox.estate import Estate
 from runbook_lib.sandbox.ledger import Ledger, LostWrite, missing_writes
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from runbook_lib.environment import find_root, load_environment
+from runbook_lib.config.environment import find_root, load_environment
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.sandbox.demo import end_unfinished
 from runbook_lib.sandbox.estate import Estate

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.launch import tied
+from runbook_lib.util.child_process import tied
 
 
 @dataclass

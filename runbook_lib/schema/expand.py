@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from runbook_lib.schema.in_step import Column
-from runbook_lib.schema.move import Move
+from runbook_lib.schema.expand_contract.extract_table import Move
+from runbook_lib.schema.expand_contract.split_column import Split
+from runbook_lib.schema.expand_contract.two_shapes import Column
 from runbook_lib.schema.online import emit
-from runbook_lib.schema.split import Split
 
 __all__ = ["Column", "Move", "Split", "contract", "expand", "out_of_step", "restore", "revision_files", "take_back"]
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from runbook_lib.databases.shared import own_name
+from runbook_lib.databases.identifiers import own_name
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.schema.batches import RANGE, ROWS
+from runbook_lib.schema.revisions.batched_update import RANGE, ROWS
 
 
 def emit(make: Callable[[str], Sequence[str]]) -> None:

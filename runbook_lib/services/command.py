@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.launch import why_not_started
-from runbook_lib.masking import mask
 from runbook_lib.services.port import Health, ServiceController
-from runbook_lib.web import fetch
+from runbook_lib.util.child_process import why_not_started
+from runbook_lib.util.http import fetch
+from runbook_lib.util.redact import mask
 
 COMMANDS = ("deploy", "start", "stop", "status", "drain", "backup", "restore", "upgrade", "rollback")
 _SETTINGS = {"url", "health", "timeout_s", *COMMANDS}

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError, PlanError
-from runbook_lib.step import Outcome, Verdict
-from runbook_lib.web import fetch
+from runbook_lib.util.http import fetch
+from runbook_lib.verdict import Outcome, Verdict
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from runbook_lib.backup.archive import archive_table
 from runbook_lib.databases.port import Problem
-from runbook_lib.files.archive import archive_table
-from runbook_lib.run import Run
-from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import BACK, links, verdict
+from runbook_lib.run.context import RunContext
+from runbook_lib.steps.routes_and_links import BACK, links, verdict
 from runbook_lib.transfer.sync import drain_pending
-from runbook_lib.transfer.worker import exclusive, running, stop_sync
+from runbook_lib.transfer.sync_process import exclusive, running, stop_sync
 from runbook_lib.util import extras
+from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class ArchiveSource:
     standing: bool = True
     requires: Sequence[str] = ("cutover",)
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         known = ("", "parquet")
         kind = run.plan.phase("cleanup").archive
         if kind not in known:
             return [Problem("archive", f"{kind} is not supported", "use parquet")]
         return [] if extras.installed("archive") else [Problem("archive", "no pyarrow", extras.install("archive"))]
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         back = links(run, BACK)
         stop_sync(back, run.journal, run.run_id, BACK)
         with exclusive(back):
@@ -46,15 +46,15 @@ class ArchiveSource:
         text = f"{done:,} rows of {len(archived)} tables in {size / 1e6:.1f} MB, read back and equal"
         return StepResult(text, {"rows": done, "tables": [asdict(a) | {"path": str(a.path)} for a in archived]})
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         wanted = {m.source for s in run.plan.services for m in s.tables}
         missing = sorted(table for table in wanted if not (run.archive_dir / f"{table}.parquet").exists())
         if running(links(run, BACK)):
             return verdict(False, "the source has been written to since: the sync back is running")
         return verdict(not missing, f"missing: {', '.join(missing)}" if missing else "every table has its file")
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         return StepResult("the archive is kept")
 
-    def undone(self, run: Run) -> Verdict:
+    def undone(self, run: RunContext) -> Verdict:
         return verdict(True, "an archive changes nothing that would have to be undone")

@@ -8,15 +8,15 @@ from functools import partial
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import DatabaseError
-from runbook_lib.run import Run
-from runbook_lib.schema.kept import Part
-from runbook_lib.schema.left_behind import LeftBehind, make_apart, require_all_made
-from runbook_lib.schema.target import build_indexes
-from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import links, verdict
+from runbook_lib.run.context import RunContext
+from runbook_lib.schema.convert.left_behind import LeftBehind, make_apart, require_all_made
+from runbook_lib.schema.create_target import build_indexes
+from runbook_lib.schema.kept_scripts import Part
+from runbook_lib.steps.routes_and_links import links, verdict
 from runbook_lib.transfer.capture import kept_up
-from runbook_lib.transfer.keys import add_keys, settle
-from runbook_lib.transfer.worker import exclusive
+from runbook_lib.transfer.foreign_keys import add_keys, settle
+from runbook_lib.transfer.sync_process import exclusive
+from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class BuildIndexes:
     requires: Sequence[str] = ("copy_history",)
     reshapes: Sequence[str] = ("targets",)
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         return []
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         services, databases = run.plan.services, run.databases
         with kept_up(run.source):
             over = {link.service: link for link in links(run)}
@@ -48,7 +48,7 @@ class BuildIndexes:
         require_all_made("indexes, constraints and triggers", left)
         return StepResult(f"{sum(counts.values())} indexes, with constraints and triggers", {"indexes": counts})
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         unproven = _unproven(run)
         bad = [
             f"{service.database}.{name}"
@@ -65,14 +65,14 @@ class BuildIndexes:
         ]
         return verdict(not bad, f"not valid: {', '.join(bad)}" if bad else "every index and constraint is valid")
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         return StepResult("they go with their tables, in the undo of create_target_schemas")
 
-    def undone(self, run: Run) -> Verdict:
+    def undone(self, run: RunContext) -> Verdict:
         return verdict(True, "nothing of its own to undo")
 
 
-def _unproven(run: Run) -> set[tuple[str, str, str]]:
+def _unproven(run: RunContext) -> set[tuple[str, str, str]]:
     """Constraints that the source has not proven either (NOT VALID): they go over as they are."""
     found = set()
     for service in run.plan.services:

@@ -8,12 +8,12 @@ from functools import partial
 
 from runbook_lib.databases.port import Database, Problem
 from runbook_lib.errors import RollbackFailed
-from runbook_lib.run import Run
-from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import BACK, links, origin, shares, throttle_of, verdict, writes
-from runbook_lib.transfer.chunks import forget, unfinished
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.measure import problems
+from runbook_lib.run.context import RunContext
+from runbook_lib.steps.routes_and_links import BACK, links, origin, shares, throttle_of, verdict, writes
+from runbook_lib.transfer.bulk_copy import copy_link
+from runbook_lib.transfer.chunk_store import forget, unfinished
+from runbook_lib.transfer.value_scan import problems
+from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class CopyHistory:
     reversible: bool = True
     requires: Sequence[str] = ("enable_writes_to_both",)
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         needed = run.source.facts().size_bytes
         aside = run.plan.on_bad_row == "quarantine"
         return [each for link in links(run) for each in problems(link, quarantine=aside)] + [
@@ -34,7 +34,7 @@ class CopyHistory:
             if free is not None and free < needed
         ]
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         every = links(run)
         total = sum(run.source.catalog(list(link.captured))[t].rows_estimate for link in every for t in link.captured)
         results, before, told = [], 0, [0]
@@ -64,11 +64,11 @@ class CopyHistory:
         text += f"; {sum(changed.values()):,} values changed as the plan says" if changed else ""
         return StepResult(text, {**facts, "quarantined": aside, "changed": changed})
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         left = [f"{link.channel}.{table}" for link in links(run) for table in unfinished(link)]
         return verdict(not left, f"not finished: {', '.join(left)}" if left else "every range of every table is done")
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         _refuse_while_in_use(run)
         tables = 0
         for link in links(run):
@@ -82,7 +82,7 @@ class CopyHistory:
             tables += len(link.flows)
         return StepResult(f"{tables} tables emptied at the targets")
 
-    def _tell(self, run: Run, before: int, total: int, told: list[int], done: int, _: int) -> None:
+    def _tell(self, run: RunContext, before: int, total: int, told: list[int], done: int, _: int) -> None:
         told[0] = before + done
         run.progress(before + done, max(total, before + done), "rows")
         run.sample("rows_copied", before + done)
@@ -96,7 +96,7 @@ def _emptying(writer: Database, tables: Sequence[str]) -> list[str]:
     return [f"DELETE FROM {name}" for name in reversed(names)]
 
 
-def _refuse_while_in_use(run: Run) -> None:
+def _refuse_while_in_use(run: RunContext) -> None:
     """What the services write to is never emptied, whatever the order of the undos; without a router the log tells."""
     services = run.plan.services if run.environment.router_settings else ()
     routes = run.router.routes() if services else {}

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.run import Run
-from runbook_lib.schema.views import create_views, drop_views
-from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import verdict
+from runbook_lib.run.context import RunContext
+from runbook_lib.schema.extraction_views import create_views, drop_views
+from runbook_lib.steps.routes_and_links import verdict
+from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class CreateExtractionViews:
     requires: Sequence[str] = ("create_target_schemas",)
     reshapes: Sequence[str] = ("source",)
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         return []
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         views = [view for service in run.plan.services for view in create_views(service, run.source)]
         return StepResult(f"{len(views)} views in {run.source.name}", {"views": views})
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         names = [(service.name, mapping.target) for service in run.plan.services for mapping in service.tables]
         present = set(run.source.rows("SELECT table_schema, table_name FROM information_schema.views"))
         missing = [f"{schema}.{view}" for schema, view in names if (schema, view) not in present]
@@ -37,7 +37,7 @@ class CreateExtractionViews:
                 run.source.rows(f"SELECT 1 FROM {run.source.quote(schema)}.{run.source.quote(view)} LIMIT 1")
         return verdict(not missing, f"missing: {', '.join(missing)}" if missing else "every view was read")
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         for service in run.plan.services:
             drop_views(service, run.source)
         return StepResult("views dropped")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.run import Run
-from runbook_lib.schema.across import STRAY, decisions, strays
-from runbook_lib.schema.target import create_tables, drop_tables
-from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import verdict
+from runbook_lib.run.context import RunContext
+from runbook_lib.schema.convert.service_tables import STRAY, decisions, strays
+from runbook_lib.schema.create_target import create_tables, drop_tables
+from runbook_lib.steps.routes_and_links import verdict
+from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class CreateTargetSchemas:
     requires: Sequence[str] = ("backup_source",)
     reshapes: Sequence[str] = ("targets",)
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         missing = [p for s in run.plan.services for p in run.databases[s.database].privileges_missing("target")]
         unknown = strays(run.plan.services, run.source, run.databases, run.plan.types)
         missing += [Problem(f"types: {name}", STRAY, "correct the name in the plan", blocking=True) for name in unknown]
@@ -32,7 +32,7 @@ class CreateTargetSchemas:
             for d in decisions(service, run.source, run.databases[service.database], run.plan.types)
         ]
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         types = run.plan.types
         made = {s.name: create_tables(s, run.source, run.databases[s.database], types) for s in run.plan.services}
         tables = sum(len(names) for names in made.values())
@@ -40,7 +40,7 @@ class CreateTargetSchemas:
             f"{tables} tables in {len(made)} databases", {"tables": {k: list(v) for k, v in made.items()}}
         )
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         missing = [
             f"{service.database}.{mapping.target}"
             for service in run.plan.services
@@ -50,6 +50,6 @@ class CreateTargetSchemas:
         ]
         return verdict(not missing, f"missing: {', '.join(missing)}" if missing else "every planned table is there")
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         gone = [t for s in run.plan.services for t in drop_tables(s, run.databases[s.database])]
         return StepResult(f"{len(gone)} tables dropped at the targets", {"tables": gone})

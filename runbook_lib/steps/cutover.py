@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import CutoverAborted, RollbackFailed, TransferError
-from runbook_lib.run import Run
-from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import (
+from runbook_lib.operations import switchover
+from runbook_lib.operations.agreement import SHAPES, in_quarantine, of_rows, of_schema, refuse
+from runbook_lib.operations.switchover import Pace, compare_touched
+from runbook_lib.run.context import RunContext
+from runbook_lib.steps.routes_and_links import (
     BACK,
     FORWARD,
     backend,
@@ -23,16 +25,14 @@ from runbook_lib.steps.common import (
 )
 from runbook_lib.steps.start_sync import StartSync
 from runbook_lib.transfer import cutover as act
-from runbook_lib.transfer import moving
-from runbook_lib.transfer.agreement import SHAPES, in_quarantine, of_rows, of_schema, refuse
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, pending
-from runbook_lib.transfer.flow import Link
-from runbook_lib.transfer.moving import Pace, compare_touched
+from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.sequences import advance_loose, advance_sequences
+from runbook_lib.transfer.sync_process import exclusive, running, stop_sync
 from runbook_lib.transfer.user_triggers import let_fire
-from runbook_lib.transfer.worker import exclusive, running, stop_sync
 from runbook_lib.transfer.writers import Writers
 from runbook_lib.validation import Report
+from runbook_lib.verdict import StepResult, Verdict
 
 Routes = dict[str, dict[str, int]]
 
@@ -46,11 +46,11 @@ class Cutover:
     barrier: bool = True
     requires: Sequence[str] = ("open_way_back", "disable_writes_to_source", "verify_data:before_cutover")
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         ill = [name for s in run.plan.services for name in [backend(s, "target")] if not run.service(name).health().ok]
         return [Problem(name, "not healthy", "look at its log; nothing was fenced") for name in ill]
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         forward, back, writers = links(run), links(run, BACK), writers_of_run(run)
         if _lifted(writers):
             _refuse_written(forward, writers)
@@ -69,7 +69,7 @@ class Cutover:
             raise
         return StepResult(_told(result), result.as_dict())
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         routes = run.router.routes()
         wrong = [route for route, weights in _to_targets(run).items() if shares(routes[route]) != weights]
         forward = links(run)
@@ -77,7 +77,7 @@ class Cutover:
         problems = [*wrong, *([] if _source_fenced(forward) else ["the source is writable"]), *fenced]
         return verdict(not problems, ", ".join(problems) or "the services have the writes, the source is fenced")
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         """The return: fence the services, sync their last writes back, and let writers in at the monolith.
 
         Where a kill may have left things is read from the databases, never guessed, and the targets decide: only when
@@ -106,20 +106,20 @@ class Cutover:
             raise
         return StepResult(f"returned: {_told(result)}", result.as_dict())
 
-    def undone(self, run: Run) -> Verdict:
+    def undone(self, run: RunContext) -> Verdict:
         routes = run.router.routes()
         wrong = [route for route, weights in _writes_to_origin(run).items() if shares(routes[route]) != weights]
         forward = links(run)
         fenced = sorted(forward[0].reader.fenced(_source_tables(forward)))
         return verdict(not wrong and not fenced, ", ".join([*wrong, *fenced]) or "the monolith has the writes again")
 
-    def _restore_source(self, run: Run, forward: Sequence[Link]) -> None:
+    def _restore_source(self, run: RunContext, forward: Sequence[Link]) -> None:
         run.router.set_weights(_writes_to_origin(run))
         for link in links(run, BACK):
             let_fire(link.writer, link.channel)
         forward[0].reader.lower_fence(_source_tables(forward))
 
-    def _finish(self, run: Run, forward: Sequence[Link]) -> StepResult:
+    def _finish(self, run: RunContext, forward: Sequence[Link]) -> StepResult:
         run.router.set_weights(_to_targets(run))
         for link in forward:
             let_fire(link.writer, link.channel)
@@ -128,7 +128,7 @@ class Cutover:
         return StepResult("finished after an interruption: the services had the writes already")
 
 
-def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes) -> act.CutoverResult:
+def _move(run: RunContext, forward: Sequence[Link], back: Sequence[Link], there: Routes) -> act.CutoverResult:
     """Catch up, predict, and move the writers over these links within the plan's budget, as the only one who drains."""
     here = {name: shares(state) for name, state in run.router.routes().items() if name in there}
     options = run.options
@@ -146,10 +146,12 @@ def _move(run: Run, forward: Sequence[Link], back: Sequence[Link], there: Routes
     budget_s = run.effective("max_write_pause_s", "cutover")
     with exclusive(forward):
         pace = Pace(budget_s, options.small_enough_keys, fence_s, options.switch_s)
-        return moving.move(forward, back, acts, compare, pace)
+        return switchover.move(forward, back, acts, compare, pace)
 
 
-def _require_agreement(run: Run, forward: Sequence[Link], there: Sequence[Link], opposite: Sequence[Link]) -> None:
+def _require_agreement(
+    run: RunContext, forward: Sequence[Link], there: Sequence[Link], opposite: Sequence[Link]
+) -> None:
     """Nobody is moved away from what the other side does not have; looked at while the writers write (agreement.py).
 
     On the return an index that the source lacks keeps nobody from it: its rows are what counts there.
@@ -224,14 +226,14 @@ def _source_tables(forward: Sequence[Link]) -> list[str]:
     return sorted({table for link in forward for table in link.captured})
 
 
-def _to_targets(run: Run) -> Routes:
+def _to_targets(run: RunContext) -> Routes:
     return {writes(service): {backend(service, "target"): 100} for service in run.plan.services}
 
 
-def _writes_to_origin(run: Run) -> Routes:
+def _writes_to_origin(run: RunContext) -> Routes:
     return {writes(service): {origin(run): 100} for service in run.plan.services}
 
 
-def _all_to_origin(run: Run) -> Routes:
+def _all_to_origin(run: RunContext) -> Routes:
     """Reads too: what the services hold is stale from the moment the monolith has the writes."""
     return _writes_to_origin(run) | {reads(service): {origin(run): 100} for service in run.plan.services}

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.run import Run
-from runbook_lib.schema.views import drop_views
-from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import BACK, FORWARD, backend, links, origin, shares, verdict
+from runbook_lib.run.context import RunContext
+from runbook_lib.schema.extraction_views import drop_views
+from runbook_lib.steps.routes_and_links import BACK, FORWARD, backend, links, origin, shares, verdict
 from runbook_lib.transfer.capture import disable_capture
+from runbook_lib.transfer.sync_process import stop_sync
 from runbook_lib.transfer.user_triggers import let_fire
-from runbook_lib.transfer.worker import stop_sync
+from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class DecommissionSource:
     requires: Sequence[str] = ("archive_source", "watch_traffic:stability")
     reshapes: Sequence[str] = ("source",)
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         routes = run.router.routes()
         wanted = {f"{s.name}.{kind}": backend(s, "target") for s in run.plan.services for kind in ("reads", "writes")}
         return [
@@ -33,7 +33,7 @@ class DecommissionSource:
             if shares(routes[route]) != {service: 100}
         ]
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         for direction in (FORWARD, BACK):
             every = links(run, direction)
             stop_sync(every, run.journal, run.run_id, direction)
@@ -49,7 +49,7 @@ class DecommissionSource:
             f"{origin(run)} stopped; capture, views and the targets' fences removed; the source is fenced"
         )
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         captured = [
             ln.channel for d in (FORWARD, BACK) for ln in links(run, d) if ln.reader.capture_installed(ln.channel)
         ]
@@ -57,5 +57,5 @@ class DecommissionSource:
         left = [*captured, *up]
         return verdict(not left, f"still there: {', '.join(left)}" if left else "nothing of the migration is left")
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         return StepResult("cannot be undone: restore the backup into a new database instead")

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.run import Run
-from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import links, origin, shares, verdict, writes
+from runbook_lib.run.context import RunContext
+from runbook_lib.steps.routes_and_links import links, origin, shares, verdict, writes
+from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class DisableWritesToSource:
     reversible: bool = True
     requires: Sequence[str] = ("start_sync:forward",)
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         routes = run.router.routes()
         moved = [name for s in run.plan.services if shares(routes[name := writes(s)]) != {origin(run): 100}]
         return run.source.privileges_missing("source") + [
@@ -31,7 +31,7 @@ class DisableWritesToSource:
             for name in moved
         ]
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         tables = self._tables(run)
         run.source.prepare_fence(tables)
         try:
@@ -41,16 +41,16 @@ class DisableWritesToSource:
         text = f"the fence stood after {fence_s * 1000:.0f} ms over {len(tables)} tables, and is lowered again"
         return StepResult(text, {"fence_s": fence_s, "tables": tables})
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         up = run.source.fenced(self._tables(run))
         return verdict(not up, f"still fenced: {', '.join(sorted(up))}" if up else "writers are let in, as before")
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         run.source.remove_fence()
         return StepResult("fence removed from the source")
 
-    def undone(self, run: Run) -> Verdict:
+    def undone(self, run: RunContext) -> Verdict:
         return self.verify(run)
 
-    def _tables(self, run: Run) -> list[str]:
+    def _tables(self, run: RunContext) -> list[str]:
         return sorted({table for link in links(run) for table in link.captured})

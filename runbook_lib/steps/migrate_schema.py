@@ -11,21 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.databases.port import Database
-from runbook_lib.databases.shared import counted
 from runbook_lib.errors import ConfigurationError, GateFailed, LeaseHeld, OutOfOrder, RunbookError, StepFailed
 from runbook_lib.plan.model import SchemaGoal
-from runbook_lib.records import RollbackRecord, StepRecords
-from runbook_lib.run import Run
-from runbook_lib.schema import memory
-from runbook_lib.schema.preview import Preview, preview
-from runbook_lib.schema.revisions import DOWN, UP, Revisions, current_version
-from runbook_lib.schema.shape import differences, for_people
-from runbook_lib.step import Step
-from runbook_lib.stepping import BY_HAND
+from runbook_lib.run.context import RunContext
+from runbook_lib.run.execute_step import BY_HAND, execute
+from runbook_lib.run.records import RollbackRecord, StepRecords
+from runbook_lib.run.rollback import rollback
+from runbook_lib.run.step import Step
+from runbook_lib.schema.revisions import version_store
+from runbook_lib.schema.revisions.dry_run import Preview, preview
+from runbook_lib.schema.revisions.graph import DOWN, UP, Revisions, current_version
+from runbook_lib.schema.snapshot import differences, for_people
 from runbook_lib.steps.apply_revision import ApplyRevision, require_approved
 from runbook_lib.steps.backup_source import BackupSource
-from runbook_lib.steps.findings import Findings, findings
+from runbook_lib.steps.check_table import Findings, findings
 from runbook_lib.steps.verify_version import VerifyVersion
+from runbook_lib.util.text import counted
 
 OPENED, UNDOING, ENDED = "schema_opened", "schema_undoing", "schema_ended"
 
@@ -48,7 +49,7 @@ class Way:
 
 
 def migrate_schema(
-    run: Run, to: str = "", *, database: str = "", direction: str = "", accept_drift: bool = False
+    run: RunContext, to: str = "", *, database: str = "", direction: str = "", accept_drift: bool = False
 ) -> StepRecords:
     """Carry a path of revisions out, or go on with the one that was interrupted; whatever fails, it is undone.
 
@@ -74,7 +75,7 @@ def migrate_schema(
     if way.undoing:
         raise _undo(run, way, way.undoing, "run again: the undo that was interrupted is finished")
     try:
-        records = run.steps(_steps(run, way, accept_drift=accept_drift))
+        records = StepRecords([execute(run, step) for step in _steps(run, way, accept_drift=accept_drift)])
     except (LeaseHeld, GateFailed):
         raise  # somebody else acts, or is asked: what is in stays in
     except RunbookError as error:
@@ -84,7 +85,7 @@ def migrate_schema(
     return records
 
 
-def schema_path(run: Run, to: str = "") -> Preview:
+def schema_path(run: RunContext, to: str = "") -> Preview:
     """What `migrate_schema` would do: where the database is, the path, and the SQL; nothing is changed."""
     way = _under_way(run)
     found = _preview(run, way.wanted if way else to, way.database if way else "")
@@ -92,11 +93,11 @@ def schema_path(run: Run, to: str = "") -> Preview:
     return found
 
 
-def schema_difference(run: Run) -> Findings:
+def schema_difference(run: RunContext) -> Findings:
     """What the last finished migration of this run made of the schema: table by table, what came and what went."""
     way = _last(run)
     database = run.databases[way.database]
-    before, after = (memory.recorded(database, version) or {} for version in (way.current, way.wanted))
+    before, after = (version_store.recorded(database, version) or {} for version in (way.current, way.wanted))
     rows = [
         (table, "came" if sign == "+" else "went", line) for table, sign, line in for_people(differences(before, after))
     ]
@@ -104,7 +105,7 @@ def schema_difference(run: Run) -> Findings:
     return findings(run, "schema_difference", "Schema before and after", ("table", "change", "what"), rows, [], text)
 
 
-def schema_result(run: Run) -> Findings:
+def schema_result(run: RunContext) -> Findings:
     """What the last finished migration of this run did, revision by revision: rows written, and how long it took."""
     way = _last(run)
     done = [run.record(step.name) for step in _steps(run, way)]
@@ -122,7 +123,7 @@ def schema_result(run: Run) -> Findings:
 # -- which migration ---
 
 
-def _asked_back(run: Run, way: Way, to: str, database: str, direction: str) -> bool:
+def _asked_back(run: RunContext, way: Way, to: str, database: str, direction: str) -> bool:
     """Whether what is asked for is to give the migration under way up; another one than that is refused."""
     revisions = _revisions(run, way)
     path, wanted = revisions.path(way.current, way.wanted), revisions.known(to) if to else ""
@@ -141,7 +142,7 @@ def _asked_back(run: Run, way: Way, to: str, database: str, direction: str) -> b
     )
 
 
-def _open(run: Run, to: str, database: str, direction: str) -> Way:
+def _open(run: RunContext, to: str, database: str, direction: str) -> Way:
     found = _preview(run, to, database)
     path = found.path
     if direction and path.revisions and path.direction != direction:
@@ -156,7 +157,7 @@ def _open(run: Run, to: str, database: str, direction: str) -> Way:
     return Way(_note(run, OPENED, facts, f"schema of {found.database}: {found.aim}"), **facts)
 
 
-def _require_harmless(run: Run, found: Preview) -> None:
+def _require_harmless(run: RunContext, found: Preview) -> None:
     """Every hazard of the path is judged before its first revision runs: no stop half-way for what could be known."""
     refused = [
         f"{one.revision}, statement {finding.hazard.statement}: {finding.hazard.text.rstrip('.')}"
@@ -175,11 +176,11 @@ def _require_harmless(run: Run, found: Preview) -> None:
             require_approved(run, one, rendered)
 
 
-def _note(run: Run, what: str, facts: Any, text: str) -> int:
+def _note(run: RunContext, what: str, facts: Any, text: str) -> int:
     return run.write("note", payload={"text": text, "data": {what: facts}}).seq
 
 
-def _opened(run: Run) -> tuple[Way | None, bool]:
+def _opened(run: RunContext) -> tuple[Way | None, bool]:
     """The last migration of the run, and whether it has ended."""
     way, ended = None, False
     for entry in run.history().entries:
@@ -193,31 +194,31 @@ def _opened(run: Run) -> tuple[Way | None, bool]:
     return way, ended
 
 
-def _under_way(run: Run) -> Way | None:
+def _under_way(run: RunContext) -> Way | None:
     way, ended = _opened(run)
     return None if ended else way
 
 
-def _last(run: Run) -> Way:
+def _last(run: RunContext) -> Way:
     way, ended = _opened(run)
     if way is None or not ended or way.undoing:
         raise OutOfOrder("schema", f"no migration has ended in run {run.run_id}", action="run its cell first")
     return way
 
 
-def _goal(run: Run) -> SchemaGoal:
+def _goal(run: RunContext) -> SchemaGoal:
     return run.plan.schema or SchemaGoal()
 
 
-def _revisions(run: Run, way: Way | None = None) -> Revisions:
+def _revisions(run: RunContext, way: Way | None = None) -> Revisions:
     return Revisions(run.environment.parameters_dir / (way.folder if way else _goal(run).revisions))
 
 
-def _preview(run: Run, to: str, database: str) -> Preview:
+def _preview(run: RunContext, to: str, database: str) -> Preview:
     return preview(run.databases[database or run.plan.source], _revisions(run), to or _goal(run).to, run.plan.lint)
 
 
-def _steps(run: Run, way: Way, *, accept_drift: bool = False) -> list[Step]:
+def _steps(run: RunContext, way: Way, *, accept_drift: bool = False) -> list[Step]:
     """The steps of a migration; the same ones whenever it is asked, wherever the database is by now."""
     path = _revisions(run, way).path(way.current, way.wanted)
     source = VerifyVersion("source", way.database, way.current, way.number, accept_drift)
@@ -246,7 +247,7 @@ def _steps(run: Run, way: Way, *, accept_drift: bool = False) -> list[Step]:
 # -- back again ---
 
 
-def _undo(run: Run, way: Way, why: str, action: str) -> StepFailed:
+def _undo(run: RunContext, way: Way, why: str, action: str) -> StepFailed:
     """Undo every revision of the migration; the error says why, and where the database is then."""
     subject, database = f"schema of {way.database}", run.databases[way.database]
     try:
@@ -268,11 +269,11 @@ def _undo(run: Run, way: Way, why: str, action: str) -> StepFailed:
     return StepFailed(subject, why, state=state + where(database), action=action or "put it right, then run again")
 
 
-def _take_back(run: Run, way: Way, why: str) -> RollbackRecord:
+def _take_back(run: RunContext, way: Way, why: str) -> RollbackRecord:
     """Undo the migration's steps, the last one first, and close it."""
     if not way.undoing:
         _note(run, UNDOING, why, f"schema of {way.database}: undone, because {why}")
-    record = run.rollback(steps=[step.name for step in _steps(run, way)])
+    record = rollback(run, steps=[step.name for step in _steps(run, way)])
     _note(run, ENDED, way.number, f"schema of {way.database}: back at {way.current}")
     if not run.plan.phases:  # the run was nothing else: the next attempt is another one
         run.journal.set_state(run.run_id, "rolled_back")
@@ -287,7 +288,9 @@ def where(database: Database) -> str:
     """The version that the database has now, and what is half-way in it."""
     try:
         text = f"{database.name} is at {current_version(database)}"
-        half_way = [f"begun of {one} ({way}): {counted(n, 'statement')}" for one, way, n in memory.begun(database)]
+        half_way = [
+            f"begun of {one} ({way}): {counted(n, 'statement')}" for one, way, n in version_store.begun(database)
+        ]
         return "; ".join([text, *half_way])
     except RunbookError as error:
         return f"where {database.name} is cannot be asked: {error.observed}"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import RollbackFailed
-from runbook_lib.run import Run
-from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import BACK, links, verdict
+from runbook_lib.run.context import RunContext
+from runbook_lib.steps.routes_and_links import BACK, links, verdict
 from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture, pending
+from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class OpenWayBack:
     reversible: bool = True
     requires: Sequence[str] = ("build_indexes",)
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         return []
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         every = links(run, BACK)
         for link in every:
             enable_capture(link)
@@ -33,12 +33,12 @@ class OpenWayBack:
             f"{tables} tables at {len(every)} databases are captured for the way back", {"tables": tables}
         )
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         incomplete = [link.channel for link in links(run, BACK) if not capture_complete(link)]
         text = f"capture incomplete: {', '.join(incomplete)}" if incomplete else "the way back is open"
         return verdict(not incomplete, text)
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         every = links(run, BACK)
         if left := pending(every).keys:
             raise RollbackFailed(
@@ -48,6 +48,6 @@ class OpenWayBack:
             disable_capture(link)
         return StepResult("reverse capture removed")
 
-    def undone(self, run: Run) -> Verdict:
+    def undone(self, run: RunContext) -> Verdict:
         left = [link.channel for link in links(run, BACK) if link.reader.capture_installed(link.channel)]
         return verdict(not left, f"still captured: {', '.join(left)}" if left else "nothing is captured")

@@ -5,19 +5,19 @@ from __future__ import annotations
 from runbook_lib.assessment import Assessment, assess
 from runbook_lib.databases.port import Database, Problem
 from runbook_lib.errors import RunbookError
-from runbook_lib.phases import ROLLBACK
 from runbook_lib.plan.lint import lint
-from runbook_lib.run import Run
-from runbook_lib.schema.advise import IndexAdvice, advise
-from runbook_lib.step import Outcome, Verdict
-from runbook_lib.steps.common import origin, shares, targets, writes
-from runbook_lib.steps.findings import Findings, findings, look
+from runbook_lib.plan.phase_order import ROLLBACK
+from runbook_lib.run.context import RunContext
+from runbook_lib.schema.index_advisor import IndexAdvice, advise
+from runbook_lib.steps.check_table import Findings, findings, look
+from runbook_lib.steps.routes_and_links import origin, shares, targets, writes
+from runbook_lib.verdict import Outcome, Verdict
 
 MOVES_TRAFFIC = ("gradual_extraction", "data_migration", "cutover", "cleanup")
 
 
 @look("plan_linted", "Pitfalls")
-def lint_plan(run: Run) -> Findings:
+def lint_plan(run: RunContext) -> Findings:
     """The five pitfalls, looked for in the plan itself."""
     problems = lint(run.plan)
     rows = [(problem.subject, problem.text, problem.action) for problem in problems]
@@ -26,7 +26,7 @@ def lint_plan(run: Run) -> Findings:
 
 
 @look("databases_inspected", "Databases")
-def inspect_databases(run: Run) -> Findings:
+def inspect_databases(run: RunContext) -> Findings:
     """Every database: reachable, of a known version, writable where it must be, with the privileges of its role."""
     every = [("source", run.source), *(("target", database) for database in targets(run).values())]
     rows, problems = [], []
@@ -45,7 +45,7 @@ def inspect_databases(run: Run) -> Findings:
 
 
 @look("source_assessed", "Assessment")
-def assess_source(run: Run) -> Assessment | Findings:
+def assess_source(run: RunContext) -> Assessment | Findings:
     """The source's pitfalls, with what the plan has to declare; the gate demands that none is left open."""
     try:
         found = assess(run.plan, run.source, targets(run), rights=False)
@@ -56,13 +56,13 @@ def assess_source(run: Run) -> Assessment | Findings:
     return found
 
 
-def advise_indexes(run: Run) -> IndexAdvice:
+def advise_indexes(run: RunContext) -> IndexAdvice:
     """The source's unused, redundant and missing indexes, as revisions that nobody carries out unasked."""
     return advise(run.source)
 
 
 @look("traffic_inspected", "Routes")
-def inspect_traffic(run: Run) -> Findings:
+def inspect_traffic(run: RunContext) -> Findings:
     """The router's routes now: before a migration, and after a rollback, the source's service has all the writes.
 
     A plan that moves no traffic needs no router.
@@ -88,7 +88,7 @@ def inspect_traffic(run: Run) -> Findings:
     )
 
 
-def _no_traffic(run: Run) -> Findings:
+def _no_traffic(run: RunContext) -> Findings:
     """Without a router: nothing to see, unless phases of the plan are still to switch traffic by one."""
     switching = [phase.name for phase in run.plan.phases if phase.name in MOVES_TRAFFIC and run.phase != ROLLBACK]
     text = "the inventory has no router: "
@@ -97,7 +97,7 @@ def _no_traffic(run: Run) -> Findings:
     return findings(run, "traffic_inspected", "Routes", ("route", "goes to"), [], problems if switching else [], fine)
 
 
-def _missing(run: Run, role: str, database: Database) -> list[Problem]:
+def _missing(run: RunContext, role: str, database: Database) -> list[Problem]:
     """Planned tables that are not there; what else may be wrong with them is the assessment's to say."""
     wanted = sorted({mapping.source for service in run.plan.services for mapping in service.tables})
     catalog = database.catalog() if role == "source" else dict.fromkeys(wanted)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.run import Run
-from runbook_lib.step import Outcome, StepResult, Verdict
-from runbook_lib.steps.common import BACK, facing_links, verdict
+from runbook_lib.run.context import RunContext
+from runbook_lib.steps.routes_and_links import BACK, facing_links, verdict
 from runbook_lib.validation import Mismatch, Report, validate
+from runbook_lib.verdict import Outcome, StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class ProveWayBack:
     reversible: bool = True
     requires: Sequence[str] = ("build_indexes",)
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         return []
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         report = validate(
             facing_links(run, BACK), checks=("data_sample",), jobs=run.options.jobs, settle_s=run.options.settle_s
         )
@@ -41,20 +41,20 @@ class ProveWayBack:
         text = f"{rows} sampled rows come back as they were; {len(normalized)} would be normalized by the plan"
         return StepResult(text, {**figures, "rows": rows, "could_run": could_run})
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         data = run.applied(self.name).data
         if not data["could_run"] or not data["rows"]:
             return Verdict(Outcome.COULD_NOT_RUN, "no row could be read through the reversed mapping")
         lost = data["lost"]
         return verdict(not lost, f"would not come back: {'; '.join(lost[:3])}" if lost else "nothing would be lost")
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         return StepResult("reading changed nothing")
 
-    def undone(self, run: Run) -> Verdict:
+    def undone(self, run: RunContext) -> Verdict:
         return Verdict(Outcome.PASS, "nothing to undo")
 
-    def _split(self, run: Run, report: Report) -> tuple[list[Mismatch], list[Mismatch]]:
+    def _split(self, run: RunContext, report: Report) -> tuple[list[Mismatch], list[Mismatch]]:
         given = {
             (mapping.source, column)
             for service in run.plan.services

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.monitor import measure_baseline
-from runbook_lib.run import Run
-from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import verdict
+from runbook_lib.monitoring.watch import measure_baseline
+from runbook_lib.run.context import RunContext
+from runbook_lib.steps.routes_and_links import verdict
+from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,19 @@ class RecordBaseline:
     reversible: bool = True
     requires: Sequence[str] = ()
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         return []
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         found = measure_baseline(run.router.metrics, duration_s=run.options.baseline_s)
         return StepResult(f"p50 {found.p50_ms} ms, p99 {found.p99_ms} ms at the edge", asdict(found))
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         data = run.applied(self.name).data
         return verdict(data["p99_ms"] is not None, "measured" if data["p99_ms"] else "no traffic was seen at the edge")
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         return StepResult("measuring changed nothing")
 
-    def undone(self, run: Run) -> Verdict:
+    def undone(self, run: RunContext) -> Verdict:
         return verdict(True, "nothing to undo")

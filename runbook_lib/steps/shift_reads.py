@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.run import Run
-from runbook_lib.step import Outcome, StepResult, Verdict
-from runbook_lib.steps.common import backend, origin, reads, record_traffic, verdict
-from runbook_lib.steps.watching import watch_traffic
+from runbook_lib.run.context import RunContext
+from runbook_lib.steps.routes_and_links import backend, origin, reads, record_traffic, verdict
+from runbook_lib.steps.traffic_watch import watch_traffic
+from runbook_lib.verdict import Outcome, StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class ShiftReads:
     def name(self) -> str:
         return f"shift_reads:{self.service}@{self.to}:{self.percent}"
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         health = run.service(self._new(run)).health()
         return [] if health.ok else [Problem(self._new(run), f"not healthy: {health.text}", "look at its log")]
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         weights = {self._new(run): self.percent, self._old(run): 100 - self.percent}
         record_traffic(run)
         switch = run.router.set_weights({self._route(run): {k: v for k, v in weights.items() if v}})
@@ -46,28 +46,28 @@ class ShiftReads:
         text = f"{self.percent} % of reads to {self._new(run)} in {switch.elapsed_s * 1000:.0f} ms; {seen.text}"
         return StepResult(text, {"weights": weights, "elapsed_s": switch.elapsed_s, "outcome": str(seen.outcome)})
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         weight = run.router.routes()[self._route(run)].weights.get(self._new(run), 0)
         if run.applied(self.name).data["outcome"] != Outcome.PASS:
             return Verdict(Outcome(run.applied(self.name).data["outcome"]), run.applied(self.name).text)
         return verdict(weight >= self.percent, f"{self._new(run)} has {weight} % of reads", weight=weight)
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         run.router.set_weights({self._route(run): {self._old(run): 100}})
         record_traffic(run)
         return StepResult(f"all reads back to {self._old(run)}")
 
-    def undone(self, run: Run) -> Verdict:
+    def undone(self, run: RunContext) -> Verdict:
         weight = run.router.routes()[self._route(run)].weights.get(self._new(run), 0)
         return verdict(weight == 0, f"{self._new(run)} has {weight} % of reads")
 
-    def _route(self, run: Run) -> str:
+    def _route(self, run: RunContext) -> str:
         return reads(run.plan.service(self.service))
 
-    def _new(self, run: Run) -> str:
+    def _new(self, run: RunContext) -> str:
         return backend(run.plan.service(self.service), self.to)
 
-    def _old(self, run: Run) -> str:
+    def _old(self, run: RunContext) -> str:
         return origin(run) if self.to == "source" else backend(run.plan.service(self.service), "source")
 
 
@@ -78,7 +78,7 @@ _BEFORE = {
 }
 
 
-def read_shifts(run: Run, to: str) -> list[ShiftReads]:
+def read_shifts(run: RunContext, to: str) -> list[ShiftReads]:
     """The moves of all services' reads, one service at a time, by the shares of the plan's gradual extraction."""
     shares = run.plan.phase("gradual_extraction").traffic or (100,)
     return [

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.run import Run
+from runbook_lib.run.context import RunContext
 from runbook_lib.services.smoke import smoke
-from runbook_lib.step import Outcome, StepResult, Verdict
-from runbook_lib.steps.common import backend, verdict
-from runbook_lib.steps.watching import smoke_suite
+from runbook_lib.steps.routes_and_links import backend, verdict
+from runbook_lib.steps.traffic_watch import smoke_suite
+from runbook_lib.verdict import Outcome, StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class SmokeTest:
     def name(self) -> str:
         return f"smoke_test:{self.where}:{self.after}"
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         return []
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         verdicts = {
             name: smoke(run.service(name).url, smoke_suite(run, service.name))
             for service in run.plan.services
@@ -47,15 +47,15 @@ class SmokeTest:
         )
         return StepResult(text, {"failed": failed, "could_not_run": could_not})
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         data = run.applied(self.name).data
         if data["could_not_run"]:
             return Verdict(Outcome.COULD_NOT_RUN, f"no smoke requests for {', '.join(data['could_not_run'])}")
         why = "; ".join(f"{name}: {text}" for name, text in data["failed"].items())
         return verdict(not data["failed"], why or "all answered")
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         return StepResult("asking changed nothing")
 
-    def undone(self, run: Run) -> Verdict:
+    def undone(self, run: RunContext) -> Verdict:
         return verdict(True, "nothing to undo")

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.run import Run
-from runbook_lib.step import Outcome, StepResult, Verdict
-from runbook_lib.steps.common import facing_links
-from runbook_lib.transfer.flow import Link
+from runbook_lib.run.context import RunContext
+from runbook_lib.steps.routes_and_links import facing_links
+from runbook_lib.transfer.links import Link
 from runbook_lib.validation import Record, Report, validate
+from runbook_lib.validation.comparison import planned
 from runbook_lib.validation.context import Catalogs
-from runbook_lib.validation.pair import planned
-from runbook_lib.validation.tables import with_left_out
+from runbook_lib.validation.readable_tables import with_left_out
+from runbook_lib.verdict import Outcome, StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,26 @@ class VerifyData:
     def name(self) -> str:
         return f"verify_data:{self.when}"
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         return []
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         report = _compare(run, facing_links(run), self.when, sequences=self.when == "after_cutover")
         data = {"report": report.as_record(), "outcome": str(report.outcome), "in_flight": len(report.in_flight)}
         return StepResult(report.text, data)
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         result = run.applied(self.name)
         return Verdict(Outcome(result.data["outcome"]), result.text)
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         return StepResult("reading changed nothing")
 
-    def undone(self, run: Run) -> Verdict:
+    def undone(self, run: RunContext) -> Verdict:
         return Verdict(Outcome.PASS, "nothing to undo")
 
 
-def compare_sides(run: Run) -> Report:
+def compare_sides(run: RunContext) -> Report:
     """The comparison as a look that changes nothing: recorded as a verdict that the gate demands.
 
     A table that is missing or locked is said in the report, beside all that can be compared.
@@ -68,7 +68,7 @@ def compare_sides(run: Run) -> Report:
 
 
 def _compare(
-    run: Run,
+    run: RunContext,
     every: Sequence[Link],
     when: str,
     *,

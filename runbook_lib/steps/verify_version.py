@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.run import Run
-from runbook_lib.schema import memory
-from runbook_lib.schema.revisions import current_version
-from runbook_lib.schema.shape import in_words
-from runbook_lib.step import StepResult, Verdict
-from runbook_lib.steps.common import verdict
+from runbook_lib.run.context import RunContext
+from runbook_lib.schema.revisions import version_store
+from runbook_lib.schema.revisions.graph import current_version
+from runbook_lib.schema.snapshot import in_words
+from runbook_lib.steps.routes_and_links import verdict
+from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -36,25 +36,25 @@ class VerifyVersion:
     def name(self) -> str:
         return f"verify_version:{self.when}"
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         return []
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         database = run.databases[self.database]
         found = current_version(database)
         if self.accept_drift and found == self.version:
-            memory.prepare(database)
-            memory.record(database, found)
-        changed = memory.drift(database, found)
+            version_store.prepare(database)
+            version_store.record(database, found)
+        changed = version_store.drift(database, found)
         figures = {"version": found, "known": changed is not None, "drift": [" ".join(line) for line in changed or ()]}
         return StepResult(f"{self.database} is at {found}", figures)
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         database = run.databases[self.database]
         found = current_version(database)
         if found != self.version:
             return verdict(False, f"{self.database} is at {found}, not at {self.version}")
-        if changed := memory.drift(database, found):
+        if changed := version_store.drift(database, found):
             return verdict(
                 False,
                 f"{self.database} was changed by hand since it was brought to {found}: {in_words(changed)};"
@@ -63,8 +63,8 @@ class VerifyVersion:
         known = "as recorded" if changed == [] else "the first time that its schema is recorded"
         return verdict(True, f"{self.database} is at {found}, {known}")
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         return StepResult("looking changed nothing")
 
-    def undone(self, run: Run) -> Verdict:
+    def undone(self, run: RunContext) -> Verdict:
         return verdict(True, "nothing to undo")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.plan.quantities import duration
-from runbook_lib.run import Run
-from runbook_lib.step import Outcome, StepResult, Verdict
-from runbook_lib.steps.common import verdict
-from runbook_lib.steps.watching import watch_traffic
+from runbook_lib.plan.units import duration
+from runbook_lib.run.context import RunContext
+from runbook_lib.steps.routes_and_links import verdict
+from runbook_lib.steps.traffic_watch import watch_traffic
+from runbook_lib.verdict import Outcome, StepResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class WatchTraffic:
     def name(self) -> str:
         return f"watch_traffic:{self.after}"
 
-    def check(self, run: Run) -> list[Problem]:
+    def check(self, run: RunContext) -> list[Problem]:
         return []
 
-    def apply(self, run: Run) -> StepResult:
+    def apply(self, run: RunContext) -> StepResult:
         phase, name = ("cutover", "watch_s") if self.after == "cutover" else ("cleanup", "after_s")
         planned, duration_s = getattr(run.plan.phase(phase), name), run.effective(name, phase)
         result = watch_traffic(run, duration_s, look_into_data=True)
@@ -43,12 +43,12 @@ class WatchTraffic:
         )
         return StepResult(result.text + note, result.as_dict())
 
-    def verify(self, run: Run) -> Verdict:
+    def verify(self, run: RunContext) -> Verdict:
         data = run.applied(self.name).data
         return Verdict(Outcome(data["outcome"]), data["text"])
 
-    def rollback(self, run: Run) -> StepResult:
+    def rollback(self, run: RunContext) -> StepResult:
         return StepResult("watching changed nothing")
 
-    def undone(self, run: Run) -> Verdict:
+    def undone(self, run: RunContext) -> Verdict:
         return verdict(True, "nothing to undo")

@@ -14,7 +14,7 @@ from typing import Any
 
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.traffic.port import TrafficSample
-from runbook_lib.web import fetch
+from runbook_lib.util.http import fetch
 
 EDGE = "edge"
 _COUNTERS = "%5E(cluster|http)%5C..*%5C.(up|down)stream_rq_(5xx|completed|time)%24"

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from runbook_lib.databases.port import Database, Pending
 from runbook_lib.errors import RunbookError
 from runbook_lib.transfer import held_record
-from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.links import Link
 
 _MANY = 8  # captured tables: a look at each log costs a few statements
 

@@ -21,7 +21,7 @@ from typing import Any
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import CutoverAborted, JournalError, LeaseHeld, RollbackFailed, TransferError
 from runbook_lib.transfer.capture import capture_complete, pending
-from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.sequences import advance_loose, advance_sequences
 from runbook_lib.transfer.sync import Key, drain, drain_once, must_wait
 from runbook_lib.transfer.user_triggers import hold_back, let_fire

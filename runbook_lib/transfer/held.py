@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from runbook_lib.databases.shared import counted
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
 from runbook_lib.transfer import held_record
-from runbook_lib.transfer.apart import refused_row
-from runbook_lib.transfer.flow import Feed, Flow, Link
+from runbook_lib.transfer.isolate_bad_rows import refused_row
+from runbook_lib.transfer.links import Feed, Flow, Link
 from runbook_lib.transfer.quarantine import Refused, shown
 from runbook_lib.transfer.sync import Key, Round, compare_all, keys_of, make_equal
+from runbook_lib.util.text import counted
 
 FIRST_S, LONGEST_S = 2.0, 60.0
 NAMED = 5  # keys in a message

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from runbook_lib.databases.own_objects import make
 from runbook_lib.databases.port import Database
-from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.quarantine import Refused, as_text
 
 KEYS = 1_000  # refused rows that a record names; where more are refused it is said of all that wait

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runbook_lib.errors import TransferError
-from runbook_lib.transfer.chunks import stored
-from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.chunk_store import stored
+from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.quarantine import Quarantine, Refused, read
 from runbook_lib.transfer.sync import apply_apart
+from runbook_lib.transfer.sync_process import exclusive
 from runbook_lib.transfer.user_triggers import hold_back
-from runbook_lib.transfer.worker import exclusive
 
 
 @dataclass(frozen=True)

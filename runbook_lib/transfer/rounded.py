@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from runbook_lib.databases.port import Column, Table
-from runbook_lib.schema.limits import limits_of
-from runbook_lib.schema.policies import Rule
-from runbook_lib.schema.told import told_of
-from runbook_lib.transfer.flow import Flow, Link
-from runbook_lib.transfer.measure import measure
+from runbook_lib.schema.convert.type_overrides import told_of
+from runbook_lib.schema.convert.value_limits import limits_of
+from runbook_lib.schema.convert.value_policies import Rule
+from runbook_lib.transfer.links import Flow, Link
+from runbook_lib.transfer.value_scan import measure
 
 _WHOLE = {"postgresql": "numeric", "mysql": "decimal(65,30)"}
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import DatabaseError
-from runbook_lib.schema.shape import table_lines
-from runbook_lib.transfer.flow import Link
+from runbook_lib.schema.snapshot import table_lines
+from runbook_lib.transfer.links import Link
 
 EVERY_S = 2.0
 SHARE = 20  # a look that takes long is taken as much more rarely: at most a twentieth of the time

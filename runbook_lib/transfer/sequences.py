@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from runbook_lib.databases.port import Database, Sequence_
-from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.links import Link
 
 _TOGETHER = 500  # columns of a query: the least that an engine takes is 1,664
 

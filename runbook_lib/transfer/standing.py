@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runbook_lib.databases.port import Database, Pending
-from runbook_lib.databases.shared import counted
 from runbook_lib.errors import RunbookError
 from runbook_lib.transfer.held_record import read
-from runbook_lib.transfer.worker import lock_of
+from runbook_lib.transfer.sync_process import lock_of
 from runbook_lib.transfer.writers import Fences, Side, Writers, fences_of
+from runbook_lib.util.text import counted
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.port import Changes
 from runbook_lib.errors import RowRejected
-from runbook_lib.transfer.apart import refused_row
 from runbook_lib.transfer.capture import logged_tables
-from runbook_lib.transfer.chunks import unfinished
-from runbook_lib.transfer.flow import Feed, Flow, Link
+from runbook_lib.transfer.chunk_store import unfinished
+from runbook_lib.transfer.isolate_bad_rows import refused_row
+from runbook_lib.transfer.links import Feed, Flow, Link
 from runbook_lib.transfer.quarantine import as_text
 
 if TYPE_CHECKING:

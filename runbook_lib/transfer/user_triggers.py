@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 
 from runbook_lib.databases.port import Database, LoudTrigger
 from runbook_lib.errors import DatabaseError
-from runbook_lib.schema.kept import KEYS, TRIGGERS, Part, keeps, kept, replace_parts, state
-from runbook_lib.transfer.flow import Link
+from runbook_lib.schema.kept_scripts import KEYS, TRIGGERS, Part, keeps, kept, replace_parts, state
+from runbook_lib.transfer.links import Link
 
 WAITS = "it would fire for the rows of the sync: it waits at the target"
 AT_CUTOVER = "runbook cutover makes it, before writers are let in"

@@ -11,21 +11,21 @@ from typing import Any
 
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.plan.model import Tolerance
-from runbook_lib.transfer.flow import Link
-from runbook_lib.validation.altered import with_altered
-from runbook_lib.validation.checksums import checksums
-from runbook_lib.validation.constraints import constraints
+from runbook_lib.transfer.links import Link
+from runbook_lib.validation.checkpoint import Record
+from runbook_lib.validation.checks.checksums import checksums
+from runbook_lib.validation.checks.constraints import constraints
+from runbook_lib.validation.checks.data_sample import data_sample
+from runbook_lib.validation.checks.indexes import indexes
+from runbook_lib.validation.checks.row_counts import row_counts
+from runbook_lib.validation.checks.schemas import schemas
+from runbook_lib.validation.concurrent_ddl import with_altered
 from runbook_lib.validation.context import Catalogs, Context, Progress, could_not_run, working
-from runbook_lib.validation.data_sample import data_sample
-from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
-from runbook_lib.validation.idle import carried
-from runbook_lib.validation.indexes import indexes
-from runbook_lib.validation.record import Record
 from runbook_lib.validation.refused_rows import with_refused
-from runbook_lib.validation.report import BEARABLE, Fingerprint, Report, combined
-from runbook_lib.validation.row_counts import row_counts
-from runbook_lib.validation.schemas import schemas
-from runbook_lib.validation.tolerance import Tolerated, tolerate
+from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
+from runbook_lib.validation.report.report import BEARABLE, Fingerprint, Report, combined
+from runbook_lib.validation.report.tolerance import Tolerated, tolerate
+from runbook_lib.validation.stalled_sync import carried
 
 __all__ = [
     "ALL",

@@ -14,11 +14,11 @@ from runbook_lib.assessment.fates import loose_name
 from runbook_lib.assessment.kinds import BY_STATEMENT, LEFT_BEHIND
 from runbook_lib.databases.port import CatalogObject, Inventory
 from runbook_lib.databases.sql_text import NAME, WORD, tokens, unquoted
-from runbook_lib.schema.mend_objects import repair_object
-from runbook_lib.transfer.flow import Link
+from runbook_lib.schema.convert.repair_objects import repair_object
+from runbook_lib.transfer.links import Link
+from runbook_lib.validation.checks.object_matching import left_behind
 from runbook_lib.validation.context import Context
-from runbook_lib.validation.equivalence import left_behind
-from runbook_lib.validation.findings import CheckResult, Kind, Mismatch, shorten
+from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch, shorten
 
 # By table, the checks of schemas, indexes and constraints compare these.
 ELSEWHERE = frozenset((
@@ -82,8 +82,8 @@ def across(check: str, link: Link, context: Context) -> CheckResult:
 
 def _account(link: Link) -> dict[tuple[str, str], str] | None:
     """Kind and name → the outcome in the account of the copy that made this target; None: none is kept."""
-    from runbook_lib.schema.kept import keeps  # here: it needs SQLAlchemy, most comparisons do not
-    from runbook_lib.schema.left_behind import account_at
+    from runbook_lib.schema.convert.left_behind import account_at
+    from runbook_lib.schema.kept_scripts import keeps  # here: it needs SQLAlchemy, most comparisons do not
 
     account = account_at(link.channel, link.writer) if keeps(link.writer) else None
     return None if account is None else {(one["kind"], one["name"]): one["outcome"] for one in account["not_moved"]}
@@ -178,6 +178,6 @@ def _left_by_copy(link: Link, here: Inventory) -> frozenset[str]:
     """Names of what the copy that made this target could not make, as it remembers them there."""
     if "later" not in here.own:
         return frozenset()
-    from runbook_lib.schema.left_behind import remembered  # here: it needs SQLAlchemy, most comparisons do not
+    from runbook_lib.schema.convert.left_behind import remembered  # here: it needs SQLAlchemy, most comparisons do not
 
     return frozenset(loose_name(one.name) for one in remembered(link.channel, link.writer) if one.name)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from runbook_lib.databases.port import Database, KeyRange, Selection, Table
 from runbook_lib.errors import RunbookError
-from runbook_lib.schema.promise import Promised
-from runbook_lib.transfer.flow import Flow, Link
-from runbook_lib.validation.equivalence import promises
-from runbook_lib.validation.findings import CheckResult, labelled
-from runbook_lib.validation.widest import widest
+from runbook_lib.schema.convert.expected_table import Promised
+from runbook_lib.transfer.links import Flow, Link
+from runbook_lib.validation.checks.object_matching import promises
+from runbook_lib.validation.report.mismatches import CheckResult, labelled
+from runbook_lib.validation.rows.common_type import widest
+from runbook_lib.validation.rows.compared import Compared
 
 if TYPE_CHECKING:
-    from runbook_lib.validation.record import Record
+    from runbook_lib.validation.checkpoint import Record
 
 COUNT_ROWS = 20_000_000  # rows counted in one statement: about a second
 
@@ -55,28 +56,6 @@ class Progress:
     @property
     def unit(self) -> str:
         return "rows" if self.rows_total else "tables"
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One table on both sides, column by column: a flow's columns, and the generated ones that both sides have.
-
-    Attributes:
-        types: In which the columns are compared.
-        stored: The types of the source's columns that are read as they are; "" of an expression.
-    """
-
-    reading: Selection
-    writing: Selection
-    key: tuple[str, ...]
-    columns: tuple[str, ...]
-    types: tuple[str, ...]
-    stored: tuple[str, ...]
-
-    @property
-    def key_types(self) -> tuple[str, ...]:
-        """The written types of the key's columns."""
-        return tuple(self.types[self.columns.index(column)] for column in self.key)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import partial
 
 from runbook_lib.databases.port import Sequence_
-from runbook_lib.schema.mend import sequence_name
-from runbook_lib.transfer.flow import Link
+from runbook_lib.schema.convert.repair_ddl import sequence_name
+from runbook_lib.transfer.links import Link
 from runbook_lib.validation.context import Context
-from runbook_lib.validation.findings import Kind, Mismatch
-from runbook_lib.validation.idle import captured
+from runbook_lib.validation.report.mismatches import Kind, Mismatch
+from runbook_lib.validation.stalled_sync import captured
 
 
 def positions(check: str, link: Link, context: Context) -> Iterator[Mismatch]:

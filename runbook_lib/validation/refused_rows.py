@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from runbook_lib.transfer import held_record
-from runbook_lib.transfer.flow import Flow, Link
 from runbook_lib.transfer.held_record import HeldBack
+from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.transfer.quarantine import Refused, as_text
 from runbook_lib.validation.context import Context
-from runbook_lib.validation.findings import CheckResult, Kind, Mismatch
-from runbook_lib.validation.settle import logs
+from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
+from runbook_lib.validation.rows.recheck import logs
 
 _ROWS = (Kind.MISSING_ON_TARGET, Kind.DIFFERENT, Kind.MISSING_ON_SOURCE, Kind.IN_FLIGHT)
 

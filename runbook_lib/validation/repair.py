@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runbook_lib.databases.port import Applied
-from runbook_lib.databases.shared import counted
 from runbook_lib.errors import Refused
-from runbook_lib.transfer.flow import Flow, Link
-from runbook_lib.transfer.worker import exclusive
-from runbook_lib.validation import recount
+from runbook_lib.transfer.links import Flow, Link
+from runbook_lib.transfer.sync_process import exclusive
+from runbook_lib.util.text import counted
+from runbook_lib.validation import repair_keyless
 from runbook_lib.validation.context import Context, label, working
-from runbook_lib.validation.findings import Kind, Mismatch
-from runbook_lib.validation.report import Report
-from runbook_lib.validation.rows import BATCH_KEYS, Key, as_mismatch, plain, read_pairs
+from runbook_lib.validation.report.mismatches import Kind, Mismatch
+from runbook_lib.validation.report.report import Report
+from runbook_lib.validation.rows.row_pairs import BATCH_KEYS, Key, as_mismatch, plain, read_pairs
 
 FIRST_KEYS = 5  # keys of each kind that a dry run shows
 DEEDS = {
@@ -153,12 +153,12 @@ class _Wanted:
 
 
 def _obstacle(link: Link, flow: Flow, report: Report) -> str:
-    return "" if flow.key else recount.obstacle(link, flow, report)
+    return "" if flow.key else repair_keyless.obstacle(link, flow, report)
 
 
 def _wanted(flow: Flow, mismatches: list[Mismatch]) -> _Wanted:
     if not flow.key:
-        return _Wanted(flow, recount.of_table(flow, mismatches))
+        return _Wanted(flow, repair_keyless.of_table(flow, mismatches))
     return _Wanted(flow, [m for m in mismatches if m.table == flow.table and m.kind in ROWS and m.key])
 
 
@@ -176,7 +176,7 @@ def _mended(link: Link, work: list[_Wanted], context: Context) -> tuple[int, int
 
 def _rows_again(link: Link, each: _Wanted, context: Context) -> Applied:
     if not each.flow.key:
-        return recount.recount(link, each.flow, each.named, context)
+        return repair_keyless.recount(link, each.flow, each.named, context)
     return _copy_again(link, each.flow, each.keys)
 
 
@@ -204,7 +204,7 @@ def _refuse_where_the_target_is_written(link: Link) -> None:
 
 def _compare_again(link: Link, each: _Wanted, context: Context) -> list[Mismatch]:
     if not each.flow.key:
-        return recount.compare_again(link, each.flow, context)
+        return repair_keyless.compare_again(link, each.flow, context)
     side = context.compared(link, each.flow)
     pairs = read_pairs(link, side, each.keys, context)
     return [as_mismatch("repair", link, each.flow, side, pair) for pair in pairs if not pair.equal]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.databases import values
+from runbook_lib.databases import canonical
 from runbook_lib.databases.port import KeyRange, Selection
 
 # Type → bits. Leading zeros count, and 64 bits are more than a signed number holds.
@@ -52,7 +52,7 @@ def test_bits_are_hashed_as_their_text_with_every_zero(new_on: Any, engine: str,
     rows = ", ".join(f"({number}, {literal.format(each)})" for number, each in enumerate(bits))
     columns = f"id bigint NOT NULL PRIMARY KEY, b {stored.format(kind)}"
     database.execute(f"CREATE TABLE t ({columns})", f"INSERT INTO t VALUES {rows}")
-    expected = [values.row_hash([number, each], ["bigint", kind]) for number, each in enumerate(bits)]
+    expected = [canonical.row_hash([number, each], ["bigint", kind]) for number, each in enumerate(bits)]
     assert hashes(database, ("b",), (kind,)) == expected
     assert len(set(expected)) == len(bits)
 
@@ -68,7 +68,7 @@ def test_texts_that_a_collation_calls_equal_are_hashed_as_their_own_bytes(new_on
     told = [f"({', '.join(cells[at : at + len(kinds) + 1])})" for at in range(0, len(cells), len(kinds) + 1)]
     table = f"CREATE TABLE t (id bigint NOT NULL PRIMARY KEY, {written})"
     database.execute(table, f"INSERT INTO t VALUES {', '.join(told)}")
-    assert hashes(database, columns, types) == [values.row_hash(row, ["bigint", *types]) for row in rows]
+    assert hashes(database, columns, types) == [canonical.row_hash(row, ["bigint", *types]) for row in rows]
 
 
 def fits(text: str, kind: str) -> bool:

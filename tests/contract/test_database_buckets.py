@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.databases import sqlite, values
+from runbook_lib.databases import canonical as values
+from runbook_lib.databases import sqlite
 from runbook_lib.databases.port import Buckets, KeyRange, Selection
 
 ROWS = [(number, f"wörd {number % 7}", number % 3 - 1) for number in range(-20, 41)]

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runbook_lib.databases import values
+from runbook_lib.databases import canonical as values
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.postgresql import checksums
-from runbook_lib.databases.postgresql.own_hash import TOGETHER, constant, own_hash
+from runbook_lib.databases.postgresql.row_hash import TOGETHER, constant, own_hash
 
 WHOLE = [KeyRange(0)]
 BOTH = pytest.mark.parametrize("canonical", [False, True], ids=["own", "canonical"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from runbook_lib.databases import copy_text
 from runbook_lib.databases.port import Applied, KeyRange, Selection
 from runbook_lib.errors import DatabaseError, KeyNotAdvancing, TransferError
-from runbook_lib.files import copytext
 
 ENGINES = ["mysql", "postgresql"]
 PEOPLE = "CREATE TABLE people (id integer PRIMARY KEY, email varchar(40) NOT NULL UNIQUE, n integer, half numeric(9,2))"
@@ -32,7 +32,7 @@ def chosen(database, where=""):
 
 
 def copied(database, reading, key_range):
-    return list(copytext.decode(database.copy_out(reading, key_range, binary=False)))
+    return list(copy_text.decode(database.copy_out(reading, key_range, binary=False)))
 
 
 def test_the_catalog_describes_columns_key_and_rules(database):

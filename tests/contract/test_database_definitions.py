@@ -10,7 +10,7 @@ import pytest
 from estate_sqlite import new_database
 from sqlalchemy import event
 
-from runbook_lib.schema.shape import differences, shape_of
+from runbook_lib.schema.snapshot import differences, shape_of
 
 BASE = "CREATE TABLE items (id int PRIMARY KEY, name varchar(20)); CREATE VIEW named AS SELECT name FROM items;"
 MORE = {

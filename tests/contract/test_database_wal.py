@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from fix_sandbox import wait_for
 
-from runbook_lib.databases.postgresql import logged, open_database, spool
+from runbook_lib.databases.postgresql import open_database
+from runbook_lib.databases.postgresql.wal import changed_keys, slot_reader
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 
 TABLE = "CREATE TABLE items (id integer PRIMARY KEY, v text)"
@@ -93,7 +94,7 @@ def test_a_commit_that_is_in_the_log_but_not_visible_yet_is_waited_for(items, co
     items.execute("INSERT INTO items VALUES (1)")
     writer = connect(autocommit=True)
     hanging = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE 'INSERT%'"
-    monkeypatch.setattr(spool, "VISIBLE_WITHIN_S", 0.2)
+    monkeypatch.setattr(slot_reader, "VISIBLE_WITHIN_S", 0.2)
     with configured(postgresql_server, synchronous_standby_names="nobody"):
         wait_for(lambda: items.rows("SHOW synchronous_standby_names") == [("nobody",)], "the setting")
         thread = threading.Thread(target=writer.execute, args=("INSERT INTO items VALUES (2)",))
@@ -142,7 +143,7 @@ def test_a_prepared_transaction_is_logged_when_it_is_committed(items, connect):
 
 
 def test_transactions_of_any_size_are_taken_in_pieces(items, connect, monkeypatch):
-    for module, name, value in ((spool, "CHANGES", 7), (spool, "FETCHED", 3), (logged, "KEYS", 4)):
+    for module, name, value in ((slot_reader, "CHANGES", 7), (slot_reader, "FETCHED", 3), (changed_keys, "KEYS", 4)):
         monkeypatch.setattr(module, name, value)
     writer = connect(autocommit=True)
     for first in range(0, 60, 10):

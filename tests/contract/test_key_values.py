@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from runbook_lib.errors import TransferError
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
 from runbook_lib.validation import validate
 
 

@@ -12,7 +12,8 @@ from runbook_lib.assessment.account import MOVED
 from runbook_lib.assessment.fates import measure, predict
 from runbook_lib.assessment.routes import route_of
 from runbook_lib.databases.mysql import MySQL, objects, schema
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
 
 PLANTED = """
 CREATE SEQUENCE invoice_no START 5000; CREATE SEQUENCE ticket START 90 INCREMENT 5 MAXVALUE 900 CYCLE CACHE 10;

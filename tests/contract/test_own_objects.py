@@ -10,7 +10,8 @@ import pytest
 from estate_sqlite import new_database
 
 from runbook_lib.errors import DatabaseError, TransferError
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
 
 THEIRS = """
 CREATE TABLE runbook_entries (id int NOT NULL PRIMARY KEY, title varchar(50));

@@ -9,12 +9,13 @@ import pytest
 
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.journal import Journal
-from runbook_lib.transfer.clone import How, clone, pair_of
-from runbook_lib.transfer.follow import Side, Switch, leave, move, open_clone
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.operations.replicate import Side, Switch, leave, move, open_clone
 from runbook_lib.transfer.sync import drain
 from runbook_lib.validation import validate
-from runbook_lib.validation.pair import pair_of as compare
-from runbook_lib.validation.tables import LeftOut
+from runbook_lib.validation.comparison import pair_of as compare
+from runbook_lib.validation.readable_tables import LeftOut
 
 ENGINES = ("postgresql", "mysql", "sqlite")
 PARENT, CHILD = "a.b", ".odd..one."

@@ -21,8 +21,8 @@ from estate_engines import moved
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from runbook_lib.databases import copy_text
 from runbook_lib.databases.port import KeyRange, Selection
-from runbook_lib.files import copytext
 from runbook_lib.validation import validate
 
 _LETTERS = st.one_of(
@@ -169,14 +169,14 @@ def make(database: Any, table: Made) -> None:
     if table.index:
         database.execute(f"CREATE INDEX {ident('i' + table.name)} ON {database.quote(table.name)} ({listed[1]})")
     names = [name for name, _ in table.columns]
-    database.copy_in(table.name, names, copytext.encode(table.rows), binary=False)
+    database.copy_in(table.name, names, copy_text.encode(table.rows), binary=False)
 
 
 def read(database: Any, table: Made) -> list[tuple[Any, ...]]:
     """Every row in its neutral text; where engines print one value in several ways, the value."""
     names = tuple(database.ident(name) for name, _ in table.columns)
     blocks = database.copy_out(Selection(database.quote(table.name), (), names), KeyRange(0), binary=False)
-    return sorted(_values(table, row) for row in copytext.decode(blocks))
+    return sorted(_values(table, row) for row in copy_text.decode(blocks))
 
 
 def _values(table: Made, row: tuple[str | None, ...]) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from runbook_lib.databases.port import KeyRange, Selection
-from runbook_lib.databases.postgresql import PostgreSQL, sessions
+from runbook_lib.databases.postgresql import PostgreSQL, connection_pool
 from runbook_lib.databases.postgresql.connection import read_login
 from runbook_lib.errors import DatabaseError
 
@@ -67,7 +67,7 @@ def test_a_session_in_the_middle_of_a_copy_is_given_up(database: PostgreSQL):
 
 def test_there_are_never_more_than_allowed_and_who_waits_in_vain_is_told(new_database, monkeypatch):
     database: PostgreSQL = new_database("source", pool_size=1)
-    monkeypatch.setattr(sessions, "WAIT_S", 0.2)
+    monkeypatch.setattr(connection_pool, "WAIT_S", 0.2)
     with database.raw(), database.engine.connect():
         with pytest.raises(DatabaseError, match=r"all 2 sessions were in use for 0 s.*pool_size"):
             database.rows("SELECT 1")

@@ -42,7 +42,7 @@ def test_facts_describe_the_file(hostile):
 
 @pytest.mark.parametrize("identifier", ['"', 'a"b', "Ünïcode", "select", "two words", "x;y", "a.b", "[x]"])
 def test_any_identifier_is_quoted_and_read_back(database, identifier):
-    from runbook_lib.databases.sqlite.names import ident
+    from runbook_lib.databases.sqlite.quoting import ident
 
     database.execute(f"CREATE TABLE {ident(identifier)} (id INTEGER PRIMARY KEY)")
     [(name, table)] = database.catalog().items()

@@ -21,11 +21,11 @@ from estate_sqlite import (
     stored,
 )
 
+from runbook_lib.databases import copy_text
 from runbook_lib.databases.port import Applied, KeyRange, Selection
-from runbook_lib.databases.sqlite import blocks
+from runbook_lib.databases.sqlite import row_blocks
 from runbook_lib.databases.sqlite.types import renderer
 from runbook_lib.errors import CutoverAborted, DatabaseError, RowRejected, TransferError
-from runbook_lib.files import copytext
 
 WHOLE = KeyRange(0)
 PEOPLE = "CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT UNIQUE, n INTEGER CHECK (n < 100))"
@@ -175,8 +175,8 @@ HOSTILE_NUMBERS = (0, -0.0, 1.5, 12.34, -0.01, 1e15, 99999999999999.99, 0.1 + 0.
 @pytest.mark.parametrize("table", KEYED)
 @pytest.mark.parametrize(("step_rows", "step_bytes"), [(1_000, 2**24), (7, 2_000)])
 def test_lines_joined_by_sqlite_are_those_rendered_value_by_value(database, table, step_rows, step_bytes, monkeypatch):
-    monkeypatch.setattr(blocks, "STEP_ROWS", step_rows)
-    monkeypatch.setattr(blocks, "STEP_BYTES", step_bytes)
+    monkeypatch.setattr(row_blocks, "STEP_ROWS", step_rows)
+    monkeypatch.setattr(row_blocks, "STEP_BYTES", step_bytes)
     keys = [-(2**40), *range(-5, 5), *range(100, 160), 2**62]
     shown = {"paired": lambda k: (k // 3, k % 3), "keyless": lambda k: (), "worded": lambda k: (f"{k}é",)}
     shown["mixed"] = lambda k: (k if k % 2 else f"{k}",)
@@ -197,7 +197,7 @@ def test_lines_joined_by_sqlite_are_those_rendered_value_by_value(database, tabl
         for rows_per_range in (1_000, 20):
             ranges = [KeyRange(0)] if table == "mixed" else database.ranges(reading, rows_per_range)
             found = b"".join(b"".join(database.copy_out(reading, each, binary=False)) for each in ranges)
-            assert sorted(map(repr, map(tuple, copytext.decode([found])))) == wanted
+            assert sorted(map(repr, map(tuple, copy_text.decode([found])))) == wanted
 
 
 @pytest.mark.parametrize(
@@ -519,7 +519,7 @@ def test_each_kind_of_difference_moves_the_checksum(database):
 
 
 def test_the_canonical_hash_is_the_reference(database):
-    from runbook_lib.databases.values import digest_of, row_hash
+    from runbook_lib.databases.canonical import digest_of, row_hash
 
     database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, s TEXT, n DECIMAL(9,2), f REAL, b BLOB, j JSON TEXT)")
     database.execute("""INSERT INTO t VALUES (1, 'é', 1.5, -0.0, x'00', '{"b": 1.50, "a": [1]}')""")
@@ -535,7 +535,7 @@ def test_the_canonical_hash_is_the_reference(database):
 USED = """
 import ctypes, importlib.util, sys
 {first}
-from runbook_lib.endpoints import open_endpoint
+from runbook_lib.config.database_url import open_endpoint
 rows = open_endpoint(sys.argv[1], "source").rows("SELECT count(*) FROM items")
 library = ctypes.CDLL(importlib.util.find_spec("_sqlite3").origin)
 library.sqlite3_memory_used.restype = ctypes.c_int64

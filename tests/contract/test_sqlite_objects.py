@@ -12,7 +12,8 @@ from estate_sqlite import new_database
 from runbook_lib.assessment.account import MOVED, UNACCOUNTED
 from runbook_lib.assessment.fates import measure, predict
 from runbook_lib.assessment.routes import route_of
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
 
 PLANTED = """
 CREATE TABLE docs (id INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT COLLATE NOCASE NOT NULL UNIQUE, body TEXT,

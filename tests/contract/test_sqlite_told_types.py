@@ -8,9 +8,10 @@ import pytest
 
 from runbook_lib.databases.sqlite.told import read_as
 from runbook_lib.errors import TransferError
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
 from runbook_lib.validation import validate
-from runbook_lib.validation.pair import pair_of as compared
+from runbook_lib.validation.comparison import pair_of as compared
 
 LOCAL, INSTANT = "timestamp without time zone", "timestamp with time zone"
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import DatabaseError, TransferError
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
 from runbook_lib.validation import validate
 
 PIECES = (

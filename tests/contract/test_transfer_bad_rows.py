@@ -12,17 +12,17 @@ from estate_sqlite import new_database as new_file
 from runbook_lib.cli import main
 from runbook_lib.errors import RowRejected
 from runbook_lib.plan.model import Tolerance
-from runbook_lib.step import Outcome
 from runbook_lib.transfer import held_record
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import disable_capture, enable_capture
-from runbook_lib.transfer.chunks import planned, stored, unfinished
-from runbook_lib.transfer.copy import copy_link
+from runbook_lib.transfer.chunk_store import planned, stored, unfinished
 from runbook_lib.transfer.held import Held
 from runbook_lib.transfer.quarantine import Quarantine, read
 from runbook_lib.transfer.replay import replay
 from runbook_lib.transfer.sync import drain, drain_once
-from runbook_lib.transfer.worker import exclusive
+from runbook_lib.transfer.sync_process import exclusive
 from runbook_lib.validation import DATA, validate
+from runbook_lib.verdict import Outcome
 
 PAIRS = [
     ("postgresql", "postgresql"),
@@ -115,7 +115,7 @@ def test_a_kill_between_the_line_and_the_mark_leaves_one_row_set_aside(linked, m
     def killed(link, chunk):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("runbook_lib.transfer.apart.mark_done", killed)
+    monkeypatch.setattr("runbook_lib.transfer.isolate_bad_rows.mark_done", killed)
     with pytest.raises(KeyboardInterrupt):
         copy_link(linked, chunk_rows=100, jobs=1)
     monkeypatch.undo()

@@ -12,11 +12,12 @@ from fix_sandbox import wait_for
 
 from runbook_lib.errors import RowRejected, TransferError
 from runbook_lib.journal import Journal
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.operations.predict_cutover import foresee
+from runbook_lib.operations.replicate import Side, Switch, move, open_clone
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import disable_capture, enable_capture
-from runbook_lib.transfer.clone import How, clone, pair_of
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.follow import Side, Switch, move, open_clone
-from runbook_lib.transfer.foresee import foresee
 from runbook_lib.transfer.sync import drain
 from runbook_lib.validation import validate
 

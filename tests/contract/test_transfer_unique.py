@@ -6,7 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
 from runbook_lib.transfer.sync import drain
 
 PAIRS = [

@@ -9,15 +9,16 @@ import pytest
 from estate_sqlite import new_database as new_file
 
 from runbook_lib.errors import ConfigurationError, RowRejected
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
 from runbook_lib.plan.model import Plan, Service, TableMapping
-from runbook_lib.schema.across import decisions, strays
-from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_tables
+from runbook_lib.schema.convert.service_tables import decisions, strays
+from runbook_lib.schema.create_target import add_foreign_keys, build_indexes, create_tables
+from runbook_lib.transfer.build_links import forward_links, reverse_links
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import enable_capture
-from runbook_lib.transfer.clone import How, clone, pair_of
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.flow import forward_links, reverse_links
-from runbook_lib.transfer.measure import measure, problems
 from runbook_lib.transfer.sync import drain
+from runbook_lib.transfer.value_scan import measure, problems
 from runbook_lib.validation import validate
 
 MARIADB = """
@@ -150,7 +151,7 @@ def test_what_will_not_fit_is_counted_range_by_range_and_its_first_rows_are_name
         "ANALYZE t",
     )
     _, link, _ = moving(source, target, {})
-    monkeypatch.setattr("runbook_lib.transfer.measure.PART_ROWS", 70)
+    monkeypatch.setattr("runbook_lib.transfer.value_scan.PART_ROWS", 70)
     assert len(link.reader.ranges(link.flows[0].reading, 70)) > 10
     [found] = measure(link)
     assert (found.rows, found.keys) == (20, ((50,), (100,), (150,)))

@@ -9,13 +9,13 @@ from estate_sqlite import HOSTILE, HOSTILE_ROWS, new_database
 
 from runbook_lib.databases.port import KeyRange
 from runbook_lib.plan.model import Plan, Service, TableMapping
-from runbook_lib.schema.across import translation
-from runbook_lib.schema.decisions import Policies, user_types
-from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_tables
-from runbook_lib.schema.translate import translate
+from runbook_lib.schema.convert.ddl import translate
+from runbook_lib.schema.convert.decisions import Policies, user_types
+from runbook_lib.schema.convert.service_tables import translation
+from runbook_lib.schema.create_target import add_foreign_keys, build_indexes, create_tables
+from runbook_lib.transfer.build_links import forward_links
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import enable_capture
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.flow import forward_links
 from runbook_lib.transfer.sequences import advance_sequences
 from runbook_lib.transfer.sync import drain
 

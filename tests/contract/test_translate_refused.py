@@ -8,9 +8,10 @@ import pytest
 
 from runbook_lib.databases.port import Constraint
 from runbook_lib.errors import DatabaseError
-from runbook_lib.schema.references import referenced
-from runbook_lib.schema.row_size import too_long
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.schema.convert.references import referenced
+from runbook_lib.schema.convert.row_size import too_long
 from runbook_lib.validation import validate
 
 CUT = "x" * 60

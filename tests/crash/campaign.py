@@ -27,7 +27,7 @@ from pathlib import Path
 
 from runbook_lib.evidence.bundle import closed
 from runbook_lib.journal import Journal
-from runbook_lib.phases import PHASES
+from runbook_lib.plan.phase_order import PHASES
 from runbook_lib.sandbox.control import ask
 from runbook_lib.sandbox.estate import Estate
 from runbook_lib.sandbox.ledger import Ledger, missing_writes

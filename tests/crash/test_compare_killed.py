@@ -22,9 +22,10 @@ from runbook_lib import steps
 from runbook_lib.cli import main
 from runbook_lib.databases.port import KeyRange
 from runbook_lib.plan.model import Service, TableMapping
-from runbook_lib.validation import Progress, Record, Report, sums, validate
-from runbook_lib.validation.pair import pair_of
-from runbook_lib.validation.record import Cut
+from runbook_lib.validation import Progress, Record, Report, validate
+from runbook_lib.validation.checkpoint import Cut
+from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.rows import range_checksums
 
 PAIRS = [("postgresql", "postgresql"), ("mysql", "postgresql"), ("sqlite", "mysql")]
 ROWS, CHUNK, DONE = 1000, 100, 4
@@ -41,7 +42,7 @@ def carry_out(order: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if "root" in order:
-        sums.OWN_ROWS = CHUNK
+        range_checksums.OWN_ROWS = CHUNK
         verify(Path(order["root"]), on_progress=lambda done, *_: die(Progress("", "", 0, 0, int(done))))
     opened = [
         import_module(f"runbook_lib.databases.{dialect}").open_database(name, url, password, {})
@@ -105,7 +106,7 @@ def test_the_verification_of_a_run_goes_on_where_it_was_killed(
         with closing(sqlite3.connect(tmp_path / f"{name}.db")) as file, file:
             file.execute(DDL)
             file.execute(FILL)
-    monkeypatch.setattr(sums, "OWN_ROWS", CHUNK)  # the child has set it, too
+    monkeypatch.setattr(range_checksums, "OWN_ROWS", CHUNK)  # the child has set it, too
     estate_killed.carry_out_and_die(killer, {"root": str(tmp_path)})
     assert list(tmp_path.glob(".runbook/comparisons/*/before_reads/*/*.jsonl"))
     [checked] = [each for each in verify(tmp_path)["results"] if each["check"] == "checksums"]

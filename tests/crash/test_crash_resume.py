@@ -14,7 +14,7 @@ from fix_run import MakeTable, WriteFile, small_environment, start
 
 from runbook_lib.errors import RollbackFailed
 from runbook_lib.journal import History, Journal
-from runbook_lib.run import Run
+from runbook_lib.run.run import Run
 
 Kill = Callable[[str, Path, str, str], None]
 TESTS = Path(__file__).parent.parent

@@ -16,12 +16,13 @@ from fix_sandbox import wait_for
 
 from runbook_lib.errors import CutoverAborted
 from runbook_lib.journal import Journal
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.operations.replicate import Switch, move, open_clone, side_of
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import enable_capture, pending
-from runbook_lib.transfer.chunks import stored
-from runbook_lib.transfer.clone import How, clone, pair_of
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.flow import Link
-from runbook_lib.transfer.follow import Switch, move, open_clone, side_of
+from runbook_lib.transfer.chunk_store import stored
+from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.writers import Side
 from runbook_lib.validation import validate

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from estate_schema import HEAD, Place, fill, new_sqlite, users, write
 
-from runbook_lib.environment import load_environment_file
+from runbook_lib.config.environment import load_environment_file
 from runbook_lib.errors import DatabaseError, StepFailed
 from runbook_lib.journal import Journal
-from runbook_lib.run import begin
-from runbook_lib.schema import memory
-from runbook_lib.schema.revise import revise, take_back
-from runbook_lib.schema.revisions import BASE, UP, Revisions
+from runbook_lib.run.run import begin
+from runbook_lib.schema.revisions import version_store
+from runbook_lib.schema.revisions.apply import revise, take_back
+from runbook_lib.schema.revisions.graph import BASE, UP, Revisions
 from runbook_lib.steps import migrate_schema
 
 Kill = Callable[[str, Path, str], None]
@@ -101,8 +101,8 @@ def require_whole(place: Place) -> None:
     """The same as if nobody had been killed."""
     assert place.version() == HEAD
     assert place.database.rows("SELECT count(*) FROM preferences") == [(4,)]
-    assert memory.begun(place.database) == []
-    assert memory.drift(place.database, HEAD) == []
+    assert version_store.begun(place.database) == []
+    assert version_store.drift(place.database, HEAD) == []
     journal = Journal(f"sqlite:///{place.root}/.runbook/journal.sqlite")
     (row,) = journal.runs()
     journal.verify_chain(row.run_id)
@@ -148,11 +148,11 @@ def test_killed_while_a_half_way_revision_is_undone_it_is_undone_all_the_same(ki
     down = "ALTER TABLE nothing DROP COLUMN x;\nALTER TABLE users ADD COLUMN theme text;\nUPDATE users SET theme ="
     down += " (SELECT e.theme FROM extra AS e WHERE e.id = users.id);\nDROP TABLE extra;"
     write(place.folder, revision="one", up=up, down=down)
-    before, shape, revisions = users(place.database), memory.shape(place.database), Revisions(place.folder)
+    before, shape, revisions = users(place.database), version_store.shape(place.database), Revisions(place.folder)
     with suppress(DatabaseError):
         revise(place.database, revisions, revisions.by_id["one"], UP)
     killed("half_way_back", place.root, "schema:done:3")
     half_way_back(place.root)
     assert (place.version(), users(place.database)) == (BASE, before)
-    assert memory.shape(place.database) == shape
-    assert memory.begun(place.database) == []
+    assert version_store.shape(place.database) == shape
+    assert version_store.begun(place.database) == []

@@ -10,11 +10,11 @@ import pytest
 from estate_transfer import Estate, an_estate
 from fix_sandbox import wait_for
 
-from runbook_lib.databases.postgresql import open_database, relay
-from runbook_lib.schema.target import create_tables, drop_tables
+from runbook_lib.databases.postgresql import copy_socket_relay, open_database
+from runbook_lib.schema.create_target import create_tables, drop_tables
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import enable_capture, pending
-from runbook_lib.transfer.chunks import stored
-from runbook_lib.transfer.copy import copy_link
+from runbook_lib.transfer.chunk_store import stored
 from runbook_lib.transfer.sync import drain
 
 Kill = Callable[[Estate, str, str, str, int], None]
@@ -36,7 +36,7 @@ def carry_out(order: dict[str, Any]) -> None:
     opened = [open_database(name, url, order["password"]) for name, url in order["databases"]]
     for database in opened:
         if database.name == order["armed"]:
-            armed = relay if order["method"] == "_pass_on" else database
+            armed = copy_socket_relay if order["method"] == "_pass_on" else database
             estate_killed.arm(armed, order["method"], order["moment"], order["number"])
     act(order["what"], Estate(*opened))
 

@@ -9,9 +9,10 @@ import estate_killed
 import pytest
 from fix_sandbox import wait_for
 
-from runbook_lib.databases.postgresql import logged, open_database, slots, spool
+from runbook_lib.databases.postgresql import open_database
+from runbook_lib.databases.postgresql.wal import changed_keys, replication_slot, slot_reader
 
-PLACES = {"slots": slots, "spool": spool, "Keys": logged.Keys}
+PLACES = {"slots": replication_slot, "spool": slot_reader, "Keys": changed_keys.Keys}
 
 
 def carry_out(order: dict[str, Any]) -> None:
@@ -89,7 +90,9 @@ def test_a_capture_that_was_killed_while_it_was_made_is_completed(
 def test_a_slot_whose_making_was_killed_is_made_anew(killer: Any, postgresql_server: Any, database: Any) -> None:
     kill(killer, postgresql_server, database, "install", "slots:create:before")
     with database.raw() as driver:
-        driver.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (slots.slot_name(driver, "ch"),))
+        driver.execute(
+            "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (replication_slot.slot_name(driver, "ch"),)
+        )
     assert database.capture_installed("ch") == frozenset() and database.pending("ch")["items"].keys == 0
     database.execute("INSERT INTO items VALUES (1)")
     database.install_capture("ch", {"items": ["id"]})

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from fix_sandbox import wait_for
 
-from runbook_lib.sockets import PLACE, PREFIX, SocketFolder
+from runbook_lib.runner.kernel_sockets import PLACE, PREFIX, SocketFolder
 
 STARTER = """
 from pathlib import Path
-from runbook_lib.kernels import start_kernel
+from runbook_lib.runner.kernel import start_kernel
 kernel = start_kernel(Path())
 print(kernel.manager.provisioner.pid, kernel.folder.path, flush=True)
 try:

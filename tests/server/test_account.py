@@ -15,9 +15,10 @@ from runbook_lib.assessment.fates import measure, predict
 from runbook_lib.assessment.routes import measured, route_of
 from runbook_lib.databases.port import CatalogObject
 from runbook_lib.errors import TransferError
-from runbook_lib.schema.target import build_indexes, create_tables
-from runbook_lib.step import Outcome
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.schema.create_target import build_indexes, create_tables
+from runbook_lib.verdict import Outcome
 
 Make = Callable[..., Any]
 

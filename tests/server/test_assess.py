@@ -20,12 +20,13 @@ from runbook_lib.assessment.findings import Finding
 from runbook_lib.cli import main
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import GateFailed
-from runbook_lib.plan.grammar import ACCEPTABLE, FINDINGS
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
 from runbook_lib.plan.model import Acceptance, Service, TableMapping
+from runbook_lib.plan.vocabulary import ACCEPTABLE, FINDINGS
 from runbook_lib.steps import assess_source
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.transfer.implicit_plan import whole_plan
 from runbook_lib.transfer.sync import drain
-from runbook_lib.transfer.whole import whole_plan
 from runbook_lib.validation import DATA, validate
 
 Make = Callable[[str, str], Any]

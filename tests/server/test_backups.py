@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from estate_schema import fill, new_sqlite
 
-from runbook_lib import backups
+from runbook_lib.backup import backup as backups
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import DatabaseError
-from runbook_lib.schema.shape import shape_of
+from runbook_lib.schema.snapshot import shape_of
 
 
 @pytest.fixture(params=["postgresql", "mysql", "sqlite"])

@@ -17,7 +17,7 @@ from runbook_lib import charts
 from runbook_lib.cli import main
 from runbook_lib.databases.port import KeyRange
 from runbook_lib.validation import validate
-from runbook_lib.validation.pair import pair_of
+from runbook_lib.validation.comparison import pair_of
 
 DDL = """
 CREATE TABLE items (id integer PRIMARY KEY, name text, price numeric(10,2));
@@ -200,8 +200,8 @@ def test_a_large_table_is_counted_in_pieces_and_not_at_all_where_checksums_have_
 def test_a_large_range_that_differs_is_searched_in_pieces(
     pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runbook_lib.validation.narrow.PIECE_ROWS", 500)
-    monkeypatch.setattr("runbook_lib.validation.narrow.LEAF_ROWS", 100)
+    monkeypatch.setattr("runbook_lib.validation.rows.drill_down.PIECE_ROWS", 500)
+    monkeypatch.setattr("runbook_lib.validation.rows.drill_down.LEAF_ROWS", 100)
     pair[1].execute("DELETE FROM items WHERE id IN (1, 500, 501, 3000)", "INSERT INTO items VALUES (0), (3001)")
     asked: list[KeyRange] = []
     original = pair[0].bucket_sums
@@ -221,7 +221,7 @@ def test_a_large_range_that_differs_is_searched_in_pieces(
 def test_a_large_table_whose_key_is_no_number_is_sampled_in_pieces(
     pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runbook_lib.validation.sampling.PIECE_ROWS", 300)
+    monkeypatch.setattr("runbook_lib.validation.rows.sampling.PIECE_ROWS", 300)
     for side in pair:
         side.execute("INSERT INTO words SELECT 'x' || i, i FROM generate_series(1, 1000) AS i")
         side.analyze(["words"])

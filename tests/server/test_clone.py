@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from fix_sandbox import wait_for
 
-from runbook_lib.endpoints import open_endpoint
-from runbook_lib.transfer.clone import pair_of
+from runbook_lib.config.database_url import open_endpoint
+from runbook_lib.operations.pair import pair_of
 from runbook_lib.validation import validate
 
 SCHEMA = """

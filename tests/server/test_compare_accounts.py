@@ -7,12 +7,13 @@ from typing import Any
 
 from estate_account import RICH
 
-from runbook_lib.transfer.clone import How, clone
-from runbook_lib.transfer.clone import pair_of as copied_pair
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How
+from runbook_lib.operations.pair import pair_of as copied_pair
 from runbook_lib.validation import Report, validate
-from runbook_lib.validation.findings import Kind
-from runbook_lib.validation.mending import mending
-from runbook_lib.validation.pair import pair_of
+from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.report.mismatches import Kind
+from runbook_lib.validation.report.repair_script import mending
 
 Make = Callable[..., Any]
 # What somebody does at the target → what is said of it.

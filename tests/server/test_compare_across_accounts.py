@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from runbook_lib.cli import main
-from runbook_lib.schema.left_behind import account_at
-from runbook_lib.transfer.clone import pair_of
+from runbook_lib.operations.pair import pair_of
+from runbook_lib.schema.convert.left_behind import account_at
 
 
 def test_objects_without_an_equivalent_are_information_when_the_copy_left_them_and_a_difference_when_they_are_new(

@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 
 from runbook_lib.cli import main
 from runbook_lib.validation import validate
-from runbook_lib.validation.findings import Kind
-from runbook_lib.validation.lines import report_lines
-from runbook_lib.validation.pair import pair_of
+from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.report.as_text import report_lines
+from runbook_lib.validation.report.mismatches import Kind
 
 DDL = """
 CREATE TABLE half (id integer PRIMARY KEY, a real, b integer GENERATED ALWAYS AS (a * 1.5) STORED);

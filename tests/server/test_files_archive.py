@@ -11,35 +11,35 @@ from contract_estate import HOSTILE_ROWS, HOSTILE_SCHEMA, TABLES, selection
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runbook_lib.backup.archive import archive_table, read_archive
+from runbook_lib.databases import copy_text
 from runbook_lib.errors import TransferError
-from runbook_lib.files import copytext
-from runbook_lib.files.archive import archive_table, read_archive
 
 FIELD = st.none() | st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")) | st.just("\\N")
 ROWS = st.lists(st.lists(FIELD, min_size=3, max_size=3).map(tuple))
 
 
 @given(rows=ROWS, cut=st.integers(1, 50))
-def test_rows_survive_the_text_format_wherever_blocks_are_cut(rows: list[copytext.Row], cut: int) -> None:
-    whole = b"".join(copytext.encode(rows))
+def test_rows_survive_the_text_format_wherever_blocks_are_cut(rows: list[copy_text.Row], cut: int) -> None:
+    whole = b"".join(copy_text.encode(rows))
     blocks = [whole[start : start + cut] for start in range(0, len(whole), cut)]
-    assert list(copytext.decode(blocks)) == rows
+    assert list(copy_text.decode(blocks)) == rows
 
 
 @given(value=FIELD)
 def test_one_column_survives_too(value: str | None) -> None:
-    assert list(copytext.decode(copytext.encode([(value,), (value,)]))) == [(value,), (value,)]
+    assert list(copy_text.decode(copy_text.encode([(value,), (value,)]))) == [(value,), (value,)]
 
 
 def test_the_server_reads_what_was_encoded_and_writes_what_is_decoded(database: Any) -> None:
     database.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
     values = [None, "", "\\N", "\\.", "\\", "\t\n\r\b\f\v", "a\\tb", "\x01\x7f\x85\u2028", "😀" * 40_000]
     rows = [(str(number), value) for number, value in enumerate(values)]
-    database.copy_in("t", ["id", "v"], copytext.encode(rows), binary=False)
+    database.copy_in("t", ["id", "v"], copy_text.encode(rows), binary=False)
     assert [value for (value,) in database.rows("SELECT v FROM t ORDER BY id")] == values
     whole = selection(database, "t")
     [key_range] = database.ranges(whole, 100)
-    assert list(copytext.decode(database.copy_out(whole, key_range, binary=False))) == rows
+    assert list(copy_text.decode(database.copy_out(whole, key_range, binary=False))) == rows
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -57,7 +57,7 @@ def test_an_archive_holds_every_value_of_a_hostile_table(database: Any, tmp_path
     columns = ", ".join(database.quote(column.name) for column in described.columns)
     database.execute(f"CREATE TABLE again AS SELECT {columns} FROM {database.quote(table)} WITH NO DATA")
     for rows in read_archive(archived.path):
-        database.copy_in("again", [c.name for c in described.columns], copytext.encode(rows), binary=False)
+        database.copy_in("again", [c.name for c in described.columns], copy_text.encode(rows), binary=False)
     text = 'SELECT t::text COLLATE "C" FROM {} AS t ORDER BY 1'
     assert database.rows(text.format("again")) == database.rows(text.format(database.quote(table)))
     assert not database.rows("SELECT 1 FROM pg_tables WHERE tablename = 'archive_proof'")

@@ -11,9 +11,10 @@ import pytest
 
 from runbook_lib.errors import Refused
 from runbook_lib.journal import Journal
-from runbook_lib.transfer.agreement import disagreements
-from runbook_lib.transfer.clone import How, Pair, clone, pair_of
-from runbook_lib.transfer.follow import Switch, find_clone, known_notes, move, open_clone
+from runbook_lib.operations.agreement import disagreements
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, Pair, pair_of
+from runbook_lib.operations.replicate import Switch, find_clone, known_notes, move, open_clone
 from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.writers import Side
 from runbook_lib.validation import validate

@@ -15,9 +15,10 @@ import pytest
 
 from runbook_lib.errors import TransferError
 from runbook_lib.journal import Journal
-from runbook_lib.transfer.apply_ddl import apply_ddl, foreseen
-from runbook_lib.transfer.clone import How, Pair, clone, pair_of
-from runbook_lib.transfer.follow import Switch, find_clone, move, open_clone
+from runbook_lib.operations.apply_ddl import apply_ddl, foreseen
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, Pair, pair_of
+from runbook_lib.operations.replicate import Switch, find_clone, move, open_clone
 from runbook_lib.transfer.held import Held
 from runbook_lib.transfer.sync import drain, drain_once
 from runbook_lib.transfer.writers import Side
@@ -132,9 +133,9 @@ import os, sys
 from contextlib import closing
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.journal import Journal
-from runbook_lib.transfer.apply_ddl import apply_ddl
-from runbook_lib.transfer.clone import pair_of
-from runbook_lib.transfer.follow import find_clone
+from runbook_lib.operations.apply_ddl import apply_ddl
+from runbook_lib.operations.copy_database import pair_of
+from runbook_lib.operations.replicate import find_clone
 both = [open_database(n, url, os.environ["SECRET"]) for n, url in zip(("source", "target"), sys.argv[1:3])]
 with closing(Journal(sys.argv[3])) as journal:
     pair, run_id = find_clone(journal, pair_of(*both))

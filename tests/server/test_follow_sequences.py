@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.journal import Journal
-from runbook_lib.transfer.clone import How, clone, pair_of
-from runbook_lib.transfer.follow import Switch, move, open_clone
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.operations.replicate import Switch, move, open_clone
 from runbook_lib.transfer.writers import Side
 
 SCHEMA = """

@@ -16,8 +16,9 @@ import pytest
 
 from runbook_lib.errors import CutoverAborted, DatabaseError, Refused
 from runbook_lib.journal import Journal
-from runbook_lib.transfer.clone import How, Pair, clone, pair_of
-from runbook_lib.transfer.follow import Switch, find_clone, leave, move, open_clone
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, Pair, pair_of
+from runbook_lib.operations.replicate import Switch, find_clone, leave, move, open_clone
 from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.user_triggers import hold_back
 from runbook_lib.transfer.writers import Side
@@ -151,7 +152,7 @@ def killed(source: Any, target: Any, folder: Path, command: str, event: str) -> 
     program = (
         "import sys; from runbook_lib.journal import Journal;"
         "from runbook_lib.databases.mysql import open_database as o;"
-        "from runbook_lib.transfer.clone import pair_of; from runbook_lib.transfer.follow import *;"
+        "from runbook_lib.operations.pair import pair_of; from runbook_lib.operations.replicate import *;"
         "s, t = (o(n, u, sys.argv[3]) for n, u in zip(('source', 'target'), sys.argv[1:3]));"
         f"j = Journal('sqlite:///{folder}/journal.sqlite'); p, r = find_clone(j, pair_of(s, t));"
         f"move(p, j, r, Side.{'TARGET' if command == 'cutover' else 'SOURCE'}, Switch(), budget_s=20)"

@@ -12,10 +12,11 @@ import pytest
 from fix_sandbox import wait_for
 
 from runbook_lib.journal import Journal
-from runbook_lib.transfer.clone import How, clone, pair_of
-from runbook_lib.transfer.follow import FORWARD, open_clone
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.operations.replicate import FORWARD, open_clone
 from runbook_lib.transfer.schema_watch import SchemaWatch
-from runbook_lib.transfer.worker import Stop, sync_forever
+from runbook_lib.transfer.sync_process import Stop, sync_forever
 
 VIEW = "CREATE VIEW late AS SELECT id FROM t"
 

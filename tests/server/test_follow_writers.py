@@ -11,8 +11,9 @@ import pytest
 
 from runbook_lib.errors import TransferError
 from runbook_lib.journal import Journal
-from runbook_lib.transfer.clone import How, Pair, clone, pair_of
-from runbook_lib.transfer.follow import Switch, find_clone, leave, move, open_clone
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, Pair, pair_of
+from runbook_lib.operations.replicate import Switch, find_clone, leave, move, open_clone
 from runbook_lib.transfer.writers import Side
 
 ENGINES = ("postgresql", "mysql", "sqlite")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.journal import Journal
-from runbook_lib.transfer.clone import How, clone, pair_of
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.follow import Switch, move, open_clone
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.operations.replicate import Switch, move, open_clone
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.writers import Side
 from runbook_lib.validation import validate

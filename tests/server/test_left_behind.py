@@ -9,11 +9,12 @@ import pytest
 from runbook_lib.assessment import assess
 from runbook_lib.databases.statement_names import named
 from runbook_lib.errors import TransferError
-from runbook_lib.schema.left_behind import LeftBehind, remembered
-from runbook_lib.transfer.chunks import undo_marks
-from runbook_lib.transfer.clone import How, clone, pair_of
-from runbook_lib.transfer.keys import require_sync_keys
-from runbook_lib.transfer.whole import whole_plan
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.schema.convert.left_behind import LeftBehind, remembered
+from runbook_lib.transfer.chunk_store import undo_marks
+from runbook_lib.transfer.foreign_keys import require_sync_keys
+from runbook_lib.transfer.implicit_plan import whole_plan
 
 RISKY = """
 CREATE OR REPLACE FUNCTION risky() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN

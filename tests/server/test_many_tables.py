@@ -12,16 +12,18 @@ import pytest
 from estate_transfer import plan
 
 from runbook_lib.errors import RowRejected
-from runbook_lib.executor import SHARED, batches
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, Pair, pair_of
+from runbook_lib.operations.switchover import compare_touched
 from runbook_lib.plan.model import Service, TableMapping
-from runbook_lib.schema.target import build_indexes, create_tables, index_tasks
+from runbook_lib.schema.create_target import build_indexes, create_tables, index_tasks
+from runbook_lib.transfer.build_links import forward_links
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import enable_capture, fence_writer
-from runbook_lib.transfer.clone import How, Pair, clone, pair_of
-from runbook_lib.transfer.copy import copy_link
 from runbook_lib.transfer.cutover import Acts, Prediction, cutover
-from runbook_lib.transfer.flow import Link, forward_links
-from runbook_lib.transfer.moving import compare_touched
+from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.sync import drain_once
+from runbook_lib.util.thread_pool import SHARED, batches
 from runbook_lib.validation import validate
 
 NAMES = [f"t{i:02}" for i in range(40)]

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from runbook_lib.journal import Journal
-from runbook_lib.transfer.clone import How, clone, pair_of
-from runbook_lib.transfer.follow import Switch, find_clone, move, open_clone
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.operations.replicate import Switch, find_clone, move, open_clone
 from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.writers import Side
 from runbook_lib.validation import validate

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from runbook_lib.errors import DatabaseError, TransferError
-from runbook_lib.schema.kept import REST, Part, kept, run_part, state, store
-from runbook_lib.schema.target import made_here
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.schema.create_target import made_here
+from runbook_lib.schema.kept_scripts import REST, Part, kept, run_part, state, store
 
 OBJECTS = {
     "function f": ("CREATE FUNCTION f() RETURNS int RETURN {}", "FUNCTION f"),

@@ -9,10 +9,11 @@ import pytest
 from runbook_lib.databases.mysql import open_database as open_mysql
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import DatabaseError
-from runbook_lib.step import Outcome
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
 from runbook_lib.transfer.readable import require_readable
 from runbook_lib.validation import validate
+from runbook_lib.verdict import Outcome
 
 HIDDEN = """
 CREATE TABLE orders (id int PRIMARY KEY, tenant text NOT NULL);

@@ -18,11 +18,13 @@ from estate_sqlite import new_database
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import Refused, RowRejected
 from runbook_lib.plan.model import Plan, Service, TableMapping
-from runbook_lib.schema.target import create_tables
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.flow import Link, forward_links
-from runbook_lib.validation import multiset, recount, validate
+from runbook_lib.schema.create_target import create_tables
+from runbook_lib.transfer.build_links import forward_links
+from runbook_lib.transfer.bulk_copy import copy_link
+from runbook_lib.transfer.links import Link
+from runbook_lib.validation import repair_keyless, validate
 from runbook_lib.validation.repair import Repaired, repair
+from runbook_lib.validation.rows import keyless
 
 TABLES = ("event", "noted")
 SERVICE = Service("shop", "target", tables=tuple(TableMapping(name, name) for name in TABLES))
@@ -157,7 +159,7 @@ def test_rows_in_flight_or_more_rows_than_are_named_leave_the_table_alone_and_sa
     assert "event: 1 row changed while the table was compared" in moving.refused["shop.event"]
     assert "shop.event" in moving.refused and not moving.planned
     for name in ("SLICE_ROWS", "LISTINGS", "BUCKET_ROWS"):
-        monkeypatch.setattr(multiset, name, 1)
+        monkeypatch.setattr(keyless, name, 1)
     many = mended(link)
     assert "more rows differ than" in many.lines[0] and "copy the table again" in many.lines[0]
     assert (many.upserted, many.deleted) == (0, 0)
@@ -169,7 +171,7 @@ def test_a_row_that_the_target_refuses_rolls_its_batch_back_and_no_other(
 ) -> None:
     target = link.writer
     target.execute("DELETE FROM event")
-    monkeypatch.setattr(recount, "BATCH_ROWS", 3)
+    monkeypatch.setattr(repair_keyless, "BATCH_ROWS", 3)
     if target.dialect == "sqlite":  # it cannot add a constraint
         target.execute("CREATE UNIQUE INDEX once ON event (at) WHERE at = 1")
     else:

@@ -11,11 +11,11 @@ from fix_sandbox import wait_for
 
 from runbook_lib.databases import sqlite
 from runbook_lib.databases.port import Database
-from runbook_lib.schema import memory
-from runbook_lib.schema.advise import advise
-from runbook_lib.schema.lint import hazards
-from runbook_lib.schema.revise import revise
-from runbook_lib.schema.revisions import DOWN, UP, Revisions, current_version
+from runbook_lib.schema.index_advisor import advise
+from runbook_lib.schema.revisions import version_store
+from runbook_lib.schema.revisions.apply import revise
+from runbook_lib.schema.revisions.graph import DOWN, UP, Revisions, current_version
+from runbook_lib.schema.revisions.lint import hazards
 
 TABLES = (
     "CREATE TABLE parents (id integer PRIMARY KEY NOT NULL, a varchar(20), b int, c int, d int)",
@@ -81,7 +81,7 @@ def test_proposals_are_revisions_that_go_up_and_down(estate: Database, tmp_path:
     folder.mkdir()
     for name, text in advise(estate, watched_s=0.0).files("indexes", "base").items():
         (folder / name).write_text(text)
-    revisions, before = Revisions(folder), memory.shape(estate)
+    revisions, before = Revisions(folder), version_store.shape(estate)
     path = revisions.path("base").revisions
     assert len(path) == {"postgresql": 7, "mysql": 3, "sqlite": 4}[estate.dialect]
     for revision in path:
@@ -92,7 +92,7 @@ def test_proposals_are_revisions_that_go_up_and_down(estate: Database, tmp_path:
     assert left == set()
     for revision in reversed(path):
         revise(estate, revisions, revision, DOWN)
-    assert (current_version(estate), memory.shape(estate)) == ("base", before)
+    assert (current_version(estate), version_store.shape(estate)) == ("base", before)
 
 
 def test_mariadb_counts_reads_where_userstat_is_on(new_on: Any, mariadb_server: Any) -> None:

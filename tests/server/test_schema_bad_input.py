@@ -18,8 +18,8 @@ from estate_schema import HEAD, Place, fill, users, write
 
 from runbook_lib.cli import main
 from runbook_lib.databases import mysql, postgresql
-from runbook_lib.schema import memory
-from runbook_lib.schema.revisions import BASE
+from runbook_lib.schema.revisions import version_store
+from runbook_lib.schema.revisions.graph import BASE
 
 TWICE = "INSERT INTO orders SELECT id, user_id, placed_at FROM orders;"  # only its rows show that it cannot run
 ONE_UNDONE = "1 revision undone and verified: practice is at base"
@@ -70,7 +70,7 @@ def backups(place: Place) -> list[Path]:
 
 def test_a_revision_that_fails_half_way_is_told_with_its_statement_and_everything_is_back(place: Place) -> None:
     place.example()
-    shape = memory.shape(place.database)
+    shape = version_store.shape(place.database)
     write(place.folder, revision="0004", revises=HEAD, up=f"{NOTE['up']}\n{TWICE}", down=NOTE["down"])
     status, line = runbook(place, "upgrade")
     assert status == 1
@@ -78,17 +78,17 @@ def test_a_revision_that_fails_half_way_is_told_with_its_statement_and_everythin
     says(
         line, r"schema of practice: revision 0004 \(up\), statement 2 of 2: ", "INSERT INTO orders", undone, "mend the"
     )
-    assert (place.version(), memory.shape(place.database)) == (BASE, shape)
+    assert (place.version(), version_store.shape(place.database)) == (BASE, shape)
 
 
 def test_a_verification_that_fails_is_told_with_the_rows_and_everything_is_back(place: Place) -> None:
-    shape = memory.shape(place.database)
+    shape = version_store.shape(place.database)
     write(place.folder, revision="one", **NOTE, verify="SELECT id FROM users WHERE note IS NULL;")
     status, line = runbook(place, "upgrade")
     assert status == 1
     verification = "schema of practice: revision one: its verification fails: `SELECT id .*` finds 1, 2, 3"
     says(line, verification, ONE_UNDONE, "mend the data")
-    assert (place.version(), memory.shape(place.database)) == (BASE, shape)
+    assert (place.version(), version_store.shape(place.database)) == (BASE, shape)
 
 
 def test_a_down_that_fails_too_is_told_with_both_errors_and_the_version_that_the_database_has(place: Place) -> None:
@@ -134,7 +134,7 @@ def test_two_heads_and_an_unknown_version_are_told_before_anything_is_run(place:
     assert place.version() == BASE
     assert "alembic_version" not in place.database.catalog()
     assert backups(place) == []
-    memory.prepare(place.database)
+    version_store.prepare(place.database)
     place.database.execute("INSERT INTO alembic_version VALUES ('0009_of_another_folder')")
     (place.folder / "three.sql").unlink()
     refuses(
@@ -204,7 +204,7 @@ def test_a_lock_that_is_never_granted_is_told_with_who_holds_it_and_everything_i
     write(place.folder, revision="0004", revises=HEAD, transaction="no", **NOTE)
     place.go(HEAD)
     rows = place.database.rows("SELECT * FROM users ORDER BY id")
-    shape = memory.shape(place.database)
+    shape = version_store.shape(place.database)
     held, free = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -224,7 +224,7 @@ def test_a_lock_that_is_never_granted_is_told_with_who_holds_it_and_everything_i
     assert status == 1
     refused = r"schema of practice: revision 0004 \(up\), statement 1 of 1: lock not granted in \d+ attempts? over 1 s"
     says(line, refused, HOLDER[place.database.dialect], f"practice is at {HEAD}", "end the blocking transaction")
-    assert (place.version(), memory.shape(place.database)) == (HEAD, shape)
+    assert (place.version(), version_store.shape(place.database)) == (HEAD, shape)
     assert place.database.rows("SELECT * FROM users ORDER BY id") == rows
 
 
@@ -274,7 +274,7 @@ def test_a_login_without_the_right_is_told_what_it_may_not_and_nothing_is_change
     place: Place, servers: Any, monkeypatch: Any, login: str
 ) -> None:
     place.example()
-    shape = memory.shape(place.database)
+    shape = version_store.shape(place.database)
     dialect, dbname = place.database.dialect, place.database.masked_url.rpartition("/")[2]
     name, server = f"{login}_{secrets.token_hex(3)}", servers(dialect)
     where = (dbname,) if dialect == "postgresql" else ()
@@ -291,5 +291,5 @@ def test_a_login_without_the_right_is_told_what_it_may_not_and_nothing_is_change
     finally:
         for statement in GONE[dialect]:
             server.admin(statement.format(name), *where)
-    assert (place.version(), memory.shape(place.database)) == (BASE, shape)
+    assert (place.version(), version_store.shape(place.database)) == (BASE, shape)
     assert "alembic_version" not in place.database.catalog()

@@ -14,10 +14,10 @@ from estate_schema import fill, new_sqlite, write
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import DatabaseError, TransferError
-from runbook_lib.schema import memory
-from runbook_lib.schema.batches import Pace, batches_of, carry_out, forget
-from runbook_lib.schema.revise import revise, take_back
-from runbook_lib.schema.revisions import UP, Revisions, current_version
+from runbook_lib.schema.revisions import version_store
+from runbook_lib.schema.revisions.apply import revise, take_back
+from runbook_lib.schema.revisions.batched_update import Pace, batches_of, carry_out, forget
+from runbook_lib.schema.revisions.graph import UP, Revisions, current_version
 
 COUNT = "-- batches of users by 100\nUPDATE users SET touched = touched + 1 WHERE :range"
 USERS = "CREATE TABLE users (id integer PRIMARY KEY NOT NULL, email text, theme text)"
@@ -74,7 +74,7 @@ def test_a_batch_that_fails_leaves_those_before_it_and_goes_on_there(practice: D
 
 _KILLED = """
 import os, signal, sys
-from runbook_lib.schema.batches import Pace, carry_out
+from runbook_lib.schema.revisions.batched_update import Pace, carry_out
 sys.path.insert(0, {tests!r})
 module, url, password = {engine!r}, {url!r}, {password!r}
 import importlib
@@ -101,7 +101,7 @@ def test_killed_between_two_batches_it_goes_on_with_the_next(practice: Database,
 
 
 def test_a_revision_fills_in_batches_and_is_taken_back_half_way(practice: Database, tmp_path: Path) -> None:
-    folder, shape = tmp_path / "revisions", memory.shape(practice)
+    folder, shape = tmp_path / "revisions", version_store.shape(practice)
     up = (
         "ALTER TABLE users ADD COLUMN nick varchar(40);\n"
         "-- batches of users by 100\nUPDATE users SET nick = email WHERE :range AND nick IS NULL;\n{last}"
@@ -114,7 +114,7 @@ def test_a_revision_fills_in_batches_and_is_taken_back_half_way(practice: Databa
         revise(practice, revisions, revisions.by_id["one"], UP, FAST)
     assert practice.rows("SELECT count(*) FROM users WHERE nick IS NULL") == [(0,)]
     take_back(practice, revisions, revisions.by_id["one"], UP)
-    assert (current_version(practice), memory.shape(practice)) == ("base", shape)
+    assert (current_version(practice), version_store.shape(practice)) == ("base", shape)
     write(folder, revision="one", up=whole, transaction="no", down=down)
     revisions = Revisions(folder)
     done = revise(practice, revisions, revisions.by_id["one"], UP, FAST)

@@ -14,11 +14,11 @@ from estate_schema import Place
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import DatabaseError, GateFailed
-from runbook_lib.schema import memory
 from runbook_lib.schema.expand import Column, Split, out_of_step, revision_files
-from runbook_lib.schema.lint import hazards
-from runbook_lib.schema.revise import revise, take_back
-from runbook_lib.schema.revisions import DOWN, UP, Revisions
+from runbook_lib.schema.revisions import version_store
+from runbook_lib.schema.revisions.apply import revise, take_back
+from runbook_lib.schema.revisions.graph import DOWN, UP, Revisions
+from runbook_lib.schema.revisions.lint import hazards
 
 PLAIN = {
     "postgresql": "CREATE TABLE people (id bigint PRIMARY KEY, name text NOT NULL DEFAULT 'A B', age int)",
@@ -84,7 +84,7 @@ def new_shape(database: Database) -> Mapping[int, tuple[str, str]]:
 
 
 def test_both_clients_write_at_once_and_every_write_is_in_both_shapes(people: Database, revisions: Revisions) -> None:
-    before = memory.shape(people)
+    before = version_store.shape(people)
     with old_client(people, 10_000) as old:
         go(people, revisions, "names_expand", UP)
         with new_client(people, 20_000) as new:
@@ -100,7 +100,7 @@ def test_both_clients_write_at_once_and_every_write_is_in_both_shapes(people: Da
     with old_client(people, 30_000) as late:  # back, beside the old version
         go(people, revisions, "names_expand", DOWN)
     assert late.errors == []
-    assert memory.shape(people) == before
+    assert version_store.shape(people) == before
     joined = old_shape(people)
     for number, (first, last) in {**old.acknowledged, **new.acknowledged, **late.acknowledged}.items():
         assert joined[number] == f"{first} {last}"
@@ -108,7 +108,7 @@ def test_both_clients_write_at_once_and_every_write_is_in_both_shapes(people: Da
 
 def test_the_contract_and_its_undo_beside_the_new_client_lose_no_write(people: Database, revisions: Revisions) -> None:
     go(people, revisions, "names_expand", UP)
-    expanded = memory.shape(people)
+    expanded = version_store.shape(people)
     with new_client(people, 20_000) as new:
         go(people, revisions, "names_contract", UP)
         count = new.writes
@@ -116,7 +116,7 @@ def test_the_contract_and_its_undo_beside_the_new_client_lose_no_write(people: D
         assert "name" not in [column.name for column in people.catalog()["people"].columns]
         go(people, revisions, "names_contract", DOWN)
     assert new.errors == []
-    assert memory.shape(people) == expanded
+    assert version_store.shape(people) == expanded
     with old_client(people, 30_000) as old:
         go(people, revisions, "names_expand", DOWN)
     assert old.errors == []
@@ -163,7 +163,7 @@ def test_cut_off_after_a_statement_it_goes_on_or_is_taken_back(
 ) -> None:
     if version == "names_contract":
         go(people, revisions, "names_expand", UP)
-    names, shape, revision = old_shape(people), memory.shape(people), revisions.by_id[version]
+    names, shape, revision = old_shape(people), version_store.shape(people), revisions.by_id[version]
     total = len(revisions.render(revision, UP, people.dialect).statements)
 
     def cut() -> None:
@@ -172,11 +172,11 @@ def test_cut_off_after_a_statement_it_goes_on_or_is_taken_back(
 
     cut()
     take_back(people, revisions, revision, UP)
-    assert (old_shape(people), memory.shape(people)) == (names, shape)
+    assert (old_shape(people), version_store.shape(people)) == (names, shape)
     cut()
     go(people, revisions, version, UP)
     go(people, revisions, version, DOWN)
-    assert (old_shape(people), memory.shape(people)) == (names, shape)
+    assert (old_shape(people), version_store.shape(people)) == (names, shape)
 
 
 def test_the_whole_way_waits_for_the_throttle_and_for_the_gate_of_the_contract(
@@ -223,8 +223,8 @@ def test_a_python_revision_splits_in_one_line_each(people: Database, tmp_path: P
         f"revision, down_revision, transactional = 'one', None, False\nSPLIT = {split!r}\n\n"
         "def upgrade():\n    expand.expand(SPLIT)\n\ndef downgrade():\n    expand.take_back(SPLIT)\n"
     )
-    revisions, before = Revisions(tmp_path), memory.shape(people)
+    revisions, before = Revisions(tmp_path), version_store.shape(people)
     revise(people, revisions, revisions.by_id["one"], UP, FAST)
     assert new_shape(people)[7] == ("F7", "L7")
     revise(people, revisions, revisions.by_id["one"], DOWN)
-    assert memory.shape(people) == before
+    assert version_store.shape(people) == before

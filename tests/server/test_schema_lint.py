@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from estate_schema import fill, new_sqlite
 
-from runbook_lib.plan.hazards import RULES
+from runbook_lib.plan.hazard_policy import RULES
 from runbook_lib.plan.model import LintRule
-from runbook_lib.schema import lint
-from runbook_lib.schema.lint import hazards
+from runbook_lib.schema.revisions import lint
+from runbook_lib.schema.revisions.lint import hazards
 
 POSTGRESQL = {
     "ALTER TABLE users ADD COLUMN token uuid DEFAULT gen_random_uuid()": "refuse adding-field-with-default",

@@ -14,14 +14,15 @@ import pytest
 from click.testing import CliRunner
 from estate_schema import HEAD, Place, fill, new_sqlite, users, write
 
-from runbook_lib import runner, steps
+from runbook_lib import steps
 from runbook_lib.cli import main
-from runbook_lib.environment import load_environment_file
+from runbook_lib.config.environment import load_environment_file
 from runbook_lib.errors import ConfigurationError, GateFailed, OutOfOrder, StepFailed
 from runbook_lib.evidence.verify import verify_bundle
-from runbook_lib.run import begin
-from runbook_lib.schema import memory
-from runbook_lib.schema.revisions import BASE
+from runbook_lib.run.run import begin
+from runbook_lib.runner import run_phases
+from runbook_lib.schema.revisions import version_store
+from runbook_lib.schema.revisions.graph import BASE
 from runbook_lib.steps import migrate_schema, schema_difference, schema_path, schema_result
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +82,7 @@ def test_a_path_is_carried_out_and_back_each_with_a_proven_backup_and_its_result
 
 def test_a_revision_that_fails_takes_those_before_it_back_and_says_where_the_database_is(place: Place) -> None:
     place.example()
-    before, shape = users(place.database), memory.shape(place.database)
+    before, shape = users(place.database), version_store.shape(place.database)
     up = f"ALTER TABLE users ADD COLUMN late int;\n{TWICE}"
     write(place.folder, revision="0004", revises=HEAD, up=up, down="ALTER TABLE users DROP COLUMN late;")
     for _ in range(2 if place.database.dialect == "sqlite" else 1):  # nothing is left that stands in the way
@@ -90,7 +91,7 @@ def test_a_revision_that_fails_takes_those_before_it_back_and_says_where_the_dat
         assert re.search(r"revision 0004 \(up\), statement 2 of 2: .*INSERT INTO orders", str(failed.value))
         assert "4 revisions undone and verified: practice is at base" in str(failed.value)
         assert (place.version(), users(place.database)) == (BASE, before)
-        assert memory.shape(place.database) == shape
+        assert version_store.shape(place.database) == shape
     (place.folder / "0004.sql").unlink()
     place.go()  # what failed and was undone before stands in no gate's way
     assert place.version() == HEAD
@@ -261,8 +262,8 @@ def test_a_kernel_that_cannot_be_started_ahead_keeps_no_phase_from_its_seal(
         raise OSError(errno.ENOSPC, "No space left on device", "/tmp")
 
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    monkeypatch.setattr(runner, "start_kernel", no_room)
-    ours = runner.Runner(load_environment_file(small.example().file), lambda line: None)
+    monkeypatch.setattr(run_phases, "start_kernel", no_room)
+    ours = run_phases.Runner(load_environment_file(small.example().file), lambda line: None)
     with closing(ours):
         done = ours.carry_out(("schema_migration", "schema_migration"))  # the second finds nothing left to do
         ours.finish()

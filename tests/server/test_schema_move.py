@@ -14,12 +14,12 @@ from estate_expand import FAST, cut_off_after, go, written
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import ConfigurationError, DatabaseError
-from runbook_lib.schema import memory
-from runbook_lib.schema.batches import batches_of
 from runbook_lib.schema.expand import Column, Move, out_of_step, revision_files
-from runbook_lib.schema.lint import hazards
-from runbook_lib.schema.revise import asks, revise, take_back
-from runbook_lib.schema.revisions import DOWN, UP, Revision, Revisions
+from runbook_lib.schema.revisions import version_store
+from runbook_lib.schema.revisions.apply import asks, revise, take_back
+from runbook_lib.schema.revisions.batched_update import batches_of
+from runbook_lib.schema.revisions.graph import DOWN, UP, Revision, Revisions
+from runbook_lib.schema.revisions.lint import hazards
 
 TEXT = {"postgresql": "text", "mysql": "varchar(40)"}
 ROWS = 600
@@ -83,22 +83,22 @@ def test_up_down_up_and_down_again_with_the_same_rows(shop: Database, revisions:
         statements = revisions.render(revisions.by_id[version], UP, shop.dialect).statements
         return {one.policy for one in hazards(shop, version, statements, alone=True).findings}
 
-    before, first = old_shape(shop), memory.shape(shop)
+    before, first = old_shape(shop), version_store.shape(shop)
     assert policies("settings_expand") == set()
     go(shop, revisions, "settings_expand", UP)
     assert "approve" in policies("settings_contract")
     assert "refuse" not in policies("settings_contract")
-    expanded = memory.shape(shop)
+    expanded = version_store.shape(shop)
     assert new_shape(shop) == before
     go(shop, revisions, "settings_expand", DOWN)
-    assert (old_shape(shop), memory.shape(shop)) == (before, first)
+    assert (old_shape(shop), version_store.shape(shop)) == (before, first)
     go(shop, revisions, "settings_expand", UP)
     go(shop, revisions, "settings_contract", UP)
     assert new_shape(shop) == before
     go(shop, revisions, "settings_contract", DOWN)
-    assert (old_shape(shop), new_shape(shop), memory.shape(shop)) == (before, before, expanded)
+    assert (old_shape(shop), new_shape(shop), version_store.shape(shop)) == (before, before, expanded)
     go(shop, revisions, "settings_expand", DOWN)
-    assert (old_shape(shop), memory.shape(shop)) == (before, first)
+    assert (old_shape(shop), version_store.shape(shop)) == (before, first)
 
 
 def old_client(database: Database, start: int, rows: int = ROWS) -> Client:
@@ -199,7 +199,7 @@ def visits_of(clients: list[Client], row: int) -> int:
 
 
 def test_both_clients_write_the_same_rows_at_once_and_no_write_is_lost(shop: Database, revisions: Revisions) -> None:
-    before, first = old_shape(shop), memory.shape(shop)
+    before, first = old_shape(shop), version_store.shape(shop)
     with old_client(shop, 10_000, 9) as old:
         go(shop, revisions, "settings_expand", UP)
         with new_client(shop, 20_000, 9) as new:
@@ -221,7 +221,7 @@ def test_both_clients_write_the_same_rows_at_once_and_no_write_is_lost(shop: Dat
     with old_client(shop, 40_000) as late:  # back, beside the old version
         go(shop, revisions, "settings_expand", DOWN)
     assert late.errors == []
-    assert memory.shape(shop) == first
+    assert version_store.shape(shop) == first
     assert {key: row[:2] for key, row in old_shape(shop).items() if key in before} == {
         key: row[:2] for key, row in before.items()
     }
@@ -254,7 +254,7 @@ def test_two_old_clients_and_two_that_upsert_hammer_the_same_rows_without_a_dead
 
 def test_the_contract_and_its_undo_beside_the_new_client_lose_no_write(shop: Database, revisions: Revisions) -> None:
     go(shop, revisions, "settings_expand", UP)
-    expanded = memory.shape(shop)
+    expanded = version_store.shape(shop)
     with new_client(shop, 20_000) as new:
         go(shop, revisions, "settings_contract", UP)
         count = new.writes
@@ -262,7 +262,7 @@ def test_the_contract_and_its_undo_beside_the_new_client_lose_no_write(shop: Dat
         assert [column.name for column in shop.catalog()["users"].columns] == ["id", "email"]
         shop.execute("DELETE FROM preferences WHERE user_id = 500")
         go(shop, revisions, "settings_contract", DOWN)
-    assert (new.errors, memory.shape(shop)) == ([], expanded)
+    assert (new.errors, version_store.shape(shop)) == ([], expanded)
     in_step(shop)
     with old_client(shop, 30_000) as old:
         go(shop, revisions, "settings_expand", DOWN)
@@ -324,7 +324,7 @@ def test_cut_off_in_any_stage_it_is_taken_back_or_goes_on_with_every_write(
             revise(shop, revisions, revision, direction, FAST)
 
     for version, direction, points in WAY:  # each stage goes on to the next one's beginning
-        revision, before = revisions.by_id[version], memory.shape(shop)
+        revision, before = revisions.by_id[version], version_store.shape(shop)
         statements = revisions.render(revision, direction, shop.dialect).statements
         changes = [n for n, one in enumerate(statements, 1) if not asks(one) and batches_of(one) is None]
         for point in points:
@@ -332,7 +332,7 @@ def test_cut_off_in_any_stage_it_is_taken_back_or_goes_on_with_every_write(
             if version == "settings_contract":  # the new version goes on meanwhile
                 shop.execute("UPDATE preferences SET theme = concat(theme, '!') WHERE user_id = 1")
             take_back(shop, revisions, revision, direction)
-            assert memory.shape(shop) == before, (version, direction, point)
+            assert version_store.shape(shop) == before, (version, direction, point)
             if (version, direction) == ("settings_contract", UP):
                 in_step(shop)
         cut(revision, direction, changes[-2])
@@ -359,7 +359,7 @@ def test_a_column_that_may_not_be_null_needs_a_default_and_a_default_is_a_value(
         (tmp_path / name).write_text(text)
     revisions = Revisions(tmp_path)
     go(database, revisions, "names_expand", UP)
-    expanded = memory.shape(database)
+    expanded = version_store.shape(database)
     database.execute(
         "INSERT INTO people (id) VALUES (4)",
         "UPDATE names SET last = 'changed' WHERE person = 1",
@@ -381,4 +381,4 @@ def test_a_column_that_may_not_be_null_needs_a_default_and_a_default_is_a_value(
     go(database, revisions, "names_contract", UP)
     go(database, revisions, "names_contract", DOWN)
     assert database.rows(told) == [*expected[:1], (2, "three words", "three", "words"), *expected[2:]]
-    assert memory.shape(database) == expanded
+    assert version_store.shape(database) == expanded

@@ -17,11 +17,11 @@ from estate_schema import fill, write
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import DatabaseError
-from runbook_lib.schema import memory
-from runbook_lib.schema.batches import Pace
-from runbook_lib.schema.lint import hazards
-from runbook_lib.schema.revise import revise
-from runbook_lib.schema.revisions import DOWN, UP, Revisions
+from runbook_lib.schema.revisions import version_store
+from runbook_lib.schema.revisions.apply import revise
+from runbook_lib.schema.revisions.batched_update import Pace
+from runbook_lib.schema.revisions.graph import DOWN, UP, Revisions
+from runbook_lib.schema.revisions.lint import hazards
 
 LOCK_S = {"postgresql": 0.3, "mysql": 1.0}  # MySQL knows whole seconds only
 SPARE_S = 0.3  # what a busy machine may add
@@ -227,7 +227,7 @@ def test_a_python_revision_writes_each_change_in_one_line(practice: Database, tm
     able = practice.capabilities.deferred_validation  # MariaDB copies a table for a CHECK: refused, as it has to be
     parts = {"check": CHECK if able else "", "uncheck": 'op.drop_constraint("users_id", "users")' if able else ""}
     (tmp_path / "one.py").write_text(REVISION.format(**parts))
-    revisions, before = Revisions(tmp_path), memory.shape(practice)
+    revisions, before = Revisions(tmp_path), version_store.shape(practice)
     statements = revisions.render(revisions.by_id["one"], UP, practice.dialect).statements
     assert hazards(practice, "one", statements, alone=True).refused == ()
     with Writers(practice, UPDATE) as writers:
@@ -238,13 +238,13 @@ def test_a_python_revision_writes_each_change_in_one_line(practice: Database, tm
     assert not nick.nullable
     assert practice.rows("SELECT count(*) FROM users WHERE nick IS NULL") == [(0,)]
     revise(practice, revisions, revisions.by_id["one"], DOWN)
-    assert memory.shape(practice) == before
+    assert version_store.shape(practice) == before
 
 
 _BUILD = """
 from runbook_lib.databases.postgresql import open_database
-from runbook_lib.schema.revise import revise
-from runbook_lib.schema.revisions import UP, Revisions
+from runbook_lib.schema.revisions.apply import revise
+from runbook_lib.schema.revisions.graph import UP, Revisions
 from pathlib import Path
 database = open_database("online", {url!r}, {password!r}, {{}})
 revisions = Revisions(Path({folder!r}))

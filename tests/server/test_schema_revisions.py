@@ -12,9 +12,9 @@ from estate_schema import EXAMPLE, HEAD, fill, new_sqlite, users, write
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError, DatabaseError, PlanError, StepFailed
-from runbook_lib.schema import memory
-from runbook_lib.schema.revise import revise, take_back
-from runbook_lib.schema.revisions import BASE, DOWN, UP, Revisions, current_version
+from runbook_lib.schema.revisions import version_store
+from runbook_lib.schema.revisions.apply import revise, take_back
+from runbook_lib.schema.revisions.graph import BASE, DOWN, UP, Revisions, current_version
 
 
 @pytest.fixture(params=["postgresql", "mysql", "sqlite"])
@@ -33,20 +33,20 @@ def go(database: Database, folder: Path, wanted: str) -> None:
     path = revisions.path(current_version(database), wanted)
     for revision in path.revisions:
         revise(database, revisions, revision, path.direction)
-        memory.record(database, revision.after(path.direction))
+        version_store.record(database, revision.after(path.direction))
 
 
 def test_the_example_goes_up_down_and_up_again_with_the_same_rows(practice: Database) -> None:
-    before, shape = users(practice), memory.shape(practice)
+    before, shape = users(practice), version_store.shape(practice)
     go(practice, EXAMPLE, "head")
-    up = memory.shape(practice)
+    up = version_store.shape(practice)
     assert current_version(practice) == HEAD
     assert practice.rows("SELECT count(*) FROM preferences") == [(len(before),)]
     go(practice, EXAMPLE, "base")
     assert (current_version(practice), users(practice)) == (BASE, before)
-    assert memory.shape(practice) == shape
+    assert version_store.shape(practice) == shape
     go(practice, EXAMPLE, "head")
-    assert memory.shape(practice) == up
+    assert version_store.shape(practice) == up
     revisions = Revisions(EXAMPLE)
     assert [revisions.problems(revision, practice) for revision in revisions.by_id.values()] == [[], [], []]
 
@@ -84,7 +84,7 @@ def test_a_revision_that_fails_half_way_leaves_a_stated_state_and_is_taken_back(
     down = "DROP TABLE extra;\nALTER TABLE users DROP COLUMN note;"
     up = "ALTER TABLE users ADD COLUMN note text;\nCREATE TABLE extra (id int);\nALTER TABLE nothing ADD x int;"
     write(folder, revision="one", up=up, down=down)
-    before, shape = users(practice), memory.shape(practice)
+    before, shape = users(practice), version_store.shape(practice)
     revisions = Revisions(folder)
     with pytest.raises(DatabaseError, match=r"revision one \(up\), statement 3 of 3: .*nothing") as failed:
         revise(practice, revisions, revisions.by_id["one"], UP)
@@ -92,21 +92,21 @@ def test_a_revision_that_fails_half_way_leaves_a_stated_state_and_is_taken_back(
     assert ("rolled back: the database is at base" if whole else "2 of 3 statements are in") in str(failed.value)
     assert "Next: " in str(failed.value)
     take_back(practice, revisions, revisions.by_id["one"], UP)
-    assert (current_version(practice), users(practice), memory.shape(practice)) == (BASE, before, shape)
-    assert memory.begun(practice) == []
+    assert (current_version(practice), users(practice), version_store.shape(practice)) == (BASE, before, shape)
+    assert version_store.begun(practice) == []
 
 
 def test_a_verification_that_fails_leaves_nothing_where_one_transaction_holds_it_all(
     practice: Database, tmp_path: Path
 ) -> None:
-    folder, shape = tmp_path / "revisions", memory.shape(practice)
+    folder, shape = tmp_path / "revisions", version_store.shape(practice)
     verify = "SELECT id, email FROM users WHERE email NOT LIKE '%@%';"
     write(folder, revision="one", up="CREATE TABLE extra (id int);", verify=verify, down="DROP TABLE extra;")
     revisions = Revisions(folder)
     with pytest.raises(StepFailed, match=r"verification fails: .* finds 2/ü'%s:x; .*the database is at"):
         revise(practice, revisions, revisions.by_id["one"], UP)
     take_back(practice, revisions, revisions.by_id["one"], UP)
-    assert (current_version(practice), memory.shape(practice)) == (BASE, shape)
+    assert (current_version(practice), version_store.shape(practice)) == (BASE, shape)
 
 
 def test_a_revision_without_transaction_goes_on_after_what_stopped_it(practice: Database, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_revision_without_transaction_goes_on_after_what_stopped_it(practice: 
     done = revise(practice, revisions, revisions.by_id["one"], UP)
     assert (done.statements, done.found_done, current_version(practice)) == (1, 2, "one")
     assert practice.rows("SELECT count(*) FROM extra") == [(4,)]
-    assert memory.begun(practice) == []
+    assert version_store.begun(practice) == []
 
 
 def test_rows_moved_in_part_are_never_undone_by_guessing(practice: Database, tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_a_column_that_is_gone_half_way_is_not_brought_back_empty(practice: Data
 
 def test_a_change_by_hand_is_named(practice: Database) -> None:
     go(practice, EXAMPLE, "0001")
-    assert memory.drift(practice, "0001_country") == []
+    assert version_store.drift(practice, "0001_country") == []
     practice.execute("ALTER TABLE users ADD COLUMN hotfix int")
-    (found,) = memory.drift(practice, "0001_country") or []
+    (found,) = version_store.drift(practice, "0001_country") or []
     assert found[:2] == ("users", "+")
     assert found[2].startswith("column hotfix int")
 

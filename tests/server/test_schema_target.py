@@ -12,9 +12,9 @@ from estate_transfer import ORDERS, USERS, Estate, an_estate
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import TransferError
 from runbook_lib.plan.model import Service, TableMapping
-from runbook_lib.schema.target import build_indexes, create_tables, drop_tables
-from runbook_lib.schema.views import create_views, drop_views
-from runbook_lib.transfer.copy import copy_link
+from runbook_lib.schema.create_target import build_indexes, create_tables, drop_tables
+from runbook_lib.schema.extraction_views import create_views, drop_views
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.validation import validate
 
 OBJECTS = """

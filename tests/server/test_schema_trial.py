@@ -9,8 +9,9 @@ import pytest
 from runbook_lib.databases.mysql import open_database as open_mysql
 from runbook_lib.databases.postgresql.portions import portions
 from runbook_lib.errors import TransferError
-from runbook_lib.schema.trial import require_accepted
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.schema.trial_ddl import require_accepted
 
 TABLES = """CREATE TABLE a (id {int} PRIMARY KEY);
 CREATE TABLE b (id {int} PRIMARY KEY, a_id {int}, v varchar(10));

@@ -12,11 +12,11 @@ from fix_sandbox import SCALE, execute, free_port_base, wait_for
 
 from runbook_lib import steps
 from runbook_lib.errors import RollbackFailed
-from runbook_lib.run import begin
+from runbook_lib.run.run import begin
 from runbook_lib.sandbox.estate import Estate
 from runbook_lib.sandbox.ledger import Ledger, missing_writes
-from runbook_lib.steps.common import BACK, links
-from runbook_lib.transfer.worker import running
+from runbook_lib.steps.routes_and_links import BACK, links
+from runbook_lib.transfer.sync_process import running
 
 FORWARD = ("preflight", "preparation", "gradual_extraction", "data_migration", "cutover")
 pytestmark = pytest.mark.xdist_group("steps_on_estate")

@@ -11,8 +11,9 @@ from estate_assess import lax
 
 from runbook_lib.cli import main
 from runbook_lib.cli.transfer import copies_journal
-from runbook_lib.transfer.clone import How, clone, pair_of
-from runbook_lib.transfer.follow import open_clone
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.operations.replicate import open_clone
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, day date NOT NULL, made date NOT NULL, name varchar(20));"
 ROWS = "INSERT INTO t VALUES (1, '0000-00-00', '2020-01-01', 'a'), (2, '2020-02-02', '2021-01-01', 'b')"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from fix_sandbox import free_port_base
 
-from runbook_lib.monitor import Baseline, Rules, measure_baseline, watch
+from runbook_lib.monitoring.watch import Baseline, Rules, measure_baseline, watch
 from runbook_lib.performance.measure import Load, measure
 from runbook_lib.performance.workload import Workload, load_workload
 from runbook_lib.plan.model import Trigger
@@ -19,9 +19,9 @@ from runbook_lib.sandbox.estate import Estate
 from runbook_lib.services.command import open_service
 from runbook_lib.services.port import ServiceController
 from runbook_lib.services.smoke import smoke
-from runbook_lib.step import Outcome
 from runbook_lib.traffic.envoy import open_router
 from runbook_lib.traffic.port import Router
+from runbook_lib.verdict import Outcome
 
 ROOT = Path(__file__).parents[2]
 TRIGGERS = (

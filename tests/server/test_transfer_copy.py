@@ -13,14 +13,15 @@ from contract_estate import contents as whole
 from estate_transfer import an_estate, plan, texts
 
 from runbook_lib.errors import RowRejected, TransferError
-from runbook_lib.executor import Task
 from runbook_lib.plan.model import Service, TableMapping
-from runbook_lib.schema.target import add_foreign_keys, build_indexes, create_tables, index_tasks
+from runbook_lib.schema.create_target import add_foreign_keys, build_indexes, create_tables, index_tasks
+from runbook_lib.transfer.build_links import forward_links
+from runbook_lib.transfer.bulk_copy import CopyResult, copy_link
 from runbook_lib.transfer.capture import enable_capture
-from runbook_lib.transfer.chunks import forget, planned, stored, unfinished
-from runbook_lib.transfer.copy import CopyResult, copy_link
-from runbook_lib.transfer.flow import Link, forward_links
+from runbook_lib.transfer.chunk_store import forget, planned, stored, unfinished
+from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.sync import drain
+from runbook_lib.util.thread_pool import Task
 
 
 def linked(source: Any, target: Any, *tables: str) -> Link:

@@ -18,7 +18,7 @@ from fix_sandbox import wait_for
 from runbook_lib.errors import CutoverAborted, DatabaseError, JournalError, LeaseHeld, RollbackFailed
 from runbook_lib.transfer.capture import enable_capture, pending
 from runbook_lib.transfer.cutover import Acts, CutoverResult, Prediction, catch_up, cutover, predict
-from runbook_lib.transfer.flow import Link
+from runbook_lib.transfer.links import Link
 from runbook_lib.validation import validate
 
 SOURCE, TARGETS = "source", "targets"

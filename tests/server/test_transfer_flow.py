@@ -11,10 +11,11 @@ from estate_transfer import MONOLITH, ORDERS, PREFERENCES, USERS, Estate, an_est
 
 from runbook_lib.errors import PlanError
 from runbook_lib.plan.model import Service, TableMapping
-from runbook_lib.schema.target import build_indexes, create_tables
+from runbook_lib.schema.create_target import build_indexes, create_tables
+from runbook_lib.transfer.build_links import forward_links, reverse_links
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import enable_capture
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.flow import Flow, Link, forward_links, reverse_links
+from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.transfer.sync import drain
 
 

@@ -16,12 +16,13 @@ from estate_transfer import USERS, Estate, an_estate, plan, texts
 
 from runbook_lib.errors import RowRejected
 from runbook_lib.plan.model import Service, TableMapping
-from runbook_lib.schema.target import build_indexes
+from runbook_lib.schema.create_target import build_indexes
+from runbook_lib.transfer.build_links import forward_links
+from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture, pending
-from runbook_lib.transfer.chunks import unfinished
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.flow import Link, forward_links
-from runbook_lib.transfer.keys import settle
+from runbook_lib.transfer.chunk_store import unfinished
+from runbook_lib.transfer.foreign_keys import settle
+from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.sync import drain, drain_once, must_wait
 
 Connect = Callable[[Any], Any]

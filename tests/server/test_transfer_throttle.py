@@ -13,13 +13,14 @@ import pymysql
 import pytest
 from fix_servers import MariaDBServer, PostgresServer
 
+from runbook_lib.config.options import read_options
 from runbook_lib.databases.port import Load
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import ConfigurationError, DatabaseError
-from runbook_lib.options import read_options
-from runbook_lib.transfer.clone import How, clone, pair_of
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.flow import Feed, Flow, Link
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.transfer.bulk_copy import copy_link
+from runbook_lib.transfer.links import Feed, Flow, Link
 from runbook_lib.transfer.throttle import Limits, Throttle, throttle
 from runbook_lib.validation import validate
 

@@ -16,10 +16,10 @@ from fix_servers import PostgresServer
 
 from runbook_lib.errors import StepFailed, TransferError
 from runbook_lib.journal import Journal
+from runbook_lib.operations.pair import pair_of
+from runbook_lib.operations.replicate import FORWARD, follow
 from runbook_lib.transfer.capture import enable_capture, fence_writer
-from runbook_lib.transfer.clone import pair_of
-from runbook_lib.transfer.follow import FORWARD, follow
-from runbook_lib.transfer.worker import (
+from runbook_lib.transfer.sync_process import (
     STOP,
     Stop,
     exclusive,
@@ -62,7 +62,7 @@ def test_whoever_drains_alone_keeps_a_sync_out(postgresql_server: PostgresServer
 def test_a_sync_that_is_to_stop_is_waited_for_while_it_makes_progress_and_named_when_it_stands_still(
     postgresql_server: PostgresServer, journal: Journal, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr("runbook_lib.transfer.worker._LOOK_S", 0.05)
+    monkeypatch.setattr("runbook_lib.transfer.sync_process._LOOK_S", 0.05)
     with an_estate(postgresql_server, "ready") as estate:
         ended = threading.Event()
 

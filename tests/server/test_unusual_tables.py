@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from runbook_lib.cli import main
-from runbook_lib.transfer.clone import How, clone, pair_of
+from runbook_lib.operations.copy_database import clone
+from runbook_lib.operations.pair import How, pair_of
 
 PLACES = """
 CREATE TABLE places (id int PRIMARY KEY, body text, spot point NOT NULL, around geometry, area polygon,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.step import Outcome
 from runbook_lib.validation import validate
-from runbook_lib.validation.pair import pair_of
+from runbook_lib.validation.comparison import pair_of
+from runbook_lib.verdict import Outcome
 
 DDL = """CREATE TABLE t (id bigint PRIMARY KEY, a numeric(12,2) NOT NULL, b text, c integer DEFAULT 3);
 CREATE TABLE u (id bigint PRIMARY KEY);

@@ -11,10 +11,11 @@ import pytest
 from estate_sqlite import new_database
 
 from runbook_lib.plan.model import Plan, Service, TableMapping
-from runbook_lib.schema.target import create_tables
-from runbook_lib.transfer.copy import copy_link
-from runbook_lib.transfer.flow import forward_links
-from runbook_lib.validation import Kind, multiset, validate
+from runbook_lib.schema.create_target import create_tables
+from runbook_lib.transfer.build_links import forward_links
+from runbook_lib.transfer.bulk_copy import copy_link
+from runbook_lib.validation import Kind, validate
+from runbook_lib.validation.rows import keyless
 
 ROWS = 3_000
 SERVICE = Service("shop", "target", tables=(TableMapping("event", "event"),))
@@ -66,7 +67,7 @@ def test_lost_extra_and_duplicated_rows_are_named_with_counts_and_values(
     pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, few in {"MOST_SUMS": 16, "SLICE_ROWS": 100, "BUCKET_ROWS": 8}.items():
-        monkeypatch.setattr(multiset, name, few)
+        monkeypatch.setattr(keyless, name, few)
     source, target = pair
     assert not look(source, target).mismatches
     plant(target)
@@ -97,7 +98,7 @@ def test_lost_extra_and_duplicated_rows_are_named_with_counts_and_values(
 def test_more_wrong_rows_than_can_be_named_are_said_to_be_more(
     pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(multiset, "SLICE_ROWS", 100)
+    monkeypatch.setattr(keyless, "SLICE_ROWS", 100)
     source, target = pair
     target.execute("DELETE FROM event WHERE at < 2000")
     result = look(source, target)

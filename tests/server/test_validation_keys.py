@@ -12,7 +12,7 @@ from estate_engines import assert_no_difference, moved
 
 from runbook_lib.databases.postgresql.connection import explain
 from runbook_lib.validation import Kind, validate
-from runbook_lib.validation.pair import pair_of
+from runbook_lib.validation.comparison import pair_of
 from runbook_lib.validation.repair import repair
 
 # Types whose text, as a row is read, is not what a cast gives; equal values of two texts; moments before year 1.

@@ -17,10 +17,11 @@ from estate_validation import fill, links, plan
 
 from runbook_lib.errors import Refused, RunbookError
 from runbook_lib.plan.model import Service, TableMapping, Tolerance
+from runbook_lib.transfer.build_links import forward_links
 from runbook_lib.transfer.capture import enable_capture
-from runbook_lib.transfer.flow import Link, forward_links
+from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.sync import drain
-from runbook_lib.transfer.worker import exclusive
+from runbook_lib.transfer.sync_process import exclusive
 from runbook_lib.validation import ALL, DATA, Kind, Progress, validate
 from runbook_lib.validation.repair import repair
 
@@ -178,7 +179,7 @@ def test_too_many_differences_are_counted_instead_of_named(
 ) -> None:
     link = items(database, target, 20_000)
     target.execute("DELETE FROM items")
-    monkeypatch.setattr("runbook_lib.validation.narrow.MOST_KEYS", 3_000)
+    monkeypatch.setattr("runbook_lib.validation.rows.drill_down.MOST_KEYS", 3_000)
     result = validate([link], checks=("checksums",), under_writes=False, chunk_rows=2_000).result("checksums")
     assert len(result.mismatches) == 3_000
     assert "more rows differ than the 3,000" in result.errors["shop.items"]

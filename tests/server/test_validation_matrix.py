@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from runbook_lib.databases.port import Database
 from runbook_lib.validation import DATA, Report, validate
-from runbook_lib.validation.mending import mending
+from runbook_lib.validation.report.repair_script import mending
 
 SCHEMAS = ("schemas", "indexes", "constraints")
 Make = Callable[[str, str], Any]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.validation import validate
-from runbook_lib.validation.pair import pair_of
+from runbook_lib.validation.comparison import pair_of
 
 # dialect → column: the source's type, the target's, a value that is kept, one that is rounded
 COLUMNS = {

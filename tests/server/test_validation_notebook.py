@@ -15,8 +15,8 @@ from estate_validation import plan_of
 from estate_validation import project as write_project
 
 from runbook_lib.cli import main
-from runbook_lib.environment import load_environment_file
-from runbook_lib.steps.common import links_of
+from runbook_lib.config.environment import load_environment_file
+from runbook_lib.steps.routes_and_links import links_of
 from runbook_lib.transfer.capture import disable_capture, enable_capture
 
 ROOT = Path(__file__).parents[2]

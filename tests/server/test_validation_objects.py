@@ -14,10 +14,10 @@ import pytest
 from estate_sqlite import new_database
 
 from runbook_lib.validation import Kind, Report, validate
-from runbook_lib.validation.html import render
-from runbook_lib.validation.lines import report_lines
-from runbook_lib.validation.mending import mending
-from runbook_lib.validation.pair import pair_of
+from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.report.as_html import render
+from runbook_lib.validation.report.as_text import report_lines
+from runbook_lib.validation.report.repair_script import mending
 
 TABLE = "CREATE TABLE notes (id {counter} PRIMARY KEY, a {text}, b {text});"
 COUNTERS = {

@@ -14,7 +14,7 @@ from fix_sandbox import wait_for
 from fix_servers import SERVER_SETTINGS, PostgresServer
 
 from runbook_lib.cli import main
-from runbook_lib.databases.postgresql import slots
+from runbook_lib.databases.postgresql.wal import replication_slot
 from runbook_lib.errors import DatabaseError
 
 MADE = {
@@ -130,13 +130,13 @@ def test_a_slot_that_could_not_be_made_takes_the_publication_back(
 ) -> None:
     database, (between, says) = new_database("source", capture="wal"), TOO_LATE[happens]
     database.execute("CREATE TABLE items (id integer PRIMARY KEY)")
-    real, kept = slots.create, database.lock_wait_s
+    real, kept = replication_slot.create, database.lock_wait_s
 
     def create(*arguments: Any) -> None:
         with between(postgresql_server, database):
             real(*arguments)
 
-    monkeypatch.setattr(slots, "create", create)
+    monkeypatch.setattr(replication_slot, "create", create)
     with pytest.raises(DatabaseError, match=says):
         database.install_capture("ch", {"items": ["id"]})
     monkeypatch.undo()

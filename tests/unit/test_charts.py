@@ -10,10 +10,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from runbook_lib import charts
-from runbook_lib.evidence.grid import checks_grid
+from runbook_lib.evidence.checks_by_table import checks_grid
 from runbook_lib.journal import Sample
-from runbook_lib.schema.preview import Preview
-from runbook_lib.schema.revisions import Revision, SchemaPath
+from runbook_lib.schema.revisions.dry_run import Preview
+from runbook_lib.schema.revisions.graph import Revision, SchemaPath
 
 AT = 1.79e9
 

@@ -17,7 +17,7 @@ from fix_evidence import RUN, Evidence
 from fix_servers import PostgresServer, free_port
 
 from runbook_lib.cli import main
-from runbook_lib.endpoints import open_endpoint
+from runbook_lib.config.database_url import open_endpoint
 from runbook_lib.journal import Journal
 
 ROOT = Path(__file__).parents[2]

@@ -10,10 +10,10 @@ import pytest
 from fix_evidence import RUN, Evidence, record_phase
 from fix_run import small_environment
 
+from runbook_lib.display.terminal import status_lines
 from runbook_lib.errors import LeaseHeld, OutOfOrder
 from runbook_lib.journal import Journal, ProgressRow
-from runbook_lib.runner import Runner
-from runbook_lib.terminal import status_lines
+from runbook_lib.runner.run_phases import Runner
 
 
 def said(journal: Journal, run_id: str = "") -> str:

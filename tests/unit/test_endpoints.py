@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.endpoints import open_endpoint
+from runbook_lib.config.database_url import open_endpoint
 from runbook_lib.errors import ConfigurationError, DatabaseError
 
 

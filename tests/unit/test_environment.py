@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.environment import PARAMETERS, Environment, find_root, load_environment, load_environment_file
+from runbook_lib.config.environment import PARAMETERS, Environment, find_root, load_environment, load_environment_file
+from runbook_lib.config.inventory import SERVICE_KEYS, Policy
 from runbook_lib.errors import ConfigurationError, PlanError
-from runbook_lib.inventory import SERVICE_KEYS, Policy
 from runbook_lib.services.command import COMMANDS
 
 PROJECT = Path(__file__).parents[2]
@@ -255,7 +255,7 @@ def test_an_unknown_environment_is_refused(project: Path, name: str, says: str) 
 
 
 def test_without_a_folder_the_advice_says_where_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runbook_lib.environment._packaged", lambda: (tmp_path, tmp_path))
+    monkeypatch.setattr("runbook_lib.config.environment._packaged", lambda: (tmp_path, tmp_path))
     assert "RUNBOOK_HOME" in refusal(ConfigurationError, lambda: find_root(tmp_path))
 
 
@@ -357,7 +357,7 @@ def test_production_asks_a_person_and_keeps_the_window() -> None:
 
 def test_loading_imports_no_adapter_and_nothing_heavy() -> None:
     code = (
-        "import sys; from runbook_lib.environment import load_environment; load_environment('demo');"
+        "import sys; from runbook_lib.config.environment import load_environment; load_environment('demo');"
         "heavy = ('psycopg', 'pymysql', 'pandas', 'papermill', 'IPython', 'runbook_lib.services.command');"
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -11,7 +11,7 @@ from fix_evidence import RUN, Evidence, record_phase
 
 from runbook_lib.evidence.html import notebook_html
 from runbook_lib.evidence.summary import build_summary
-from runbook_lib.records import StepRecord
+from runbook_lib.run.records import StepRecord
 
 REPORT = {
     "results": [

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.fault_report import is_ours, report_line
-from runbook_lib.launch import why_not_started
-from runbook_lib.masking import remember
+from runbook_lib.util.child_process import why_not_started
+from runbook_lib.util.fault_report import is_ours, report_line
+from runbook_lib.util.redact import remember
 
 FAULT = """
 import sys, threading
 from runbook_lib.cli import main
-from runbook_lib.masking import remember
+from runbook_lib.util.redact import remember
 @main.command()
 def fault():
     remember("sesame-open-9")

@@ -1,8 +1,4 @@
-"""The layer rule of the design, held by reading every import, those inside functions too.
-
-Imports that only a type checker sees (`if TYPE_CHECKING:`) are free: they name a type of a higher layer, they do not
-call it. Everything else points downward or stays in its layer.
-"""
+"""The order of the rooms, held by reading every import: those inside functions and those of type checking too."""
 
 from __future__ import annotations
 
@@ -18,39 +14,39 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "runbook_lib"
 
-# The longest prefix counts. A new module has to be given its place here.
-LAYERS = {
-    0: ("errors", "plan.model", "plan.grammar", "masking", "imports", "launch", "fault_report", "util"),
-    1: (
-        "plan", "environment", "inventory", "references", "journal", "databases.port", "databases.values",
-        "databases.as_stored", "databases.bulk", "databases.narrowing", "databases.shapes", "databases.sql_text",
-        "databases.statement_names",
-        "files.copytext",  # an encoding; imports nothing
-        "endpoints", "traffic.port", "services.port", "step", "tables", "web", "quiet", "options", "records",
-        "progress", "phases", "parameter_file",
-        "schema.shape",  # words about a catalog; gates need it
-    ),
-    2: (
-        "databases.postgresql", "databases.mysql", "databases.sqlite", "databases.shared", "databases.own_objects",
-        "traffic.envoy",
-        "traffic.envoy_files", "traffic.envoy_stats", "services.command", "executor", "run", "stepping", "gates",
-        "undo", "drift", "same_databases",
-    ),
-    3: (
-        "schema", "files", "transfer", "validation", "performance", "monitor", "triggers", "probes", "services.smoke",
-        "evidence", "notify", "backups", "assessment",
-    ),
-    4: ("steps",),
-    5: ("notebooks", "kernels", "sockets", "runner", "terminal", "charts", "widgets", "cli", "sandbox"),
-}  # fmt: skip
-NAMESPACES = {"", "databases", "traffic", "services"}  # `__init__` files that hold nothing, or only names
+# From the ground up; a module imports its own room's and those below. Rooms in one line do not know each other.
+ROOMS = (
+    ("errors", "verdict"),
+    ("util",),
+    ("journal",),
+    ("databases",),
+    ("traffic", "services"),
+    ("plan",),
+    ("config",),
+    ("display",),
+    ("schema",),
+    ("run",),
+    ("monitoring", "performance"),
+    ("transfer",),
+    ("backup", "assessment"),
+    ("validation",),
+    ("operations",),
+    ("evidence",),
+    ("steps",),
+    ("runner",),
+    ("charts",),
+    ("sandbox",),
+    ("cli",),
+)
+TOP = {"runner", "charts", "sandbox", "cli"}
+ENGINES = {"postgresql", "mysql", "sqlite"}
 DRIVERS = {"psycopg", "pymysql", "sqlite3"}
 KERNELS = {"papermill", "nbclient", "jupyter_client", "ipywidgets", "jupyterlab", "jupyter_server"}
 HEAVY = {"pandas", "matplotlib", "pyarrow", "networkx", "numpy", "IPython", "nbconvert", "rich", *KERNELS}
 
 
 class Import(NamedTuple):
-    """One import statement's target. `place` is file:line, `deep` is true inside a function."""
+    """One import statement's target, at `place` (file:line); `deep`: in a function, or for the type checker only."""
 
     importer: str
     imported: str
@@ -68,20 +64,15 @@ def is_module(name: str) -> bool:
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
-def type_checking_only(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-
-
 def statements(node: ast.AST, deep: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    """Every import at or below `node` that is ever carried out, and whether it stands in a function."""
+    """Every import at or below `node`, and whether it stands in a function or is for the type checker only."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         yield node, deep
         return
     deep = deep or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    unseen = node.body if isinstance(node, ast.If) and type_checking_only(node) else []
+    deep = deep or (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING")
     for child in ast.iter_child_nodes(node):
-        if child not in unseen:
-            yield from statements(child, deep)
+        yield from statements(child, deep)
 
 
 def targets(statement: ast.Import | ast.ImportFrom) -> Iterator[str]:
@@ -109,41 +100,31 @@ OURS = [one._replace(imported=one.imported[12:]) for one in IMPORTS if one.impor
 THEIRS = [one._replace(imported=one.imported.split(".")[0]) for one in IMPORTS if one not in OURS]
 
 
-def layer_of(module: str) -> int | None:
-    """The layer of a module by its longest prefix in LAYERS; None when it has no place."""
-    places = {prefix: number for number, prefixes in LAYERS.items() for prefix in prefixes}
-    parts = module.split(".")
-    candidates = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
-    return next((places[name] for name in candidates if name in places), None)
+def room_of(module: str) -> str:
+    return module.split(".")[0]
+
+
+FLOOR = {room: number for number, rooms in enumerate(ROOMS) for room in rooms}
 
 
 def engine_of(module: str) -> str:
     """The engine whose adapter this module belongs to; empty when it is none."""
     parts = module.split(".")
-    of_all = (
-        "as_stored", "bulk", "narrowing", "own_objects", "port", "shapes", "shared", "sql_text", "statement_names",
-        "values",
-    )  # fmt: skip
-    return parts[1] if len(parts) > 1 and parts[0] == "databases" and parts[1] not in of_all else ""
+    return parts[1] if len(parts) > 1 and parts[0] == "databases" and parts[1] in ENGINES else ""
 
 
-def test_every_module_has_a_layer():
-    modules = {module_name(path) for path in PACKAGE.rglob("*.py")} - NAMESPACES
-    assert sorted(name for name in modules if layer_of(name) is None) == []
-
-
-def test_every_place_in_the_list_of_layers_is_a_module_that_exists_or_is_planned():
-    planned = {"databases.mysql", "databases.sqlite"}
-    listed = {prefix for prefixes in LAYERS.values() for prefix in prefixes}
-    assert sorted(name for name in listed - planned if not is_module(name)) == []
+def test_every_room_has_its_place_and_nothing_is_loose_beside_the_rooms():
+    found = {room_of(module_name(path)) for path in PACKAGE.rglob("*.py")} - {""}
+    loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "errors", "verdict"}
+    assert (found, loose) == (set(FLOOR), set())
 
 
 def test_imports_point_downward_only():
     upward = [
-        f"{one.place}: layer {layer_of(one.importer)} imports {one.imported} of layer {layer_of(one.imported)}"
+        f"{one.place}: {one.importer} imports {one.imported}"
         for one in OURS
-        if one.importer and one.imported
-        if (layer_of(one.imported) or 0) > (layer_of(one.importer) or 0)
+        if one.importer and one.imported and room_of(one.importer) != room_of(one.imported)
+        if FLOOR[room_of(one.imported)] >= FLOOR[room_of(one.importer)]
     ]
     assert upward == []
 
@@ -168,7 +149,9 @@ def test_drivers_are_imported_in_adapters_only():
 
 
 def test_kernels_and_widgets_are_a_matter_of_the_top_layer():
-    bad = [f"{one.place}: {one.imported}" for one in THEIRS if one.imported in KERNELS and layer_of(one.importer) != 5]
+    bad = [
+        f"{one.place}: {one.imported}" for one in THEIRS if one.imported in KERNELS and room_of(one.importer) not in TOP
+    ]
     assert bad == []
 
 
@@ -190,9 +173,10 @@ def test_the_walk_sees_an_import_wherever_it_stands(source: str):
     assert [name for found, _ in statements(ast.parse(source)) for name in targets(found)] == ["psycopg"]
 
 
-def test_the_walk_leaves_out_what_only_a_type_checker_sees():
+def test_the_walk_knows_what_only_a_type_checker_sees():
     source = "if TYPE_CHECKING:\n    import psycopg\nelse:\n    import json"
-    assert [name for found, _ in statements(ast.parse(source)) for name in targets(found)] == ["json"]
+    found = [(name, deep) for found, deep in statements(ast.parse(source)) for name in targets(found)]
+    assert found[0] == ("psycopg", True)
 
 
 _MEASURE = """
@@ -216,7 +200,7 @@ def test_importing_the_package_takes_less_than_50_ms_and_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "module", ["runbook_lib.run", "runbook_lib.steps", "runbook_lib.validation", "runbook_lib.cli"]
+    "module", ["runbook_lib.run.run", "runbook_lib.steps", "runbook_lib.validation", "runbook_lib.cli"]
 )
 def test_what_a_notebook_imports_loads_nothing_heavy(module: str):
     source = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"

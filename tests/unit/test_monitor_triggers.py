@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbook_lib.plan.model import Trigger
-from runbook_lib.step import Outcome, Verdict
-from runbook_lib.triggers import (
+from runbook_lib.monitoring.triggers import (
     Baseline,
     Observation,
     Progress,
@@ -21,6 +19,8 @@ from runbook_lib.triggers import (
     evaluate,
     in_window,
 )
+from runbook_lib.plan.model import Trigger
+from runbook_lib.verdict import Outcome, Verdict
 
 ERRORS = Trigger("error_rate", 0.01)
 SLOW = Trigger("response_time", 2.0, relative_to_baseline=True)

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.monitor import Baseline, Rules, WatchResult, measure_baseline, watch
+from runbook_lib.monitoring.watch import Baseline, Rules, WatchResult, measure_baseline, watch
 from runbook_lib.plan.model import Trigger
-from runbook_lib.step import Outcome, Verdict
 from runbook_lib.traffic.port import TrafficSample
+from runbook_lib.verdict import Outcome, Verdict
 
 TRIGGERS = (Trigger("error_rate", 0.01), Trigger("response_time", 2.0, relative_to_baseline=True))
 Source = Callable[[], Sequence[TrafficSample]]

@@ -17,8 +17,8 @@ import nbformat
 import pytest
 import yaml
 
-from runbook_lib.environment import PARAMETERS
-from runbook_lib.phases import ASIDE, PHASES, ROLLBACK
+from runbook_lib.config.environment import PARAMETERS
+from runbook_lib.plan.phase_order import ASIDE, PHASES, ROLLBACK
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))

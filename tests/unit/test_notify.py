@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.notify import Notice, notify
+from runbook_lib.monitoring.notifications import Notice, notify
 
 NOTICE = Notice(
     "rollback_trigger",

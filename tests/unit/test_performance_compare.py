@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runbook_lib.performance.compare import METRICS, Comparison, compare
 from runbook_lib.performance.measure import Measurement
-from runbook_lib.step import Outcome
+from runbook_lib.verdict import Outcome
 
 BASE = Measurement(0.0, 200, 10.0, 20.0, 40.0, 50.0, 0.0, 0.5, 100_000_000)
 PASS, FAIL, OPEN = Outcome.PASS, Outcome.FAIL, Outcome.COULD_NOT_RUN

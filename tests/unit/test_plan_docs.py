@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.plan import grammar
-from runbook_lib.plan.hazards import RULES
+from runbook_lib.plan import vocabulary
+from runbook_lib.plan.hazard_policy import RULES
 from runbook_lib.plan.lint import PITFALLS
 from runbook_lib.plan.load import load_plan
-from runbook_lib.plan.sections import CHECKLIST
+from runbook_lib.plan.load_sections import CHECKLIST
 
 TEXT = (Path(__file__).parents[2] / "docs" / "writing-a-plan.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
@@ -25,10 +25,19 @@ def test_an_example_loads(tmp_path: Path, number: int) -> None:
 
 
 def test_every_key_and_word_of_the_grammar_is_explained() -> None:
-    phases = {name for names in grammar.PHASES.values() for name in names}
-    own = {key for keys in grammar.PHASE_OWN.values() for key in keys}
-    words = {*grammar.TOP, *grammar.SERVICE, *grammar.TABLE, *grammar.TOLERANCE, *grammar.TRIGGERS, *grammar.CHECKS}
-    words |= phases | own | set(grammar.PHASE_COMMON) | set(grammar.STRATEGIES) | {item.name for item in CHECKLIST}
+    phases = {name for names in vocabulary.PHASES.values() for name in names}
+    own = {key for keys in vocabulary.PHASE_OWN.values() for key in keys}
+    words = {
+        *vocabulary.TOP,
+        *vocabulary.SERVICE,
+        *vocabulary.TABLE,
+        *vocabulary.TOLERANCE,
+        *vocabulary.TRIGGERS,
+        *vocabulary.CHECKS,
+    }
+    words |= (
+        phases | own | set(vocabulary.PHASE_COMMON) | set(vocabulary.STRATEGIES) | {item.name for item in CHECKLIST}
+    )
     assert sorted(word for word in words if not re.search(rf"\b{word}\b", TEXT)) == []
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from runbook_lib.errors import PlanError
 from runbook_lib.plan.load import load_plan
+from runbook_lib.plan.load_sections import CHECKLIST, PROBES
 from runbook_lib.plan.model import Plan, Task, Trigger
-from runbook_lib.plan.sections import CHECKLIST, PROBES
 
 PLANS = Path(__file__).parents[2] / "parameters" / "plans"
 

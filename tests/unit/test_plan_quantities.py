@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbook_lib.errors import PlanError
-from runbook_lib.plan import grammar
+from runbook_lib.plan import vocabulary
 from runbook_lib.plan.model import Window
-from runbook_lib.plan.nodes import Value
-from runbook_lib.plan.quantities import seconds
+from runbook_lib.plan.units import seconds
 from runbook_lib.plan.window import is_open, next_opening, read_window
+from runbook_lib.plan.yaml_value import Value
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_spacing_and_case_do_not_matter(number: int, unit: str) -> None:
 @given(st.text(max_size=30))
 def test_no_text_breaks_the_reader(text: str) -> None:
     seconds(text)
-    grammar.snake(text)
-    grammar.step_of(text)
+    vocabulary.snake(text)
+    vocabulary.step_of(text)
 
 
 def window(text: str) -> Window:

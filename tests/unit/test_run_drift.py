@@ -10,9 +10,9 @@ import pytest
 from fix_run import MakeTable, SmallEnvironment, SmallPolicy, small_environment, start, switch
 
 from runbook_lib.errors import GateFailed, JournalError
-from runbook_lib.gates import approve
-from runbook_lib.run import Run
-from runbook_lib.step import Outcome, Verdict
+from runbook_lib.run.approvals import approve
+from runbook_lib.run.run import Run
+from runbook_lib.verdict import Outcome, Verdict
 
 HOTFIX = r"schema of legacy \(fail\): users: \+ column hotfix integer"
 

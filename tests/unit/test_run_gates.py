@@ -10,10 +10,10 @@ import pytest
 from fix_run import SmallPolicy, WriteFile, small_environment, small_plan, start, switch
 
 from runbook_lib.errors import GateFailed, JournalError, StepFailed
-from runbook_lib.gates import approve
 from runbook_lib.plan.model import ChecklistItem, Task, Window
-from runbook_lib.step import Outcome, Verdict
+from runbook_lib.run.approvals import approve
 from runbook_lib.steps import checklist, window
+from runbook_lib.verdict import Outcome, Verdict
 
 AUTO = SmallPolicy(approvals="auto", signoffs="auto")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from runbook_lib import progress as module
+from runbook_lib.display.progress import as_html, line
 from runbook_lib.journal import ProgressRow
-from runbook_lib.progress import Progress, as_html, line
+from runbook_lib.journal import progress as module
+from runbook_lib.journal.progress import Progress
 
 
 class Clock:

@@ -12,11 +12,11 @@ from fix_run import SmallEnvironment, WriteFile, small_environment, small_plan, 
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import GateFailed
 from runbook_lib.plan.window import Window
-from runbook_lib.run import Run
-from runbook_lib.step import Outcome, StepResult, Verdict
-from runbook_lib.steps.common import verdict
-from runbook_lib.steps.findings import Findings, findings, look
-from runbook_lib.steps.people import window
+from runbook_lib.run.run import Run
+from runbook_lib.steps.check_table import Findings, findings, look
+from runbook_lib.steps.checklist import window
+from runbook_lib.steps.routes_and_links import verdict
+from runbook_lib.verdict import Outcome, StepResult, Verdict
 
 FINE, BAD = Verdict(Outcome.PASS, "fine"), Verdict(Outcome.FAIL, "writes go to the target")
 SHUT = Window((0,), "12:00", "12:01", "UTC", "Monday 12:00-12:01 UTC")

@@ -10,8 +10,8 @@ import pytest
 from fix_run import WriteFile, calls, small_environment, start, switch
 
 from runbook_lib.errors import ConfigurationError, OutOfOrder, StepFailed
-from runbook_lib.run import Run
-from runbook_lib.step import Outcome, Verdict
+from runbook_lib.run.run import Run
+from runbook_lib.verdict import Outcome, Verdict
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from fix_run import WriteFile, calls, small_environment, small_plan, start, switch
 
 from runbook_lib.errors import OutOfOrder, RollbackFailed, StepFailed
-from runbook_lib.run import Run
+from runbook_lib.run.run import Run
 from runbook_lib.steps import timeline
 
 

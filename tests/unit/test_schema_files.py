@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.errors import ConfigurationError, PlanError
-from runbook_lib.schema.revisions import UP, Revisions
-from runbook_lib.schema.sqlfile import statements
+from runbook_lib.schema.revisions.graph import UP, Revisions
+from runbook_lib.schema.revisions.sql_file import statements
 
 
 def rendered(folder: Path, dialect: str = "postgresql") -> list[str]:

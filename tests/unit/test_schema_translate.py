@@ -10,12 +10,13 @@ import pytest
 
 from runbook_lib.databases.port import Column, Constraint, Index, Table
 from runbook_lib.errors import PlanError
-from runbook_lib.schema.decisions import Policies, UserTypes, without_columns
-from runbook_lib.schema.expression_clauses import index_condition, inner, says
-from runbook_lib.schema.expression_meaning import Translator, typed
-from runbook_lib.schema.expressions import default
-from runbook_lib.schema.translate import quote, translate
-from runbook_lib.schema.types import DomainRules, read_type, write_type
+from runbook_lib.schema.convert.ddl import translate
+from runbook_lib.schema.convert.decisions import Policies, UserTypes, without_columns
+from runbook_lib.schema.convert.expression_clauses import index_condition, inner, says
+from runbook_lib.schema.convert.expression_meaning import Translator, typed
+from runbook_lib.schema.convert.expressions import default
+from runbook_lib.schema.convert.translation_job import quote
+from runbook_lib.schema.convert.types import DomainRules, read_type, write_type
 
 ENGINES = ("postgresql", "mysql", "sqlite")
 PAIRS = list(permutations(ENGINES, 2))

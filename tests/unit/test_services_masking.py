@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runbook_lib.masking import mask
+from runbook_lib.util.redact import mask
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from runbook_lib.errors import PlanError
 from runbook_lib.services.smoke import SmokeRequest, smoke, smoke_requests
-from runbook_lib.step import Outcome
+from runbook_lib.verdict import Outcome
 
 ANSWERS = {"/user": (200, b'{"id": 1, "email": "a@b"}'), "/list": (200, b"[1]"), "/text": (200, b"hi")}
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from runbook_lib.databases import sql_text
 from runbook_lib.errors import PlanError
-from runbook_lib.schema.revisions import UP, Revisions
-from runbook_lib.schema.sqlfile import load_sql
+from runbook_lib.schema.revisions.graph import UP, Revisions
+from runbook_lib.schema.revisions.sql_file import load_sql
 
 DIALECTS = ("postgresql", "mysql", "sqlite")
 HOSTILE = (

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from fix_run import small_environment, start
 
-from runbook_lib.monitor import Observation
-from runbook_lib.step import StepResult
+from runbook_lib.monitoring.triggers import Reading, State
+from runbook_lib.monitoring.watch import Observation
 from runbook_lib.steps.smoke_test import SmokeTest
-from runbook_lib.steps.watching import _telling
-from runbook_lib.triggers import Reading, State
+from runbook_lib.steps.traffic_watch import _telling
+from runbook_lib.verdict import StepResult
 
 
 def test_a_watch_says_how_far_it_is_and_what_the_triggers_read(tmp_path: Path) -> None:

@@ -22,12 +22,12 @@ STEPS = sorted(path for path in (PACKAGE / "steps").glob("*.py"))
 HELPERS = {
     "__init__",
     "accounting",
-    "common",
-    "findings",
+    "check_table",
+    "checklist",
     "migrate_schema",
-    "people",
     "preflight",
-    "watching",
+    "routes_and_links",
+    "traffic_watch",
 }  # no steps: what steps are made of
 LONGEST = 400  # lines
 MEDIAN = 160

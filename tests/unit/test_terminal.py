@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from fix_evidence import RUN, Evidence, record_phase
 from rich.console import Console
 
-from runbook_lib import widgets
+from runbook_lib.display.terminal import _live_line, _Watch, follow
 from runbook_lib.journal import History, Journal, ProgressRow
-from runbook_lib.terminal import _live_line, _Watch, follow
+from runbook_lib.runner import widgets
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from runbook_lib.validation.rows import _form
+from runbook_lib.validation.rows.row_pairs import _form
 
 
 @pytest.mark.parametrize("value", [Decimal("12.50"), Decimal("0"), Decimal("-1E+3"), Decimal("NaN"), "7.1"])

@@ -13,40 +13,41 @@ import pymysql
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from runbook_lib.databases import shared
+from runbook_lib.databases import adapter_helpers
 from runbook_lib.databases.mysql import (
     apply,
+    apply_keyless,
     capture,
     checksums,
     connection,
     copy,
     fence,
     history,
-    housekeeping,
+    lock_retry,
     loud,
-    names,
-    online,
+    online_ddl,
     own,
-    recount,
-    retry,
+    quoting,
     schema,
+    server,
     trial,
 )
 from runbook_lib.databases.mysql import backup as dumps
 from runbook_lib.databases.mysql import catalog as catalog_
-from runbook_lib.databases.mysql import hazards as hazards_
+from runbook_lib.databases.mysql import ddl_hazards as hazards_
 from runbook_lib.databases.mysql import inventory as inventory_
-from runbook_lib.databases.mysql import load as load_
-from runbook_lib.databases.mysql import pitfalls as pitfalls_
+from runbook_lib.databases.mysql import migration_blockers as pitfalls_
 from runbook_lib.databases.mysql import ranges as ranges_
 from runbook_lib.databases.mysql import sequences as sequences_
-from runbook_lib.databases.mysql.wire import Connection
+from runbook_lib.databases.mysql import server_load as load_
+from runbook_lib.databases.mysql.streaming import Connection
 from runbook_lib.databases.port import (
     BackupInfo,
     Capabilities,
     Table,
 )
 from runbook_lib.errors import DatabaseError
+from runbook_lib.util.text import one_line
 
 __all__ = ["MySQL", "open_database"]
 
@@ -86,7 +87,7 @@ class MySQL:
         self.lock_timeout_s = float(options.get("lock_timeout_s", 1.0))
         self.lock_wait_s = float(options.get("lock_wait_s", 30.0))
         self.pool_size = int(options.get("pool_size", 5))
-        self.rehearsal = shared.Rehearsal()
+        self.rehearsal = adapter_helpers.Rehearsal()
         self.memo: dict[Any, Any] = {}  # what modules look up once (types of keys and columns)
 
     def __repr__(self) -> str:
@@ -128,15 +129,15 @@ class MySQL:
             raise self.explain(error) from error
 
     def execute(self, *statements: str) -> None:
-        housekeeping.execute(self, statements)
+        server.execute(self, statements)
 
-    transaction = retry.on_connection
+    transaction = lock_retry.on_connection
 
     def quote(self, identifier: str) -> str:
-        return names.quote(identifier)
+        return quoting.quote(identifier)
 
     def ident(self, name: str) -> str:
-        return names.ident(name)
+        return quoting.ident(name)
 
     def close(self) -> None:
         if "engine" in self.__dict__:
@@ -147,7 +148,7 @@ class MySQL:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if isinstance(cause, pymysql.MySQLError):
             return connection.explain(self.name, cause, doing)
-        return DatabaseError(f"database {self.name}", shared.one_line(str(cause)))
+        return DatabaseError(f"database {self.name}", one_line(str(cause)))
 
     def own_table(self, name: str) -> str:
         return own.table(self, name)
@@ -160,8 +161,8 @@ class MySQL:
         found: Table = self.memo[asked][1]
         return found
 
-    facts = housekeeping.facts
-    privileges_missing = housekeeping.privileges_missing
+    facts = server.facts
+    privileges_missing = server.privileges_missing
     pitfalls = pitfalls_.pitfalls
 
     # -- catalog ---
@@ -179,7 +180,7 @@ class MySQL:
     inventory = inventory_.inventory
 
     def fingerprint(self, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
-        return shared.fingerprint(known or self.catalog(tables), tables)
+        return adapter_helpers.fingerprint(known or self.catalog(tables), tables)
 
     # -- schema ---
     dump_schema = schema.dump_schema
@@ -192,21 +193,21 @@ class MySQL:
     run_script = schema.run_script
 
     hazards = hazards_.hazards
-    run_online = online.run_online
-    index_use = housekeeping.index_use
+    run_online = online_ddl.run_online
+    index_use = server.index_use
 
     # -- copy ---
     condition = ranges_.condition
     ranges = ranges_.ranges
-    only_ranges = shared.no_only_ranges
-    together = shared.not_together
+    only_ranges = adapter_helpers.no_only_ranges
+    together = adapter_helpers.not_together
 
     def binary_safe(self, types: Sequence[str]) -> bool:  # noqa: ARG002  no binary format at all
         return False
 
     copy_out = copy.copy_out
     copy_in = copy.copy_in
-    copy_across = shared.no_shortcut
+    copy_across = adapter_helpers.no_shortcut
     take_history = history.take_history
     loud_triggers = loud.loud_triggers
     loud_in = staticmethod(loud.loud_in)
@@ -218,11 +219,11 @@ class MySQL:
     pending = capture.pending
     read_changes = capture.read_changes
     forget_changes = capture.forget_changes
-    keep_up = shared.nothing_kept
+    keep_up = adapter_helpers.nothing_kept
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
 
-    rehearsing = shared.rehearsing
+    rehearsing = adapter_helpers.rehearsing
 
     # -- fence ---
     prepare_fence = fence.prepare_fence
@@ -236,12 +237,12 @@ class MySQL:
     range_sums = checksums.range_sums
     bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
-    rows_hashed = recount.rows_hashed
-    recount_rows = recount.recount_rows
+    rows_hashed = apply_keyless.rows_hashed
+    recount_rows = apply_keyless.recount_rows
 
     # -- housekeeping ---
     load = load_.load
-    analyze = housekeeping.analyze
+    analyze = server.analyze
 
     def backup(
         self,
@@ -254,4 +255,4 @@ class MySQL:
 
     restore = dumps.restore
     scratch = dumps.scratch
-    advisory_lock = housekeeping.advisory_lock
+    advisory_lock = server.advisory_lock

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pymysql
 
-from runbook_lib.databases.mysql import neutral, ranges, retry
+from runbook_lib.databases.adapter_helpers import in_pieces
+from runbook_lib.databases.mysql import lock_retry, neutral_text, ranges
 from runbook_lib.databases.mysql.copy import SILENT, expression_types, make_loud, refuse_triggers
-from runbook_lib.databases.mysql.names import ident, listed
-from runbook_lib.databases.mysql.neutral import kind_of
-from runbook_lib.databases.mysql.wire import Connection
+from runbook_lib.databases.mysql.neutral_text import kind_of
+from runbook_lib.databases.mysql.quoting import ident, listed
+from runbook_lib.databases.mysql.streaming import Connection
 from runbook_lib.databases.port import Applied, Selection, Table
-from runbook_lib.databases.shared import in_pieces, one_line
 from runbook_lib.errors import RowRejected, TransferError
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
@@ -46,7 +47,9 @@ def read_rows(db: MySQL, selection: Selection, keys: Sequence[Key]) -> list[tupl
         return []
     types = expression_types(db, selection)
     parts = ranges.key_parts(db, selection)
-    shown = [f"CONCAT({neutral.render(c, t, escaped=False)})" for c, t in zip(selection.columns, types, strict=True)]
+    shown = [
+        f"CONCAT({neutral_text.render(c, t, escaped=False)})" for c, t in zip(selection.columns, types, strict=True)
+    ]
     where = f"({selection.where}) AND " if selection.where else ""
     found: list[tuple[Any, ...]] = []
     try:
@@ -71,7 +74,7 @@ _FLOATS = ("float", "double")
 
 def _shown(value: Any, single: bool | None) -> str | None:
     text = ranges.as_text(value)
-    return text if single is None or text is None else neutral.printed_float(text, single=single)
+    return text if single is None or text is None else neutral_text.printed_float(text, single=single)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,9 @@ class Batch:
     def normal(self, key: Sequence[Any]) -> Key:
         """A key in one form: an integer may come as text."""
         return tuple(
-            int(neutral.literal(value, part.type)) if part.integer else neutral.text_form(value).removesuffix("+00")
+            int(neutral_text.literal(value, part.type))
+            if part.integer
+            else neutral_text.text_form(value).removesuffix("+00")
             for part, value in zip(self.parts, key, strict=True)
         )
 
@@ -165,14 +170,14 @@ def _run(db: MySQL, batch: Batch, work: Callable[[Connection, Batch], Applied]) 
         try:
             return _once(db, batch, work)
         except pymysql.MySQLError as error:
-            if not retry.passing(error):
+            if not lock_retry.passing(error):
                 raise
     return _once(db, batch, work)
 
 
 def _once(db: MySQL, batch: Batch, work: Callable[[Connection, Batch], Applied]) -> Applied:
     with db.raw() as driver:
-        retry.run(driver, SILENT)
+        lock_retry.run(driver, SILENT)
         try:
             return work(driver, batch)
         finally:
@@ -199,7 +204,7 @@ def _upsert(driver: Connection, batch: Batch) -> Applied:
 
 def _delete(driver: Connection, batch: Batch, keys: Sequence[Key]) -> int:
     return sum(
-        retry.run(driver, f"DELETE FROM {batch.name} WHERE {ranges.matching(batch.parts, some)}")
+        lock_retry.run(driver, f"DELETE FROM {batch.name} WHERE {ranges.matching(batch.parts, some)}")
         for some in in_pieces(keys, KEYS_AT_ONCE)
     )
 
@@ -207,7 +212,7 @@ def _delete(driver: Connection, batch: Batch, keys: Sequence[Key]) -> int:
 def _locked(driver: Connection, batch: Batch, keys: Sequence[Key], more: Sequence[str] = ()) -> dict[Key, Key]:
     """The rows of these keys that are there, locked until the end: key → values of more columns, as neutral text."""
     kinds = [batch.table.column(name).type for name in more]
-    kept = [f"CONCAT({neutral.render(ident(n), k, escaped=False)})" for n, k in zip(more, kinds, strict=True)]
+    kept = [f"CONCAT({neutral_text.render(ident(n), k, escaped=False)})" for n, k in zip(more, kinds, strict=True)]
     shown = listed([part.out for part in batch.parts] + kept)
     width, found = len(batch.parts), {}
     with driver.cursor() as cursor:
@@ -227,7 +232,7 @@ def insert(driver: Connection, batch: Batch, columns: Sequence[str], rows: Seque
     values: list[str] = []
     size = 0
     for row in rows:
-        values.append(f"({listed([neutral.literal(v, kind) for v, kind in zip(row, kinds, strict=True)])})")
+        values.append(f"({listed([neutral_text.literal(v, kind) for v, kind in zip(row, kinds, strict=True)])})")
         size += len(values[-1])
         if size > BYTES_AT_ONCE or len(values) >= KEYS_AT_ONCE:
             _write(driver, batch, head + listed(values) + tail)
@@ -238,7 +243,7 @@ def insert(driver: Connection, batch: Batch, columns: Sequence[str], rows: Seque
 
 def _update(driver: Connection, batch: Batch, key: Key, row: tuple[Any, ...]) -> None:
     given = zip(batch.columns, row, strict=True)
-    sets = [f"{ident(name)} = {neutral.literal(value, batch.table.column(name).type)}" for name, value in given]
+    sets = [f"{ident(name)} = {neutral_text.literal(value, batch.table.column(name).type)}" for name, value in given]
     _write(driver, batch, f"UPDATE {batch.name} SET {listed(sets)} WHERE {ranges.matching(batch.parts, [key])}")
 
 
@@ -287,7 +292,7 @@ def _conflicting(db: MySQL, batch: Batch, message: str) -> list[Key]:
     same = []
     for row in batch.rows:
         given = dict(zip(batch.columns, row, strict=True))
-        pairs = [(c, neutral.literal(given[c], batch.table.column(c).type)) for c in index.columns]
+        pairs = [(c, neutral_text.literal(given[c], batch.table.column(c).type)) for c in index.columns]
         same.append("(" + " AND ".join(f"{ident(c)} = {value}" for c, value in pairs) + ")")
     shown = listed([part.out for part in batch.parts])
     ours = set(map(batch.normal, batch.keys)) | set(batch.by_key)

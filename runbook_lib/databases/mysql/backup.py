@@ -17,10 +17,10 @@ from typing import IO, TYPE_CHECKING
 
 import pymysql
 
-from runbook_lib.databases.mysql import connection, names
+from runbook_lib.databases.mysql import connection, quoting
 from runbook_lib.databases.port import BackupInfo
-from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import ConfigurationError, DatabaseError
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
@@ -82,7 +82,7 @@ def restore(db: MySQL, backup: BackupInfo, database: str) -> None:
     program = _program(db, "mariadb", "mysql")
     facts = db.facts()
     charset = f"CHARACTER SET {facts.encoding} COLLATE {facts.collation}"
-    _outside(db, f"CREATE DATABASE {names.ident(database)} {charset}")
+    _outside(db, f"CREATE DATABASE {quoting.ident(database)} {charset}")
     try:
         with _options(db) as options, gzip.open(backup.path / FILE, "rb") as file:
             command = [program, f"--defaults-extra-file={options}", "--default-character-set=utf8mb4", database]
@@ -95,7 +95,7 @@ def restore(db: MySQL, backup: BackupInfo, database: str) -> None:
                     process.wait()  # its own complaint says why
     except BaseException as error:
         try:
-            _outside(db, f"DROP DATABASE {names.ident(database)}")
+            _outside(db, f"DROP DATABASE {quoting.ident(database)}")
         except DatabaseError as second:
             error.add_note(str(second))
         raise
@@ -110,7 +110,7 @@ def scratch(db: MySQL, backup: BackupInfo, when_filled: Callable[[MySQL], object
     """
     place = hashlib.sha256(str(backup.path.absolute()).encode()).hexdigest()[:12]
     name = f"{db.login.database[:40]}_proof_{place}"
-    _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)}")
+    _outside(db, f"DROP DATABASE IF EXISTS {quoting.ident(name)}")
     restore(db, backup, name)
     login = replace(db.login, database=name, masked_url=f"scratch database {name}")
     opened = type(db)(f"{db.name} (restored)", login, {"pool_size": 1})
@@ -120,7 +120,7 @@ def scratch(db: MySQL, backup: BackupInfo, when_filled: Callable[[MySQL], object
         yield opened
     finally:
         opened.close()
-        _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)}")
+        _outside(db, f"DROP DATABASE IF EXISTS {quoting.ident(name)}")
 
 
 def _program(db: MySQL, maria: str, other: str) -> str:

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.databases.mysql import catalog, housekeeping, names, neutral, own, retry
-from runbook_lib.databases.mysql.neutral import kind_of
+from runbook_lib.databases.identifiers import own_name
+from runbook_lib.databases.mysql import catalog, lock_retry, neutral_text, own, quoting, server
+from runbook_lib.databases.mysql.neutral_text import kind_of
 from runbook_lib.databases.mysql.ranges import as_text
-from runbook_lib.databases.mysql.wire import Connection
+from runbook_lib.databases.mysql.streaming import Connection
 from runbook_lib.databases.port import Changes, Column, Pending, Table
-from runbook_lib.databases.shared import own_name
 from runbook_lib.errors import TransferError
 
 if TYPE_CHECKING:
@@ -72,18 +72,18 @@ def install_capture(db: MySQL, channel: str, tables: Mapping[str, Sequence[str]]
         described = found[table]
         missing = [column for column in key if column not in {c.name for c in described.columns}]
         if missing:
-            text = f"no column {names.listed(missing)}"
+            text = f"no column {quoting.listed(missing)}"
             raise TransferError(f"capture of {table}", text, action="correct the plan's key")
         known = _lookup(db, channel, table)
         if known is not None:
             _require_intact(db, channel, table, tuple(key), known)
             continue
         work = partial(_install, db=db, channel=channel, table=described, key=tuple(key))
-        retry.in_transaction(db, work, doing=f"installing the capture of {table}")
+        lock_retry.in_transaction(db, work, doing=f"installing the capture of {table}")
 
 
 def _refuse_cascades(db: MySQL, tables: set[str]) -> None:
-    for table, name, parent, on_update, on_delete in db.rows(housekeeping.CASCADES):
+    for table, name, parent, on_update, on_delete in db.rows(server.CASCADES):
         if table in tables:
             raise TransferError(
                 f"capture of {table}",
@@ -95,19 +95,19 @@ def _refuse_cascades(db: MySQL, tables: set[str]) -> None:
 
 
 def _install(driver: Connection, *, db: MySQL, channel: str, table: Table, key: tuple[str, ...]) -> None:
-    log = names.ident(own_name("runbook_log", channel, table.name))
+    log = quoting.ident(own_name("runbook_log", channel, table.name))
     columns = [table.column(name) for name in key]
     fields = "".join(f", k{i} {_field(column)}" for i, column in enumerate(columns))
     triggers = _triggers(channel, table.name)
-    retry.run(
+    lock_retry.run(
         driver,
-        *(f"DROP TRIGGER IF EXISTS {names.ident(trigger)}" for trigger in triggers.values()),
+        *(f"DROP TRIGGER IF EXISTS {quoting.ident(trigger)}" for trigger in triggers.values()),
         f"DROP TABLE IF EXISTS {log}",
         f"CREATE TABLE {log} (seq BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,"
         " at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), truncated TINYINT(1) NOT NULL DEFAULT 0"
         f"{fields}) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         *(
-            f"CREATE TRIGGER {names.ident(trigger)} AFTER {event} ON {names.ident(table.name)} FOR EACH ROW"
+            f"CREATE TRIGGER {quoting.ident(trigger)} AFTER {event} ON {quoting.ident(table.name)} FOR EACH ROW"
             f" {_body(event, log, key)}"
             for event, trigger in triggers.items()
         ),
@@ -134,11 +134,11 @@ def _triggers(channel: str, table: str) -> dict[str, str]:
 
 
 def _body(event: str, log: str, key: Sequence[str]) -> str:
-    old, new = (names.listed([f"{row}.{names.ident(column)}" for column in key]) for row in ("OLD", "NEW"))
-    into = f"INSERT INTO {log} ({names.listed([f'k{i}' for i in range(len(key))])}) VALUES"
+    old, new = (quoting.listed([f"{row}.{quoting.ident(column)}" for column in key]) for row in ("OLD", "NEW"))
+    into = f"INSERT INTO {log} ({quoting.listed([f'k{i}' for i in range(len(key))])}) VALUES"
     if event == "UPDATE":  # on bytes: 'a' and 'A' are two keys, always
         same = " AND ".join(
-            f"CAST(OLD.{c} AS BINARY) <=> CAST(NEW.{c} AS BINARY)" for c in (names.ident(column) for column in key)
+            f"CAST(OLD.{c} AS BINARY) <=> CAST(NEW.{c} AS BINARY)" for c in (quoting.ident(column) for column in key)
         )
         act = f"IF {same} THEN {into} ({new}); ELSE {into} ({old}), ({new}); END IF;"
     else:
@@ -149,7 +149,7 @@ def _body(event: str, log: str, key: Sequence[str]) -> str:
 def _require_intact(db: MySQL, channel: str, table: str, key: tuple[str, ...], known: dict[str, Any]) -> None:
     text = ""
     if key != tuple(known["key"]):
-        text = f"channel {channel} logs the key ({names.listed(known['key'])}), not ({names.listed(key)})"
+        text = f"channel {channel} logs the key ({quoting.listed(known['key'])}), not ({quoting.listed(key)})"
     elif table not in capture_installed(db, channel):
         text = f"a trigger of channel {channel} is missing, so changes may not have been logged"
     if text:
@@ -164,12 +164,12 @@ def _require_intact(db: MySQL, channel: str, table: str, key: tuple[str, ...], k
 def _generation(db: MySQL, table: str) -> str:
     """What changes when the table is truncated: its numbers in InnoDB's dictionary, else the time it was made."""
     if "generation" not in db.memo:
-        db.memo["generation"] = "PROCESS" in housekeeping.grants(db)
+        db.memo["generation"] = "PROCESS" in server.grants(db)
     sql = _CREATED
     if db.memo["generation"]:
         sql = _GENERATION if db.flavour[0] == "MariaDB" else _GENERATION_MYSQL
     path = f"^{_file_name(db.login.database)}/{_file_name(table)}(#.*)?$"
-    return str(db.rows(sql.format(table=names.text(table), path=names.text(path)))[0][0])
+    return str(db.rows(sql.format(table=quoting.text(table), path=quoting.text(path)))[0][0])
 
 
 def _file_name(name: str) -> str:
@@ -190,7 +190,7 @@ def capture_installed(db: MySQL, channel: str) -> frozenset[str]:
     return frozenset(
         table
         for table, log in _registered(db, channel)
-        if names.ident(log.strip("`")) == log and {log.strip("`"), *_triggers(channel, table).values()} <= there
+        if quoting.ident(log.strip("`")) == log and {log.strip("`"), *_triggers(channel, table).values()} <= there
     )
 
 
@@ -205,9 +205,9 @@ def remove_capture(db: MySQL, channel: str) -> None:
     """Remove triggers and logs of the channel. Idempotent."""
     for table, log in _registered(db, channel):
         db.execute(
-            *(f"DROP TRIGGER IF EXISTS {names.ident(trigger)}" for trigger in _triggers(channel, table).values()),
+            *(f"DROP TRIGGER IF EXISTS {quoting.ident(trigger)}" for trigger in _triggers(channel, table).values()),
             f"DROP TABLE IF EXISTS {log}",
-            f"DELETE FROM {CAPTURES} WHERE channel = {names.text(channel)} AND table_name = {names.text(table)}",
+            f"DELETE FROM {CAPTURES} WHERE channel = {quoting.text(channel)} AND table_name = {quoting.text(table)}",
         )
 
 
@@ -238,7 +238,7 @@ def read_changes(
     _note_truncation(db, channel, table)
     known = _require(db, channel, table)
     shown = "".join(
-        f", k{i}" if kind_of(kind).integer else f", CONCAT({neutral.render(f'k{i}', kind, escaped=False)})"
+        f", k{i}" if kind_of(kind).integer else f", CONCAT({neutral_text.render(f'k{i}', kind, escaped=False)})"
         for i, kind in enumerate(known["types"])
     )
     found = db.rows(f"SELECT seq, truncated{shown} FROM {known['log']} ORDER BY seq LIMIT {int(limit)}")
@@ -255,12 +255,12 @@ def forget_changes(db: MySQL, channel: str, changes: Changes) -> None:
     if not changes.seqs:
         return
     known = _require(db, channel, changes.table)
-    seqs = names.listed([str(int(seq)) for seq in changes.seqs])
+    seqs = quoting.listed([str(int(seq)) for seq in changes.seqs])
 
     def forget(driver: Connection) -> None:
-        retry.run(driver, f"DELETE FROM {known['log']} WHERE seq IN ({seqs})")
+        lock_retry.run(driver, f"DELETE FROM {known['log']} WHERE seq IN ({seqs})")
 
-    retry.in_transaction(db, forget, doing=f"consuming the capture log of {changes.table}")
+    lock_retry.in_transaction(db, forget, doing=f"consuming the capture log of {changes.table}")
 
 
 def _note_truncation(db: MySQL, channel: str, table: str) -> None:
@@ -270,10 +270,10 @@ def _note_truncation(db: MySQL, channel: str, table: str) -> None:
         return
     now = _generation(db, table)
     if now != known["generation"]:
-        where = f"channel = {names.text(channel)} AND table_name = {names.text(table)}"
+        where = f"channel = {quoting.text(channel)} AND table_name = {quoting.text(table)}"
         db.execute(
             f"INSERT INTO {known['log']} (truncated) VALUES (1)",
-            f"UPDATE {CAPTURES} SET generation = {names.text(now)} WHERE {where}",
+            f"UPDATE {CAPTURES} SET generation = {quoting.text(now)} WHERE {where}",
         )
 
 

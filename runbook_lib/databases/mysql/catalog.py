@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 
 from runbook_lib.databases import own_objects
+from runbook_lib.databases.adapter_helpers import Catalog
 from runbook_lib.databases.mysql import catalog_sql as sql
-from runbook_lib.databases.mysql import made_under, names, own, qualified, retry
-from runbook_lib.databases.mysql.neutral import plain_type
+from runbook_lib.databases.mysql import lock_retry, made_under, own, qualified, quoting
+from runbook_lib.databases.mysql.neutral_text import plain_type
 from runbook_lib.databases.port import Column, Constraint, Index, Table
-from runbook_lib.databases.shared import Catalog
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
@@ -58,7 +58,7 @@ def _of(query: str, table: str | None, *columns: str) -> str:
     """A query of one table alone, where one is asked for: the server opens every other one for it too."""
     if table is None:
         return query
-    wanted = "".join(f" AND {column} = {names.text(table)}" for column in columns or ("table_name",))
+    wanted = "".join(f" AND {column} = {quoting.text(table)}" for column in columns or ("table_name",))
     return query.replace("= database()", f"= database(){wanted}", 1)
 
 
@@ -143,7 +143,7 @@ def _default(default: Any, kind: str, extra: str, database: str, *, maria: bool)
     if re.fullmatch(r"(?i)current_timestamp(\(\))?", text) and kind.startswith(("datetime", "timestamp")):
         text = "current_timestamp()"
     elif not maria and "DEFAULT_GENERATED" not in extra and not (kind.startswith("bit") and text.startswith("b'")):
-        text = names.literal(text)
+        text = quoting.literal(text)
     return f"{text} {updating[0]}" if updating else text
 
 
@@ -155,12 +155,12 @@ def _indexes(rows: Sequence[tuple[Any, ...]]) -> list[Index]:
         unique, method = bool(listed[0][3]), str(listed[0][5]).lower()
         whole = method == "spatial" or not any(part for _, _, _, _, part, *_ in listed)  # a geometry's 32 bytes are all
         shown = [
-            (names.ident(column) if column is not None else f"({expression})")
+            (quoting.ident(column) if column is not None else f"({expression})")
             + (f"({part})" if part and not whole else "")
             + (" DESC" if direction == "D" else "")
             for _, column, expression, _, part, _, direction in listed
         ]
-        definition = f"{'UNIQUE ' if unique else ''}{method} ({names.listed(shown)})"
+        definition = f"{'UNIQUE ' if unique else ''}{method} ({quoting.listed(shown)})"
         built.append(Index(name, columns, unique, definition, constraint=unique and whole))  # a prefix: another rule
     return built
 
@@ -171,7 +171,7 @@ def _keys(built: Sequence[Index]) -> list[Constraint]:
             index.name,
             "primary" if index.name == "PRIMARY" else "unique",
             index.columns,
-            f"{'PRIMARY KEY' if index.name == 'PRIMARY' else 'UNIQUE'} ({names.listed(index.columns)})",
+            f"{'PRIMARY KEY' if index.name == 'PRIMARY' else 'UNIQUE'} ({quoting.listed(index.columns)})",
         )
         for index in built
         if index.constraint
@@ -184,7 +184,7 @@ def _references(rows: Sequence[tuple[Any, ...]]) -> list[Constraint]:
         listed = list(parts)
         columns, theirs = tuple(row[1] for row in listed), [row[3] for row in listed]
         table, on_update, on_delete = listed[0][2], listed[0][4], listed[0][5]
-        text = f"FOREIGN KEY ({names.listed(columns)}) REFERENCES {table} ({names.listed(theirs)})"
+        text = f"FOREIGN KEY ({quoting.listed(columns)}) REFERENCES {table} ({quoting.listed(theirs)})"
         for event, rule in (("UPDATE", on_update), ("DELETE", on_delete)):
             text += f" ON {event} {rule}" if rule not in ("RESTRICT", "NO ACTION") else ""
         built.append(Constraint(name, "foreign", columns, text, referenced_table=table))
@@ -225,17 +225,17 @@ def expression_facts(db: MySQL, relation: str, expressions: Sequence[str]) -> tu
     """Type and collation of each expression ("" where it has none)."""
     if not expressions:
         return ()
-    asked = names.listed([f"{each} AS c{i}" for i, each in enumerate(expressions)])
-    own = names.ident("runbook_types")
+    asked = quoting.listed([f"{each} AS c{i}" for i, each in enumerate(expressions)])
+    own = quoting.ident("runbook_types")
     try:
         with db.raw() as driver:
-            retry.run(driver, f"CREATE TEMPORARY TABLE {own} AS SELECT {asked} FROM {relation} LIMIT 0")
+            lock_retry.run(driver, f"CREATE TEMPORARY TABLE {own} AS SELECT {asked} FROM {relation} LIMIT 0")
             try:
                 with driver.cursor() as cursor:
                     cursor.execute(f"SHOW FULL COLUMNS FROM {own}")
                     return tuple((plain_type(row[1]), row[2] or "") for row in cursor.fetchall())
             finally:
-                retry.run(driver, f"DROP TEMPORARY TABLE {own}")
+                lock_retry.run(driver, f"DROP TEMPORARY TABLE {own}")
     except pymysql.MySQLError as error:
         if len(expressions) > 1:
             for expression in expressions:
@@ -245,7 +245,7 @@ def expression_facts(db: MySQL, relation: str, expressions: Sequence[str]) -> tu
 
 def definitions(db: MySQL) -> dict[str, str]:
     """See Database.definitions; MySQL writes the database's name into a view's text."""
-    own = f"{names.ident(db.login.database)}."
+    own = f"{quoting.ident(db.login.database)}."
     return {str(name): str(text or "").replace(own, "") for name, text in db.rows(sql.DEFINITIONS)}
 
 

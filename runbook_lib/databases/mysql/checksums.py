@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pymysql
 
-from runbook_lib.databases import shared, values
-from runbook_lib.databases.mysql import catalog, neutral
+from runbook_lib.databases import adapter_helpers, copy_text
+from runbook_lib.databases import canonical as values
+from runbook_lib.databases.canonical import CanonicalType, canonical_type
+from runbook_lib.databases.mysql import catalog, neutral_text
 from runbook_lib.databases.mysql import ranges as key_ranges
 from runbook_lib.databases.mysql.copy import copy_out
-from runbook_lib.databases.mysql.names import listed
-from runbook_lib.databases.mysql.neutral import kind_of
+from runbook_lib.databases.mysql.neutral_text import kind_of
+from runbook_lib.databases.mysql.quoting import listed
 from runbook_lib.databases.port import Buckets, KeyRange, RangeSum, Selection
-from runbook_lib.databases.values import CanonicalType, canonical_type
 from runbook_lib.errors import DatabaseError
-from runbook_lib.files import copytext
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
@@ -44,7 +44,7 @@ def range_sums(
     if parsed(types, canonical=canonical):
         return [_parsed_sum(db, selection, types, each) for each in ranges]
     parts = key_ranges.key_parts(db, selection)
-    if len(ranges) > 1 and not all(part.bytewise for part in parts) and shared.contiguous(ranges):
+    if len(ranges) > 1 and not all(part.bytewise for part in parts) and adapter_helpers.contiguous(ranges):
         return _all_in_one(db, selection, types, ranges)
     found = []
     for each in ranges:
@@ -125,7 +125,7 @@ def _chosen(db: MySQL, selection: Selection, types: Sequence[str], within: Bucke
     if within is None:
         return selection
     chosen = f"{_bucket(db, selection, types, within.count)} IN ({listed([str(each) for each in within.chosen])})"
-    return shared.also(selection, chosen)
+    return adapter_helpers.also(selection, chosen)
 
 
 def row_sums(
@@ -147,7 +147,7 @@ def row_sums(
     if parsed(types, canonical=canonical):
         found = parsed_rows(db, selection, types, key_range, [part.expression for part in parts])
     else:
-        out = [neutral.render(part.expression, part.type, escaped=False) for part in parts]
+        out = [neutral_text.render(part.expression, part.type, escaped=False) for part in parts]
         where = key_ranges.condition(db, selection, key_range)
         sql = f"SELECT {listed([*out, row_hash(db, selection, types)])} FROM {selection.relation} WHERE {where}"
         found = ((tuple(map(key_ranges.as_text, row[:-1])), hash_of(row[-1])) for row in _query(db, sql, selection))
@@ -219,7 +219,7 @@ def parsed_rows(
     wide = Selection(selection.relation, selection.key, (*key, *selection.columns), selection.where)
     width = len(key)
     zoned = {i + width for i, each in enumerate(types) if canonical_type(each).tag == values.LOCAL}
-    for row in copytext.decode(copy_out(db, wide, key_range, binary=False)):
+    for row in copy_text.decode(copy_out(db, wide, key_range, binary=False)):
         told = [v.removesuffix("+00") if i in zoned and v else v for i, v in enumerate(row)]
         yield row[:width], values.row_hash(told[width:], types)
 
@@ -278,7 +278,7 @@ def canonical_sql(sql: str, own: str, kind: CanonicalType) -> str:
         return f"CONCAT_WS('-', {listed(pieces)})"
     if kind.tag == values.UUID:
         return f"LOWER(CAST({sql} AS CHAR))"
-    text = neutral.render(sql, own, escaped=False)
+    text = neutral_text.render(sql, own, escaped=False)
     return f"TRIM(TRAILING ' ' FROM {text})" if kind.padded else text
 
 
@@ -287,7 +287,7 @@ def _short(sql: str) -> str:
     return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM CAST({sql} AS BINARY)))"
 
 
-def _number(sql: str, read: neutral.Kind, kind: CanonicalType) -> str:
+def _number(sql: str, read: neutral_text.Kind, kind: CanonicalType) -> str:
     if read.integer:
         return f"({sql} + 0)"
     if kind.name in ("numeric", "decimal"):

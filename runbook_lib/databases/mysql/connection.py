@@ -12,9 +12,10 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from runbook_lib.databases.mysql.wire import Connection
-from runbook_lib.databases.shared import RIGHTS, one_line
+from runbook_lib.databases.adapter_helpers import RIGHTS
+from runbook_lib.databases.mysql.streaming import Connection
 from runbook_lib.errors import ConfigurationError, DatabaseError
+from runbook_lib.util.text import one_line
 
 MINIMUM = {"MySQL": (8, 0), "MariaDB": (10, 6)}
 

@@ -12,12 +12,12 @@ import pymysql
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from runbook_lib.databases.mysql import catalog, names, neutral, retry
+from runbook_lib.databases.mysql import catalog, lock_retry, neutral_text, quoting
 from runbook_lib.databases.mysql.ranges import condition
-from runbook_lib.databases.mysql.wire import Connection
+from runbook_lib.databases.mysql.streaming import Connection
 from runbook_lib.databases.port import KeyRange, Selection, Table
-from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
@@ -44,8 +44,8 @@ def copy_out(db: MySQL, selection: Selection, key_range: KeyRange, *, binary: bo
     if binary:
         raise DatabaseError(f"database {db.name}", "MySQL has no binary bulk format", action="copy as text")
     types = expression_types(db, selection)
-    fields = [neutral.render(sql, kind, escaped=True) for sql, kind in zip(selection.columns, types, strict=True)]
-    shown = names.listed([f"COALESCE({field}, '\\\\N')" for field in fields])
+    fields = [neutral_text.render(sql, kind, escaped=True) for sql, kind in zip(selection.columns, types, strict=True)]
+    shown = quoting.listed([f"COALESCE({field}, '\\\\N')" for field in fields])
     line = f"CONCAT_WS('\\t', {shown})" if len(fields) > 1 else shown
     query = f"SELECT {line} FROM {selection.relation} WHERE {condition(db, selection, key_range)}"
     pooled = db.engine.raw_connection()
@@ -98,7 +98,7 @@ def copy_in(
     with db.engine.begin() as connected:  # an error rolls everything back
         driver: Any = connected.connection.driver_connection
         try:
-            retry.run(driver, SILENT)
+            lock_retry.run(driver, SILENT)
             with tempfile.SpooledTemporaryFile(max_size=KEPT_BYTES) as kept:
                 rows, warnings = driver.load(load_sql(described, columns), _keeping(unescaped(blocks), kept))
                 if warnings:
@@ -116,7 +116,7 @@ def copy_in(
 def make_loud(driver: Connection) -> None:
     """Undo SILENT before the connection goes back to the pool; a lost one has nothing to undo."""
     if driver.open:
-        retry.run(driver, LOUD)
+        lock_retry.run(driver, LOUD)
 
 
 def refuse_triggers(db: MySQL, table: Table) -> None:
@@ -138,16 +138,16 @@ def load_sql(table: Table, columns: Sequence[str]) -> str:
     fields, sets = [], []
     for i, name in enumerate(columns):
         column = table.column(name)
-        parsed = neutral.parse(f"@v{i}", column.type)
+        parsed = neutral_text.parse(f"@v{i}", column.type)
         if column.identity and not parsed:
             parsed = f"@v{i}"  # beside a SET clause MariaDB forgets that a 0 was given, and counts instead
-        fields.append(f"@v{i}" if parsed else names.ident(name))
+        fields.append(f"@v{i}" if parsed else quoting.ident(name))
         if parsed:
-            sets.append(f"{names.ident(name)} = {parsed}")
+            sets.append(f"{quoting.ident(name)} = {parsed}")
     return (
-        f"LOAD DATA LOCAL INFILE 'runbook' INTO TABLE {names.ident(table.name)} CHARACTER SET utf8mb4"
-        f" FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({names.listed(fields)})"
-        + (f" SET {names.listed(sets)}" if sets else "")
+        f"LOAD DATA LOCAL INFILE 'runbook' INTO TABLE {quoting.ident(table.name)} CHARACTER SET utf8mb4"
+        f" FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({quoting.listed(fields)})"
+        + (f" SET {quoting.listed(sets)}" if sets else "")
     )
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pymysql
 
-from runbook_lib.databases.mysql import catalog, names, own, retry
-from runbook_lib.databases.mysql.wire import Connection
-from runbook_lib.databases.shared import own_name
+from runbook_lib.databases.identifiers import own_name
+from runbook_lib.databases.mysql import catalog, lock_retry, own, quoting
+from runbook_lib.databases.mysql.streaming import Connection
 from runbook_lib.errors import CutoverAborted, DatabaseError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def prepare_fence(db: MySQL, tables: Sequence[str]) -> None:
     db.execute(_FENCES)
     there = _installed(db)
     for table in found:
-        relation = names.text(table)
+        relation = quoting.text(table)
         created = [_create(table, event) for event in EVENTS if _trigger(table, event) not in there]
         flag = f"INSERT INTO {FENCES} (relation) SELECT {relation} FROM (SELECT 1) AS one WHERE NOT EXISTS"
         db.execute(f"{flag} (SELECT 1 FROM {FENCES} WHERE relation = {relation})", *created)
@@ -63,8 +63,8 @@ def _trigger(table: str, event: str) -> str:
 def _create(table: str, event: str) -> str:
     message = f"{table[:60]}: writes are fenced by a migration; retry".replace("\\", "\\\\").replace("'", "''")
     return (
-        f"CREATE TRIGGER {names.ident(_trigger(table, event))} BEFORE {event} ON {names.ident(table)} FOR EACH ROW"
-        f" IF @runbook_sync IS NULL THEN IF (SELECT raised FROM {FENCES} WHERE relation = {names.text(table)}"
+        f"CREATE TRIGGER {quoting.ident(_trigger(table, event))} BEFORE {event} ON {quoting.ident(table)} FOR EACH ROW"
+        f" IF @runbook_sync IS NULL THEN IF (SELECT raised FROM {FENCES} WHERE relation = {quoting.text(table)}"
         f" LOCK IN SHARE MODE) THEN SIGNAL SQLSTATE '{SQLSTATE}' SET MESSAGE_TEXT = '{message}'; END IF; END IF"
     )
 
@@ -80,7 +80,7 @@ def raise_fence(db: MySQL, tables: Sequence[str], *, timeout_s: float) -> float:
     """
     started, attempts = time.monotonic(), 0
     if missing := sorted(set(tables) - _prepared(db)):
-        text = names.listed(missing)
+        text = quoting.listed(missing)
         raise DatabaseError(f"fence of {text}", "not installed", state="nothing was fenced", action="prepare it first")
     while True:
         attempts += 1
@@ -88,13 +88,13 @@ def raise_fence(db: MySQL, tables: Sequence[str], *, timeout_s: float) -> float:
             _raise_once(db, sorted(set(tables)))
             return time.monotonic() - started
         except pymysql.MySQLError as error:
-            if not retry.passing(error) and error.args[0] != _TOO_LONG:
+            if not lock_retry.passing(error) and error.args[0] != _TOO_LONG:
                 raise db.explain(error, "raising the fence") from error
             elapsed_s = time.monotonic() - started
             if elapsed_s >= timeout_s:
                 raise CutoverAborted(
-                    f"fence of {names.listed(sorted(tables))}",
-                    f"locks were not granted within {elapsed_s:.2f} s ({attempts} attempts){retry.oldest(db)}",
+                    f"fence of {quoting.listed(sorted(tables))}",
+                    f"locks were not granted within {elapsed_s:.2f} s ({attempts} attempts){lock_retry.oldest(db)}",
                     state="the fence is lowered, writes go on",
                     action="let that transaction end, then cut over again, or allow a longer write pause",
                 ) from error
@@ -103,28 +103,28 @@ def raise_fence(db: MySQL, tables: Sequence[str], *, timeout_s: float) -> float:
 
 def _raise_once(db: MySQL, tables: Sequence[str]) -> None:
     """Read before it writes: in a deadlock the transaction with fewer changes, ours, is the one to give way."""
-    where = f"relation IN ({names.listed([names.text(table) for table in tables])})"
+    where = f"relation IN ({quoting.listed([quoting.text(table) for table in tables])})"
     bound = f"SET STATEMENT max_statement_time = {SLICE_S} FOR " if db.flavour[0] == "MariaDB" else ""
     with db.raw() as driver:
-        retry.set_timeouts(driver, 1)
+        lock_retry.set_timeouts(driver, 1)
         try:
-            retry.run(driver, f"{bound}SELECT relation FROM {FENCES} WHERE {where} ORDER BY relation FOR UPDATE")
+            lock_retry.run(driver, f"{bound}SELECT relation FROM {FENCES} WHERE {where} ORDER BY relation FOR UPDATE")
             changes = "since = IF(raised, since, now(6)), raised = 1"
-            retry.run(driver, f"UPDATE {FENCES} SET {changes} WHERE {where}")
+            lock_retry.run(driver, f"UPDATE {FENCES} SET {changes} WHERE {where}")
         finally:
             if driver.open:
-                retry.set_timeouts(driver, 30)
+                lock_retry.set_timeouts(driver, 30)
 
 
 def lower_fence(db: MySQL, tables: Sequence[str]) -> None:
     """Let writers in again, all tables in one transaction. Idempotent; a table without a fence is left alone."""
     if tables and _known(db):
-        listed = names.listed([names.text(table) for table in tables])
+        listed = quoting.listed([quoting.text(table) for table in tables])
 
         def lower(driver: Connection) -> None:
-            retry.run(driver, f"UPDATE {FENCES} SET raised = 0, since = NULL WHERE relation IN ({listed})")
+            lock_retry.run(driver, f"UPDATE {FENCES} SET raised = 0, since = NULL WHERE relation IN ({listed})")
 
-        retry.in_transaction(db, lower, doing="lowering the fence")
+        lock_retry.in_transaction(db, lower, doing="lowering the fence")
 
 
 def fenced(db: MySQL, tables: Sequence[str]) -> frozenset[str]:
@@ -139,7 +139,7 @@ def remove_fence(db: MySQL) -> None:
     """Remove every fence of this database, raised or not. Idempotent."""
     gone = [name for name in sorted(own.triggers(db)) if name.startswith("runbook_fence_")]
     for trigger in gone:
-        db.execute(f"DROP TRIGGER IF EXISTS {names.ident(trigger)}")
+        db.execute(f"DROP TRIGGER IF EXISTS {quoting.ident(trigger)}")
     if _known(db):
         db.execute(f"DROP TABLE IF EXISTS {FENCES}")
 

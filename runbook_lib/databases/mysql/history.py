@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pymysql
 
-from runbook_lib.databases.mysql import copy, names, retry
+from runbook_lib.databases.mysql import copy, lock_retry, quoting
 from runbook_lib.databases.port import Column, KeyRange, Selection
-from runbook_lib.databases.shared import one_line
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
@@ -61,8 +61,8 @@ def histories(db: MySQL) -> dict[str, History]:
         return {}
     columns = {str(table): (str(start), str(end)) for table, start, end in db.rows(_VERSIONED)}
     asked = " UNION ALL ".join(
-        f"SELECT {names.text(table)}, count(*), (SELECT count(*) FROM {names.ident(table)}), min({names.ident(start)})"
-        f" FROM {names.ident(table)} FOR SYSTEM_TIME ALL"
+        f"SELECT {quoting.text(table)}, count(*), (SELECT count(*) FROM {quoting.ident(table)}),"
+        f" min({quoting.ident(start)}) FROM {quoting.ident(table)} FOR SYSTEM_TIME ALL"
         for table, (start, _) in columns.items()
     )
     found = {}
@@ -98,17 +98,19 @@ def _load(db: MySQL, reader: MySQL, source: str, target: str, there: History, he
     columns = [column.name for column in described.columns if not column.generated]
     moments = [Column(name, "timestamp(6)") for name in (here.start, here.end)]
     table = replace(described, columns=(*described.columns, *moments))
-    relation = f"{names.ident(source)} FOR SYSTEM_TIME ALL"
-    read = Selection(relation, (), tuple(names.ident(name) for name in (*columns, there.start, there.end)))
+    relation = f"{quoting.ident(source)} FOR SYSTEM_TIME ALL"
+    read = Selection(relation, (), tuple(quoting.ident(name) for name in (*columns, there.start, there.end)))
     blocks = copy.copy_out(reader, read, KeyRange(0), binary=False)
     with db.raw() as driver:
         try:
-            retry.run(driver, copy.SILENT, "SET SESSION system_versioning_insert_history = 1")
-            retry.run(driver, f"DELETE FROM {names.ident(target)}", f"DELETE HISTORY FROM {names.ident(target)}")
+            lock_retry.run(driver, copy.SILENT, "SET SESSION system_versioning_insert_history = 1")
+            lock_retry.run(
+                driver, f"DELETE FROM {quoting.ident(target)}", f"DELETE HISTORY FROM {quoting.ident(target)}"
+            )
             statement = copy.load_sql(table, [*columns, here.start, here.end])
             _, warnings = driver.load(statement, copy.unescaped(blocks))
             if warnings:
                 raise pymysql.DataError(0, f"the server would change {warnings} versions")
         finally:
             if driver.open:
-                retry.run(driver, "SET SESSION system_versioning_insert_history = 0", copy.LOUD)
+                lock_retry.run(driver, "SET SESSION system_versioning_insert_history = 0", copy.LOUD)

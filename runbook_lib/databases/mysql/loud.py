@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases import sql_text
-from runbook_lib.databases.mysql import housekeeping, made_under, names, objects, own
+from runbook_lib.databases.mysql import made_under, objects, own, quoting, server
 from runbook_lib.databases.mysql.made_under import Framed
 from runbook_lib.databases.port import LoudTrigger
 
@@ -39,9 +39,9 @@ def _as_it_is(db: MySQL, table: str, name: str, definer: str) -> LoudTrigger:
     if definer == login:
         return found
     user, _, host = definer.rpartition("@")
-    owned = f"CREATE DEFINER={names.ident(user)}@{names.ident(host)} {statement.removeprefix('CREATE ')}"
+    owned = f"CREATE DEFINER={quoting.ident(user)}@{quoting.ident(host)} {statement.removeprefix('CREATE ')}"
     script = made_under.framed(Framed.of(owned, statement.session))
-    lacks = not housekeeping.grants(db) & {"SUPER", "SET USER", "SET_USER_ID", "SET_ANY_DEFINER"}
+    lacks = not server.grants(db) & {"SUPER", "SET USER", "SET_USER_ID", "SET_ANY_DEFINER"}
     why = f"its definer is {definer}, and {login} may not make it again as theirs (GRANT SET USER ON *.*)"
     return replace(found, script=script, blocked=why if lacks else "")
 
@@ -74,5 +74,5 @@ def _trigger(table: str, statement: Framed) -> LoudTrigger:
     text = made_under.trigger_text(
         name, timing, event, statement[code[body].start :], statement.session.get("sql_mode", "")
     )
-    drop = f"DROP TRIGGER IF EXISTS {names.ident(name)}"
+    drop = f"DROP TRIGGER IF EXISTS {quoting.ident(name)}"
     return LoudTrigger(name, table, text, made_under.framed(statement), drop, made_under.for_client(statement))

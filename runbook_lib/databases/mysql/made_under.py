@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from pymysql.charset import charset_by_name
 
-from runbook_lib.databases.mysql import names, retry
-from runbook_lib.databases.mysql.wire import Connection
+from runbook_lib.databases.mysql import lock_retry, quoting
+from runbook_lib.databases.mysql.streaming import Connection
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
@@ -78,7 +78,7 @@ def trigger_text(name: str, timing: str, event: str, body: str, sql_mode: str) -
     """A trigger in one line, with the `sql_mode` that it runs under where that is not the usual one."""
     modes = {mode for mode in sql_mode.split(",") if mode} - set(GONE)
     said = [*sorted(modes - _USUAL), *(f"without {mode}" for mode in sorted(_USUAL - modes))]
-    return f"{names.ident(name)} {timing} {event} {body}" + (f" [sql_mode {', '.join(said)}]" if said else "")
+    return f"{quoting.ident(name)} {timing} {event} {body}" + (f" [sql_mode {', '.join(said)}]" if said else "")
 
 
 def run(db: MySQL, driver: Connection, statement: str) -> None:
@@ -87,7 +87,7 @@ def run(db: MySQL, driver: Connection, statement: str) -> None:
     A kill while the database has another collation for this moment leaves it so: as with the server's own dumps.
     """
     if not isinstance(statement, Framed):
-        retry.run(driver, statement)
+        lock_retry.run(driver, statement)
         return
     session = dict(statement.session)
     if "sql_mode" in session and db.flavour[0] == "MySQL":
@@ -105,11 +105,11 @@ def _session(driver: Connection, session: Mapping[str, str]) -> Iterator[None]:
         before = dict(zip(SESSION, cursor.fetchone() or (), strict=True))
     try:
         if settings:
-            retry.run(driver, _setting(settings))
+            lock_retry.run(driver, _setting(settings))
         yield
     finally:
         if driver.open:
-            retry.run(driver, _setting(before))
+            lock_retry.run(driver, _setting(before))
 
 
 def _setting(values: Mapping[str, str]) -> str:
@@ -124,10 +124,10 @@ def _database(db: MySQL, driver: Connection, collation: str) -> Iterator[None]:
     if not collation or collation == before:
         yield
         return
-    change = f"ALTER DATABASE {names.ident(db.login.database)} COLLATE "
+    change = f"ALTER DATABASE {quoting.ident(db.login.database)} COLLATE "
     try:
-        retry.run(driver, change + collation)
+        lock_retry.run(driver, change + collation)
         yield
     finally:
         if driver.open:
-            retry.run(driver, change + before)
+            lock_retry.run(driver, change + before)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pymysql
 
 from runbook_lib.databases import sql_text
-from runbook_lib.databases.mysql import connection, made_under, names, qualified
+from runbook_lib.databases.mysql import connection, made_under, qualified, quoting
 from runbook_lib.databases.mysql.made_under import Framed
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Item:
     @property
     def drop(self) -> str:
         """The statement that removes it where it is there."""
-        return f"DROP {self.kind} IF EXISTS {names.ident(self.name)}"
+        return f"DROP {self.kind} IF EXISTS {quoting.ident(self.name)}"
 
 
 def items(db: MySQL) -> list[Item]:
@@ -108,7 +108,7 @@ def _shown(db: MySQL, kind: str, name: str) -> dict[str, str]:
     """SHOW CREATE as the settings of its session and its `text`."""
     try:
         with db.raw() as driver, driver.cursor() as cursor:
-            cursor.execute(f"SHOW CREATE {kind} {names.ident(name)}")
+            cursor.execute(f"SHOW CREATE {kind} {quoting.ident(name)}")
             columns, row = [each[0] for each in cursor.description or ()], cursor.fetchone() or ()
     except pymysql.MySQLError as error:
         if connection.code(error) not in _HIDDEN:

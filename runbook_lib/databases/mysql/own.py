@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases import own_objects
-from runbook_lib.databases.mysql import names
+from runbook_lib.databases.mysql import quoting
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
@@ -33,7 +33,7 @@ def tables(db: MySQL) -> frozenset[str]:
     if not named:
         return frozenset()
     columns: dict[str, list[str]] = {name: [] for name in named}
-    for table, column in db.rows(_COLUMNS.format(names.listed([names.text(name) for name in named]))):
+    for table, column in db.rows(_COLUMNS.format(quoting.listed([quoting.text(name) for name in named]))):
         columns[table].append(column)
     return own_objects.own_tables(columns, relations)
 
@@ -60,4 +60,4 @@ def table(db: MySQL, name: str) -> str:
         if db.rows(asked, {"name": full}) and not there(db, name):
             raise own_objects.taken(db.name, full)
         db.memo["own", name] = True
-    return names.ident(full)
+    return quoting.ident(full)

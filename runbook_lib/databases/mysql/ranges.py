@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.databases.mysql import catalog, neutral
-from runbook_lib.databases.mysql.neutral import kind_of
+from runbook_lib.databases.adapter_helpers import between, require_advancing
+from runbook_lib.databases.mysql import catalog, neutral_text
+from runbook_lib.databases.mysql.neutral_text import kind_of
 from runbook_lib.databases.port import KeyRange, Selection
-from runbook_lib.databases.shared import between, require_advancing
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
@@ -40,8 +40,8 @@ class KeyPart:
     def bound(self, value: Any) -> str:
         """A value as SQL, to compare with `ordered`."""
         if self.ordered == self.expression:
-            return neutral.literal(value, self.type)
-        text = neutral.text_form(value)
+            return neutral_text.literal(value, self.type)
+        text = neutral_text.text_form(value)
         text = text.rstrip(" ") if kind_of(self.type).name == "char" else text  # as the server gives it
         return f"x'{text.encode().hex()}'"
 
@@ -49,7 +49,9 @@ class KeyPart:
     def out(self) -> str:
         """The key as the port wants it: a number, or neutral text."""
         return (
-            self.expression if self.integer else f"CONCAT({neutral.render(self.expression, self.type, escaped=False)})"
+            self.expression
+            if self.integer
+            else f"CONCAT({neutral_text.render(self.expression, self.type, escaped=False)})"
         )
 
 
@@ -112,7 +114,7 @@ def _part(sql: str, kind: str, collation: str) -> KeyPart:
     name = kind_of(kind).name
     bytewise = not collation or collation in ("binary", "utf8mb4_0900_bin") or collation == "utf8mb4_nopad_bin"
     if (collation and not bytewise) or name in _OWN_TEXT:
-        return KeyPart(sql, neutral.as_bytes(sql), kind, False)
+        return KeyPart(sql, neutral_text.as_bytes(sql), kind, False)
     return KeyPart(sql, sql, kind, True)
 
 
@@ -183,7 +185,7 @@ def matching(parts: Sequence[KeyPart], keys: Sequence[Sequence[Any]]) -> str:
     """Exactly the rows with these keys: an equality that the index serves, and the bytes where a collation is blind."""
     if len(parts) == 1:
         part = parts[0]
-        exact = f"{part.expression} IN ({', '.join(neutral.literal(key[0], part.type) for key in keys)})"
+        exact = f"{part.expression} IN ({', '.join(neutral_text.literal(key[0], part.type) for key in keys)})"
         if part.bytewise:
             return exact
         return f"({exact} AND {part.ordered} IN ({', '.join(part.bound(key[0]) for key in keys)}))"
@@ -193,7 +195,7 @@ def matching(parts: Sequence[KeyPart], keys: Sequence[Sequence[Any]]) -> str:
 def _one_key(parts: Sequence[KeyPart], key: Sequence[Any]) -> str:
     same = []
     for part, value in zip(parts, key, strict=True):
-        same.append(f"{part.expression} = {neutral.literal(value, part.type)}")
+        same.append(f"{part.expression} = {neutral_text.literal(value, part.type)}")
         if not part.bytewise:
             same.append(f"{part.ordered} = {part.bound(value)}")
     return f"({' AND '.join(same)})"

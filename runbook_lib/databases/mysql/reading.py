@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from runbook_lib.databases.mysql import names
+from runbook_lib.databases.mysql import quoting
 from runbook_lib.databases.mysql.catalog import tables as table_names
 from runbook_lib.databases.port import Problem
 
@@ -29,7 +29,7 @@ def reading_missing(db: MySQL, granted: frozenset[str]) -> list[Problem]:
         granted: Rights on the whole database; `ALL PRIVILEGES` stands for every one.
     """
     rights = granted | (_ALL if granted & {"ALL", "ALL PRIVILEGES"} else frozenset())
-    login, database = db.rows("SELECT current_user()")[0][0], names.ident(db.login.database)
+    login, database = db.rows("SELECT current_user()")[0][0], quoting.ident(db.login.database)
     problems = _tables(db, login, database) if "SELECT" not in rights else []
     for right, what in _INVISIBLE.items():
         if right not in rights:

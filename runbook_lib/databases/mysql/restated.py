@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases import sql_text
-from runbook_lib.databases.mysql import names
+from runbook_lib.databases.adapter_helpers import duplicate_values
+from runbook_lib.databases.model import Hazard
+from runbook_lib.databases.mysql import quoting
 from runbook_lib.databases.narrowing import narrows
-from runbook_lib.databases.shapes import Hazard
-from runbook_lib.databases.shared import duplicate_values
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _twice(
     db: MySQL, number: int, table: str, keys: Sequence[tuple[str, int | None]], after: State
 ) -> Iterator[Hazard]:
     columns = [column for column, _ in keys]
-    quoted = [names.ident(column) for column in columns]
+    quoted = [quoting.ident(column) for column in columns]
     grouped = [_compared(key, part, after.columns[column]) for key, (column, part) in zip(quoted, keys, strict=True)]
     filled = " AND ".join(f"{key} IS NOT NULL" for key in quoted)
     ends = [f"CAST({act}(CAST({key} AS BINARY)) AS CHAR)" for act in ("MIN", "MAX") for key in quoted]

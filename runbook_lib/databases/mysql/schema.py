@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pymysql
 
-from runbook_lib.databases.mysql import catalog, create_table, made_under, names, objects, own, qualified, retry
+from runbook_lib.databases.mysql import catalog, create_table, lock_retry, made_under, objects, own, qualified, quoting
 from runbook_lib.databases.mysql import sequences as sequences_
-from runbook_lib.databases.mysql.wire import Connection
+from runbook_lib.databases.mysql.streaming import Connection
 from runbook_lib.databases.port import Rest
-from runbook_lib.databases.shared import one_line
 from runbook_lib.databases.statement_names import Named, named
 from runbook_lib.errors import DatabaseError
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
@@ -48,7 +48,7 @@ def dump_schema(db: MySQL, tables: Sequence[str]) -> tuple[str, str]:
     for table, create in creates.items():
         body, indexes, keys = create_table.cut(create, set(found))
         before.append(f"{body};")
-        change = f"ALTER TABLE {names.ident(table)} ADD "
+        change = f"ALTER TABLE {quoting.ident(table)} ADD "
         if indexes:
             after.append(change + ", ADD ".join(indexes) + ";")
         references += [f"{change}{key};" for key in keys]
@@ -80,7 +80,7 @@ def dump_rest(db: MySQL, tables: Sequence[str]) -> Rest:
 def _creates(db: MySQL, tables: Iterable[str]) -> dict[str, str]:
     """Each table's own text, without its database's name in defaults."""
     return {
-        table: qualified.own_names(str(db.rows(f"SHOW CREATE TABLE {names.ident(table)}")[0][1]), db.login.database)
+        table: qualified.own_names(str(db.rows(f"SHOW CREATE TABLE {quoting.ident(table)}")[0][1]), db.login.database)
         for table in tables
     }
 
@@ -99,7 +99,7 @@ def _piece(statement: str) -> str:
 
 def about(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:
     """The table whose indexes each script makes."""
-    known = {f"ALTER TABLE {names.ident(name)} ": name for name in tables}
+    known = {f"ALTER TABLE {quoting.ident(name)} ": name for name in tables}
     heads = (_ALTERED.match(script) for script in scripts)
     return [known.get(head[0], "") if head else "" for head in heads]
 
@@ -123,7 +123,7 @@ def run_script(db: MySQL, script: str, *, again: bool = False) -> None:
         DatabaseError: a statement failed (its text is named); what ran before it stays.
     """
     with db.raw() as driver:
-        retry.set_timeouts(driver, db.lock_wait_s)
+        lock_retry.set_timeouts(driver, db.lock_wait_s)
         try:
             for statement in statements(script):
                 try:
@@ -137,7 +137,7 @@ def run_script(db: MySQL, script: str, *, again: bool = False) -> None:
                     raise db.explain(error, doing) from error
         finally:
             if driver.open:
-                retry.set_timeouts(driver, 30)
+                lock_retry.set_timeouts(driver, 30)
 
 
 def _is_it(db: MySQL, what: Named | None, statement: str) -> bool:
@@ -189,13 +189,13 @@ def drop_tables(db: MySQL, tables: Sequence[str]) -> None:
                 f"database {db.name}", f"foreign keys of {table} point at {held[0]}", state="nothing was dropped"
             )
     if gone:
-        listed = names.listed([names.ident(table) for table in gone])
+        listed = quoting.listed([quoting.ident(table) for table in gone])
 
         def drop(driver: Connection) -> None:
-            retry.run(driver, "SET SESSION foreign_key_checks = 0")  # they only point at each other
+            lock_retry.run(driver, "SET SESSION foreign_key_checks = 0")  # they only point at each other
             try:
-                retry.run(driver, f"DROP TABLE IF EXISTS {listed}")
+                lock_retry.run(driver, f"DROP TABLE IF EXISTS {listed}")
             finally:
-                retry.run(driver, "SET SESSION foreign_key_checks = 1")
+                lock_retry.run(driver, "SET SESSION foreign_key_checks = 1")
 
-        retry.in_transaction(db, drop, doing=f"dropping {listed}")
+        lock_retry.in_transaction(db, drop, doing=f"dropping {listed}")

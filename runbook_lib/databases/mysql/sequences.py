@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from runbook_lib.databases.mysql import names, retry
+from runbook_lib.databases.mysql import lock_retry, quoting
 from runbook_lib.databases.port import Sequence_
 
 if TYPE_CHECKING:
@@ -60,13 +60,15 @@ def names_of(db: MySQL) -> list[str]:
 def options(db: MySQL) -> dict[str, str]:
     """MariaDB's sequences and their options (how they count, not how far), in one query."""
     counts = "concat_ws(' ', minimum_value, maximum_value, start_value, increment, cache_size, cycle_option)"
-    asked = " UNION ALL ".join(f"SELECT {names.text(name)}, {counts} FROM {names.ident(name)}" for name in names_of(db))
+    asked = " UNION ALL ".join(
+        f"SELECT {quoting.text(name)}, {counts} FROM {quoting.ident(name)}" for name in names_of(db)
+    )
     return {_text(name): _text(text) for name, text in (db.rows(asked) if asked else ())}
 
 
 def create(db: MySQL, name: str) -> str:
     """The statement that makes a sequence with its options, where it is not there."""
-    made = str(db.rows(f"SHOW CREATE SEQUENCE {names.ident(name)}")[0][1])
+    made = str(db.rows(f"SHOW CREATE SEQUENCE {quoting.ident(name)}")[0][1])
     return made.replace("CREATE SEQUENCE ", "CREATE SEQUENCE IF NOT EXISTS ", 1)
 
 
@@ -84,8 +86,8 @@ def fed(db: MySQL) -> dict[str, tuple[str, str]]:
 def _standalone(db: MySQL, listed: Sequence[str]) -> list[Sequence_]:
     """The state of these sequences, in one query; what a server has in its cache counts as given."""
     asked = " UNION ALL ".join(
-        f"SELECT {names.text(name)}, next_not_cached_value, increment, start_value, cycle_count"
-        f" FROM {names.ident(name)}"
+        f"SELECT {quoting.text(name)}, next_not_cached_value, increment, start_value, cycle_count"
+        f" FROM {quoting.ident(name)}"
         for name in listed
     )
     return [
@@ -109,10 +111,10 @@ def set_sequence(db: MySQL, sequence: Sequence_, last: int) -> None:
     """Make the next value the one after `last`; never backwards. A short metadata lock, no copy of the table."""
     doing = f"moving sequence {sequence.name} to {last}"
     if sequence.name != f"{sequence.table}.{sequence.column}":
-        statement = f"SELECT setval({names.ident(sequence.name)}, {int(last)}, 1)"
-        retry.in_transaction(db, lambda driver: retry.run(driver, statement), doing=doing)
+        statement = f"SELECT setval({quoting.ident(sequence.name)}, {int(last)}, 1)"
+        lock_retry.in_transaction(db, lambda driver: lock_retry.run(driver, statement), doing=doing)
         return
     now = next((found.last for found in sequences(db, [sequence.table]) if found.name == sequence.name), None)
     if (now or 0) < last:
-        statement = f"ALTER TABLE {names.ident(sequence.table)} AUTO_INCREMENT = {int(last) + 1}"
-        retry.in_transaction(db, lambda driver: retry.run(driver, statement), doing=doing)
+        statement = f"ALTER TABLE {quoting.ident(sequence.table)} AUTO_INCREMENT = {int(last) + 1}"
+        lock_retry.in_transaction(db, lambda driver: lock_retry.run(driver, statement), doing=doing)

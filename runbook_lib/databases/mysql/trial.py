@@ -17,8 +17,8 @@ import pymysql
 from runbook_lib.databases.mysql import connection
 from runbook_lib.databases.mysql.schema import statements
 from runbook_lib.databases.port import Refusal
-from runbook_lib.databases.shared import one_line
 from runbook_lib.databases.statement_names import named
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL

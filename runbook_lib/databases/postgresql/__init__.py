@@ -9,41 +9,42 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from runbook_lib.databases import shared
+from runbook_lib.databases import adapter_helpers
 from runbook_lib.databases.port import (
     Capabilities,
 )
 from runbook_lib.databases.postgresql import (
     apply,
+    apply_keyless,
     capture,
     checksums,
     connection,
+    connection_pool,
     copy,
-    dropping,
+    copy_server_to_server,
+    drop_schema,
     dump_script,
     fence,
-    housekeeping,
+    lock_retry,
     marks,
-    names,
-    online,
-    pipe,
-    recount,
-    retry,
+    online_ddl,
+    quoting,
     schema,
-    sessions,
+    server,
     small,
-    spool,
     trial,
 )
 from runbook_lib.databases.postgresql import backup as dumps
 from runbook_lib.databases.postgresql import catalog as catalog_
-from runbook_lib.databases.postgresql import hazards as hazards_
+from runbook_lib.databases.postgresql import ddl_hazards as hazards_
 from runbook_lib.databases.postgresql import inventory as inventory_
-from runbook_lib.databases.postgresql import load as load_
-from runbook_lib.databases.postgresql import pitfalls as pitfalls_
+from runbook_lib.databases.postgresql import migration_blockers as pitfalls_
 from runbook_lib.databases.postgresql import ranges as ranges_
 from runbook_lib.databases.postgresql import sequences as sequences_
+from runbook_lib.databases.postgresql import server_load as load_
+from runbook_lib.databases.postgresql.wal import slot_reader
 from runbook_lib.errors import DatabaseError
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -92,25 +93,25 @@ class PostgreSQL:
         self.lock_timeout_s = float(options.get("lock_timeout_s", 0.5))
         self.lock_wait_s = float(options.get("lock_wait_s", 30.0))
         self.pool_size = int(options.get("pool_size", 5))
-        self.capture = shared.chosen(name, options, "capture", ("triggers", "wal"))
+        self.capture = adapter_helpers.chosen(name, options, "capture", ("triggers", "wal"))
         self.wal_limit_mb = int(options.get("wal_limit_mb", 10_240))
-        self.wal_over_limit = shared.chosen(name, options, "wal_over_limit", ("warn", "give_up"))
-        self.rehearsal = shared.Rehearsal()
+        self.wal_over_limit = adapter_helpers.chosen(name, options, "wal_over_limit", ("warn", "give_up"))
+        self.rehearsal = adapter_helpers.Rehearsal()
         self.one = small.One()
         self.memo: dict[Any, Any] = {}  # what modules look up once (types of keys)
         self.settings: dict[str, str] = {}  # more of a session's settings than the pinned ones
-        self.sessions = sessions.Sessions(name, self._log_in, self.pool_size)
+        self.sessions = connection_pool.Sessions(name, self._log_in, self.pool_size)
 
     def __repr__(self) -> str:
         return f"PostgreSQL({self.name}, {self.masked_url})"
 
     # -- connection ---
-    def _log_in(self) -> sessions.Session:
+    def _log_in(self) -> connection_pool.Session:
         return connection.connect(self.name, self.login, settings=self.settings)
 
     @cached_property
     def engine(self) -> Engine:
-        return sessions.engine(self.sessions)
+        return connection_pool.engine(self.sessions)
 
     @contextmanager
     def raw(self) -> Iterator[psycopg.Connection]:
@@ -151,15 +152,15 @@ class PostgreSQL:
             for statement in statements:
                 driver.execute(statement)
 
-        retry.in_transaction(self, run)
+        lock_retry.in_transaction(self, run)
 
-    transaction = retry.on_connection
+    transaction = lock_retry.on_connection
 
     def quote(self, identifier: str) -> str:
-        return names.quote(identifier)
+        return quoting.quote(identifier)
 
     def ident(self, name: str) -> str:
-        return names.ident(name)
+        return quoting.ident(name)
 
     def close(self) -> None:
         self.sessions.close()
@@ -169,13 +170,13 @@ class PostgreSQL:
         cause = getattr(error, "orig", error)  # SQLAlchemy's errors hold the driver's
         if isinstance(cause, psycopg.Error):
             return connection.explain(self.name, cause, doing)
-        return DatabaseError(f"database {self.name}", shared.one_line(str(cause)))
+        return DatabaseError(f"database {self.name}", one_line(str(cause)))
 
     def own_table(self, name: str) -> str:
-        return f"{names.ident(housekeeping.own_schema(self))}.{names.ident(name)}"
+        return f"{quoting.ident(server.own_schema(self))}.{quoting.ident(name)}"
 
-    facts = housekeeping.facts
-    privileges_missing = housekeeping.privileges_missing
+    facts = server.facts
+    privileges_missing = server.privileges_missing
     pitfalls = pitfalls_.pitfalls
 
     # -- catalog ---
@@ -199,12 +200,12 @@ class PostgreSQL:
     stages = staticmethod(dump_script.stages)
     about = staticmethod(dump_script.about)
     split_references = staticmethod(dump_script.split_references)
-    drop_tables = dropping.drop_tables
+    drop_tables = drop_schema.drop_tables
     run_script = schema.run_script
 
     hazards = hazards_.hazards
-    run_online = online.run_online
-    index_use = housekeeping.index_use
+    run_online = online_ddl.run_online
+    index_use = server.index_use
 
     # -- copy ---
     condition = ranges_.condition
@@ -213,10 +214,10 @@ class PostgreSQL:
     binary_safe = copy.binary_safe
     copy_out = copy.copy_out
     copy_in = copy.copy_in
-    copy_across = pipe.copy_across
-    take_history = shared.no_history
-    loud_triggers = shared.all_silent
-    loud_in = shared.none_loud
+    copy_across = copy_server_to_server.copy_across
+    take_history = adapter_helpers.no_history
+    loud_triggers = adapter_helpers.all_silent
+    loud_in = adapter_helpers.none_loud
 
     # -- capture and apply ---
     install_capture = capture.install_capture
@@ -225,11 +226,11 @@ class PostgreSQL:
     pending = capture.pending
     read_changes = capture.read_changes
     forget_changes = capture.forget_changes
-    keep_up = spool.keep_up
+    keep_up = slot_reader.keep_up
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
 
-    rehearsing = shared.rehearsing
+    rehearsing = adapter_helpers.rehearsing
 
     # -- fence ---
     prepare_fence = fence.prepare_fence
@@ -243,13 +244,13 @@ class PostgreSQL:
     range_sums = checksums.range_sums
     bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
-    rows_hashed = recount.rows_hashed
-    recount_rows = recount.recount_rows
+    rows_hashed = apply_keyless.rows_hashed
+    recount_rows = apply_keyless.recount_rows
 
     # -- housekeeping ---
     load = load_.load
-    analyze = housekeeping.analyze
+    analyze = server.analyze
     backup = dumps.backup
     restore = dumps.restore
     scratch = dumps.scratch
-    advisory_lock = housekeeping.advisory_lock
+    advisory_lock = server.advisory_lock

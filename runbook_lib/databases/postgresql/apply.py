@@ -18,10 +18,11 @@ import psycopg
 from psycopg import errors as pg
 
 from runbook_lib.databases.port import Applied, Selection
-from runbook_lib.databases.postgresql import connection, logged, names, ranges
-from runbook_lib.databases.postgresql.relations import as_key, facts_and_only, listed
-from runbook_lib.databases.shared import one_line
+from runbook_lib.databases.postgresql import connection, quoting, ranges
+from runbook_lib.databases.postgresql.table_facts import as_key, facts_and_only, listed
+from runbook_lib.databases.postgresql.wal import changed_keys
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -136,11 +137,11 @@ class _Batch:
 
     @property
     def quoted(self) -> list[str]:
-        return [escape(names.ident(column)) for column in self.columns]
+        return [escape(quoting.ident(column)) for column in self.columns]
 
     @property
     def target(self) -> str:
-        return escape(names.quote(self.table))
+        return escape(quoting.quote(self.table))
 
     @property
     def own(self) -> str:
@@ -150,12 +151,12 @@ class _Batch:
     @property
     def updatable(self) -> list[str]:
         """Given columns that an UPDATE may set."""
-        return [escape(names.ident(column)) for column in self.columns if not self.facts[column][1]]
+        return [escape(quoting.ident(column)) for column in self.columns if not self.facts[column][1]]
 
     @property
     def others(self) -> list[str]:
         """Columns of the table that are not given: they keep their value."""
-        return [escape(names.ident(c)) for c, fact in self.facts.items() if c not in self.columns and not fact[2]]
+        return [escape(quoting.ident(c)) for c, fact in self.facts.items() if c not in self.columns and not fact[2]]
 
     @property
     def key_arrays(self) -> list[list[str | None]]:
@@ -166,11 +167,11 @@ class _Batch:
         return arrays(self.rows, len(self.columns))
 
     def matches(self, left: str, right: str) -> str:
-        quoted = [escape(names.ident(column)) for column in self.key]
+        quoted = [escape(quoting.ident(column)) for column in self.key]
         return " AND ".join(f"{left}.{column} = {right}.{column}" for column in quoted)
 
     def source(self, columns: Sequence[str], types: Sequence[str]) -> str:
-        return typed("c", types, [escape(names.ident(column)) for column in columns])
+        return typed("c", types, [escape(quoting.ident(column)) for column in columns])
 
 
 def apply_rows(
@@ -235,7 +236,7 @@ def _once(db: PostgreSQL, batch: _Batch, work: Callable[[psycopg.Connection[Any]
 
 def silence(db: PostgreSQL, driver: psycopg.Connection[Any]) -> None:
     """Triggers, fence and foreign keys of the target do not fire in this transaction (trap 23); no capture takes it."""
-    logged.mark(driver)
+    changed_keys.mark(driver)
     try:
         driver.execute("SET LOCAL session_replication_role = replica")
     except pg.InsufficientPrivilege as error:
@@ -262,7 +263,7 @@ def _upsert(driver: psycopg.Connection[Any], batch: _Batch) -> Applied:
         return Applied(0, deleted)
     sets = listed([f"{column} = EXCLUDED.{column}" for column in batch.updatable])
     act = f"DO UPDATE SET {sets}" if sets else "DO NOTHING"
-    key = listed([escape(names.ident(column)) for column in batch.key])
+    key = listed([escape(quoting.ident(column)) for column in batch.key])
     sql = f"{_insert(batch)} SELECT {listed(batch.quoted)} FROM {_rows(batch)} AS r ON CONFLICT ({key}) {act}"
     driver.execute(sql.encode(), batch.row_arrays)
     return Applied(len(batch.rows), deleted)
@@ -338,8 +339,8 @@ def _conflicting(db: PostgreSQL, batch: _Batch, error: psycopg.Error) -> list[Ke
         found = driver.execute(_INDEX_COLUMNS, place).fetchone() if all(place) else None
         if found is None or None in found[0] or not set(found[0]) <= set(batch.columns):
             return []  # an expression or exclusion constraint: the server's detail must do
-        same = " AND ".join(f"t.{c} = r.{c}" for c in (escape(names.ident(column)) for column in found[0]))
-        key = listed([as_key(f"t.{escape(names.ident(c))}", batch.facts[c][0]) for c in batch.key])
+        same = " AND ".join(f"t.{c} = r.{c}" for c in (escape(quoting.ident(column)) for column in found[0]))
+        key = listed([as_key(f"t.{escape(quoting.ident(c))}", batch.facts[c][0]) for c in batch.key])
         sql = (
             f"SELECT DISTINCT {key} FROM {batch.own} AS t JOIN {_rows(batch)} AS r ON {same} WHERE NOT EXISTS "
             f"(SELECT FROM {batch.source(batch.key, batch.key_types)} AS k WHERE {batch.matches('k', 't')})"

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from runbook_lib.databases.identifiers import own_name
 from runbook_lib.databases.port import BackupInfo
-from runbook_lib.databases.postgresql import connection, names, programs
-from runbook_lib.databases.shared import own_name
+from runbook_lib.databases.postgresql import client_programs, connection, quoting
 from runbook_lib.errors import ConfigurationError, DatabaseError
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def backup(
     arguments = ["--format=directory", f"--jobs={jobs}", "--compress=1", "--encoding=UTF8", f"--file={partial}"]
     try:
         watch = (lambda: on_progress(_size(partial))) if on_progress else None
-        programs.run(db, "pg_dump", [*arguments, "--lock-wait-timeout=10s"], watch=watch)
-        listing = programs.run(db, "pg_restore", ["--list", str(partial)])
+        client_programs.run(db, "pg_dump", [*arguments, "--lock-wait-timeout=10s"], watch=watch)
+        listing = client_programs.run(db, "pg_restore", ["--list", str(partial)])
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -80,7 +80,7 @@ def backup(
     tables = sum(" TABLE DATA " in line for line in listing.splitlines())
     if on_progress:
         on_progress(_size(directory))
-    return BackupInfo(directory, _size(directory), digest(directory), programs.elapsed(started), tables)
+    return BackupInfo(directory, _size(directory), digest(directory), client_programs.elapsed(started), tables)
 
 
 def digest(directory: Path) -> str:
@@ -132,7 +132,9 @@ def _load(db: PostgreSQL, backup: BackupInfo, database: str, section: str = "") 
     """Identical to what was dumped but for owners: whoever proves a backup need not be its owner."""
     arguments = ["--no-owner", "--no-privileges", "--jobs=2", *([f"--section={section}"] if section else [])]
     arguments.append(str(backup.path))
-    programs.run(db, "pg_restore", arguments, dbname=database, harmless=_NEWER_SETTING, settings=_SCRATCH_SETTINGS)
+    client_programs.run(
+        db, "pg_restore", arguments, dbname=database, harmless=_NEWER_SETTING, settings=_SCRATCH_SETTINGS
+    )
 
 
 def _without_log(db: PostgreSQL, database: str) -> None:
@@ -158,7 +160,7 @@ def scratch(
     Its name is the backup's path: what an attempt that was killed left is found again, and dropped first.
     """
     name = own_name("runbook", str(backup.path.absolute()))
-    _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)} WITH (FORCE)", f"dropping database {name}")
+    _outside(db, f"DROP DATABASE IF EXISTS {quoting.ident(name)} WITH (FORCE)", f"dropping database {name}")
     login = replace(db.login, parameters={**db.login.parameters, "dbname": name}, masked_url=f"scratch database {name}")
     opened = type(db)(f"{db.name} (restored)", login, {"pool_size": 1})
     opened.settings["lock_timeout"] = "0"  # whoever counts waits for the building of a primary key, however long
@@ -167,7 +169,7 @@ def scratch(
         yield opened
     finally:
         opened.close()
-        _outside(db, f"DROP DATABASE IF EXISTS {names.ident(name)} WITH (FORCE)", f"dropping database {name}")
+        _outside(db, f"DROP DATABASE IF EXISTS {quoting.ident(name)} WITH (FORCE)", f"dropping database {name}")
 
 
 def _create(db: PostgreSQL, database: str) -> None:
@@ -178,12 +180,12 @@ def _create(db: PostgreSQL, database: str) -> None:
         options += f" LOCALE_PROVIDER icu ICU_LOCALE {quoted[2]}"
     elif provider == "b":
         options += f" LOCALE_PROVIDER builtin BUILTIN_LOCALE {quoted[2]}"
-    _outside(db, f"CREATE DATABASE {names.ident(database)} {options}", f"creating database {database}")
+    _outside(db, f"CREATE DATABASE {quoting.ident(database)} {options}", f"creating database {database}")
 
 
 def _drop(db: PostgreSQL, database: str, error: BaseException) -> None:
     try:
-        _outside(db, f"DROP DATABASE {names.ident(database)} WITH (FORCE)", f"dropping database {database}")
+        _outside(db, f"DROP DATABASE {quoting.ident(database)} WITH (FORCE)", f"dropping database {database}")
     except DatabaseError as second:
         error.add_note(str(second))
 

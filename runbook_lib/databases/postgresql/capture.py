@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from runbook_lib.databases.port import Changes, Pending
-from runbook_lib.databases.postgresql import connection, names, own, retry, slots, spool, triggers
-from runbook_lib.databases.postgresql.relations import (
+from runbook_lib.databases.postgresql import connection, lock_retry, own, quoting, triggers
+from runbook_lib.databases.postgresql.table_facts import (
     SCHEMA,
     as_key,
     column_facts,
@@ -30,6 +30,7 @@ from runbook_lib.databases.postgresql.relations import (
     own_name,
     qualified,
 )
+from runbook_lib.databases.postgresql.wal import replication_slot, slot_reader
 from runbook_lib.errors import DatabaseError, TransferError
 
 if TYPE_CHECKING:
@@ -75,14 +76,14 @@ def install_capture(db: PostgreSQL, channel: str, tables: Mapping[str, Sequence[
     with db.raw() as driver:
         wal = _by_wal(db, driver, channel, tables)
     if wal:
-        slots.refuse_blocking(db)
+        replication_slot.refuse_blocking(db)
 
     def prepare(driver: psycopg.Connection[Any]) -> None:
         ensure_schema(driver)
         driver.execute(_CAPTURES.encode())
-        driver.execute(slots.SLOTS.encode())
+        driver.execute(replication_slot.SLOTS.encode())
 
-    retry.in_transaction(db, prepare, doing="preparing the capture")
+    lock_retry.in_transaction(db, prepare, doing="preparing the capture")
     if not wal:
         _install_all(db, channel, tables, wal=False)
         _await_older_writers(db)
@@ -90,7 +91,7 @@ def install_capture(db: PostgreSQL, channel: str, tables: Mapping[str, Sequence[
     try:
         _install_all(db, channel, tables, wal=True)
         _await_older_writers(db, "nothing was captured")
-        slots.create(db, channel)
+        replication_slot.create(db, channel)
     except BaseException as error:
         _take_back(db, channel, error)
         raise
@@ -103,13 +104,13 @@ def _install_all(db: PostgreSQL, channel: str, tables: Mapping[str, Sequence[str
         if sound.get(table) == tuple(key):
             continue
         work = partial(_install, channel=channel, table=table, key=tuple(key), wal=wal)
-        retry.in_transaction(db, work, doing=f"installing the capture of {table}")
+        lock_retry.in_transaction(db, work, doing=f"installing the capture of {table}")
 
 
 def _sound(db: PostgreSQL, channel: str, *, wal: bool) -> dict[str, tuple[str, ...]]:
     """The tables whose capture lacks nothing, with the keys that are logged: told for all at once."""
     with db.raw() as driver:
-        there = slots.published(driver, channel) if wal else triggers.complete(driver, channel)
+        there = replication_slot.published(driver, channel) if wal else triggers.complete(driver, channel)
         sql = f"SELECT table_name, key_columns, function FROM {SCHEMA}.captures WHERE channel = %s"
         found = driver.execute(sql.encode(), (channel,)).fetchall()
     return {table: tuple(key) for table, key, how in found if table in there and wal == (how == NO_FUNCTION)}
@@ -123,19 +124,19 @@ def _take_back(db: PostgreSQL, channel: str, error: BaseException) -> None:
     """
     try:
         with db.raw() as driver:
-            if slots.begun(driver, channel):
+            if replication_slot.begun(driver, channel):
                 for log, _ in _tables(driver, channel).values():
                     driver.execute(f"DROP TABLE {log}".encode())
                 driver.execute(f"DELETE FROM {SCHEMA}.captures WHERE channel = %s".encode(), (channel,))
-                slots.unpublish(driver, channel)
+                replication_slot.unpublish(driver, channel)
     except (psycopg.Error, DatabaseError) as failed:
         error.add_note(f"its publication stays: {failed}; run it again, or remove the capture")
 
 
 def _by_wal(db: PostgreSQL, driver: psycopg.Connection[Any], channel: str, tables: Mapping[str, Sequence[str]]) -> bool:
     """Whether this channel reads the server's log: as it was made, else as the inventory says."""
-    if slots.is_wal(driver, channel):
-        slots.state(driver, channel)  # raises where it is lost
+    if replication_slot.is_wal(driver, channel):
+        replication_slot.state(driver, channel)  # raises where it is lost
         return True
     if db.capture != "wal":
         return False
@@ -149,7 +150,7 @@ def _by_wal(db: PostgreSQL, driver: psycopg.Connection[Any], channel: str, table
         )
     for table in tables:
         column_facts(driver, table)  # raises where there is no such table
-    slots.refuse_unfit(driver, {table: tuple(key) for table, key in tables.items()})
+    replication_slot.refuse_unfit(driver, {table: tuple(key) for table, key in tables.items()})
     return True
 
 
@@ -172,8 +173,8 @@ def _install(driver: psycopg.Connection[Any], channel: str, table: str, key: tup
     )
     function = NO_FUNCTION
     if wal:
-        slots.refuse_unfit(driver, {table: key})
-        slots.publish(driver, channel, table)
+        replication_slot.refuse_unfit(driver, {table: key})
+        replication_slot.publish(driver, channel, table)
     else:
         function = triggers.create(driver, channel, table, key, log)
     driver.execute(
@@ -197,7 +198,7 @@ def _require_intact(
         )
     if not known.wal:
         triggers.take_in(driver, channel, table)
-    if table not in (slots.published if known.wal else triggers.complete)(driver, channel):
+    if table not in (replication_slot.published if known.wal else triggers.complete)(driver, channel):
         what = "it is not published any more" if known.wal else f"a trigger of channel {channel} is missing or disabled"
         raise TransferError(
             f"capture of {table}",
@@ -235,7 +236,7 @@ def capture_installed(db: PostgreSQL, channel: str) -> frozenset[str]:
         if not _known(driver):
             return frozenset()
         found = triggers.complete(driver, channel)
-        return found | slots.intact(driver, channel) if slots.is_wal(driver, channel) else found
+        return found | replication_slot.intact(driver, channel) if replication_slot.is_wal(driver, channel) else found
 
 
 def remove_capture(db: PostgreSQL, channel: str) -> None:
@@ -243,18 +244,18 @@ def remove_capture(db: PostgreSQL, channel: str) -> None:
     with db.raw() as driver:
         if not _known(driver):
             return
-        found, wal = _tables(driver, channel), slots.is_wal(driver, channel)
+        found, wal = _tables(driver, channel), replication_slot.is_wal(driver, channel)
     if wal:
-        slots.drop(db, channel)
+        replication_slot.drop(db, channel)
     for table, (log, function) in found.items():
         db.execute(
             f"DROP FUNCTION IF EXISTS {function}() CASCADE",  # and the triggers, on every partition
             f"DROP TABLE IF EXISTS {log}",
             f"DELETE FROM {SCHEMA}.captures WHERE (channel, table_name) = "
-            f"({names.literal(channel)}, {names.literal(table)})",
+            f"({quoting.literal(channel)}, {quoting.literal(table)})",
         )
     if wal:
-        slots.forget(db, channel)  # last: until then it is known that there may be a slot
+        replication_slot.forget(db, channel)  # last: until then it is known that there may be a slot
 
 
 def pending(db: PostgreSQL, channel: str) -> dict[str, Pending]:
@@ -268,7 +269,7 @@ def pending(db: PostgreSQL, channel: str) -> dict[str, Pending]:
     if not logs:
         return {}
     if any(function == NO_FUNCTION for _, function in logs.values()):
-        spool.fill(db, channel)
+        slot_reader.fill(db, channel)
     found = dict.fromkeys(logs, Pending(0, 0.0))
     with db.raw() as driver:
         written = {name for (name,) in driver.execute(_WRITTEN.encode(), (channel,))}
@@ -295,7 +296,7 @@ def read_changes(db: PostgreSQL, channel: str, table: str, limit: int, *, as_of:
         TransferError: the table is not captured under this channel.
     """
     found, wal = _oldest(db, channel, table, limit)
-    if wal and len(found) < limit and spool.fill(db, channel, as_of):
+    if wal and len(found) < limit and slot_reader.fill(db, channel, as_of):
         found, _ = _oldest(db, channel, table, limit)
     distinct = dict.fromkeys(tuple(row[2:]) for row in found if not row[1])
     return Changes(table, tuple(row[0] for row in found), tuple(distinct), any(row[1] for row in found))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from runbook_lib.databases import shared
+from runbook_lib.databases import adapter_helpers
 from runbook_lib.databases.port import Column, Constraint, Index, Table
 from runbook_lib.databases.postgresql import catalog_sql as sql
-from runbook_lib.databases.postgresql import names
+from runbook_lib.databases.postgresql import quoting
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
@@ -25,7 +25,7 @@ def catalog(db: PostgreSQL, tables: Sequence[str] | None = None) -> dict[str, Ta
     A table that does not exist is left out of the answer; asking the answer for it raises DatabaseError.
     """
     oids = find(db, tables)
-    found = shared.Catalog(db.name)
+    found = adapter_helpers.Catalog(db.name)
     if not oids:
         return found
     head_of = {row[0]: row[1:] for row in db.rows(sql.TABLES, {"oids": list(oids.values())})}
@@ -66,7 +66,7 @@ def find(db: PostgreSQL, tables: Sequence[str] | None) -> dict[str, int]:
     """Names → OIDs of the existing ones among them, in the order asked; all user tables for None."""
     if tables is None:
         return {called(schema, table, visible=visible): oid for oid, schema, table, visible in db.rows(sql.ALL_TABLES)}
-    quoted = [names.quote(table) for table in tables]
+    quoted = [quoting.quote(table) for table in tables]
     found = dict(db.rows(sql.RESOLVE, {"names": quoted}))
     return {table: found[full] for table, full in zip(tables, quoted, strict=True) if found.get(full)}
 
@@ -74,8 +74,8 @@ def find(db: PostgreSQL, tables: Sequence[str] | None) -> dict[str, int]:
 def called(schema: str, table: str, *, visible: bool) -> str:
     """What `catalog` calls a table."""
     if not visible:
-        return names.readable(schema, table)
-    return table if names.split(table) == (table,) else names.readable(table)
+        return quoting.readable(schema, table)
+    return table if quoting.split(table) == (table,) else quoting.readable(table)
 
 
 def _grouped(rows: Sequence[tuple[Any, ...]]) -> Rows:
@@ -175,7 +175,7 @@ def fingerprint(db: PostgreSQL, tables: Sequence[str], known: Mapping[str, Table
     """SHA-256 over columns, indexes, constraints, triggers and user types of these tables; names of indexes aside."""
     oids = list(find(db, tables).values())
     types = sorted(str(row) for row in db.rows(sql.USER_TYPES, {"oids": oids})) if oids else []
-    return shared.fingerprint(known or catalog(db, tables), tables, types)
+    return adapter_helpers.fingerprint(known or catalog(db, tables), tables, types)
 
 
 def definitions(db: PostgreSQL) -> dict[str, str]:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from runbook_lib.databases import shared, values
+from runbook_lib.databases import adapter_helpers
+from runbook_lib.databases import canonical as values
+from runbook_lib.databases.canonical import CanonicalType, canonical_type
 from runbook_lib.databases.port import Buckets, KeyRange, RangeSum, Selection
 from runbook_lib.databases.postgresql import connection
 from runbook_lib.databases.postgresql import ranges as key_ranges
-from runbook_lib.databases.postgresql.own_hash import as_text, own_hash
-from runbook_lib.databases.postgresql.relations import INTEGERS, as_key, listed
-from runbook_lib.databases.values import CanonicalType, canonical_type
+from runbook_lib.databases.postgresql.row_hash import as_text, own_hash
+from runbook_lib.databases.postgresql.table_facts import INTEGERS, as_key, listed
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
@@ -45,7 +46,7 @@ def range_sums(
     Callers run both sides, and parts of the ranges, in threads.
     """
     parts = key_ranges.key_parts(db, selection)
-    if len(ranges) > 1 and not all(part.bytewise for part in parts) and shared.contiguous(ranges):
+    if len(ranges) > 1 and not all(part.bytewise for part in parts) and adapter_helpers.contiguous(ranges):
         return _grouped_sums(db, selection, types, ranges, canonical=canonical)
     sums = _sums(canonical=canonical)
     found = []
@@ -120,7 +121,7 @@ def _chosen(
     chosen = f"{bucket} IN ({listed([str(each) for each in within.chosen])})"
     if not selection.key:
         return selection, f" WHERE {chosen}"
-    return shared.also(selection, chosen), ""
+    return adapter_helpers.also(selection, chosen), ""
 
 
 def row_sums(

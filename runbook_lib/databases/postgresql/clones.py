@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from runbook_lib.databases import sql_text
-from runbook_lib.databases.postgresql import names, online
-from runbook_lib.databases.shared import own_name, without_comments
+from runbook_lib.databases.adapter_helpers import without_comments
+from runbook_lib.databases.identifiers import own_name
+from runbook_lib.databases.postgresql import online_ddl, quoting
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
 
-_ALTER = re.compile(rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?{online._NAME}(?:\s*\*)?", re.IGNORECASE)
+_ALTER = re.compile(rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?{online_ddl._NAME}(?:\s*\*)?", re.IGNORECASE)
 _UNIQUE = re.compile(
-    rf"CREATE\s+UNIQUE\s+INDEX\s+(?:CONCURRENTLY\s+)?(?:IF\s+NOT\s+EXISTS\s+)?(?:{online._NAME}\s+)??"
-    rf"ON\s+(?:ONLY\s+)?{online._NAME}",
+    rf"CREATE\s+UNIQUE\s+INDEX\s+(?:CONCURRENTLY\s+)?(?:IF\s+NOT\s+EXISTS\s+)?(?:{online_ddl._NAME}\s+)??"
+    rf"ON\s+(?:ONLY\s+)?{online_ddl._NAME}",
     re.IGNORECASE,
 )
 _MADE_FOR_LATER = re.compile(r"CREATE\s+(?:TYPE|DOMAIN|SEQUENCE|FUNCTION)\b", re.IGNORECASE)
@@ -101,7 +102,7 @@ class Tried:
     @property
     def to_be_unique(self) -> list[Index]:
         """Unique indexes that have to hold for the rows anew: those that came, and those of retyped columns."""
-        changed = {names.ident(name) for name in self.retyped} | set(self.retyped)
+        changed = {quoting.ident(name) for name in self.retyped} | set(self.retyped)
         return [
             index
             for name, index in self.after.indexes.items()
@@ -150,7 +151,7 @@ class Trial:
 
     def _clone(self, table: str) -> bool:
         if table not in self.clones:
-            clone = names.ident(own_name("runbook_try", table))
+            clone = quoting.ident(own_name("runbook_try", table))
             made = self._executed(f"CREATE TEMPORARY TABLE {clone} (LIKE {table} INCLUDING ALL)")
             self.clones[table] = f"pg_temp.{clone}" if made else ""
         return bool(self.clones[table])
@@ -196,7 +197,7 @@ def trial(db: PostgreSQL) -> Iterator[Trial]:
 
 def twice(session: psycopg.Connection, tried: Tried, index: Index) -> tuple[int, str] | None:
     """Keys that more than one row has under an index: how many, and the values of one; None: none that can be seen."""
-    retyped = {names.ident(name): after for name, (_, after) in tried.retyped.items()}
+    retyped = {quoting.ident(name): after for name, (_, after) in tried.retyped.items()}
     retyped |= {name: after for name, (_, after) in tried.retyped.items()}
     keys = [f"({key})::{retyped[key]}" if key in retyped else f"({key})" for key in index.keys]
     filled = " AND ".join(

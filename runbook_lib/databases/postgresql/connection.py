@@ -10,9 +10,10 @@ from urllib.parse import quote, unquote, urlencode
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from runbook_lib.databases.postgresql.sessions import Session
-from runbook_lib.databases.shared import RIGHTS, one_line
+from runbook_lib.databases.adapter_helpers import RIGHTS
+from runbook_lib.databases.postgresql.connection_pool import Session
 from runbook_lib.errors import ConfigurationError, DatabaseError, LockRefused
+from runbook_lib.util.text import one_line
 
 MINIMUM_VERSION = 14
 

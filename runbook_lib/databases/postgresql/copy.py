@@ -11,11 +11,12 @@ from psycopg import errors as pg
 from psycopg.pq import ExecStatus
 
 from runbook_lib.databases.port import KeyRange, Selection
-from runbook_lib.databases.postgresql import logged, names
+from runbook_lib.databases.postgresql import quoting
 from runbook_lib.databases.postgresql.connection import placed
 from runbook_lib.databases.postgresql.ranges import condition
-from runbook_lib.databases.shared import one_line
+from runbook_lib.databases.postgresql.wal import changed_keys
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
@@ -161,11 +162,13 @@ def write(
     Args:
         send: Gets the connection and the COPY statement; carries it out and returns the rows.
     """
-    listed = f" ({', '.join(map(names.ident, columns))})" if columns else ""  # none: a table of none, or generated ones
+    listed = (
+        f" ({', '.join(map(quoting.ident, columns))})" if columns else ""
+    )  # none: a table of none, or generated ones
     with db.raw() as driver:  # an error rolls everything back
         try:
             _as_replica(db, driver)
-            rows = send(driver, f"COPY {names.quote(table)}{listed} FROM STDIN {_form(binary)}")
+            rows = send(driver, f"COPY {quoting.quote(table)}{listed} FROM STDIN {_form(binary)}")
             for statement, values in progress:
                 if driver.execute(placed(statement).encode(), {"rows": rows, **values}).rowcount == 0:
                     raise TransferError(table, "this range was done by somebody else", state="rolled back")
@@ -178,11 +181,11 @@ def write(
 
 def _as_replica(db: PostgreSQL, driver: psycopg.Connection) -> None:
     """Triggers and foreign keys do not fire for this transaction, and no capture takes it."""
-    logged.mark(driver)
+    changed_keys.mark(driver)
     try:
         driver.execute("SET LOCAL session_replication_role = replica")
     except pg.InsufficientPrivilege as error:
-        login = names.ident(db.login.parameters.get("user", "the login"))
+        login = quoting.ident(db.login.parameters.get("user", "the login"))
         raise DatabaseError(
             f"database {db.name}",
             "the login may not set session_replication_role",

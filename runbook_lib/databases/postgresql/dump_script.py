@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from runbook_lib.databases import sql_text
-from runbook_lib.databases.postgresql import names
+from runbook_lib.databases.postgresql import quoting
 from runbook_lib.databases.sql_text import NAME, SIGN, WORD, Token
 from runbook_lib.databases.statement_names import shared_settings
 
@@ -166,7 +166,7 @@ def _head(found: Sequence[Statement]) -> str:
 
 def about(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:
     """The table of each script's keys or index; one that is named without its schema is the one on the search path."""
-    known, head = {names.split(table): table for table in tables}, len(shared_settings(scripts))
+    known, head = {quoting.split(table): table for table in tables}, len(shared_settings(scripts))
 
     def table_of(script: str) -> str:
         said = [each for each in statements(script[head:]) if each.kind != SETTING]

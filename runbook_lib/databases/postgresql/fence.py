@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from runbook_lib.databases.postgresql import connection, own, retry
-from runbook_lib.databases.postgresql.relations import SCHEMA, ensure_schema, listed, members, members_of
-from runbook_lib.databases.shared import one_line
+from runbook_lib.databases.postgresql import connection, lock_retry, own
+from runbook_lib.databases.postgresql.table_facts import SCHEMA, ensure_schema, listed, members, members_of
 from runbook_lib.errors import CutoverAborted, DatabaseError
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
@@ -76,11 +76,11 @@ def prepare_fence(db: PostgreSQL, tables: Sequence[str]) -> None:
         driver.execute(_FUNCTION.encode())
         driver.execute(f"REVOKE ALL ON FUNCTION {SCHEMA}.fence() FROM PUBLIC".encode())
 
-    retry.in_transaction(db, own_objects, doing="preparing the fence")
+    lock_retry.in_transaction(db, own_objects, doing="preparing the fence")
     with db.raw() as driver:
         there, wanted = _states(driver), members_of(driver, sorted(set(tables)))
     for table in (table for table, some in wanted.items() if not there.keys() >= set(some)):
-        retry.in_transaction(db, partial(_install, table=table), doing=f"preparing the fence of {table}")
+        lock_retry.in_transaction(db, partial(_install, table=table), doing=f"preparing the fence of {table}")
 
 
 def _install(driver: psycopg.Connection[Any], table: str) -> None:
@@ -114,7 +114,7 @@ def raise_fence(db: PostgreSQL, tables: Sequence[str], *, timeout_s: float) -> f
         try:
             _raise_once(db, targets, max(0.02, min(slice_s, deadline - time.monotonic())))
             return time.monotonic() - started
-        except (*retry.TRANSIENT, psycopg.errors.QueryCanceled) as error:
+        except (*lock_retry.TRANSIENT, psycopg.errors.QueryCanceled) as error:
             holders = _holders(db, targets)
             if time.monotonic() >= deadline:
                 raise _aborted(tables, holders, attempts, time.monotonic() - started) from error
@@ -185,7 +185,7 @@ def lower_fence(db: PostgreSQL, tables: Sequence[str]) -> None:
             driver.execute("; ".join(f"ALTER TABLE ONLY {m} DISABLE TRIGGER {TRIGGER}" for m in wanted).encode())
             driver.execute(f"DELETE FROM {SCHEMA}.fences WHERE relation = ANY (%s)".encode(), (wanted,))
 
-    retry.in_transaction(db, lower, doing="lowering the fence")
+    lock_retry.in_transaction(db, lower, doing="lowering the fence")
 
 
 def fenced(db: PostgreSQL, tables: Sequence[str]) -> frozenset[str]:
@@ -207,7 +207,7 @@ def remove_fence(db: PostgreSQL) -> None:
             driver.execute(f"DROP FUNCTION IF EXISTS {SCHEMA}.fence() CASCADE".encode())  # and its triggers
             driver.execute(f"DROP TABLE IF EXISTS {SCHEMA}.fences".encode())
 
-    retry.in_transaction(db, remove, doing="removing the fence")
+    lock_retry.in_transaction(db, remove, doing="removing the fence")
 
 
 def _states(driver: psycopg.Connection[Any], only: Sequence[str] | None = None) -> dict[str, bool]:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from runbook_lib.databases.adapter_helpers import between, require_advancing
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.postgresql import small
-from runbook_lib.databases.postgresql.names import literal
-from runbook_lib.databases.shared import between, require_advancing
+from runbook_lib.databases.postgresql.quoting import literal
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.databases.postgresql import names, own
+from runbook_lib.databases.postgresql import own, quoting
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
@@ -40,16 +40,16 @@ STANDBY = "a standby (in recovery)"
 
 def reading_missing(db: PostgreSQL) -> list[Problem]:
     """A problem for each table and sequence that cannot be read as a whole; `detail` has its `table`."""
-    login = names.ident(db.rows("SELECT current_user")[0][0])
+    login = quoting.ident(db.rows("SELECT current_user")[0][0])
     problems = []
     for schema, name, visible, kind, enters, hidden, columns, count in db.rows(_BARRED):
-        table = names.readable(name) if visible and enters else names.readable(schema, name)
-        where = f"{names.ident(schema)}.{names.ident(name)}"
+        table = quoting.readable(name) if visible and enters else quoting.readable(schema, name)
+        where = f"{quoting.ident(schema)}.{quoting.ident(name)}"
         if hidden:
             text, action = f"row security hides rows of {table}", f"ALTER ROLE {login} BYPASSRLS"
         elif not enters:
             text = f"the login may not use the schema {schema}, which has {table}"
-            action = f"GRANT USAGE ON SCHEMA {names.ident(schema)} TO {login}"
+            action = f"GRANT USAGE ON SCHEMA {quoting.ident(schema)} TO {login}"
         elif kind == "S":
             text, action = (
                 f"the login may not read the sequence {table}",

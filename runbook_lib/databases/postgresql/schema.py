@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from runbook_lib.databases.port import Rest
-from runbook_lib.databases.postgresql import dump_script, own, programs, retry, schema_sql
+from runbook_lib.databases.postgresql import client_programs, dump_script, lock_retry, own, schema_sql
 from runbook_lib.databases.postgresql.catalog import find
-from runbook_lib.databases.shared import one_line
 from runbook_lib.databases.statement_names import named, pieces
 from runbook_lib.errors import DatabaseError
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
@@ -115,7 +115,7 @@ def _archive(db: PostgreSQL) -> Iterator[Path]:
         archive = Path(directory, "schema.dump")
         ours = ["--exclude-schema=runbook"] if db.rows(f"SELECT {own.OURS} IS NOT NULL")[0][0] else []
         what = ["--format=custom", "--schema-only", *ours, "--encoding=UTF8"]
-        programs.run(db, "pg_dump", [*what, "--lock-wait-timeout=10s", *_BARE, f"--file={archive}"])
+        client_programs.run(db, "pg_dump", [*what, "--lock-wait-timeout=10s", *_BARE, f"--file={archive}"])
         yield archive
 
 
@@ -123,14 +123,14 @@ def _script(db: PostgreSQL, archive: Path, chosen: Sequence[Entry], section: str
     listing = archive.with_name("contents")
     listing.write_text("\n".join(f"{entry.number};" for entry in chosen) + "\n")
     arguments = [f"--section={section}", f"--use-list={listing}", *more, *_BARE, "--file=-", str(archive)]
-    return dump_script.transactional(programs.run(db, "pg_restore", arguments))
+    return dump_script.transactional(client_programs.run(db, "pg_restore", arguments))
 
 
 _BARE = ("--no-owner", "--no-privileges", "--no-tablespaces", "--no-subscriptions")
 
 
 def _contents(db: PostgreSQL, archive: Path) -> list[Entry]:
-    listing = programs.run(db, "pg_restore", ["--list", "--verbose", str(archive)])
+    listing = client_programs.run(db, "pg_restore", ["--list", "--verbose", str(archive)])
     entries: list[Entry] = []
     for line in listing.split("\n"):
         if found := _ENTRY.match(line):
@@ -168,13 +168,13 @@ def run_script(db: PostgreSQL, script: str, *, again: bool = False) -> None:  # 
     def run(driver: psycopg.Connection) -> None:
         try:
             driver.execute(script)
-        except retry.TRANSIENT:
+        except lock_retry.TRANSIENT:
             raise
         except psycopg.Error as error:
             driver.rollback()
             raise db.explain(error, _doing(driver, script, error)) from error
 
-    retry.in_transaction(db, run, doing="running a script")
+    lock_retry.in_transaction(db, run, doing="running a script")
 
 
 def _doing(driver: psycopg.Connection, script: str, error: psycopg.Error) -> str:

@@ -9,7 +9,7 @@ import psycopg
 
 from runbook_lib.databases.port import Sequence_
 from runbook_lib.databases.postgresql import catalog_sql as sql
-from runbook_lib.databases.postgresql import names, retry
+from runbook_lib.databases.postgresql import lock_retry, quoting
 from runbook_lib.databases.postgresql.catalog import find
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def sequences(db: PostgreSQL, tables: Sequence[str]) -> list[Sequence_]:
     if not asked:
         return []
     found = [
-        (names.readable(name) if visible else names.readable(schema, name), asked[oid], column, increment, start)
+        (quoting.readable(name) if visible else quoting.readable(schema, name), asked[oid], column, increment, start)
         for oid, column, schema, name, visible, increment, start in db.rows(sql.SEQUENCES, {"oids": list(asked)})
     ]
     return sorted(_with_last(db, found), key=lambda s: (s.table, s.column, s.name))
@@ -37,7 +37,7 @@ def sequences(db: PostgreSQL, tables: Sequence[str]) -> list[Sequence_]:
 def loose_sequences(db: PostgreSQL) -> list[Sequence_]:
     """Sequences that feed no column: the application calls them itself."""
     found = [
-        (names.readable(name) if visible else names.readable(schema, name), "", "", increment, start)
+        (quoting.readable(name) if visible else quoting.readable(schema, name), "", "", increment, start)
         for schema, name, visible, increment, start in db.rows(sql.ALL_SEQUENCES)
     ]
     return _with_last(db, found)
@@ -46,7 +46,7 @@ def loose_sequences(db: PostgreSQL) -> list[Sequence_]:
 def _with_last(db: PostgreSQL, found: Sequence[tuple[str, str, str, int, int]]) -> list[Sequence_]:
     """With the last value of each, in few queries: a cutover asks for all of them inside the write pause."""
     values: dict[int, tuple[int, bool]] = {}
-    asked = [f"SELECT {i}, last_value, is_called FROM {names.quote(name)}" for i, (name, *_) in enumerate(found)]
+    asked = [f"SELECT {i}, last_value, is_called FROM {quoting.quote(name)}" for i, (name, *_) in enumerate(found)]
     for at in range(0, len(asked), _TOGETHER):
         listed = " UNION ALL ".join(asked[at : at + _TOGETHER])
         values |= {i: (value, called) for i, value, called in db.rows(listed)}
@@ -68,7 +68,7 @@ def set_sequence(db: PostgreSQL, sequence: Sequence_, last: int) -> None:
     Raises:
         DatabaseError: `last` lies outside the sequence's range.
     """
-    name = names.quote(sequence.name)
+    name = quoting.quote(sequence.name)
 
     def move(driver: psycopg.Connection) -> None:
         row = driver.execute(
@@ -81,4 +81,4 @@ def set_sequence(db: PostgreSQL, sequence: Sequence_, last: int) -> None:
         if (last - current) * increment > 0:
             driver.execute("SELECT setval(%s::regclass, %s, true)", (name, last))
 
-    retry.in_transaction(db, move, doing=f"moving sequence {sequence.name} to {last}")
+    lock_retry.in_transaction(db, move, doing=f"moving sequence {sequence.name} to {last}")

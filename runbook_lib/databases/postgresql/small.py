@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases.port import KeyRange, Selection
-from runbook_lib.databases.postgresql import names
+from runbook_lib.databases.postgresql import quoting
 
 if TYPE_CHECKING:
     import psycopg
@@ -89,9 +89,9 @@ def key_column(db: PostgreSQL, relation: str, expression: str) -> tuple[str, boo
         columns = {}
         for schema, table, visible, column, kind, collatable, collation in db.rows(_KEY_COLUMNS):
             facts = (kind, collatable, collation)
-            columns[f"{names.ident(schema)}.{names.ident(table)}", names.ident(column)] = facts
+            columns[f"{quoting.ident(schema)}.{quoting.ident(table)}", quoting.ident(column)] = facts
             if visible:
-                columns[names.ident(table), names.ident(column)] = facts
+                columns[quoting.ident(table), quoting.ident(column)] = facts
         db.memo["key columns"] = time.monotonic(), columns
     found: tuple[str, bool, str] | None = columns.get((relation.removeprefix("ONLY "), expression))
     return found

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from runbook_lib.databases.port import Refusal
-from runbook_lib.databases.postgresql import dropping, retry
+from runbook_lib.databases.postgresql import drop_schema, lock_retry
 from runbook_lib.databases.postgresql.catalog import find
 from runbook_lib.databases.postgresql.portions import LOCKS, PORTION, portions
-from runbook_lib.databases.shared import one_line
 from runbook_lib.databases.statement_names import named, pieces
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql import PostgreSQL
@@ -54,14 +54,14 @@ def _try(db: PostgreSQL, scripts: Sequence[str], tables: Mapping[str, int], undo
         try:
             if tables:
                 driver.execute(undo.encode())
-                dropping.drop(driver, tables, "CASCADE")  # with their types and functions, as the real one does
+                drop_schema.drop(driver, tables, "CASCADE")  # with their types and functions, as the real one does
             return [refusal for script in scripts if script.strip() for refusal in _tried(driver, script)]
         except psycopg.errors.OutOfMemory as error:  # says nothing of the object that it came to
             return f"{one_line(str(error))} ({error.sqlstate}): the objects that hang together need more locks at once"
         finally:
             driver.rollback()
 
-    return retry.in_transaction(db, run, doing="trying the schema")
+    return lock_retry.in_transaction(db, run, doing="trying the schema")
 
 
 def _tried(driver: psycopg.Connection, script: str) -> list[Refusal]:
@@ -69,7 +69,7 @@ def _tried(driver: psycopg.Connection, script: str) -> list[Refusal]:
     try:
         with driver.transaction():
             driver.execute(script.encode())
-    except (*retry.TRANSIENT, psycopg.errors.OutOfMemory):
+    except (*lock_retry.TRANSIENT, psycopg.errors.OutOfMemory):
         raise
     except psycopg.Error as error:
         if len(objects) > 1:  # which of them

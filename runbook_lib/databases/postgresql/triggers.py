@@ -11,8 +11,8 @@ from typing import Any
 
 import psycopg
 
-from runbook_lib.databases.postgresql import names
-from runbook_lib.databases.postgresql.relations import SCHEMA, listed, members, own_name
+from runbook_lib.databases.postgresql import quoting
+from runbook_lib.databases.postgresql.table_facts import SCHEMA, listed, members, own_name
 
 # Each member of a partition tree has its row trigger (a clone of the root's) and its own one for TRUNCATE.
 _COMPLETE = f"""
@@ -76,14 +76,14 @@ def take_in(driver: psycopg.Connection[Any], channel: str, table: str) -> list[s
         made = f"{trigger} AFTER TRUNCATE ON {member} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
         driver.execute(f"CREATE TRIGGER {made}".encode())
     driver.execute(f"INSERT INTO {log} (truncated) VALUES (true)".encode())
-    into, columns = (listed([f"k{i}" for i in range(len(key))]), listed([names.ident(column) for column in key]))
+    into, columns = (listed([f"k{i}" for i in range(len(key))]), listed([quoting.ident(column) for column in key]))
     for member in fresh:
         driver.execute(f"INSERT INTO {log} ({into}) SELECT {columns} FROM ONLY {member}".encode())
     return list(fresh)
 
 
 def _function_sql(function: str, log: str, key: Sequence[str]) -> str:
-    old, new = (listed([f"{record}.{names.ident(column)}" for column in key]) for record in ("OLD", "NEW"))
+    old, new = (listed([f"{record}.{quoting.ident(column)}" for column in key]) for record in ("OLD", "NEW"))
     return _FUNCTION.format(
         function=function, log=log, keys=listed([f"k{i}" for i in range(len(key))]), old=old, new=new
     )
@@ -95,7 +95,7 @@ def create(driver: psycopg.Connection[Any], channel: str, table: str, key: Seque
     driver.execute(_function_sql(function, log, key).encode())
     driver.execute(f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC".encode())
     rows, truncate = (own_name(kind, channel, table) for kind in ("runbook_rows", "runbook_truncate"))
-    root = names.quote(table)
+    root = quoting.quote(table)
     made = [f"{rows} AFTER INSERT OR UPDATE OR DELETE ON {root} FOR EACH ROW"]
     made += [f"{truncate} AFTER TRUNCATE ON {member} FOR EACH STATEMENT" for member in members(driver, table)]
     for trigger in made:

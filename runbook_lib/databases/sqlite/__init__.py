@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runbook_lib.databases.sqlite import uncounted as uncounted  # before sqlite3
+from runbook_lib.databases.sqlite import memory_statistics as memory_statistics  # before sqlite3
 
 # isort: split
 import decimal
@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from runbook_lib.databases import shared
+from runbook_lib.databases import adapter_helpers
 from runbook_lib.databases.port import (
     BackupInfo,
     Capabilities,
@@ -27,21 +27,21 @@ from runbook_lib.databases.port import (
 )
 from runbook_lib.databases.sqlite import (
     apply,
+    apply_keyless,
     capture,
     checksums,
     connection,
     copy,
     fence,
-    housekeeping,
-    names,
     own,
-    recount,
+    quoting,
     schema,
+    server,
     told,
     trial,
 )
 from runbook_lib.databases.sqlite import catalog as catalog_
-from runbook_lib.databases.sqlite import hazards as hazards_
+from runbook_lib.databases.sqlite import ddl_hazards as hazards_
 from runbook_lib.databases.sqlite import inventory as inventory_
 from runbook_lib.databases.sqlite import ranges as ranges_
 from runbook_lib.errors import DatabaseError
@@ -84,7 +84,7 @@ class SQLite:
         self.name, self.path, self.masked_url = name, path, f"sqlite:///{path}"
         self.options = dict(options)
         self.lock_wait_s = float(options.get("lock_wait_s", 30.0))
-        self.rehearsal = shared.Rehearsal()
+        self.rehearsal = adapter_helpers.Rehearsal()
         self.memo: dict[Any, Any] = {}  # declared types of expressions
 
     def __repr__(self) -> str:
@@ -180,17 +180,17 @@ class SQLite:
         return done
 
     def quote(self, identifier: str) -> str:
-        return names.quote(identifier)
+        return quoting.quote(identifier)
 
     def ident(self, name: str) -> str:
-        return names.ident(name)
+        return quoting.ident(name)
 
     def own_table(self, name: str) -> str:
         if ("own", name) not in self.memo:
             with self.raw() as driver:
-                own.require_free(driver, self.name, f"{names.OWN}{name}")
+                own.require_free(driver, self.name, f"{quoting.OWN}{name}")
             self.memo["own", name] = True
-        return names.ident(f"{names.OWN}{name}")
+        return quoting.ident(f"{quoting.OWN}{name}")
 
     def close(self) -> None:
         """End the connections; a file that was made with the first one goes again where nothing was written to it."""
@@ -203,8 +203,8 @@ class SQLite:
         """One clear line about a driver's error."""
         return connection.explain(self.name, error, doing)
 
-    facts = housekeeping.facts
-    privileges_missing = housekeeping.privileges_missing
+    facts = server.facts
+    privileges_missing = server.privileges_missing
 
     def pitfalls(self, tables: Sequence[str], open_s: float) -> list[Problem]:  # noqa: ARG002  see below
         """None: all of an SQLite database is in its tables, and a reader's transaction holds nobody up in WAL mode."""
@@ -215,7 +215,7 @@ class SQLite:
     tables = catalog_.tables
     expression_types = catalog_.expression_types
     sequences = catalog_.sequences
-    loose_sequences = shared.no_sequences
+    loose_sequences = adapter_helpers.no_sequences
     set_sequence = catalog_.set_sequence
     fingerprint = catalog_.fingerprint
     definitions = catalog_.definitions
@@ -231,7 +231,7 @@ class SQLite:
     dump_rest = schema.dump_rest
     try_scripts = trial.try_scripts
     stages = staticmethod(schema.stages)
-    about = staticmethod(shared.about_all)
+    about = staticmethod(adapter_helpers.about_all)
 
     def split_references(self, after: str) -> tuple[str, str]:
         """All of it, and nothing: SQLite's foreign keys are part of CREATE TABLE, and not checked for our sessions."""
@@ -265,14 +265,14 @@ class SQLite:
         return True
 
     ranges = ranges_.ranges
-    only_ranges = shared.no_only_ranges
-    together = shared.not_together
+    only_ranges = adapter_helpers.no_only_ranges
+    together = adapter_helpers.not_together
     copy_out = copy.copy_out
     copy_in = copy.copy_in
-    copy_across = shared.no_shortcut
-    take_history = shared.no_history
-    loud_triggers = shared.all_silent
-    loud_in = shared.none_loud
+    copy_across = adapter_helpers.no_shortcut
+    take_history = adapter_helpers.no_history
+    loud_triggers = adapter_helpers.all_silent
+    loud_in = adapter_helpers.none_loud
 
     # -- capture and apply ---
     install_capture = capture.install_capture
@@ -281,11 +281,11 @@ class SQLite:
     pending = capture.pending
     read_changes = capture.read_changes
     forget_changes = capture.forget_changes
-    keep_up = shared.nothing_kept
+    keep_up = adapter_helpers.nothing_kept
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
 
-    rehearsing = shared.rehearsing
+    rehearsing = adapter_helpers.rehearsing
 
     # -- fence ---
     prepare_fence = fence.prepare_fence
@@ -299,8 +299,8 @@ class SQLite:
     range_sums = checksums.range_sums
     bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
-    rows_hashed = recount.rows_hashed
-    recount_rows = recount.recount_rows
+    rows_hashed = apply_keyless.rows_hashed
+    recount_rows = apply_keyless.recount_rows
 
     # -- housekeeping ---
 
@@ -308,7 +308,7 @@ class SQLite:
         """A file has no sessions to count, and no replicas."""
         return Load()
 
-    analyze = housekeeping.analyze
+    analyze = server.analyze
 
     def backup(
         self,
@@ -318,11 +318,11 @@ class SQLite:
         on_progress: Callable[[int], None] | None = None,
     ) -> BackupInfo:
         """See Database.backup; SQLite copies its pages in one pass, whatever `jobs` says."""
-        return housekeeping.backup(self, directory, on_progress=on_progress)
+        return server.backup(self, directory, on_progress=on_progress)
 
-    restore = housekeeping.restore
-    scratch = housekeeping.scratch
-    advisory_lock = housekeeping.advisory_lock
+    restore = server.restore
+    scratch = server.scratch
+    advisory_lock = server.advisory_lock
 
 
 def _register(driver: sqlite3.Connection) -> None:

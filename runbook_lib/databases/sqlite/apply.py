@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.as_stored import AsStored, or_as_stored
 from runbook_lib.databases.port import Applied, Selection
-from runbook_lib.databases.sqlite import names, ranges
+from runbook_lib.databases.sqlite import quoting, ranges
 from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.copy import locate, natives
 from runbook_lib.databases.sqlite.stored import any_text, key_form
@@ -103,7 +103,7 @@ def apply_rows(
 
 
 def _require_unique(driver: sqlite3.Connection, table: str, key: Sequence[str]) -> None:
-    own = names.bare(table)
+    own = quoting.bare(table)
     primary = driver.execute("SELECT name FROM pragma_table_info(?) WHERE pk", (own,)).fetchall()
     sets = [{name for (name,) in primary}]
     for (index,) in driver.execute(
@@ -115,16 +115,16 @@ def _require_unique(driver: sqlite3.Connection, table: str, key: Sequence[str]) 
 
 
 def _delete(table: str, key: Sequence[str]) -> str:
-    return f"DELETE FROM {names.quote(table)} WHERE {' AND '.join(f'{names.ident(c)} = ?' for c in key)}"
+    return f"DELETE FROM {quoting.quote(table)} WHERE {' AND '.join(f'{quoting.ident(c)} = ?' for c in key)}"
 
 
 def _upsert(table: str, key: Sequence[str], columns: Sequence[str]) -> str:
     """OR ABORT: a constraint that was declared ON CONFLICT REPLACE must not remove another row (trap 5)."""
-    listed, marks = ", ".join(names.ident(c) for c in columns), ", ".join("?" * len(columns))
-    target = ", ".join(names.ident(c) for c in key)
-    changes = ", ".join(f"{names.ident(c)} = excluded.{names.ident(c)}" for c in columns)
+    listed, marks = ", ".join(quoting.ident(c) for c in columns), ", ".join("?" * len(columns))
+    target = ", ".join(quoting.ident(c) for c in key)
+    changes = ", ".join(f"{quoting.ident(c)} = excluded.{quoting.ident(c)}" for c in columns)
     return (
-        f"INSERT OR ABORT INTO {names.quote(table)} ({listed}) VALUES ({marks})"
+        f"INSERT OR ABORT INTO {quoting.quote(table)} ({listed}) VALUES ({marks})"
         f" ON CONFLICT ({target}) DO UPDATE SET {changes}"
     )
 
@@ -141,15 +141,15 @@ def _second_pass(
     """Values moved between rows of the batch: take all its rows out, then put them in, their other columns kept."""
     own = [
         name
-        for name, hidden in driver.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (names.bare(table),))
+        for name, hidden in driver.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (quoting.bare(table),))
         if not hidden and name not in columns
     ]
     extra: dict[Key, tuple[Any, ...]] = {}
-    where = " AND ".join(f"{names.ident(c)} = ?" for c in key)
+    where = " AND ".join(f"{quoting.ident(c)} = ?" for c in key)
     for row in given:
         wanted = tuple(row[position] for position in positions)
         if own:
-            query = f"SELECT {', '.join(map(names.ident, own))} FROM {names.quote(table)} WHERE {where}"
+            query = f"SELECT {', '.join(map(quoting.ident, own))} FROM {quoting.quote(table)} WHERE {where}"
             found = driver.execute(query, wanted).fetchone()
             if found:
                 extra[wanted] = found
@@ -177,9 +177,9 @@ def _conflict(
     if "UNIQUE" not in str(error) or not set(concerned) <= set(columns):
         return _refused(db, table, error)
     values = [row[list(columns).index(column)] for column in concerned]
-    where = " AND ".join(f"{names.ident(c)} = ?" for c in concerned)
-    listed = ", ".join(names.ident(c) for c in key)
-    held = driver.execute(f"SELECT {listed} FROM {names.quote(table)} WHERE {where}", values).fetchall()
+    where = " AND ".join(f"{quoting.ident(c)} = ?" for c in concerned)
+    listed = ", ".join(quoting.ident(c) for c in key)
+    held = driver.execute(f"SELECT {listed} FROM {quoting.quote(table)} WHERE {where}", values).fetchall()
     rejected = RowRejected(
         f"{db.name}.{table}",
         f"unique ({', '.join(concerned)}) = ({', '.join(map(repr, values))}) is taken by the row under the key "

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.port import Changes, Index, Pending, Table
-from runbook_lib.databases.sqlite import names, own
+from runbook_lib.databases.sqlite import own, quoting
 from runbook_lib.databases.sqlite.catalog import catalog
 from runbook_lib.databases.sqlite.copy import column_kinds
 from runbook_lib.databases.sqlite.ranges import key_text
@@ -24,7 +24,7 @@ from runbook_lib.errors import TransferError
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
 
-CAPTURES = f"{names.OWN}captures"
+CAPTURES = f"{quoting.OWN}captures"
 _TABLE = (
     f"CREATE TABLE IF NOT EXISTS {CAPTURES} (channel TEXT, table_name TEXT, own_name TEXT NOT NULL, log TEXT NOT NULL,"
     " key_columns TEXT NOT NULL, triggers INTEGER NOT NULL, PRIMARY KEY (channel, table_name))"
@@ -57,12 +57,12 @@ def _install(driver: sqlite3.Connection, channel: str, table: str, described: Ta
         return
     if missing := [column for column in key if column not in {c.name for c in described.columns}]:
         raise TransferError(f"capture of {table}", f"no column {', '.join(missing)}", action="correct the plan's key")
-    log, name = names.own_name("log", channel, table), described.name
+    log, name = quoting.own_name("log", channel, table), described.name
     columns = "".join(f", k{i}" for i in range(len(key)))  # no type: a value is kept as it is
     driver.execute(f"CREATE TABLE {log} (seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL{columns})")
     made = 0
     for suffix, sql in _triggers(log, name, key, _conflicts(driver, described, key)):
-        driver.execute(f"CREATE TRIGGER {names.own_name(suffix, channel, table)} {sql}")
+        driver.execute(f"CREATE TRIGGER {quoting.own_name(suffix, channel, table)} {sql}")
         made += 1
     driver.execute(
         f"INSERT INTO {CAPTURES} VALUES (?, ?, ?, ?, ?, ?)", (channel, table, name, log, "\0".join(key), made)
@@ -70,15 +70,15 @@ def _install(driver: sqlite3.Connection, channel: str, table: str, described: Ta
 
 
 def _triggers(log: str, name: str, key: Sequence[str], conflicts: Sequence[str]) -> Iterator[tuple[str, str]]:
-    table = names.ident(name)
+    table = quoting.ident(name)
     listed = "at, " + ", ".join(f"k{i}" for i in range(len(key)))
 
     def values(record: str) -> str:
-        return f"{NOW}, " + ", ".join(f"{record}.{names.ident(column)}" for column in key)
+        return f"{NOW}, " + ", ".join(f"{record}.{quoting.ident(column)}" for column in key)
 
     insert = f"INSERT INTO {log} ({listed})"
     changed = " OR ".join(
-        f"OLD.{c} IS NOT NEW.{c} COLLATE BINARY OR typeof(OLD.{c}) <> typeof(NEW.{c})" for c in map(names.ident, key)
+        f"OLD.{c} IS NOT NEW.{c} COLLATE BINARY OR typeof(OLD.{c}) <> typeof(NEW.{c})" for c in map(quoting.ident, key)
     )
     head = f"ON {table} FOR EACH ROW WHEN {NOT_OURS} BEGIN"
     yield "insert", f"AFTER INSERT {head} {insert} VALUES ({values('NEW')}); END"
@@ -96,7 +96,7 @@ def _conflicts(driver: sqlite3.Connection, described: Table, key: Sequence[str])
     rowid = driver.execute(
         "SELECT name FROM pragma_table_info(?) WHERE pk = 1 AND upper(type) = 'INTEGER'", (described.name,)
     ).fetchall()
-    others = [f"t.{names.ident(c)} = NEW.{names.ident(c)}" for (c,) in rowid if tuple(key) != (c,)]
+    others = [f"t.{quoting.ident(c)} = NEW.{quoting.ident(c)}" for (c,) in rowid if tuple(key) != (c,)]
     return [*(_conflict(driver, described.name, index) for index in described.indexes if index.unique), *others]
 
 
@@ -117,7 +117,9 @@ def _conflict(driver: sqlite3.Connection, name: str, index: Index) -> str:
             state="nothing was installed",
             action="drop that index for the time of the migration, or make it one over a generated column",
         )
-    return " AND ".join(f"t.{names.ident(c)} = NEW.{names.ident(c)} COLLATE {names.ident(coll)}" for c, coll in parts)
+    return " AND ".join(
+        f"t.{quoting.ident(c)} = NEW.{quoting.ident(c)} COLLATE {quoting.ident(coll)}" for c, coll in parts
+    )
 
 
 def _require_intact(
@@ -161,7 +163,7 @@ def remove_capture(db: SQLite, channel: str) -> None:
                 (name, f"INSERT INTO {log} "),
             ).fetchall()
             for (trigger,) in found:
-                driver.execute(f"DROP TRIGGER {names.ident(trigger)}")
+                driver.execute(f"DROP TRIGGER {quoting.ident(trigger)}")
             driver.execute(f"DROP TABLE IF EXISTS {log}")
         driver.execute(f"DELETE FROM {CAPTURES} WHERE channel = ?", (channel,))
 
@@ -193,7 +195,7 @@ def read_changes(
     """
     with db.reading(f"reading the capture log of {table}") as driver:
         name, log, key, _ = _require(driver, channel, table)
-        declared = column_kinds(driver, names.ident(name))
+        declared = column_kinds(driver, quoting.ident(name))
         found = driver.execute(f"SELECT * FROM {log} ORDER BY seq LIMIT ?", (limit,)).fetchall()
     columns = [(column, declared[column]) for column in key.split("\0")]
     distinct = dict.fromkeys(

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.databases import shared
+from runbook_lib.databases import adapter_helpers
 from runbook_lib.databases.port import Column, Constraint, Index, Sequence_, Table
-from runbook_lib.databases.sqlite import ddl, names, own
+from runbook_lib.databases.sqlite import ddl_parser, own, quoting
 from runbook_lib.databases.sqlite.types import Kind, kind_of
 from runbook_lib.errors import DatabaseError
 
@@ -35,13 +35,13 @@ COUNTED = 1_000_000  # 5 ms
 
 def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]:
     """Describe these tables, or all of the user's. One that does not exist is left out of the answer."""
-    found, incarnation = shared.Catalog(db.name), _incarnation(db)
+    found, incarnation = adapter_helpers.Catalog(db.name), _incarnation(db)
     with db.reading("reading its catalog") as driver:
         present = _present(driver)
         folded = {name.lower(): name for name in present}
-        asked = tables if tables is not None else [names.readable(name) for name in present]
+        asked = tables if tables is not None else [quoting.readable(name) for name in present]
         for table in asked:
-            name = folded.get(names.bare(table).lower())
+            name = folded.get(quoting.bare(table).lower())
             if name is not None:
                 found[table] = replace(_table(driver, name, *present[name]), incarnation=incarnation)
     return found
@@ -50,7 +50,7 @@ def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]
 def tables(db: SQLite) -> list[str]:
     """The names of all user tables."""
     with db.reading("reading its catalog") as driver:
-        return [names.readable(name) for name in _present(driver)]
+        return [quoting.readable(name) for name in _present(driver)]
 
 
 def _present(driver: sqlite3.Connection) -> dict[str, tuple[str, bool]]:
@@ -71,7 +71,7 @@ def _tables_sql() -> str:
 
 
 def _table(driver: sqlite3.Connection, name: str, sql: str, without_rowid: bool) -> Table:
-    parsed = ddl.parse_table(sql or "")
+    parsed = ddl_parser.parse_table(sql or "")
     info = driver.execute('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?)', (name,))
     rows = [row for row in info.fetchall() if row[5] != 1]
     primary = [row[0] for row in sorted((row for row in rows if row[4]), key=lambda row: row[4])]
@@ -94,7 +94,7 @@ def _table(driver: sqlite3.Connection, name: str, sql: str, without_rowid: bool)
 
 def _estimate(driver: sqlite3.Connection, table: str, without_rowid: bool) -> int:
     """Rows: counted up to a million, beyond that guessed from the rowids, which costs nothing."""
-    name = names.ident(table)
+    name = quoting.ident(table)
     counted = driver.execute(f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT {COUNTED})").fetchone()[0]
     if counted < COUNTED or without_rowid:
         return int(counted)
@@ -110,7 +110,7 @@ def _rowid_alias(rows: Sequence[tuple[Any, ...]], primary: Sequence[str], withou
     return primary[0] if len(primary) == 1 and types[primary[0]] == "INTEGER" and not without_rowid else ""
 
 
-def _column(row: tuple[Any, ...], number: int, parsed: ddl.Parsed, alias: str, without_rowid: bool) -> Column:
+def _column(row: tuple[Any, ...], number: int, parsed: ddl_parser.Parsed, alias: str, without_rowid: bool) -> Column:
     name, declared, required, default, position, hidden = row
     identity = ("auto_increment" if parsed.autoincrement else "by default") if name == alias else ""
     generated = hidden in (2, 3)
@@ -140,7 +140,7 @@ def _indexes(driver: sqlite3.Connection, table: str) -> Iterator[Index]:
             for i, (cid, column, _, _) in enumerate(parts)
         )
         shown = [
-            f"{names.ident(column) if cid >= 0 else column}{_collated(coll)}{' DESC' if descending else ''}"
+            f"{quoting.ident(column) if cid >= 0 else column}{_collated(coll)}{' DESC' if descending else ''}"
             for column, (cid, _, descending, coll) in zip(columns, parts, strict=True)
         ]
         where = _index_where(text)
@@ -154,14 +154,14 @@ def _collated(collation: str | None) -> str:
 
 def _index_parts(sql: str) -> list[str]:
     """The texts between the parentheses of a CREATE INDEX, without order and collation."""
-    items = ddl._items(ddl.tokens(sql))
+    items = ddl_parser._items(ddl_parser.tokens(sql))
     texts = [sql[item[0].start : item[-1].end] for item in items]
     return [re.sub(r"(?i)(\s+COLLATE\s+\S+)?(\s+(ASC|DESC))?$", "", text) for text in texts]
 
 
 def _index_where(sql: str) -> str:
     depth = 0
-    for token in ddl.tokens(sql):
+    for token in ddl_parser.tokens(sql):
         depth += {"(": 1, ")": -1}.get(token.text, 0)
         if depth == 0 and token.upper == "WHERE":
             return sql[token.end :].strip()
@@ -176,7 +176,7 @@ def _keys(driver: sqlite3.Connection, table: str, primary: Sequence[str]) -> Ite
             yield Constraint(index.name, "unique", index.columns, f"UNIQUE ({_quoted(index.columns)})")
 
 
-def _checks(parsed: ddl.Parsed) -> Iterator[Constraint]:
+def _checks(parsed: ddl_parser.Parsed) -> Iterator[Constraint]:
     for check in parsed.checks:
         columns = (check.column,) if check.column else ()
         yield Constraint(check.name, "check", columns, f"CHECK ({check.expression})")
@@ -195,14 +195,14 @@ def _references(driver: sqlite3.Connection, table: str) -> Iterator[Constraint]:
         if there[0] is None:  # REFERENCES t: the parent's primary key
             keys = driver.execute("SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk", (parent,)).fetchall()
             there = [key for (key,) in keys]
-        text = f"FOREIGN KEY ({_quoted(columns)}) REFERENCES {names.ident(parent)}({_quoted(there)})"
+        text = f"FOREIGN KEY ({_quoted(columns)}) REFERENCES {quoting.ident(parent)}({_quoted(there)})"
         for event, act in (("UPDATE", on_update), ("DELETE", on_delete)):
             text += f" ON {event} {act}" if act != "NO ACTION" else ""
-        yield Constraint("", "foreign", columns, text, referenced_table=names.readable(parent))
+        yield Constraint("", "foreign", columns, text, referenced_table=quoting.readable(parent))
 
 
 def _quoted(columns: Sequence[str]) -> str:
-    return ", ".join(names.ident(column) for column in columns)
+    return ", ".join(quoting.ident(column) for column in columns)
 
 
 def _trigger(sql: str) -> str:
@@ -289,7 +289,7 @@ def set_sequence(db: SQLite, sequence: Sequence_, last: int) -> None:
     [table] = catalog(db, [sequence.table]).values()
     if not any(column.identity == "auto_increment" for column in table.columns):
         raise DatabaseError(f"sequence {sequence.name}", "the table has no AUTOINCREMENT", state="nothing was set")
-    name = names.literal(table.name)
+    name = quoting.literal(table.name)
     db.execute(
         f"INSERT INTO sqlite_sequence (name, seq) SELECT {name}, {int(last)} "
         f"WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = {name})",
@@ -309,12 +309,12 @@ def schema_marks(db: SQLite) -> dict[str, str]:
     marks: dict[str, str] = {}
     rows = db.rows("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type <> 'trigger' ORDER BY type, name")
     for kind, name, table, text in rows:
-        if not str(table).startswith((names.OWN, "sqlite_")):
-            owner = f"view {name}" if kind == "view" else f"table {names.readable(table)}"
+        if not str(table).startswith((quoting.OWN, "sqlite_")):
+            owner = f"view {name}" if kind == "view" else f"table {quoting.readable(table)}"
             marks[owner] = f"{marks.get(owner, '')}{text};"
     return marks
 
 
 def fingerprint(db: SQLite, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
     """SHA-256 over columns, indexes, constraints and triggers of these tables; names of indexes aside."""
-    return shared.fingerprint(known or catalog(db, tables), tables)
+    return adapter_helpers.fingerprint(known or catalog(db, tables), tables)

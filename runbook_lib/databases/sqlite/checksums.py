@@ -1,7 +1,7 @@
 """Checksums inside the database: SQL functions on the connection hash each row, SQLite sums and groups.
 
-The canonical hash is the reference of `databases/values.py` itself, over the neutral text of each value. SQLite's own
-hash (two SQLite databases) takes the stored values with their storage classes: 1 and '1' differ there.
+The canonical hash is the reference of `databases/canonical.py` itself, over the neutral text of each value. SQLite's
+own hash (two SQLite databases) takes the stored values with their storage classes: 1 and '1' differ there.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.databases import values
+from runbook_lib.databases import canonical as values
 from runbook_lib.databases.as_stored import AsStored
+from runbook_lib.databases.canonical import both_decimal, canonical_text, canonical_type
 from runbook_lib.databases.port import Buckets, KeyRange, RangeSum, Selection
 from runbook_lib.databases.sqlite import ranges as key_ranges
 from runbook_lib.databases.sqlite.catalog import is_column, kinds
 from runbook_lib.databases.sqlite.copy import locate
 from runbook_lib.databases.sqlite.stored import any_text, key_form
 from runbook_lib.databases.sqlite.types import INTEGERS, Misfit, as_single, renderer
-from runbook_lib.databases.values import both_decimal, canonical_text, canonical_type
 
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite

@@ -13,8 +13,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from runbook_lib.databases.shared import one_line
 from runbook_lib.errors import ConfigurationError, DatabaseError
+from runbook_lib.util.text import one_line
 
 MINIMUM_VERSION = (3, 35)  # RETURNING, upsert, generated columns, DROP COLUMN
 

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from runbook_lib.databases import values
+from runbook_lib.databases import canonical, copy_text
+from runbook_lib.databases.canonical import canonical_type
 from runbook_lib.databases.port import KeyRange, Selection
-from runbook_lib.databases.sqlite import names, ranges
-from runbook_lib.databases.sqlite.blocks import FETCH_ROWS, lines
+from runbook_lib.databases.sqlite import quoting, ranges
 from runbook_lib.databases.sqlite.catalog import kinds
+from runbook_lib.databases.sqlite.row_blocks import FETCH_ROWS, lines
 from runbook_lib.databases.sqlite.triggers import silenced
 from runbook_lib.databases.sqlite.types import EXACT_DIGITS, Kind, Misfit, kind_of, parser, renderer
-from runbook_lib.databases.values import canonical_type
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
-from runbook_lib.files import copytext
 
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
@@ -36,7 +35,7 @@ _SIGNS = ("'\\'", "char(9)", "char(10)", "char(13)")
 def copy_field(value: Any, type_text: str) -> str:
     """The SQL function runbook_copy: a value as a field of COPY text."""
     rendered = renderer(type_text)(value)
-    return "\\N" if rendered is None else rendered.translate(copytext._OUT)
+    return "\\N" if rendered is None else rendered.translate(copy_text._OUT)
 
 
 def misfit(value: Any, type_text: str) -> int:
@@ -109,21 +108,21 @@ def _line(db: SQLite, selection: Selection) -> str:
 def _field(expression: str, kind: Kind) -> str:
     """A field of the line: what SQLite prints exactly as PostgreSQL does stays in SQL (4 times faster)."""
     tag = canonical_type(kind.type).tag
-    slow = f"runbook_copy({expression}, {names.literal(kind.type)})"
-    if tag == values.NUMBER and not kind.type.startswith("numeric"):
+    slow = f"runbook_copy({expression}, {quoting.literal(kind.type)})"
+    if tag == canonical.NUMBER and not kind.type.startswith("numeric"):
         return f"CASE typeof({expression}) WHEN 'integer' THEN {expression} WHEN 'null' THEN '\\N' ELSE {slow} END"
-    if tag == values.TEXT:
+    if tag == canonical.TEXT:
         found = " OR ".join(f"instr({expression}, {sign})" for sign in _SIGNS)  # a third of the time of replacing
         fast = f"CASE WHEN {found} THEN {_ESCAPED.format(expression)} ELSE {expression} END"
         return f"CASE typeof({expression}) WHEN 'text' THEN {fast} WHEN 'null' THEN '\\N' ELSE {slow} END"
     if tag in (
-        values.DATE,
-        values.LOCAL,
+        canonical.DATE,
+        canonical.LOCAL,
     ):  # SQLite gives a real day and moment back unchanged; the modifier makes it count 30 February out
-        same = f"{'date' if tag == values.DATE else 'datetime'}({expression}, '+0 days') IS {expression}"
+        same = f"{'date' if tag == canonical.DATE else 'datetime'}({expression}, '+0 days') IS {expression}"
         return f"CASE WHEN {expression} IS NULL THEN '\\N' WHEN {same} THEN {expression} ELSE {slow} END"
     modifiers = canonical_type(kind.type).modifiers
-    if tag == values.NUMBER and len(modifiers) == 2 and modifiers[0] <= EXACT_DIGITS:
+    if tag == canonical.NUMBER and len(modifiers) == 2 and modifiers[0] <= EXACT_DIGITS:
         return _decimal_field(expression, modifiers[1], slow)
     return slow
 
@@ -206,7 +205,7 @@ def copy_in(
         driver: Any = connected.connection.driver_connection
         with silenced(driver, [table]):
             native = natives(driver, db.name, table, columns)
-            found = _unframed(blocks) if binary else map(native, copytext.decode(blocks))
+            found = _unframed(blocks) if binary else map(native, copy_text.decode(blocks))
             while batch := list(islice(found, INSERT_ROWS)):
                 insert(db, driver, table, columns, batch)
                 rows += len(batch)
@@ -228,9 +227,9 @@ def insert(
 
     OR ABORT: a constraint declared ON CONFLICT REPLACE or IGNORE must not lose rows (trap 5).
     """
-    listed, marks = ", ".join(map(names.ident, columns)), ", ".join("?" * len(columns))
+    listed, marks = ", ".join(map(quoting.ident, columns)), ", ".join("?" * len(columns))
     try:
-        driver.executemany(f"INSERT OR ABORT INTO {names.quote(table)} ({listed}) VALUES ({marks})", rows)
+        driver.executemany(f"INSERT OR ABORT INTO {quoting.quote(table)} ({listed}) VALUES ({marks})", rows)
     except sqlite3.IntegrityError as error:
         raise RowRejected(f"{db.name}.{table}", str(error), state=f"the {piece} was rolled back") from error
 
@@ -274,7 +273,7 @@ def _misfit(
 
 def column_kinds(driver: sqlite3.Connection, table: str) -> dict[str, Kind]:
     """Column → declared type."""
-    found = driver.execute("SELECT name, type FROM pragma_table_xinfo(?)", (names.bare(table),)).fetchall()
+    found = driver.execute("SELECT name, type FROM pragma_table_xinfo(?)", (quoting.bare(table),)).fetchall()
     if not found:
         raise DatabaseError(f"table {table}", "does not exist", action="check the plan's table names")
     return {name: kind_of(declared or "") for name, declared in found}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from runbook_lib.databases.sqlite import names
+from runbook_lib.databases.sqlite import quoting
 from runbook_lib.databases.sqlite.own import require_free
 from runbook_lib.databases.sqlite.own import tables as own_tables
 from runbook_lib.databases.sqlite.triggers import NOT_OURS, ensure_session
@@ -21,7 +21,7 @@ from runbook_lib.errors import CutoverAborted, DatabaseError
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
 
-FENCES = f"{names.OWN}fences"
+FENCES = f"{quoting.OWN}fences"
 EVENTS = ("INSERT", "UPDATE", "DELETE")
 
 
@@ -37,11 +37,13 @@ def prepare_fence(db: SQLite, tables: Sequence[str]) -> None:
         driver.execute(f"CREATE TABLE IF NOT EXISTS {FENCES} (table_name TEXT PRIMARY KEY, since TEXT)")
         ensure_session(driver)
         for table in own:
-            raised = f"EXISTS (SELECT 1 FROM {FENCES} WHERE table_name = {names.literal(table)} AND since IS NOT NULL)"
-            message = names.literal(f"RB001: {table}: writes are fenced by a migration; retry")
+            raised = (
+                f"EXISTS (SELECT 1 FROM {FENCES} WHERE table_name = {quoting.literal(table)} AND since IS NOT NULL)"
+            )
+            message = quoting.literal(f"RB001: {table}: writes are fenced by a migration; retry")
             for event in EVENTS:
                 driver.execute(
-                    f"CREATE TRIGGER IF NOT EXISTS {_trigger(table, event)} BEFORE {event} ON {names.ident(table)} "
+                    f"CREATE TRIGGER IF NOT EXISTS {_trigger(table, event)} BEFORE {event} ON {quoting.ident(table)} "
                     f"FOR EACH ROW WHEN {NOT_OURS} AND {raised} BEGIN SELECT RAISE(ABORT, {message}); END"
                 )
             driver.execute(f"INSERT OR IGNORE INTO {FENCES} VALUES (?, NULL)", (table,))
@@ -135,4 +137,4 @@ def _own_names(db: SQLite, tables: Sequence[str]) -> list[str]:
 
 
 def _trigger(table: str, event: str) -> str:
-    return names.own_name("fence", event.lower(), table)
+    return quoting.own_name("fence", event.lower(), table)

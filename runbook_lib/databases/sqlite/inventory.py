@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.port import CatalogObject, Inventory
-from runbook_lib.databases.sqlite import ddl, names, own
+from runbook_lib.databases.sqlite import ddl_parser, own, quoting
 
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
@@ -55,18 +55,18 @@ def _made(
 ) -> Iterator[CatalogObject]:
     """What has a text of its own: tables of all types, indexes, views, triggers."""
     for kind, name, table, sql in theirs:
-        of = names.readable(table) if types[table] == "table" else ""
-        text = " ".join(token.text for token in ddl.tokens(sql or ""))
+        of = quoting.readable(table) if types[table] == "table" else ""
+        text = " ".join(token.text for token in ddl_parser.tokens(sql or ""))
         if kind == "table" and types[name] == "table":
-            yield CatalogObject("table", names.readable(name), of, options[name])
+            yield CatalogObject("table", quoting.readable(name), of, options[name])
         elif kind == "table" and types[name] == "virtual":
-            yield CatalogObject("virtual table", names.readable(name), "", text, f"{sql};")
+            yield CatalogObject("virtual table", quoting.readable(name), "", text, f"{sql};")
         elif kind == "table" and types[name] != "shadow":  # a shadow is part of its virtual table
-            yield CatalogObject(types[name], names.readable(name))
+            yield CatalogObject(types[name], quoting.readable(name))
         elif kind in ("view", "trigger"):
-            yield CatalogObject(kind, names.readable(name), of, text, f"{sql};")
+            yield CatalogObject(kind, quoting.readable(name), of, text, f"{sql};")
         elif kind not in ("table", "index"):
-            yield CatalogObject(kind, names.readable(name))
+            yield CatalogObject(kind, quoting.readable(name))
 
 
 def _of_tables(
@@ -85,26 +85,26 @@ def _of_tables(
         if origin == "u":
             yield _part("unique constraint", "", table, columns)
         else:
-            text = " ".join(token.text for token in ddl.tokens(texts.get(name, "")))
+            text = " ".join(token.text for token in ddl_parser.tokens(texts.get(name, "")))
             whole = columns if all(columns) and " WHERE " not in text.upper() else ()
             yield CatalogObject(
-                "index", f"{name} on {names.readable(table)}", names.readable(table), text, columns=whole
+                "index", f"{name} on {quoting.readable(table)}", quoting.readable(table), text, columns=whole
             )
     for table, rows in _grouped(driver.execute(_REFERENCES).fetchall(), plain).items():
         for number in dict.fromkeys(row[0] for row in rows):
             own_rows = [row[1:] for row in rows if row[0] == number]
             yield _part("foreign key", "", table, tuple(row[0] for row in own_rows), str(own_rows))
     for table in plain & set(texts):
-        parsed = ddl.parse_table(texts[table])
+        parsed = ddl_parser.parse_table(texts[table])
         for number, check in enumerate(parsed.checks, 1):
             yield _part("check constraint", check.name or f"check {number}", table, (check.column,), check.expression)
         if parsed.autoincrement:
-            yield CatalogObject("identity", names.readable(table), names.readable(table))
+            yield CatalogObject("identity", quoting.readable(table), quoting.readable(table))
 
 
 def _part(kind: str, name: str, table: str, columns: tuple[str, ...], definition: str = "") -> CatalogObject:
     """A constraint, which has seldom a name: its columns tell it from others."""
-    shown = names.readable(table)
+    shown = quoting.readable(table)
     return CatalogObject(kind, f"{name or ', '.join(columns)} on {shown}", shown, definition, columns=columns)
 
 

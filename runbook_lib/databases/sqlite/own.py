@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 
 from runbook_lib.databases import own_objects
-from runbook_lib.databases.sqlite import names
+from runbook_lib.databases.sqlite import quoting
 
 # A trigger of the capture or the fence asks for our session: such a name alone is a user's.
-_ASKS = f"NOT EXISTS (SELECT 1 FROM {names.OWN}session)"
+_ASKS = f"NOT EXISTS (SELECT 1 FROM {quoting.OWN}session)"
 _COLUMNS = """
 SELECT m.name, p.name FROM sqlite_master AS m, pragma_table_xinfo(m.name) AS p
 WHERE m.type = 'table' AND m.name LIKE 'runbook\\_%' ESCAPE '\\' ORDER BY m.name, p.cid
@@ -25,7 +25,7 @@ def tables(driver: sqlite3.Connection) -> frozenset[str]:
 
 def is_trigger(name: str, sql: str) -> bool:
     """Whether a trigger is ours."""
-    return name.startswith(names.OWN) and _ASKS in sql
+    return name.startswith(quoting.OWN) and _ASKS in sql
 
 
 def require_free(driver: sqlite3.Connection, database: str, name: str) -> None:

@@ -12,13 +12,13 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.databases import values
+from runbook_lib.databases import canonical
 from runbook_lib.databases.as_stored import Native
+from runbook_lib.databases.canonical import canonical_type
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.stored import key_form
 from runbook_lib.databases.sqlite.types import INTEGERS, Kind, Misfit, parser, renderer
-from runbook_lib.databases.values import canonical_type
 from runbook_lib.errors import RowRejected
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ DENSE = 0.5  # rows per possible key: above it, even steps of the key hold at mo
 
 def condition_text(db: SQLite, selection: Selection, key_range: KeyRange) -> str:
     """The rows of one range as one SQL text, its bounds written out."""
-    bounds, values = condition(db, replace(selection, where=""), key_range)
-    for value in values:
+    bounds, canonical = condition(db, replace(selection, where=""), key_range)
+    for value in canonical:
         bounds = bounds.replace("?", _literal(value), 1)
     return f"({selection.where}) AND {bounds}" if selection.where else bounds
 
@@ -68,7 +68,7 @@ def ordered(db: SQLite, selection: Selection) -> list[str]:
 def _ordered(expression: str, kind: Kind) -> str:
     if kind.type.startswith("numeric"):
         return f"{expression} COLLATE runbook_number" if kind.affinity == "text" else expression
-    exact = canonical_type(kind.type).tag in (values.NUMBER, values.FLOAT, values.BYTES, values.BOOLEAN)
+    exact = canonical_type(kind.type).tag in (canonical.NUMBER, canonical.FLOAT, canonical.BYTES, canonical.BOOLEAN)
     return expression if exact else f"{expression} COLLATE BINARY"
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases.port import Rest
-from runbook_lib.databases.shared import one_line
-from runbook_lib.databases.sqlite import ddl, names, own, virtual
+from runbook_lib.databases.sqlite import ddl_parser, own, quoting, virtual
 from runbook_lib.databases.sqlite.inventory import FILE_SETTINGS
 from runbook_lib.databases.statement_names import named
 from runbook_lib.errors import DatabaseError
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
@@ -36,7 +36,7 @@ def dump_schema(db: SQLite, tables: Sequence[str]) -> tuple[str, str]:
         )
         for kind, item, sql in rows:
             if kind == "table":
-                before.append(f"{ddl.without_references(sql, list(called.values()))};")
+                before.append(f"{ddl_parser.without_references(sql, list(called.values()))};")
             elif kind != "trigger" or not own.is_trigger(item, sql):
                 after.append(f"{sql};")
     return _script(before), _script(after)
@@ -55,8 +55,8 @@ def dump_rest(db: SQLite, tables: Sequence[str]) -> Rest:  # noqa: ARG001  views
     made = [("virtual table", name, text) for name, text in filled.items() if text]
     made += [(kind, name, f"{sql};") for kind, name, sql in rows]
     made += [("file setting", name, f"PRAGMA {name} = {value};") for name, value in numbers.items() if value]
-    undo = [f"DROP TABLE IF EXISTS {names.ident(name)};" for kind, name, _ in made if kind == "virtual table"]
-    undo += [f"DROP VIEW IF EXISTS {names.ident(name)};" for kind, name, _ in made if kind == "view"]
+    undo = [f"DROP TABLE IF EXISTS {quoting.ident(name)};" for kind, name, _ in made if kind == "virtual table"]
+    undo += [f"DROP VIEW IF EXISTS {quoting.ident(name)};" for kind, name, _ in made if kind == "view"]
     return Rest(tuple(f"{kind} {name}" for kind, name, _ in made), _script([text for *_, text in made]), _script(undo))
 
 
@@ -79,14 +79,14 @@ def drop_tables(db: SQLite, tables: Sequence[str]) -> None:
     views = db.rows("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
     for table in found.values():
         for view, sql in views:
-            if any(ddl.unquoted(token.text).lower() == table.name.lower() for token in ddl.tokens(sql)):
+            if any(ddl_parser.unquoted(token.text).lower() == table.name.lower() for token in ddl_parser.tokens(sql)):
                 raise DatabaseError(
                     f"table {table.name}",
                     f"the view {view} reads it",
                     state="nothing was dropped",
                     action="drop it first",
                 )
-    db.execute(*(f"DROP TABLE {names.ident(table.name)}" for table in found.values()))
+    db.execute(*(f"DROP TABLE {quoting.ident(table.name)}" for table in found.values()))
 
 
 def run_script(db: SQLite, script: str, *, again: bool = False) -> None:  # noqa: ARG001  all or nothing
@@ -109,12 +109,12 @@ def statements(script: str) -> Iterator[str]:
     """The statements of a script, as SQLite itself tells their ends (a trigger's body has semicolons too)."""
     pending = ""
     start = 0
-    for token in ddl.tokens(script):
+    for token in ddl_parser.tokens(script):
         if token.text == ";":
             pending = script[start : token.end]
             if sqlite3.complete_statement(pending):
                 if pending.strip(" \t\r\n;"):
                     yield pending
                 start = token.end
-    if script[start:].strip(" \t\r\n;") and ddl.tokens(script[start:]):
+    if script[start:].strip(" \t\r\n;") and ddl_parser.tokens(script[start:]):
         yield script[start:]

@@ -15,9 +15,9 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-from runbook_lib.databases import values
+from runbook_lib.databases import canonical
+from runbook_lib.databases.canonical import canonical_type
 from runbook_lib.databases.sqlite.types import kind_of
-from runbook_lib.databases.values import canonical_type
 
 # Units of a number, as parts of a second, and where it begins.
 UNITS = {
@@ -42,11 +42,11 @@ def read_as(value: Any, type_text: str, unit: str) -> Any:
     if value is None or isinstance(value, bytes):
         return value
     try:
-        if kind in (values.LOCAL, values.INSTANT, values.DATE):
+        if kind in (canonical.LOCAL, canonical.INSTANT, canonical.DATE):
             return _moment(value, kind, unit)
-        if kind == values.TEXT:
+        if kind == canonical.TEXT:
             return value if isinstance(value, str) else repr(value) if isinstance(value, float) else str(value)
-        if kind == values.NUMBER and isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value):
+        if kind == canonical.NUMBER and isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value):
             return int(value)
     except (ValueError, OverflowError, InvalidOperation):
         return value
@@ -69,10 +69,10 @@ def _moment(value: Any, kind: str, unit: str) -> Any:
         found -= _offset(text[5] or "Z")
     else:
         return value
-    if kind == values.DATE:
+    if kind == canonical.DATE:
         return found.strftime("%Y-%m-%d") if found.time() == dt.time() else value
     shown = f"{found:%Y-%m-%d %H:%M:%S.%f}".rjust(26, "0").rstrip("0").rstrip(".")
-    return f"{shown}+00" if kind == values.INSTANT else shown
+    return f"{shown}+00" if kind == canonical.INSTANT else shown
 
 
 def _at(start: dt.datetime, seconds: Decimal) -> dt.datetime:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases.port import Refusal
-from runbook_lib.databases.shared import one_line
-from runbook_lib.databases.sqlite import names
+from runbook_lib.databases.sqlite import quoting
 from runbook_lib.databases.sqlite.schema import statements
 from runbook_lib.databases.statement_names import named
+from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite import SQLite
@@ -23,7 +23,7 @@ def try_scripts(db: SQLite, scripts: Sequence[str], gone: Sequence[str] = (), un
         for statement in statements(undo if gone else ""):
             driver.execute(statement)
         for table in gone:
-            driver.execute(f"DROP TABLE IF EXISTS {names.ident(table)}")
+            driver.execute(f"DROP TABLE IF EXISTS {quoting.ident(table)}")
         for statement in (statement for script in scripts for statement in statements(script)):
             try:
                 driver.execute(statement)

@@ -11,9 +11,9 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from runbook_lib.databases.sqlite import names, own
+from runbook_lib.databases.sqlite import own, quoting
 
-SESSION = f"{names.OWN}session"
+SESSION = f"{quoting.OWN}session"
 NOT_OURS = f"NOT EXISTS (SELECT 1 FROM {SESSION})"
 
 
@@ -32,14 +32,14 @@ def silenced(driver: sqlite3.Connection, tables: Sequence[str]) -> Iterator[None
         for table in tables
         for name, sql in driver.execute(
             "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) ORDER BY rowid",
-            (names.bare(table),),
+            (quoting.bare(table),),
         )
         if not own.is_trigger(name, sql)
     ]
     if marked:
         driver.execute(f"INSERT INTO {SESSION} VALUES (1)")
     for name, _ in theirs:
-        driver.execute(f"DROP TRIGGER {names.ident(name)}")
+        driver.execute(f"DROP TRIGGER {quoting.ident(name)}")
     yield
     for _, sql in theirs:
         driver.execute(sql)

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from runbook_lib.databases import values
+from runbook_lib.databases import canonical
 from runbook_lib.databases.as_stored import Native
-from runbook_lib.databases.values import canonical_type, plain
+from runbook_lib.databases.canonical import canonical_type, plain
 
 INTEGERS = frozenset({"smallint", "integer", "bigint"})
 EXACT_DIGITS = 15  # decimal digits that an IEEE double keeps
@@ -85,10 +85,10 @@ def affinity_of(declared: str) -> str:
 def renderer(type_text: str) -> Callable[[Any], str | None]:
     """The function from a stored value to its neutral text (None for NULL); it raises `Misfit`."""
     kind = canonical_type(type_text)
-    if kind.tag == values.NUMBER and kind.name in ("numeric", "decimal"):
-        scale = values.scale_of(kind)
+    if kind.tag == canonical.NUMBER and kind.name in ("numeric", "decimal"):
+        scale = canonical.scale_of(kind)
         inner: Callable[[Any], str] = lambda value: _numeric(value, scale)  # noqa: E731  it holds the scale
-    elif kind.tag == values.FLOAT:
+    elif kind.tag == canonical.FLOAT:
         inner = _single if kind.name == "real" else _double
     else:
         inner = _RENDER.get(kind.tag, _any)
@@ -105,14 +105,14 @@ def parser(kind: Kind) -> Callable[[Any], Any]:
     wanted = canonical_type(kind.type)
     if kind.type == "any":
         return lambda value: value.native if isinstance(value, Native) else value
-    if wanted.tag == values.NUMBER:
+    if wanted.tag == canonical.NUMBER:
         inner = _store_numeric(kind.affinity) if wanted.name == "numeric" else _store_integer
-    elif wanted.tag == values.FLOAT:
+    elif wanted.tag == canonical.FLOAT:
         inner = _store_single if wanted.name == "real" else _store_double
-    elif wanted.tag in (values.BYTES, values.BOOLEAN):
-        inner = _store_bytes if wanted.tag == values.BYTES else _store_boolean
+    elif wanted.tag in (canonical.BYTES, canonical.BOOLEAN):
+        inner = _store_bytes if wanted.tag == canonical.BYTES else _store_boolean
     elif kind.affinity in ("text", "blob"):
-        inner = _store_instant if wanted.tag == values.INSTANT else str
+        inner = _store_instant if wanted.tag == canonical.INSTANT else str
     else:
         inner = _store_unchanged
 
@@ -295,16 +295,16 @@ def _class(value: Any) -> str:
 
 
 _RENDER: dict[str, Callable[[Any], str]] = {
-    values.NUMBER: _integer,
-    values.TEXT: _text,
-    values.BYTES: _bytes,
-    values.BOOLEAN: _boolean,
-    values.DATE: _date,
-    values.TIME: _time,
-    values.LOCAL: _local,
-    values.INSTANT: _instant,
-    values.UUID: _uuid,
-    values.JSON: _text,
+    canonical.NUMBER: _integer,
+    canonical.TEXT: _text,
+    canonical.BYTES: _bytes,
+    canonical.BOOLEAN: _boolean,
+    canonical.DATE: _date,
+    canonical.TIME: _time,
+    canonical.LOCAL: _local,
+    canonical.INSTANT: _instant,
+    canonical.UUID: _uuid,
+    canonical.JSON: _text,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from runbook_lib.databases.sqlite import names
+from runbook_lib.databases.sqlite import quoting
 
 LARGEST_BYTES = 256 * 2**20  # of all shadow tables of one: the script is kept at the target until it has run
 _SHADOWS = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow' AND name LIKE ? ESCAPE '\\'"
@@ -28,10 +28,10 @@ def script(driver: sqlite3.Connection, name: str, sql: str) -> str:
     lines = [f"{sql};"]
     size = 0
     for shadow in shadows:
-        quoted = names.ident(shadow)
+        quoted = quoting.ident(shadow)
         columns = [row[0] for row in driver.execute("SELECT name FROM pragma_table_info(?)", (shadow,))]
-        values = " || ', ' || ".join(f"quote({names.ident(column)})" for column in columns)
-        into = f"INSERT INTO {quoted} ({', '.join(map(names.ident, columns))}) VALUES"
+        values = " || ', ' || ".join(f"quote({quoting.ident(column)})" for column in columns)
+        into = f"INSERT INTO {quoted} ({', '.join(map(quoting.ident, columns))}) VALUES"
         lines.append(f"DELETE FROM {quoted};")
         for (row,) in driver.execute(f"SELECT {values} FROM {quoted}"):
             size += len(row)

@@ -1,0 +1,1 @@
+"""Where the databases are and how a run is tuned: inventory, environment, options, secret references."""

@@ -1,0 +1,228 @@
+"""The inventory: where an environment's databases, services, router and notification targets are, and its policy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from runbook_lib.config.secret_references import Reference, is_reference, libpq_secrets, read_reference
+from runbook_lib.errors import ConfigurationError
+from runbook_lib.plan.yaml_value import Value, nearest, read_file
+
+DIALECTS = ("postgresql", "mysql", "sqlite")
+ROUTERS = ("envoy", "haproxy", "pgbouncer")
+TARGETS = ("file", "webhook", "command")
+SERVICE_KEYS = (
+    *("url", "health", "timeout_s"),
+    *("deploy", "start", "stop", "status", "drain", "backup", "restore", "upgrade", "rollback"),
+)
+POLICIES = {
+    "approvals": ("ask", "auto"),
+    "signoffs": ("ask", "auto"),
+    "window": ("enforce", "ignore"),
+    "triggers": ("ask", "act", "report"),
+}
+_SECTIONS = ("databases", "services", "router", "metrics", "notify", "policy", "journal", "evidence")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What an environment decides without asking. The defaults are the careful ones."""
+
+    approvals: str = "ask"
+    signoffs: str = "ask"
+    window: str = "enforce"
+    triggers: str = "ask"
+
+
+@dataclass(frozen=True)
+class DatabaseEntry:
+    """One database: its URL without a password, and where the password is."""
+
+    name: str
+    url: URL = field(repr=False)
+    password: Reference | None = None
+    url_reference: Reference | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dialect(self) -> str:
+        """The engine's name."""
+        return self.url.drivername.partition("+")[0]
+
+    def resolved(self, root: Path) -> tuple[URL, str | None]:
+        """The URL without a password, and the password (None: the driver finds it by itself, or needs none)."""
+        url, password = self.url, None
+        if self.url_reference:
+            url = _parse(self.url_reference.resolve(root), self.url_reference.subject)
+            url, password = url.set(password=None), url.password
+        if self.password and not self.password.by_libpq:
+            password = self.password.resolve(root)
+        return url, password
+
+    def secrets(self, root: Path) -> Iterator[str]:
+        """The secret values of this database; a variable that is not set holds none."""
+        url = self.url
+        if self.url_reference and _available(self.url_reference):
+            url, secret = self.resolved(root)
+            yield from filter(None, (secret,))
+        elif self.password and not self.password.by_libpq and _available(self.password):
+            yield self.password.resolve(root)
+        if self.dialect == "postgresql":
+            yield from libpq_secrets(url)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What one inventory file says. It holds references to secrets only; `digest` is over its content."""
+
+    file: str
+    databases: Mapping[str, DatabaseEntry]
+    services: Mapping[str, Mapping[str, Any]]
+    router: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    notify: Mapping[str, Mapping[str, Any]]
+    policy: Policy
+    journal: DatabaseEntry | None
+    evidence: str
+    digest: str
+
+
+def read_inventory(path: Path) -> Inventory:
+    """Read and check an inventory.
+
+    Raises:
+        PlanError: the first mistake, at its file and line; a secret written there is refused and not repeated.
+    """
+    document = read_file(path, "inventory")
+    fields = document.fields("the inventory", _SECTIONS)
+    if "databases" not in fields:
+        raise document.error("the inventory has no databases", action="add `databases:` with name and url")
+    databases = {entry.name: _database(entry.name, entry.value) for entry in fields["databases"].entries("databases")}
+    services = _named(fields, "services", SERVICE_KEYS)
+    return Inventory(
+        file=document.file,
+        databases=databases,
+        services=services,
+        router=_router(fields["router"], services) if "router" in fields else {},
+        metrics=_kind(fields["metrics"], "metrics", ("prometheus",)) if "metrics" in fields else {},
+        notify={e.name: _kind(e.value, e.name, TARGETS) for e in fields["notify"].entries("notify")}
+        if "notify" in fields
+        else {},
+        policy=_policy(fields["policy"]) if "policy" in fields else Policy(),
+        journal=_journal(fields["journal"]) if "journal" in fields else None,
+        evidence=fields["evidence"].text("evidence") if "evidence" in fields else "evidence",
+        digest=hashlib.sha256(json.dumps(document.plain(), sort_keys=True, default=str).encode()).hexdigest(),
+    )
+
+
+def _database(name: str, value: Value) -> DatabaseEntry:
+    fields = value.fields(f"database {name}", ("url", "password", "options"))
+    if "url" not in fields:
+        raise value.error(f"database {name} has no url", action="add `url: postgresql://user@host:port/database`")
+    password = read_reference(fields["password"], "password") if "password" in fields else None
+    options = fields["options"].plain() if "options" in fields and not fields["options"].is_null else {}
+    url, reference = _url(fields["url"], name)
+    if (options or {}).get("capture") == "wal" and url.drivername.partition("+")[0] != "postgresql":
+        raise fields["options"].error("capture: wal is PostgreSQL's", expected="capture: triggers")
+    if password and password.by_libpq and url.drivername.partition("+")[0] != "postgresql":
+        raise fields["password"].error(f"{password.kind} is PostgreSQL's", expected="env:, file: or keyring:")
+    return DatabaseEntry(name, url, password, reference, options)
+
+
+def _url(value: Value, name: str) -> tuple[URL, Reference | None]:
+    text, subject = value.text("url"), f"{value.file}:{value.line}"
+    if is_reference(text):
+        return URL.create("postgresql"), read_reference(value, "url")
+    if text.startswith("service:"):
+        return URL.create("postgresql", query={"service": text.removeprefix("service:")}), None
+    url = _parse(text, subject)
+    if url.password is not None or any(word in url.query for word in ("password", "passwd", "sslpassword")):
+        action = "take it out and write `password: file:PATH` (or env:NAME, pgpass, keyring:SERVICE/USER)"
+        raise value.error(f"the url of database {name} holds a password", action=action)
+    return url, None
+
+
+def _parse(text: str, subject: str) -> URL:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # the text may hold a password: it is not repeated
+        url = None
+    if url is None:
+        expected = "dialect://user@host:port/database"
+        raise ConfigurationError(subject, "the url cannot be read", expected=expected) from None
+    dialect = url.drivername.partition("+")[0]
+    if dialect not in DIALECTS:
+        expected = "one of " + ", ".join(DIALECTS)
+        raise ConfigurationError(
+            subject, f"unknown engine `{dialect}`", expected=expected, action=nearest(dialect, DIALECTS)
+        )
+    return url
+
+
+def _named(fields: dict[str, Value], section: str, known: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
+    if section not in fields:
+        return {}
+    result = {}
+    for entry in fields[section].entries(section):
+        entry.value.fields(f"{section} {entry.name}", known)
+        result[entry.name] = entry.value.plain() or {}
+    return result
+
+
+def _kind(value: Value, what: str, kinds: tuple[str, ...]) -> Mapping[str, Any]:
+    entries = {entry.name: entry.value for entry in value.entries(what)}
+    if "kind" not in entries:
+        raise value.error(f"{what} has no kind", expected="one of " + ", ".join(kinds))
+    kind = entries["kind"].text("kind")
+    if kind not in kinds:
+        raise entries["kind"].error(
+            f"unknown kind `{kind}`", expected="one of " + ", ".join(kinds), action=nearest(kind, kinds)
+        )
+    settings: Mapping[str, Any] = value.plain()
+    return settings
+
+
+def _router(value: Value, services: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The router's settings; `origin` is the service that has all the traffic before the migration."""
+    settings = _kind(value, "router", ROUTERS)
+    origin = settings.get("origin")
+    if origin not in services:
+        observed = f"origin `{origin}` is not a service of the inventory" if origin else "router has no origin"
+        raise value.error(observed, action="add `origin:`, the service that has all the traffic before the migration")
+    return settings
+
+
+def _policy(value: Value) -> Policy:
+    chosen = {}
+    for name, choice in value.fields("policy", POLICIES).items():
+        text = choice.text(name)
+        if text not in POLICIES[name]:
+            raise choice.error(f"{name} is `{text}`", expected=" or ".join(POLICIES[name]))
+        chosen[name] = text
+    return Policy(**chosen)
+
+
+def _journal(value: Value) -> DatabaseEntry:
+    if value.is_mapping:
+        return _database("journal", value)
+    text = value.text("journal")
+    if "://" in text or is_reference(text):
+        return DatabaseEntry("journal", *_swap(_url(value, "journal")))
+    return DatabaseEntry("journal", URL.create("sqlite", database=text))
+
+
+def _swap(found: tuple[URL, Reference | None]) -> tuple[URL, None, Reference | None]:
+    return found[0], None, found[1]
+
+
+def _available(reference: Reference) -> bool:
+    return reference.kind != "env" or bool(os.environ.get(reference.place))

@@ -1,0 +1,285 @@
+"""What the adapters share: waiting for locks, ranges between boundaries, names of our own objects, messages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
+from itertools import pairwise
+from secrets import token_hex
+from typing import Any, Protocol, TypeVar
+
+from runbook_lib.databases.port import (
+    Column,
+    Database,
+    Hazard,
+    KeyRange,
+    LoudTrigger,
+    Recount,
+    Selection,
+    Sequence_,
+    Table,
+)
+from runbook_lib.errors import ConfigurationError, DatabaseError, KeyNotAdvancing, Refused
+from runbook_lib.util.text import counted
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+class Rehearsal(threading.local):
+    """Whether this thread only tries what it writes."""
+
+    on = False
+
+
+class Rehearsed(Protocol):
+    """An adapter whose transactions end by its rehearsal."""
+
+    rehearsal: Rehearsal
+
+
+@contextmanager
+def rehearsing(db: Rehearsed) -> Iterator[None]:
+    """See Database.rehearsing."""
+    db.rehearsal.on = True
+    try:
+        yield
+    finally:
+        db.rehearsal.on = False
+
+
+def no_only_ranges(_: Any, wanted: Sequence[tuple[Selection, int]]) -> list[KeyRange | None]:
+    """`Database.only_ranges` of an engine whose catalog tells no sizes."""
+    return [None] * len(wanted)
+
+
+def not_together(db: Database) -> AbstractContextManager[None]:
+    """`Database.together` of an engine that cannot."""
+    raise NotImplementedError(f"{db.dialect}: each load is its own transaction")
+
+
+def filled(db: Database, relations: Sequence[str]) -> list[str]:
+    """Those of these relations (SQL) that have rows; a hundred are asked with one statement."""
+    found = []
+    for piece in in_pieces(relations, 100):
+        [row] = db.rows(f"SELECT {', '.join(f'EXISTS (SELECT 1 FROM {each})' for each in piece)}")
+        found += [each for each, has in zip(piece, row, strict=True) if has]
+    return found
+
+
+def no_shortcut(*_: Any, **__: Any) -> None:
+    """`Database.copy_across` of an engine without programs of its own for it."""
+
+
+def all_silent(*_: Any, **__: Any) -> list[LoudTrigger]:
+    """`Database.loud_triggers` of an engine that can silence triggers for a session."""
+    return []
+
+
+def none_loud(*_: Any) -> None:
+    """`Database.loud_in` of such an engine."""
+
+
+def no_history(*_: Any) -> dict[str, str]:
+    """`Database.take_history` of an engine that keeps no versions of rows."""
+    return {}
+
+
+def about_all(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:  # noqa: ARG001  each is about all tables
+    """`Database.about` of an engine that makes everything at once."""
+    return [""] * len(scripts)
+
+
+def no_sequences(_: Any) -> list[Sequence_]:
+    """`Database.loose_sequences` of an engine whose counters all belong to columns."""
+    return []
+
+
+def chosen(database: str, options: Mapping[str, Any], name: str, values: Sequence[str]) -> str:
+    """An option of a database that has one of these values; the first where it is not given.
+
+    Raises:
+        ConfigurationError: it has another.
+    """
+    value = options.get(name, values[0])
+    if value not in values:
+        expected = " or ".join(values)
+        raise ConfigurationError(f"database {database}", f"option {name} is `{value}`", expected=expected)
+    return str(value)
+
+
+def nothing_kept(_: Any) -> None:
+    """`Database.keep_up` of an engine that keeps nothing for a capture but the capture's own logs."""
+
+
+_COMMENTS = re.compile(r"\s*(?:(?:--|#)[^\n]*(?:\n|$)|/\*.*?\*/)", re.DOTALL)
+
+
+def without_comments(statement: str) -> str:
+    """A statement without the comments before it."""
+    while found := _COMMENTS.match(statement):
+        statement = statement[found.end() :]
+    return statement.strip()
+
+
+def hazards_of_words(statements: Sequence[str], rules: Mapping[str, tuple[str, str, str]]) -> list[Hazard]:
+    """Hazards that a statement's own words show.
+
+    Args:
+        rules: The rule's name to (pattern at the statement's beginning, what it does, what to do instead).
+    """
+    return [
+        Hazard(rule, number, text, action)
+        for number, statement in enumerate(statements, 1)
+        for rule, (pattern, text, action) in rules.items()
+        if re.match(pattern, without_comments(statement), re.IGNORECASE | re.DOTALL)
+    ]
+
+
+def duplicate_values(number: int, table: str, keys: Sequence[str], many: int, example: str) -> Hazard:
+    """Rows that a unique key would not let stand.
+
+    Args:
+        many: Keys that more than one row has (count).
+        example: The values of one of them.
+    """
+    text = f"{counted(many, 'key')} of {table} under UNIQUE ({', '.join(keys)}) would be there twice, e.g. {example}"
+    action = "make these rows different in a revision before it"
+    return Hazard("duplicate-values", number, text, action)
+
+
+RIGHTS = "grant it to this login, or log in as the owner"  # next, where the server says: permission denied
+
+
+def patiently(
+    attempt: Callable[[int], Result],
+    transient: type[Exception] | tuple[type[Exception], ...],
+    *,
+    within_s: float,
+    refused: Callable[[Exception, int], Exception],
+    passing: Callable[[Exception], bool] = lambda error: True,
+) -> Result:
+    """Attempt again, after a jittered pause that grows, while locks are refused.
+
+    Args:
+        attempt: Gets the number of the attempt (from 1).
+        transient: Errors worth another attempt, where `passing` says so too; every other error goes through.
+        within_s: How long to go on (seconds).
+        refused: Makes the error that is raised in the end, from the last one and the number of attempts.
+    """
+    deadline, pause_s, number = time.monotonic() + within_s, 0.05, 0
+    while True:
+        number += 1
+        try:
+            return attempt(number)
+        except transient as error:
+            if not passing(error):
+                raise
+            if time.monotonic() + pause_s > deadline:
+                raise refused(error, number) from error
+        time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
+        pause_s = min(pause_s * 2, 2.0)
+
+
+def require_advancing(selection: Selection, bounds: Sequence[tuple[Any, ...]]) -> None:
+    """Raise KeyNotAdvancing when two neighbouring boundaries are equal: the key is not unique then."""
+    for before, bound in pairwise(bounds):
+        if before == bound:
+            raise KeyNotAdvancing(
+                selection.relation,
+                f"the key ({', '.join(selection.key)}) has the value {bound} more than once",
+                expected="a unique key",
+                state="nothing was read",
+                action="choose a unique key in the plan",
+            )
+
+
+def between(bounds: Sequence[tuple[Any, ...]], estimate: int) -> list[KeyRange]:
+    """Ranges between boundaries, open at both ends: rows added beyond them still belong somewhere."""
+    edges = [None, *bounds, None]
+    each = max(1, estimate // (len(bounds) + 1)) if estimate else 0
+    return [KeyRange(i, after, upto, each) for i, (after, upto) in enumerate(pairwise(edges))]
+
+
+def one_database(source: Database, target: Database) -> bool:
+    """Whether two addresses lead to one database: a lock taken at one side shows at the other, under any name.
+
+    In a read-only folder SQLite has no lock: then its file is taken for another one.
+    """
+    if source.dialect != target.dialect:
+        return False
+    if source.masked_url == target.masked_url:
+        return True
+    name = f"one database {token_hex(8)}"
+    with suppress(DatabaseError), target.advisory_lock(name) as free, source.advisory_lock(name) as free_too:
+        return free and not free_too
+    return False
+
+
+def in_pieces(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
+    """The items, at most so many at a time."""
+    for start in range(0, len(items), most):
+        yield items[start : start + most]
+
+
+def require_counts(table: str, found: Mapping[str, int], changes: Mapping[str, Recount]) -> None:
+    """Refuse where rows of a table without a key are not there as often as they were when it was compared."""
+    moved = sum(found.get(each, 0) != change.now for each, change in changes.items())
+    if moved:
+        raise Refused(
+            f"table {table}",
+            f"{counted(moved, 'row')} of {len(changes):,} there in other numbers than when the table was compared",
+            expected="a target that nobody writes to",
+            state="the batch was rolled back",
+            action="stop its writers, and repair again",
+        )
+
+
+class Catalog(dict[str, Table]):
+    """Tables by the name they were asked by; a missing one is an error in words."""
+
+    def __init__(self, database: str) -> None:
+        super().__init__()
+        self.database = database
+
+    def __missing__(self, name: str) -> Table:
+        raise DatabaseError(f"database {self.database}", f"no table {name}", action="correct the plan's table names")
+
+
+def contiguous(ranges: Sequence[KeyRange]) -> bool:
+    """Whether each range begins where the one before it ends, so that one pass can tell them apart by their ends."""
+    ends = all(one.upto is not None and one.upto == two.after for one, two in pairwise(ranges))
+    return ends and all(each.kind == "key" for each in ranges)
+
+
+def also(selection: Selection, condition: str) -> Selection:
+    """A selection of those rows only that meet a further condition."""
+    return replace(selection, where=f"({selection.where}) AND {condition}" if selection.where else condition)
+
+
+def fingerprint(found: Mapping[str, Table], tables: Sequence[str], types: Iterable[str] = ()) -> str:
+    """SHA-256 over columns, indexes, constraints and triggers of these tables; names of indexes aside."""
+    described: dict[str, Any] = {}
+    for name in sorted(set(tables)):
+        table = found[name]
+        described[name] = {
+            "columns": [_facts(column) for column in table.columns],
+            "key": table.key,
+            "indexes": sorted(f"{i.definition} valid={i.valid}" for i in table.indexes),
+            "constraints": sorted(f"{c.kind} {c.definition} validated={c.validated}" for c in table.constraints),
+            "triggers": sorted(table.triggers),
+        }
+    body = json.dumps([described, sorted(types)], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _facts(column: Column) -> Mapping[str, Any]:
+    kept = ("name", "type", "nullable", "default", "generated", "identity", "collation")
+    return {field: getattr(column, field) for field in kept}  # no ordinal: dropped columns leave holes in it

@@ -1,0 +1,1 @@
+"""Capture by PostgreSQL's write-ahead log: slot, reader, changed keys."""

@@ -1,0 +1,259 @@
+"""A run as a person wants to watch it in a terminal: one live line, and the results as lines above it.
+
+Reads the journal only, so it shows a run of another process just as well. Without a terminal (CI) it prints the same
+line at most every two seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.display.progress import line
+from runbook_lib.journal.history import History
+from runbook_lib.plan.phase_order import PHASES
+from runbook_lib.verdict import words_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from runbook_lib.journal import Entry, Journal, ProgressRow, RunRow
+
+PLAIN_EVERY_S = 2.0
+POLL_S = 0.2
+_COLOURS = {"pass": "green", "fail": "red", "could_not_run": "yellow", "interrupted": "yellow"}
+_MARKS = {"pass": "✓", "fail": "✗", "could_not_run": "?"}
+
+
+def follow(journal: Journal, run_id: str, done: threading.Event, console: Console | None = None) -> None:
+    """Show a run's progress until `done` is set; blocks, so call it in the main thread or in one of its own.
+
+    Args:
+        journal: The run's journal; polled five times a second.
+        run_id: The run.
+        done: Set by whoever runs the phases.
+        console: Where to write; the standard output when None.
+    """
+    from rich.console import Console
+
+    screen = console or Console(emoji=False, highlight=False)
+    show = _follow_live if screen.is_terminal else _follow_plain
+    show(_Watch(journal, run_id), done, screen)
+
+
+@contextmanager
+def telling(journal: Journal, run_id: str) -> Iterator[None]:
+    """Show the run's progress in the terminal while the body does its work."""
+    done = threading.Event()
+    teller = threading.Thread(target=follow, args=(journal, run_id, done), name="progress", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+
+
+class _Watch:
+    """What is new in the journal since the last look."""
+
+    def __init__(self, journal: Journal, run_id: str) -> None:
+        self._journal, self._run_id = journal, run_id
+        self._seen = len(journal.entries(run_id))
+        self.history = History(())
+        self.progress: ProgressRow | None = None
+
+    def news(self) -> list[Entry]:
+        """The entries since the last call; `history` and `progress` are current afterwards."""
+        entries = self._journal.entries(self._run_id)
+        self.history = History(entries)
+        self.progress = self._journal.get_progress(self._run_id)
+        fresh, self._seen = entries[self._seen :], len(entries)
+        return fresh
+
+    def current(self) -> tuple[str, str, float]:
+        """Phase, step under way (or empty), and since when (seconds since the epoch)."""
+        last = self.history.entries[-1] if self.history.entries else None
+        going = [unit for unit in self.history.units.values() if unit.outcome == "interrupted"]
+        if going:
+            return going[-1].phase, going[-1].name, going[-1].intent.time.timestamp()
+        return (last.phase, "", last.time.timestamp()) if last else ("", "", time.time())
+
+    def reported(self) -> ProgressRow | None:
+        """The step's own progress, when it has said something."""
+        _, step, since = self.current()
+        row = self.progress
+        return row if row is not None and step and row.step == step and row.at >= since - 1 else None
+
+
+def _follow_live(watch: _Watch, done: threading.Event, screen: Console) -> None:
+    from rich.live import Live
+
+    with Live(console=screen, refresh_per_second=8, transient=True) as live:
+        while True:
+            last = done.is_set()
+            for entry in watch.news():
+                for text, colour in _result_lines(entry):
+                    screen.print(text, style=colour, markup=False)
+            live.update(_live_line(watch))
+            if last:
+                return
+            done.wait(POLL_S)
+
+
+def _live_line(watch: _Watch) -> Any:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    phase, step, since = watch.current()
+    row = watch.reported()
+    cells = [Text(words_of(phase), style="bold"), Text(words_of(step), style="cyan"), *_bar(row, ProgressBar)]
+    grid = Table.grid(padding=(0, 1), expand=True)
+    for _ in cells:
+        grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)  # one line: what does not fit is cut, not wrapped
+    grid.add_row(*cells, Text(_figures(row, since), style="dim"))
+    return grid
+
+
+def _bar(row: ProgressRow | None, bar: Any) -> list[Any]:
+    return [bar(total=row.total, completed=row.done, width=28)] if row is not None and row.total else []
+
+
+def _figures(row: ProgressRow | None, since: float) -> str:
+    if row is None:
+        return f"{max(0.0, time.time() - since):.0f} s"
+    return line(row).partition(": ")[2]
+
+
+def _follow_plain(watch: _Watch, done: threading.Event, screen: Console) -> None:
+    said, before = 0.0, ""
+    while True:
+        last = done.is_set()
+        for entry in watch.news():
+            for text, _ in _result_lines(entry):
+                screen.print(text, markup=False, soft_wrap=True)
+        row = watch.reported()
+        text = f"  {row.phase} · {line(row)}" if row else ""
+        if text and text != before and time.monotonic() - said >= PLAIN_EVERY_S:
+            screen.print(text, markup=False, soft_wrap=True)
+            said, before = time.monotonic(), text
+        if last:
+            return
+        done.wait(POLL_S)
+
+
+def _result_lines(entry: Entry) -> Iterator[tuple[str, str]]:
+    """An entry as a line for people; most kinds have none."""
+    payload = entry.payload
+    if entry.kind == "phase_started":
+        yield f"{words_of(entry.phase).capitalize()}", "bold"
+    elif entry.kind in ("result", "rollback_result"):
+        outcome = str(payload.get("outcome", ""))
+        mark = "↩" if entry.kind == "rollback_result" and outcome == "pass" else _MARKS.get(outcome, "?")
+        spent = payload.get("duration_s")
+        took = f"  {spent:.1f} s" if isinstance(spent, int | float) else ""
+        yield f"  {mark} {words_of(entry.step)}: {payload.get('text', '')}{took}", _COLOURS.get(outcome, "yellow")
+    elif entry.kind == "gate":
+        passed = bool(payload.get("passed"))
+        items = payload.get("items", ())
+        waived = sum(bool(item.get("waived")) for item in items)
+        more = f", {waived} of its {len(items)} items waived by policy" if waived else ""
+        yield f"  {'✓ gate passed' if passed else '✗ gate not passed'}{more}", "green" if passed else "bold red"
+        for item in items:
+            if item.get("outcome") != "pass":
+                yield f"    {item.get('name')}: {item.get('text', '')}", "red"
+    elif entry.kind == "alarm":
+        yield f"  ! {payload.get('text', 'alarm')}", "bold red"
+
+
+def status_lines(journal: Journal, run_id: str = "") -> Iterator[str]:
+    """Where a run is: its phases, the steps of the one under way, how far that is, and what it waits for.
+
+    Args:
+        run_id: Empty: the newest run of the journal.
+    Raises:
+        JournalError: there is no such run.
+    """
+    every = journal.runs()
+    if not run_id and not every:
+        yield "no run yet. Next: runbook run -f parameters/demo.yaml"
+        return
+    row = journal.run(run_id) if run_id else every[-1]
+    history = history_of(journal, row)
+    yield f"run {row.run_id}: {words_of(row.state)}; plan {row.plan_path}; since {row.created_at[:16]} UTC, {row.actor}"
+    yield from phase_lines(journal, row, history)
+    if row.state in ("open", "rolling_back"):
+        yield from (f"waits for {each}" for each in waiting(row.run_id, history, "FILE"))
+
+
+def history_of(journal: Journal, row: RunRow) -> History:
+    """The run's state, read from the journal."""
+    return History(journal.entries(row.run_id))
+
+
+def phase_lines(journal: Journal, row: RunRow, history: History) -> Iterator[str]:
+    """The phases of a run, and the steps of the one under way."""
+    for phase in _phases(row, history):
+        yield from _phase_lines(phase, history, journal.get_progress(row.run_id))
+
+
+def phases_by_state(row: RunRow, history: History) -> dict[str, str]:
+    """Each phase: not begun, passed, undone, gate not passed, or under way."""
+    return {phase: _phase_state(phase, history)[1] for phase in _phases(row, history)}
+
+
+def waiting(run_id: str, history: History, file: str) -> Iterator[str]:
+    """Whom the run waits for: each approval and sign-off that is asked for and not given, with the command.
+
+    Args:
+        file: The parameter file, for the command.
+    """
+    for ask in history.asks:
+        if history.granted(ask.kind, ask.name, ask.subject) is None:
+            what = "approval" if ask.kind == "approval" else "sign-off"
+            command = f'runbook approve {run_id} "{ask.name}" -f {file} --comment …'
+            yield f'the {what} of "{ask.name}". Next: {command}'
+
+
+def _phases(row: RunRow, history: History) -> list[str]:
+    begun = dict.fromkeys(entry.phase for entry in history.entries if entry.phase and entry.kind != "note")
+    ahead = PHASES if row.state == "open" else ()
+    known = [name for name in PHASES if name in begun or name in ahead]
+    return known + [name for name in begun if name not in known]
+
+
+def _phase_state(phase: str, history: History) -> tuple[str, str]:
+    """Mark and words."""
+    entries = [entry for entry in history.entries if entry.phase == phase]
+    if not any(entry.kind == "phase_started" for entry in entries):
+        return "·", "not begun"
+    if history.phase_passed(phase):
+        return "✓", "passed"
+    if history.latest(phase) and all(unit.undone for unit in history.latest(phase)):
+        return "↩", "undone"
+    return ("✗", "gate not passed") if entries[-1].kind == "gate" else ("…", "under way")
+
+
+def _phase_lines(phase: str, history: History, progress: ProgressRow | None) -> Iterator[str]:
+    mark, text = _phase_state(phase, history)
+    at = f" at {history.gates[phase].at[11:16]} UTC" if text == "passed" else ""
+    yield f"  {mark} {words_of(phase):<20} {text}{at}"
+    if mark in "✗…":
+        yield from _step_lines(phase, history, progress)
+
+
+def _step_lines(phase: str, history: History, progress: ProgressRow | None) -> Iterator[str]:
+    for unit in history.latest(phase):
+        text = str(unit.result.payload.get("text", "")) if unit.result else "begun, no result yet"
+        yield f"      {_MARKS.get(unit.outcome, '…')} {words_of(unit.name)}: {text}"
+        if unit.outcome == "interrupted" and progress is not None and progress.step == unit.name:
+            yield f"        {line(progress)}, {max(0.0, time.time() - progress.at):,.0f} s ago"
+    for (where, name), entry in history.verdicts.items():
+        if where == phase and entry.payload.get("outcome") != "pass":
+            mark = _MARKS.get(str(entry.payload.get("outcome")), "?")
+            yield f"      {mark} {words_of(name)}: {entry.payload.get('text', '')}"

@@ -1,0 +1,1 @@
+"""Watching a migration: probes, watches, rollback triggers, notifications."""

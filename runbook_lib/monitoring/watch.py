@@ -1,0 +1,209 @@
+"""Rollback triggers, watched live: error rate, response time, data consistency, critical features.
+
+The judgement is in `triggers` and pure; this module asks the router and the probes, once a tick. Too few requests,
+a router that falls silent or a probe that was not given is "could not run", never "fine".
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from runbook_lib.display.html_table import html_table
+from runbook_lib.errors import RunbookError
+from runbook_lib.monitoring.probes import Probe, Probes
+from runbook_lib.monitoring.triggers import (
+    PROBED,
+    Alarm,
+    Baseline,
+    Observation,
+    Progress,
+    Reading,
+    Rules,
+    State,
+    advance,
+    evaluate,
+    in_window,
+)
+from runbook_lib.plan.model import Trigger
+from runbook_lib.traffic.port import TrafficSample
+from runbook_lib.verdict import Outcome, Verdict
+
+__all__ = ["Alarm", "Baseline", "Observation", "Reading", "Rules", "WatchResult", "measure_baseline", "watch"]
+
+EDGE = "edge"
+FIRST_ANSWER_S = 30.0  # how long past its end a watch waits for a probe that has not answered yet
+
+
+@dataclass(frozen=True)
+class WatchResult:
+    """What a watch saw: the alarms (none is good), every observation, and the last reading of each trigger."""
+
+    fired: tuple[Alarm, ...]
+    samples: tuple[Observation, ...]
+    readings: tuple[Reading, ...]
+    outcome: Outcome
+    text: str
+    elapsed_s: float
+
+    def verdict(self) -> Verdict:
+        """The answer for the journal and the gate."""
+        return Verdict(self.outcome, self.text, self.as_dict())
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON for the journal: alarms, readings, and the samples as series."""
+        series = [[s.at, s.requests, s.errors, s.p50_ms, s.p99_ms] for s in self.samples]
+        return {
+            "outcome": str(self.outcome),
+            "text": self.text,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "fired": [asdict(alarm) for alarm in self.fired],
+            "readings": [asdict(reading) for reading in self.readings],
+            "columns": ["at", "requests", "errors", "p50_ms", "p99_ms"],
+            "samples": series,
+        }
+
+    def _repr_html_(self) -> str:
+        alarmed = {alarm.metric for alarm in self.fired}
+        rows = [
+            (r.metric.replace("_", " "), "alarm" if r.metric in alarmed else r.state, r.text) for r in self.readings
+        ]
+        return html_table(self.text, self.outcome, ("trigger", "state", "seen"), rows)
+
+
+def watch(
+    source: Callable[[], Sequence[TrafficSample]],
+    *,
+    triggers: Sequence[Trigger],
+    baseline: Baseline,
+    duration_s: float,
+    probes: Mapping[str, Probe] | None = None,
+    interval_s: float = 1.0,
+    probe_interval_s: float = 5.0,
+    rules: Rules | None = None,
+    stop_on_alarm: bool = True,
+    on_sample: Callable[[Observation, Sequence[Reading]], None] | None = None,
+) -> WatchResult:
+    """Watch the triggers for `duration_s` seconds, or until the first alarm.
+
+    Args:
+        source: Gives the current counters, e.g. `router.metrics`; "edge" is judged, the others are kept for charts.
+        triggers: The plan's.
+        baseline: Response time before the change.
+        probes: `data_inconsistency`, `critical_feature_failure` → a callable that gives a Verdict; each runs in a
+            thread of its own, at most every `probe_interval_s` seconds.
+        interval_s: Between two looks (seconds).
+        stop_on_alarm: False watches to the end all the same.
+        on_sample: Called with each observation and its readings.
+    Returns:
+        WatchResult: fail when a trigger fired, could_not_run when one could not be judged at the end, else pass.
+    """
+    rules = rules or Rules()
+    running = Watch(tuple(triggers), baseline, rules, frozenset(probes or ()))
+    begun = time.monotonic()
+    with Probes(probes or {}, probe_interval_s) as answers:
+        while True:
+            readings = running.look(source, answers)
+            if on_sample and running.samples:
+                on_sample(running.samples[-1], readings)
+            elapsed_s = time.monotonic() - begun
+            # A breach that began just before the end is watched until it is confirmed or over, and a probe that has
+            # been asked is waited for: on a busy machine its first answer may take longer than a short watch.
+            enough = duration_s + (rules.confirm * interval_s + probe_interval_s if running.undecided() else 0.0)
+            enough += FIRST_ANSWER_S if answers.unanswered() else 0.0
+            if elapsed_s >= enough or (stop_on_alarm and running.fired):
+                return running.result(elapsed_s)
+            time.sleep(min(interval_s, enough - elapsed_s))
+
+
+@dataclass
+class Watch:
+    """The state of a running watch; `look` once a tick."""
+
+    triggers: tuple[Trigger, ...]
+    baseline: Baseline
+    rules: Rules
+    probed: frozenset[str] = frozenset()
+    samples: list[Observation] = field(default_factory=list)
+    fired: list[Alarm] = field(default_factory=list)
+    readings: dict[str, Reading] = field(default_factory=dict)
+    progress: dict[str, Progress] = field(default_factory=dict)
+    missed: list[str] = field(default_factory=list)
+
+    def look(self, source: Callable[[], Sequence[TrafficSample]], probes: Probes) -> list[Reading]:
+        """Take one observation and read every trigger."""
+        try:
+            seen = {sample.backend: sample for sample in source()}
+        except RunbookError as error:
+            self.missed.append(str(error))
+            seen = {}
+        last = self.samples[-1] if self.samples else Observation(0.0, 0, 0)
+        if edge := seen.pop(EDGE, None):
+            last = Observation(edge.at, edge.requests, edge.errors, edge.p50_ms, edge.p99_ms)
+        else:  # the router is silent: nothing new about traffic, but the probes still speak
+            last = replace(last, at=time.time(), p50_ms=None, p99_ms=None, silent=True)
+        observed = replace(last, verdicts=probes.answers(), backends=tuple(seen.values()))
+        self.samples.append(observed)
+        window = in_window(self.samples, self.rules.window_s)
+        return [self._read(trigger, window, observed.at, probes) for trigger in self.triggers]
+
+    def _read(self, trigger: Trigger, window: Sequence[Observation], at: float, probes: Probes) -> Reading:
+        reading = evaluate(trigger, window, self.baseline, self.rules)
+        metric = trigger.metric
+        self.readings[metric] = reading
+        if metric in PROBED and not probes.fresh(metric):
+            return reading  # the same answer again is not a second confirmation
+        before = self.progress.get(metric, Progress())
+        after = self.progress[metric] = advance(before, reading, self.rules)
+        if after.alarmed and not before.alarmed:
+            self.fired.append(Alarm(metric, at, reading.value, reading.limit, f"{metric}: {reading.text}"))
+        return reading
+
+    def undecided(self) -> bool:
+        """Whether a breach waits for its confirmation, or a probe that was given has not answered yet."""
+        states = {trigger.metric: self.progress.get(trigger.metric, Progress()) for trigger in self.triggers}
+        return any(
+            (state.streak and not state.alarmed) or (metric in self.probed and not state.judged)
+            for metric, state in states.items()
+        )
+
+    def result(self, elapsed_s: float) -> WatchResult:
+        """What the watch saw until now."""
+        unjudged = [
+            trigger.metric
+            for trigger in self.triggers
+            if self.readings[trigger.metric].state is State.UNKNOWN
+            or not self.progress.get(trigger.metric, Progress()).judged
+        ]
+        if self.fired:
+            outcome, text = Outcome.FAIL, "rollback trigger fired: " + "; ".join(alarm.text for alarm in self.fired)
+        elif unjudged or not self.triggers:
+            reasons = [f"{metric}: {self.readings[metric].text}" for metric in unjudged] or ["the plan has no triggers"]
+            missed = f" (last error: {self.missed[-1]})" if self.missed else ""
+            outcome, text = Outcome.COULD_NOT_RUN, "could not judge " + "; ".join(reasons) + missed
+        else:
+            spoken = [sample.requests for sample in self.samples if not sample.silent] or [0]
+            requests = max(0, spoken[-1] - spoken[0])
+            text = f"{len(self.triggers)} triggers watched for {elapsed_s:.0f} s over {requests} requests, none fired"
+            outcome = Outcome.PASS
+        return WatchResult(
+            tuple(self.fired), tuple(self.samples), tuple(self.readings.values()), outcome, text, elapsed_s
+        )
+
+
+def measure_baseline(
+    source: Callable[[], Sequence[TrafficSample]], *, duration_s: float = 5.0, interval_s: float = 1.0
+) -> Baseline:
+    """The edge's response time now: the median of the quantiles of several looks over `duration_s` seconds."""
+    source()  # its latency is of an unknown time
+    looks: list[TrafficSample] = []
+    deadline = time.monotonic() + duration_s
+    while time.monotonic() < deadline:
+        time.sleep(min(interval_s, max(0.0, deadline - time.monotonic())))
+        looks += [sample for sample in source() if sample.backend == EDGE]
+    medians = [[v for s in looks if (v := getattr(s, name)) is not None] for name in ("p50_ms", "p99_ms")]
+    p50, p99 = (round(statistics.median(values), 3) if values else None for values in medians)
+    return Baseline(p50, p99)

@@ -1,0 +1,1 @@
+"""What composes transfer and validation: copy a database, replicate it, switch over."""

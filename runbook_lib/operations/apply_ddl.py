@@ -1,0 +1,266 @@
+"""Carry an approved change of the schema to the other side of a followed copy, without beginning anew.
+
+What is missing at the side without the writers is found by comparing, so that a run that was killed anywhere is run
+again and does what is left: there is no list of statements to lose. Order: what was logged before is applied; the DDL;
+fence and capture of what is new; every row of the tables whose columns changed is compared and made equal (a new
+column's values came by no trigger); new tables are captured, then copied. Then both sides as they are now are what the
+next cutover compares with.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from runbook_lib.databases.port import CatalogObject, Database
+from runbook_lib.errors import TransferError
+from runbook_lib.journal import Entry, Journal, digest_of
+from runbook_lib.operations.agreement import SHAPES, baseline, changed_beside
+from runbook_lib.operations.pair import Pair, Tell, pair_of
+from runbook_lib.operations.replicate import BACK, CLONE, FORWARD, MOVED, known_notes
+from runbook_lib.plan.model import Service
+from runbook_lib.schema import create_target as made
+from runbook_lib.schema.convert.left_behind import require_all_made
+from runbook_lib.transfer.bulk_copy import copy_link
+from runbook_lib.transfer.capture import enable_capture, fence_writer
+from runbook_lib.transfer.foreign_keys import add_keys, settle
+from runbook_lib.transfer.held import Held
+from runbook_lib.transfer.links import Link
+from runbook_lib.transfer.sync import compare_all, drain, drain_once, make_equal, must_wait
+from runbook_lib.transfer.sync_process import exclusive, stop_sync
+from runbook_lib.transfer.user_triggers import hold_back
+from runbook_lib.transfer.writers import Side
+from runbook_lib.util.text import one_line
+from runbook_lib.validation import validate
+
+FIRST, BEGUN, DONE = "apply_ddl_first", "apply_ddl", "apply_ddl_done"
+# How an object of PostgreSQL is made, from its name and what the catalog says of it.
+_MAKE = {
+    "sequence": "CREATE SEQUENCE {name} {definition}",
+    "view": "CREATE OR REPLACE VIEW {name} {definition}",
+    "materialized view": "CREATE MATERIALIZED VIEW {name} {definition}",
+    "partition": "CREATE TABLE {name} {definition}",
+    "function": "{definition}",
+    "procedure": "{definition}",
+}
+_FIRST, _AFTER = ("sequence", "partition"), ("function", "procedure", "view", "materialized view")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be carried over.
+
+    Attributes:
+        statements: SQL for the side without the writers, in order: before new tables are taken in.
+        after: The same for afterwards: routines and views, which may read them.
+        tables: Followed tables whose rows are compared afterwards, by their names at the source.
+        fresh: Tables that are taken in.
+        left: Differences that nothing here makes equal: approved, they are known from then on.
+    """
+
+    statements: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+    @property
+    def nothing(self) -> bool:
+        """Whether both sides are as they are known."""
+        return not (self.statements or self.after or self.tables or self.fresh or self.left)
+
+
+def foreseen(pair: Pair, journal: Journal, run_id: str) -> Work:
+    """What `apply_ddl` would do now; nothing is changed.
+
+    Raises:
+        TransferError: the side with the writers refuses writes in part, or it is not known which one has them.
+    """
+    said = known_notes(journal, run_id)
+    known, carrying = said.get("baseline", {}), _carrying(pair, journal, run_id)
+    forward = carrying.source is pair.source
+    report = validate([carrying.forward], checks=SHAPES, types=pair.plan.types)
+    new = [m for m in report.mismatches if f"{m.table}: {m.text}" not in set(known.get("differences", ()))]
+    fresh = _fresh(carrying) if forward and not said["tables"] else ()
+    beside = changed_beside(pair, pair.forward if forward else pair.back, known)
+    makeable = carrying.source.dialect == carrying.target.dialect == "postgresql"
+    theirs = {s.name.rpartition(".")[2] for s in carrying.source.sequences(fresh)}  # these come along with them
+    wanted = [o for o in beside if o.kind != "sequence" or o.name.rpartition(".")[2] not in theirs] if makeable else []
+    ours = {f"table {one.name}" for one in beside if one.kind == "table"}
+    unmade = [] if makeable else [f"{one.kind} {one.name}" for one in beside if f"table {one.name}" not in ours]
+    unmade += [f"{one.kind} {one.name}" for one in beside if makeable and one.kind not in {*_MAKE, "table"}]
+    first = _made(wanted, _FIRST, carrying.target)
+    by_name = {f"{one.kind} {one.name}" for one in wanted}  # a sequence is known to both; a partition in one text
+    mends = [m.mend for m in new if m.mend and m.table not in by_name]
+    followed = {name for mapping in pair.service.tables for name in (mapping.source, mapping.target)}
+    tables = {m.table for m in new if m.check == "schemas"} & followed | set(_undone(journal, run_id))
+    return Work(
+        tuple(dict.fromkeys([*first, *mends])),
+        tuple(_made(wanted, _AFTER, carrying.target)),
+        tuple(sorted(tables)),
+        fresh,
+        tuple([f"{m.table}: {m.text}" for m in new if not m.mend] + unmade),
+    )
+
+
+def apply_ddl(pair: Pair, journal: Journal, run_id: str, *, at_origin: Sequence[str] = (), tell: Tell) -> Work:
+    """Carry the change over; the same call again does what a kill has left.
+
+    Args:
+        at_origin: Statements for the side with the writers, run first; those that a killed call carried out are not run
+            again: the schema has changed since it was about to.
+    Returns:
+        Work: what was carried over.
+    Raises:
+        DatabaseError: a statement was refused; it is named, and those before it are done.
+        LeaseHeld: somebody moves this pair.
+    """
+    with journal.lease(run_id, "apply-ddl", ttl_s=15.0):
+        carrying = _carrying(pair, journal, run_id)
+        for statement in at_origin:
+            _at_origin(carrying.source, statement, journal, run_id, tell)
+        work = foreseen(pair, journal, run_id)
+        forward = carrying.source is pair.source
+        there = pair.forward if forward else pair.back
+        stop_sync([there], journal, run_id, FORWARD if forward else BACK)
+        with exclusive([there]):
+            enable_capture(there)  # takes in partitions
+            _drain_held(there)
+            _at("drained")
+            journal.append(run_id, "note", step=BEGUN, payload={"tables": list(work.tables)})
+            for statement in work.statements:
+                _run(there.writer, statement, tell)
+            _at("applied")
+            there = pair.forward if forward else pair.back
+            fence_writer(there)
+            hold_back([there])
+            _compare(there, work.tables, tell)
+            _at("compared")
+        if work.fresh:
+            pair = _take_in(pair, work.fresh, tell)
+            _at("taken in")
+        for statement in work.after:
+            _run(there.writer, statement, tell)
+        drain([there])
+        payload = {"baseline": baseline(pair), "followed": [m.source for m in pair.service.tables]}
+        journal.append(run_id, "note", step=CLONE, payload=payload)
+        journal.append(run_id, "note", step=DONE, payload={})
+        return work
+
+
+def _carrying(pair: Pair, journal: Journal, run_id: str) -> Pair:
+    """The pair as the change is carried: from the side with the writers, which the last move of them tells.
+
+    Raises:
+        TransferError: that side refuses writes.
+    """
+    moves = [note.payload["to"] for note in journal.entries(run_id, kind="note", step=MOVED)]
+    writers, to = pair.writers(), moves[-1] if moves else Side.SOURCE
+    origin = writers.source if to == Side.SOURCE else writers.targets[0]
+    other = writers.targets[0] if to == Side.SOURCE else writers.source
+    if origin.fenced or not other.fenced:
+        writers.require(f"{pair.source.name} to {pair.target.name}", Side.SOURCE, Side.TARGET)
+        raise TransferError(
+            f"{pair.source.name} to {pair.target.name}",
+            f"the writers were moved to the {to}, and the fences say otherwise: {writers}",
+            state="nothing was changed",
+            action="see who moved a fence by hand",
+        )
+    if to == Side.SOURCE:
+        return pair
+    back = pair_of(pair.target, pair.source, known=[m.target for m in pair.service.tables])
+    return back.named(f"{pair.service.name}_ddl")
+
+
+def _fresh(pair: Pair) -> tuple[str, ...]:
+    followed = {mapping.source for mapping in pair.service.tables}
+    return tuple(name for name in pair.source.tables() if name not in followed)
+
+
+def _made(objects: Sequence[CatalogObject], kinds: Sequence[str], target: Database) -> list[str]:
+    """The statements that make those of these kinds, in the order of the kinds; a sequence that is there is altered."""
+    there = {sequence.name for sequence in target.loose_sequences()}
+    found = []
+    for one in sorted((o for o in objects if o.kind in kinds), key=lambda o: kinds.index(o.kind)):
+        text = one.statement or _MAKE[one.kind].format(name=one.name, definition=one.definition)
+        again = one.kind == "sequence" and there & {one.name, one.name.rpartition(".")[2]}
+        found.append(f"ALTER SEQUENCE {one.name} {one.definition}" if again else text)
+    return found
+
+
+def _undone(journal: Journal, run_id: str) -> list[str]:
+    """Tables of a call before that was killed: their rows may not have been compared."""
+    return [table for note in _since(journal, run_id, BEGUN) for table in note.payload["tables"]]
+
+
+def _since(journal: Journal, run_id: str, step: str) -> list[Entry]:
+    """Notes of this step since a call came to its end."""
+    done = max((note.seq for note in journal.entries(run_id, kind="note", step=DONE)), default=-1)
+    return [note for note in journal.entries(run_id, kind="note", step=step) if note.seq > done]
+
+
+def _at_origin(database: Database, statement: str, journal: Journal, run_id: str, tell: Tell) -> None:
+    digest, marks = digest_of(statement), digest_of(database.schema_marks())
+    known = [note for note in _since(journal, run_id, FIRST) if note.payload["statement"] == digest]
+    if known and known[-1].payload["marks"] != marks:
+        tell(f"{database.name}: carried out before: {one_line(statement, 80)}")
+        return
+    journal.append(run_id, "note", step=FIRST, payload={"statement": digest, "marks": marks})
+    database.run_script(f"{statement.strip().rstrip(';')};")
+    tell(f"{database.name}: {one_line(statement, 80)}")
+    _at("at the origin")
+
+
+def _drain_held(link: Link) -> None:
+    """Apply what was logged before, as far as the other side takes it without the change."""
+    held, waiting = Held(tell=lambda text: None), must_wait(link)
+    while drain_once(link, waiting=waiting, held=held).keys:
+        pass
+
+
+def _compare(link: Link, tables: Sequence[str], tell: Tell) -> None:
+    """Make the rows of these tables equal, whole: a new column's values were logged by nobody."""
+    for flow in link.flows:
+        if flow.table in tables or flow.feeds[0].table in tables:
+            done = compare_all(link, flow, make_equal)
+            tell(f"{flow.table}: every row compared, {done.upserted:,} written again")
+
+
+def _take_in(pair: Pair, fresh: Sequence[str], tell: Tell) -> Pair:
+    """Capture new tables, make and copy them; the pair with them. Idempotent: both databases know how far it is."""
+    wider = pair_of(
+        pair.source, pair.target, fresh, known=fresh, types=pair.plan.types, on_bad_row=pair.plan.on_bad_row
+    )
+    [service] = wider.plan.services
+    apart = Service(f"{pair.service.name}_{service.name[5:]}", "target", tables=service.tables)
+    names = made.create_tables(apart, pair.source, pair.target, pair.plan.types)
+    link = wider.named(pair.service.name).forward
+    fence_writer(link)
+    enable_capture(link)
+    copied = copy_link(link)
+    made.build_indexes(apart, pair.target, 1, partial(settle, link))
+    with exclusive([link]):
+        require_all_made(pair.target.name, add_keys(apart, link))
+    tell(f"{', '.join(names or fresh)}: taken in, {copied.rows:,} rows copied")
+    services = (replace(pair.service, tables=(*pair.service.tables, *service.tables)),)
+    whole = replace(pair, plan=replace(pair.plan, services=services))
+    report = validate([whole.forward], checks=("constraints",), types=pair.plan.types)
+    for mend in dict.fromkeys(m.mend for m in report.mismatches if m.mend and m.table in fresh):
+        _run(pair.target, mend, tell)  # foreign keys to the tables that were there before
+    return whole
+
+
+def _run(database: Database, statement: str, tell: Tell) -> None:
+    """Nobody but the sync writes there: an index is built in the statement's own transaction, or not at all."""
+    plain = re.sub(r"^(CREATE (?:UNIQUE )?INDEX) CONCURRENTLY", r"\1", statement.strip()).rstrip(";")
+    database.run_script(f"{plain};")
+    tell(f"{database.name}: {plain}")
+
+
+def _at(point: str) -> None:
+    if os.environ.get("RUNBOOK_CRASH_AT") == f"apply-ddl:{point}":  # for the crash tests, and only here
+        os.kill(os.getpid(), signal.SIGKILL)

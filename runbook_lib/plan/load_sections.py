@@ -1,0 +1,187 @@
+"""Validation, performance, rollback triggers and checklist, read from the plan."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from runbook_lib.plan import vocabulary
+from runbook_lib.plan.hazard_policy import ANSWERS, RULES
+from runbook_lib.plan.model import Acceptance, ChecklistItem, LintRule, PerformanceGoal, Tolerance, Trigger
+from runbook_lib.plan.units import read_share
+from runbook_lib.plan.yaml_value import Entry, Value, nearest
+
+# Ten things that have to be true before a migration starts, each with the probe that answers for it.
+CHECKLIST = (
+    ChecklistItem("backup_complete", "A complete backup exists and can be restored", "backup_recorded"),
+    ChecklistItem("rollback_plan_documented", "The way back is written down and was rehearsed", "rollback_rehearsed"),
+    ChecklistItem("tested_in_staging", "The same plan has passed in staging", "staging_evidence"),
+    ChecklistItem("downtime_window_scheduled", "The window is agreed and lies ahead", "window_scheduled"),
+    ChecklistItem("stakeholders_notified", "Everybody concerned was told", "notified"),
+    ChecklistItem("monitoring_enhanced", "The rollback triggers are defined and watched", "triggers_defined"),
+    ChecklistItem("success_criteria_defined", "What counts as success is written down", "criteria_defined"),
+    ChecklistItem("validation_plan_ready", "The integrity checks are on, tolerances declared", "validation_enabled"),
+    ChecklistItem("performance_benchmarks_set", "The source's performance is measured", "baseline_recorded"),
+    ChecklistItem("post_migration_verification_plan", "What is verified afterwards is planned", "post_checks"),
+)
+VALIDATION = ("tolerate", "require")
+PROBES = tuple(item.probe for item in CHECKLIST)
+_WORDS = {"rate": "error_rate", "latency": "response_time", "inconsistency": "data_inconsistency"}
+
+
+def read_tolerances(value: Value) -> tuple[Tolerance, ...]:
+    """The differences that the plan declares."""
+    fields = value.fields("validation", VALIDATION)
+    return tuple(_tolerance(item) for item in fields["tolerate"].items("tolerate")) if "tolerate" in fields else ()
+
+
+def _tolerance(item: Value) -> Tolerance:
+    fields = {name: value.text(name) for name, value in item.fields("tolerate", vocabulary.TOLERANCE).items()}
+    for required in ("check", "because"):
+        if required not in fields:
+            raise item.error(f"a tolerated difference without `{required}`", action=f"add `{required}:`")
+    if fields["check"] not in vocabulary.CHECKS:
+        action = nearest(fields["check"], vocabulary.CHECKS)
+        raise item.error(
+            f"unknown check `{fields['check']}`", expected="one of " + ", ".join(vocabulary.CHECKS), action=action
+        )
+    return Tolerance(**fields, line=item.line)
+
+
+_INSTEAD = {
+    "no_key": "add a primary key, or leave the table out of the plan and move it with `runbook copy --tables`",
+    "cascades": "declare the key RESTRICT for the migration",
+    "engines": "ALTER TABLE … ENGINE = InnoDB",
+    "prepared_transactions": "commit or roll them back",
+    "rights": "grant what the finding names",
+    "names": "another name at the source, or `from:` and `columns:`",
+}
+
+
+def read_accepted(value: Value) -> tuple[Acceptance, ...]:
+    """The findings of an assessment that the plan takes as they are."""
+    return tuple(_acceptance(item) for item in value.items("accept"))
+
+
+def _acceptance(item: Value) -> Acceptance:
+    fields = {name: value.text(name) for name, value in item.fields("accept", vocabulary.ACCEPT).items()}
+    for required in ("finding", "because"):
+        if required not in fields:
+            raise item.error(f"an accepted finding without `{required}`", action=f"add `{required}:`")
+    if fields["finding"] not in vocabulary.FINDINGS:
+        expected, action = "one of " + ", ".join(vocabulary.FINDINGS), nearest(fields["finding"], vocabulary.FINDINGS)
+        raise item.error(f"unknown finding `{fields['finding']}`", expected=expected, action=action)
+    if fields["finding"] not in vocabulary.ACCEPTABLE:
+        observed = f"`{fields['finding']}` cannot be taken as it is: a later step would refuse it"
+        action = _INSTEAD.get(fields["finding"], "correct it at the source, or decide it by `types:` or `on_bad_row:`")
+        raise item.error(observed, expected="one of " + ", ".join(vocabulary.ACCEPTABLE), action=action)
+    return Acceptance(**fields, line=item.line)
+
+
+def read_required(value: Value) -> tuple[str, ...]:
+    """What a validation fails on although it would only report it."""
+    fields = value.fields("validation", VALIDATION)
+    named = []
+    for item in fields["require"].items("require") if "require" in fields else ():
+        name = item.text("require")
+        if name not in vocabulary.REQUIRE:
+            action = nearest(name, vocabulary.REQUIRE)
+            raise item.error(
+                f"cannot require `{name}`", expected="one of " + ", ".join(vocabulary.REQUIRE), action=action
+            )
+        named.append(name)
+    return tuple(dict.fromkeys(named))
+
+
+def read_performance(value: Value) -> PerformanceGoal:
+    """The tolerated degradation and the workload."""
+    fields = value.fields("performance", ("tolerance", "workload"))
+    tolerance = read_share(fields["tolerance"], "tolerance") if "tolerance" in fields else PerformanceGoal.tolerance
+    return PerformanceGoal(tolerance, fields["workload"].text("workload") if "workload" in fields else "")
+
+
+def read_lint(value: Value) -> dict[str, LintRule]:
+    """What becomes of hazards in schema revisions, where it is not the default: rule to policy and reason."""
+    rules: dict[str, LintRule] = {}
+    for entry in value.entries("lint"):
+        if entry.name not in RULES:
+            raise entry.at.error(f"unknown rule `{entry.name}`", action=nearest(entry.name, RULES))
+        texts = {n: field.text(n) for n, field in entry.value.fields(entry.name, ("policy", "because")).items()}
+        for required in ("policy", "because"):
+            if required not in texts:
+                raise entry.at.error(f"rule {entry.name} without `{required}`", action=f"add `{required}:`")
+        if texts["policy"] not in ANSWERS:
+            expected, action = "one of " + ", ".join(ANSWERS), nearest(texts["policy"], ANSWERS)
+            raise entry.value.error(f"unknown policy `{texts['policy']}`", expected=expected, action=action)
+        rules[entry.name] = LintRule(**texts, line=entry.at.line)
+    return rules
+
+
+def read_triggers(value: Value) -> tuple[Trigger, ...]:
+    """Rollback triggers, in the grammar's form or in words."""
+    triggers: list[Trigger] = []
+    for item in value.items("rollback_triggers"):
+        trigger = _trigger(item)
+        if any(other.metric == trigger.metric for other in triggers):
+            raise item.error(f"trigger `{trigger.metric}` is written twice")
+        triggers.append(trigger)
+    return tuple(triggers)
+
+
+def _trigger(item: Value) -> Trigger:
+    text = item.text("a rollback trigger")
+    words, sign, limit = (part.strip() for part in text.partition(">"))
+    metric = _metric(words, item)
+    trigger = Trigger(metric, text=text, line=item.line)
+    if metric in ("data_inconsistency", "critical_feature_failure"):
+        if sign:
+            raise item.error(f"trigger `{text}` has a limit", action=f"write `{metric}`: one is enough")
+        return trigger
+    factor = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:x|×|times)\s*(?:the\s+)?baseline", limit, re.IGNORECASE)
+    share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", limit)
+    if metric == "response_time" and factor and float(factor[1]) >= 1:
+        return replace(trigger, threshold=float(factor[1]), relative_to_baseline=True)
+    if metric == "error_rate" and share and float(share[1]) < 100:
+        return replace(trigger, threshold=round(float(share[1]) / 100, 9))
+    expected = "error_rate > 1%" if metric == "error_rate" else "response_time > 2x baseline"
+    raise item.error(f"trigger is `{text}`", expected=f"a limit as in `{expected}`")
+
+
+def _metric(words: str, item: Value) -> str:
+    name = re.sub(r"_(detected|occurs?|found)$", "", vocabulary.snake(words))
+    found = {metric for metric in vocabulary.TRIGGERS if name in (metric, f"{metric}s") or _same_words(name, metric)}
+    if len(found) == 1:
+        return found.pop()
+    action = nearest(name, [*vocabulary.TRIGGERS, *_WORDS])
+    raise item.error(f"unknown trigger `{words}`", expected="one of " + ", ".join(vocabulary.TRIGGERS), action=action)
+
+
+def _same_words(name: str, metric: str) -> bool:
+    return set(metric.split("_")) <= set(name.split("_"))
+
+
+def read_checklist(value: Value) -> tuple[ChecklistItem, ...]:
+    """The ten items with what the plan says about them, then the plan's own items."""
+    items = {item.name: item for item in CHECKLIST}
+    for entry in value.entries("checklist"):
+        items[entry.name] = _checklist_item(entry, items.get(entry.name))
+    return tuple(items.values())
+
+
+def _checklist_item(entry: Entry, known: ChecklistItem | None) -> ChecklistItem:
+    line = entry.at.line
+    if known and not entry.value.is_mapping:
+        return replace(known, note="" if entry.value.is_null else entry.value.text(entry.name), line=line)
+    fields = entry.value.fields(f"checklist {entry.name}", ("title", "probe", "note")) if entry.value.is_mapping else {}
+    if not known and "title" not in fields:
+        action = nearest(entry.name, [item.name for item in CHECKLIST]) or "give an item of your own a `title`"
+        raise entry.at.error(f"unknown checklist item `{entry.name}`", action=action)
+    base = known or ChecklistItem(entry.name, "")
+    texts = {name: field.text(name) for name, field in fields.items()}
+    if texts.get("probe") == "signoff":
+        texts["probe"] = ""
+    if texts.get("probe") and texts["probe"] not in PROBES:
+        expected = "signoff, or one of " + ", ".join(PROBES)
+        action = nearest(texts["probe"], PROBES)
+        raise fields["probe"].error(f"unknown probe `{texts['probe']}`", expected=expected, action=action)
+    return replace(base, **texts, line=line)

@@ -1,0 +1,60 @@
+"""The phases of each strategy, in order, and the notebook of each."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from runbook_lib.errors import OutOfOrder
+
+if TYPE_CHECKING:
+    from runbook_lib.plan.model import Plan
+
+
+PHASES = ("preflight", "preparation", "gradual_extraction", "data_migration", "cutover", "cleanup")
+
+
+ROLLBACK = "rollback"
+
+
+SCHEMA = "schema_migration"
+
+
+CHECKS = ("validation", "performance")
+
+
+ASIDE = (*CHECKS, SCHEMA, "blue_green", "rolling", "format_conversion")
+
+
+def notebook_of(phase: str) -> str:
+    """The notebook that carries a phase out, for messages."""
+    if phase in PHASES:
+        return f"notebooks/{PHASES.index(phase):02d}_{phase}.ipynb"
+    if phase in CHECKS:
+        return f"notebooks/checks/{phase}.ipynb"
+    if phase == SCHEMA:
+        return f"notebooks/patterns/{phase}.ipynb"
+    return "notebooks/90_rollback.ipynb" if phase == ROLLBACK else f"the notebook of {phase}"
+
+
+def phases_of(plan: Plan) -> tuple[str, ...]:
+    """Pre-flight, then the plan's phases in the plan's order."""
+    return ("preflight", *(phase.name for phase in plan.phases if phase.name != "preflight"))
+
+
+def phases_before(phase: str, plan: Plan) -> tuple[str, ...]:
+    """The phases that must have passed before this one starts; none for rollback and for what stands aside.
+
+    Raises:
+        OutOfOrder: there is no such phase.
+    """
+    order = phases_of(plan)
+    if phase in order:
+        return order[: order.index(phase)]
+    if phase in PHASES:  # a standard phase that the plan says nothing about keeps its place
+        return tuple(name for name in PHASES[: PHASES.index(phase)] if name in order)
+    if phase == ROLLBACK or phase in ASIDE:
+        return ()
+    near = get_close_matches(phase, [*order, *PHASES, ROLLBACK, *ASIDE], 1)
+    action = f"did you mean `{near[0]}`?" if near else f"the plan's phases are {', '.join(order)}"
+    raise OutOfOrder(f"phase {phase}", "unknown", state="nothing was started", action=action)

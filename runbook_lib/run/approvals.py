@@ -1,0 +1,86 @@
+"""Approvals and sign-offs: asked for, given, waived by the policy, required."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runbook_lib.errors import GateFailed, JournalError
+from runbook_lib.journal import Ask, Entry, History, Journal
+from runbook_lib.plan.yaml_value import shown
+from runbook_lib.run.records import Item
+
+if TYPE_CHECKING:
+    from runbook_lib.run.context import RunContext
+
+
+def signoff(run: RunContext, text: str) -> Item:
+    """A person's task: signed off by somebody, or waived by the policy, or asked for."""
+    history = run.history()
+    given = history.granted("signoff", text)
+    if given is None and run.policy.signoffs == "auto":
+        given = run.write("signoff", step=text, payload={"waived": "policy signoffs: auto", "comment": ""})
+    if given is None:
+        _ask(run, history, Ask("signoff", text, run.phase, ""))
+        return Item(text, "could_not_run", f"not signed off; {_command(run, text)}")
+    return Item(text, "pass", _given(given), waived=bool(given.payload.get("waived")))
+
+
+def _granted(run: RunContext, history: History, name: str, subject: str, *, waivable: bool = True) -> Item:
+    given = history.granted("approval", name, subject)
+    if given is None and waivable and run.policy.approvals == "auto":
+        payload = {"subject": subject, "waived": "policy approvals: auto", "comment": ""}
+        given = run.write("approval", step=name, payload=payload)
+    if given is not None:
+        return Item(name, "pass", _given(given), waived=bool(given.payload.get("waived")))
+    _ask(run, history, Ask("approval", name, run.phase, subject))
+    stale = "approved before, but what was approved has changed since; " if history.granted("approval", name) else ""
+    return Item(name, "could_not_run", f"{stale}not approved; {_command(run, name)}")
+
+
+def require_approval(run: RunContext, history: History, name: str, subject: str, *, waivable: bool = True) -> None:
+    """An approval in the middle of a phase: of what cannot be undone.
+
+    Args:
+        waivable: False: a person has to give it, whatever the policy says.
+    Raises:
+        GateFailed: not approved; says which command does.
+    """
+    item = _granted(run, history, name, subject, waivable=waivable)
+    if not item.passed:
+        raise GateFailed(name, item.text, state="nothing was done", action="have it approved, then run the cell again")
+
+
+def _ask(run: RunContext, history: History, ask: Ask) -> None:
+    if ask not in history.asks:
+        run.write("note", step=ask.name, payload={"asked": ask.kind, "subject": ask.subject})
+
+
+def _command(run: RunContext, name: str) -> str:
+    return f'runbook approve {run.run_id} "{name}" -f {shown(run.environment.parameter_file)} --comment …'
+
+
+def _given(entry: Entry) -> str:
+    waived, comment = entry.payload.get("waived"), entry.payload.get("comment")
+    return (
+        f"waived by {waived}" if waived else f"{entry.actor}, {entry.at[:16]} UTC" + (f": {comment}" if comment else "")
+    )
+
+
+def approve(journal: Journal, run_id: str, what: str, *, comment: str, actor: str) -> Entry:
+    """Give what a run asks for: an approval, bound to the digest it was asked for, or a sign-off.
+
+    Args:
+        what: The words of the approval or sign-off, or the phase whose gate waits for its only approval.
+    Raises:
+        JournalError: nothing of the kind is asked for; names what is.
+    """
+    history = History(journal.entries(run_id))
+    waiting = [ask for ask in history.asks if history.granted(ask.kind, ask.name, ask.subject) is None]
+    named = [ask for ask in waiting if ask.name == what]
+    named = named or [ask for ask in waiting if ask.kind == "approval" and ask.phase == what]
+    if len(named) != 1:
+        asked = ", ".join(f'"{ask.name}"' for ask in waiting) or "nothing"
+        raise JournalError(f"run {run_id}", f'nothing named "{what}" is asked for', expected=f"one of: {asked}")
+    ask = named[0]
+    payload = {"subject": ask.subject, "comment": comment, "waived": ""}
+    return journal.append(run_id, ask.kind, phase=ask.phase, step=ask.name, payload=payload, actor=actor)

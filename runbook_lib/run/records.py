@@ -1,0 +1,207 @@
+"""What a run shows for a step, a gate and a rollback: static HTML in a notebook, text elsewhere."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.journal import Entry, Unit
+
+if TYPE_CHECKING:
+    pass
+
+COLOURS = {"pass": "#1b7f4d", "fail": "#b3261e"} | dict.fromkeys(("could_not_run", "interrupted", "waived"), "#9a6700")
+_TABLE = 'style="border-collapse:collapse;font:14px/1.5 system-ui,sans-serif;margin:4px 0"'
+_CELL = 'style="text-align:left;vertical-align:top;padding:2px 14px 2px 0;border:0"'
+_FIGURES = 8  # a record is one look; the rest is in the journal
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """The recorded result of a step or of a free-standing verdict.
+
+    Attributes:
+        outcome: pass, fail, could_not_run, interrupted or undone.
+        text: What was done or seen, in one line.
+        data: The step's figures.
+        verdict: The verification's line; empty for a free-standing verdict.
+        duration_s: From intent to result (seconds).
+        repeated: True when the step had passed before and nothing was done now.
+        resumed: True when an earlier attempt had been interrupted.
+    """
+
+    name: str
+    phase: str
+    outcome: str
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    verdict: str = ""
+    duration_s: float = 0.0
+    repeated: bool = False
+    resumed: bool = False
+    at: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "pass"
+
+    def __str__(self) -> str:
+        marks = [mark for mark, on in (("recorded", self.repeated), ("resumed", self.resumed)) if on]
+        clauses = [self.text, *self._verdict(), *marks]
+        return f"{self.name}: {self.outcome} ({self.duration_s:.1f} s) {'; '.join(c for c in clauses if c)}"
+
+    def _verdict(self) -> list[str]:
+        """The verification's line, when it says something else than the result's."""
+        return [self.verdict] if self.verdict and self.verdict != self.text else []
+
+    def _repr_html_(self) -> str:
+        marks = " · already done, recorded result" if self.repeated else " · resumed" if self.resumed else ""
+        time = f"{self.duration_s:.1f} s" if self.duration_s else ""
+        lines = [self.text, *self._verdict()]
+        body = "".join(
+            f'<tr><td {_CELL}></td><td colspan="2" {_CELL}>{html.escape(text)}</td></tr>' for text in lines if text
+        )
+        figures = [(key, value) for key, value in self.data.items() if _is_figure(value)][:_FIGURES]
+        body += "".join(
+            f"<tr><td {_CELL}></td><td {_CELL}>"
+            f'<span style="color:#666">{html.escape(key.replace("_", " "))}</span></td>'
+            f"<td {_CELL}>{html.escape(shown(value))}</td></tr>"
+            for key, value in figures
+        )
+        head = f"<tr><td {_CELL}>{badge(self.outcome)}</td><td {_CELL}><b>{html.escape(self.name)}</b></td>"
+        return (
+            f'<table {_TABLE}>{head}<td {_CELL}><span style="color:#666">{time}{marks}</span></td></tr>{body}</table>'
+        )
+
+
+class StepRecords(list[StepRecord]):
+    """Several steps in one table: what a cell shows that carries out a list of steps."""
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td {_CELL}>{badge(record.outcome)}</td><td {_CELL}>{html.escape(record.name)}</td>"
+            f"<td {_CELL}>{html.escape(record.text)}</td></tr>"
+            for record in self
+        )
+        return f"<table {_TABLE}>{rows}</table>"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that a gate or a rollback is about. `waived`: it passes by the policy, nobody saw to it."""
+
+    name: str
+    outcome: str
+    text: str = ""
+    waived: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "pass"
+
+    @property
+    def word(self) -> str:
+        """What is shown: a waiver is no pass to the eye."""
+        return "waived" if self.waived else self.outcome
+
+
+@dataclass(frozen=True)
+class GateRecord:
+    """The end of a phase: every step, verdict, sign-off and approval with its outcome."""
+
+    phase: str
+    passed: bool
+    items: Sequence[Item]
+    subject: str = ""  # digest of what an approval is bound to
+    approval: str = ""
+
+    def __str__(self) -> str:
+        good = sum(item.passed for item in self.items)
+        waived = sum(item.waived for item in self.items)
+        more = f", {waived} of them waived" if waived else ""
+        return f"gate {self.phase}: {'pass' if self.passed else 'fail'} ({good} of {len(self.items)}{more})"
+
+    def _repr_html_(self) -> str:
+        return _listing(f"Gate: {self.phase.replace('_', ' ')}", self.passed, self.items)
+
+
+@dataclass(frozen=True)
+class RollbackRecord:
+    """What was undone, in the order it was undone; `kept` are irreversible steps that stay in force."""
+
+    items: Sequence[Item]
+    kept: Sequence[str] = ()
+
+    @property
+    def passed(self) -> bool:
+        return all(item.passed for item in self.items)
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{item.name} {item.outcome}" for item in self.items) or "nothing to undo"
+        return f"rollback: {words}" + (f"; in force still: {', '.join(self.kept)}" if self.kept else "")
+
+    def _repr_html_(self) -> str:
+        kept = [Item(name, "could_not_run", "cannot be undone; stays in force, as approved") for name in self.kept]
+        title = "Rollback" if self.items or kept else "Rollback: nothing to undo"
+        return _listing(title, self.passed, [*self.items, *kept])
+
+
+def badge(outcome: str) -> str:
+    """An outcome as a coloured word."""
+    colour = COLOURS.get(outcome, "#555")
+    style = f"color:{colour};font-weight:600;white-space:nowrap"
+    return f'<span style="{style}">{html.escape(outcome.replace("_", " "))}</span>'
+
+
+def _listing(title: str, passed: bool, items: Sequence[Item]) -> str:
+    rows = "".join(
+        f"<tr><td {_CELL}>{badge(item.word)}</td><td {_CELL}>{html.escape(item.name)}</td>"
+        f'<td {_CELL}><span style="color:#444">{html.escape(item.text)}</span></td></tr>'
+        for item in items
+    )
+    head = (
+        f'<tr><td {_CELL}>{badge("pass" if passed else "fail")}</td><td colspan="2" {_CELL}><b>{html.escape(title)}</b>'
+    )
+    return f"<table {_TABLE}>{head}</td></tr>{rows}</table>"
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, int | float | str) and len(str(value)) <= 80
+
+
+def shown(value: Any) -> str:
+    """A figure for people: thousands apart, few decimals."""
+    if isinstance(value, bool | str):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def record_of(entry: Entry, *, repeated: bool = False) -> StepRecord:
+    """A recorded result as it is shown."""
+    payload = entry.payload
+    verdict, health = (payload.get(name) or {} for name in ("verdict", "health"))
+    line = str(verdict.get("text", ""))
+    if health.get("outcome") not in (None, "pass") and verdict.get("outcome") == "pass":
+        line = f"{line}; health: {health['text']}"
+    return StepRecord(
+        name=entry.step,
+        phase=entry.phase,
+        outcome=str(payload["outcome"]),
+        text=str(payload.get("text", "")),
+        data={**verdict.get("data", {}), **payload.get("data", {})},
+        verdict=line,
+        duration_s=float(payload.get("duration_s", 0.0)),
+        repeated=repeated,
+        resumed=bool(payload.get("resumed")),
+        at=entry.at,
+    )
+
+
+def record_of_unit(unit: Unit, *, repeated: bool = False) -> StepRecord:
+    """A step's last attempt as it is shown; an interrupted one has only its intent."""
+    if unit.result is None or unit.undone:
+        text = "undone by a rollback" if unit.undone else "interrupted: no result; run it again"
+        return StepRecord(unit.name, unit.phase, unit.outcome, text, at=unit.intent.at)
+    return record_of(unit.result, repeated=repeated)

@@ -1,0 +1,1 @@
+"""papermill: phases run unattended, one notebook and its kernel."""

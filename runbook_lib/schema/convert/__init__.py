@@ -1,0 +1,1 @@
+"""One engine's tables in another's words: types, expressions, limits, and whether both mean the same."""

@@ -1,0 +1,108 @@
+"""Defaults across engines: only what means the same on both sides is carried over."""
+
+from __future__ import annotations
+
+import re
+
+from runbook_lib.databases import sql_text
+from runbook_lib.schema.convert.expression_meaning import text_literal
+from runbook_lib.schema.convert.expression_tree import Unreadable, read
+
+CASTS = re.compile(
+    r"::(?:character varying|double precision|timestamp with(?:out)? time zone|\w+)(?:\([\d,]+\))?(?:\[\])?"
+)
+NOW = {
+    "now()", "current_timestamp", "current_timestamp()", "localtimestamp", "datetime('now')", "transaction_timestamp()",
+    "statement_timestamp()", "clock_timestamp()", "(now() at time zone 'utc')", "now() at time zone 'utc'",
+    "(current_timestamp at time zone 'utc')", "strftime('%y-%m-%d %h:%m:%f', 'now')",
+    "strftime('%y-%m-%d %h:%m:%f+00', 'now')",
+}  # fmt: skip
+TODAY = {"current_date", "curdate()", "date('now')", "(curdate())", "current_date()"}
+RANDOM = {"gen_random_uuid()", "uuid_generate_v4()", "uuid()", "(uuid())"}
+_SQLITE_UUID = (
+    "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || "
+    "substr('89ab', 1 + (abs(random()) % 4), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))"
+)
+
+
+def default(text: str, kind: str, source: str, target: str, digits: int = 6) -> str | None:
+    """A column's default in the target's words; None when it has no like there.
+
+    Args:
+        kind: The neutral kind of the column.
+        source: The engine whose words the text is in.
+        digits: Of the target's fraction of a second.
+    """
+    value = _constant(text, source)
+    if value is not None:
+        return _literal(*value, kind, target)
+    bare = _unwrapped(CASTS.sub("", text).strip())
+    stripped = re.sub(r"\(\d+\)$", "()", bare.lower())
+    if stripped in NOW:
+        return _now(kind, target, digits)
+    if stripped in TODAY:
+        return "(CURRENT_DATE)" if target == "mysql" else "CURRENT_DATE"
+    if stripped in RANDOM:
+        return {"postgresql": "gen_random_uuid()", "mysql": "(UUID())", "sqlite": _SQLITE_UUID}[target]
+    return _literal(bare, "bits", kind, target) if re.fullmatch(r"[bB]'[01]+'", bare) else None
+
+
+def apart(text: str) -> tuple[str, str]:
+    """A default of MySQL's and its ON UPDATE, each by itself ("" where there is none)."""
+    found = sql_text.code(text, "mysql")
+    for i, token in enumerate(found):
+        if sql_text.words(found, i, 2) == ("ON", "UPDATE"):
+            return text[: token.start].strip(), text[token.start :].strip()
+    return text, ""
+
+
+def _constant(text: str, source: str) -> tuple[str, str] | None:
+    """A constant's value and what it is written as: string, number, word; None: it is no constant."""
+    try:
+        tree = read(text, source, ())
+    except Unreadable:
+        return None
+    negative = False
+    while tree[0] in ("cast", "neg"):
+        negative ^= tree[0] == "neg"
+        tree = tree[2] if tree[0] == "cast" else tree[1]
+    if tree[0] in ("string", "number"):
+        return f"{'-' if negative else ''}{tree[1]}", tree[0]
+    return (tree[0], "word") if tree[0] in ("null", "true", "false") and not negative else None
+
+
+def _unwrapped(text: str) -> str:
+    while text.startswith("(") and text.endswith(")") and text.count("(") == 1:
+        text = text[1:-1].strip()
+    return text
+
+
+def _literal(value: str, written: str, kind: str, target: str) -> str | None:
+    if value == "null" and written == "word":
+        return "NULL"
+    if kind == "boolean":
+        return _boolean(value.lower(), target)
+    if written in ("word", "bits") or kind in ("bytes", "varbytes", "bit", "any", "unknown"):
+        return None  # written differently everywhere
+    if kind in ("tinyint", "smallint", "integer", "bigint", "numeric", "real", "double"):
+        return value if re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", value) else None
+    text = text_literal(value, target)
+    return f"({text})" if target == "mysql" and kind in ("text", "json") else text
+
+
+def _boolean(value: str, target: str) -> str | None:
+    if value not in ("true", "false", "1", "0", "t", "f", "b'1'", "b'0'"):
+        return None
+    true = value in ("true", "1", "t", "b'1'")
+    return str(true).lower() if target == "postgresql" else str(int(true))
+
+
+def _now(kind: str, target: str, digits: int) -> str | None:
+    if kind not in ("timestamp", "timestamptz"):
+        return None
+    if target == "postgresql":
+        return "CURRENT_TIMESTAMP" if kind == "timestamptz" else "(CURRENT_TIMESTAMP AT TIME ZONE 'UTC')"
+    if target == "mysql":
+        return f"CURRENT_TIMESTAMP({digits})" if digits else "CURRENT_TIMESTAMP"
+    zone = "+00" if kind == "timestamptz" else ""
+    return f"(strftime('%Y-%m-%d %H:%M:%f{zone}', 'now'))"

@@ -1,0 +1,1 @@
+"""Changes of shape in two revisions, both shapes in use between them: expand, then contract."""

@@ -1,0 +1,1 @@
+"""Versioned schema changes: read, checked, shown, applied, taken back."""

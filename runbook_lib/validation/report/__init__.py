@@ -1,0 +1,1 @@
+"""What a comparison found: as data, as text, as a page, as a repair script."""

@@ -35,8 +35,10 @@ lab: $(READY)             ## the same estate, with JupyterLab in front of it
 bench: $(READY)           ## each promise of speed, measured beside its peer; minutes
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(READY)            ## docs/cli.md, from the commands themselves
+docs: $(READY)            ## docs/cli.md from the commands, the list of decisions, prose within 120 characters
 	@$(BIN)/python tests/make_cli_docs.py
+	@$(BIN)/python tests/make_decisions_index.py
+	@$(BIN)/python tests/wrap_prose.py
 
 lock: $(READY)            ## pin every package by hash, without naming an index
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra lab --extra mysql --group dev pyproject.toml --output-file requirements.lock

@@ -1,4 +1,4 @@
-"""The docs: what they link to exists, wherever it is said."""
+"""The docs: what they link to exists, wherever it is said; decisions are listed; prose is within 120 characters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from wrap_prose import pages
+from make_decisions_index import PAGE, decisions, index
+from wrap_prose import pages, wrapped
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]*))?\)")
@@ -49,6 +50,39 @@ def test_every_page_that_code_names_exists() -> None:
     named = {(str(at.relative_to(ROOT)), each) for at in places for each in NAMED.findall(at.read_text("utf-8"))}
     assert len(named) > 20
     assert sorted(f"{at}: {each}" for at, each in named if not exists(each)) == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_line_of_prose_is_longer_than_120_characters(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert wrapped(text) == text, "make docs"
+
+
+def test_a_long_paragraph_is_wrapped_and_tables_code_and_lists_stay() -> None:
+    long = " ".join(["word"] * 40)
+    text = f"- {long} - 1. end\n\n| {long} |\n\n```\n{long}\n```\n"
+    lines = wrapped(text).split("\n")
+    assert lines[1].startswith("  word") and max(map(len, lines[:2])) <= 120
+    assert lines[2:] == text.split("\n")[1:]
+    assert wrapped(text).split() == text.split()
+
+
+# -- decisions ---
+
+
+def test_every_decision_is_listed_with_its_status_and_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == index(), "make docs"
+    assert len(decisions()) > 100
+
+
+def test_decisions_have_numbers_of_their_own_and_none_is_left_out() -> None:
+    numbers = [int(path.name[:4]) for path in decisions()]
+    titles = [int(re.match(r"# (\d+)\.", path.read_text("utf-8"))[1]) for path in decisions()]  # type: ignore[index]
+    assert numbers == titles == list(range(1, len(numbers) + 1))
+
+
+def test_nothing_is_added_to_the_old_list_of_decisions() -> None:
+    assert len((ROOT / "docs/decisions.md").read_text("utf-8").splitlines()) == 3, "docs/decisions/NNNN-title.md"
 
 
 def exists(named: str) -> bool:

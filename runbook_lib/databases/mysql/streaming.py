@@ -1,6 +1,6 @@
 """A PyMySQL connection that streams a one-column result as bytes, and feeds LOAD DATA from an iterator.
 
-PyMySQL builds three objects a row; here a row is one slice of the socket's buffer (figures: docs/decisions.md). A
+PyMySQL builds three objects a row; here a row is one slice of the socket's buffer (figures: docs/decisions/0022). A
 server may ask any client with LOCAL INFILE for any file: this one only ever sends the blocks it was given.
 """
 

@@ -27,7 +27,7 @@ SETTINGS = {
     "xmloption": "content",
     "default_transaction_isolation": "read committed",  # each statement sees what is committed by then
     "row_security": "off",  # rows that a policy hides are an error, not missing in silence
-    "jit": "off",  # compiling a query over the catalogs took 1.2 s, running it 0.05 s (docs/decisions.md)
+    "jit": "off",  # compiling a query over the catalogs took 1.2 s, running it 0.05 s (docs/decisions/0040)
     "statement_timeout": "0",  # a bulk copy may take hours; locks and idleness are bounded instead
     "lock_timeout": "30s",
     "idle_in_transaction_session_timeout": "10min",

@@ -1,7 +1,7 @@
 """Sessions that are kept between uses: without them each statement would log in anew.
 
 Neither SQLAlchemy nor its pool is loaded for it: that took a third of the time before a command's first statement
-(docs/decisions.md). Where its Core is wanted, its engine takes its connections from here (`engine`), so there is one
+(docs/decisions/0055). Where its Core is wanted, its engine takes its connections from here (`engine`), so there is one
 limit for both. psycopg_pool logs in in threads of its own and repeats what fails: a wrong password would be told as a
 time-out.
 """

@@ -1,6 +1,6 @@
 """Move a range between two PostgreSQL servers: relayed, or by two psql processes where a session is encrypted.
 
-libpq hands COPY out row by row, which costs a Python call a row; psql does the same in C (docs/decisions.md).
+libpq hands COPY out row by row, which costs a Python call a row; psql does the same in C (docs/decisions/0040).
 
 The writer commits only after `\\copy … from program` has seen the reader end with status 0: a stream that is cut at a
 row's border looks complete to the server. If we are killed, the pair ends its range by itself, rows and mark in one

@@ -1,7 +1,7 @@
 """Relay a range from server to server: the reader's COPY stream goes down the writer's socket as it comes.
 
 Both directions of the protocol frame a row alike, so nothing needs to be taken apart; libpq would hand out a row a
-call (figures: docs/decisions.md). libpq only logs in: with TLS the bytes are its own, and there is no relay.
+call (figures: docs/decisions/0040). libpq only logs in: with TLS the bytes are its own, and there is no relay.
 
 Whatever is not as expected (an error, a notice, other counts of rows on the two sides) breaks both sessions off before
 the mark is made; the ordinary way then says what is wrong.

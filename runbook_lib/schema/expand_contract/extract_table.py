@@ -15,7 +15,7 @@ needs none in the second; the trigger makes one as soon as there is a value, and
 
 Both rows are locked, first the one that was written, but an INSERT into the second table (an upsert is one) locks the
 first table's before. Where both versions UPDATE the same row at the same moment, each may wait for the other: the
-server ends one with a deadlock, which its client repeats as any other. Why no trigger can help: docs/decisions.md.
+server ends one with a deadlock, which its client repeats as any other. Why no trigger can help: docs/decisions/0039.
 """
 
 from __future__ import annotations

@@ -52,6 +52,16 @@ def test_every_page_that_code_names_exists() -> None:
     assert sorted(f"{at}: {each}" for at, each in named if not exists(each)) == []
 
 
+def test_every_file_that_contributing_names_exists() -> None:
+    """Where `NAME` or `ENGINE` stands for one that is to be written, its folder does."""
+    named = re.findall(r"`([\w/]+/[\w./]*)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(named) > 40
+    paths = {re.sub(r"(NAME|ENGINE|NNNN).*", "", name) for name in named}
+    assert (
+        sorted(name for name in paths if not ((ROOT / name).exists() or (ROOT / "runbook_lib" / name).exists())) == []
+    )
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_no_line_of_prose_is_longer_than_120_characters(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from functools import cache
@@ -60,6 +61,15 @@ def test_every_file_that_contributing_names_exists() -> None:
     assert (
         sorted(name for name in paths if not ((ROOT / name).exists() or (ROOT / "runbook_lib" / name).exists())) == []
     )
+
+
+def test_the_tree_in_contributing_is_the_library_s_in_the_order_of_its_imports() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^[├└]── ((?:[\w.]+/?(?:, )?)+)", text, re.MULTILINE)
+    rooms = [tuple(re.findall(r"(\w+)(?:/|\.py)", line)) for line in lines]
+    layers = (ROOT / "tests/unit/test_layers.py").read_text(encoding="utf-8")
+    order = ast.literal_eval(re.search(r"^ROOMS = (\(.*?^\))", layers, re.MULTILINE | re.DOTALL)[1])  # type: ignore[index]
+    assert [name for line in rooms for name in line] == [name for line in order for name in line]
 
 
 @pytest.mark.parametrize("name", PAGES)

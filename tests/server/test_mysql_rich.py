@@ -10,6 +10,7 @@ import pytest
 from runbook_lib.errors import TransferError
 from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.validation import validate
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "sqlite"])
@@ -59,3 +60,17 @@ def test_values_of_sqlite_that_a_server_will_refuse_are_named_with_their_keys_be
     told = {"t.n": "decimal(30,0)", "t.s": "text", "t.j": "text", "t.b": "text"}
     assert clone(pair_of(source, target, ["t"], types=told), How(tables=("t",))).rows == 2
     assert target.rows("SELECT s, j FROM t WHERE id = 7") == [("abcd", "x")]
+
+
+def test_a_fresh_copy_of_sets_and_fixed_moments_is_the_same(new_on: Callable[..., Any]) -> None:
+    source, target = new_on("mysql", "source"), new_on("postgresql", "target")
+    source.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, s set('x','y z','w') NOT NULL DEFAULT 'x',"
+        " a timestamp NOT NULL DEFAULT '2000-01-01 00:00:00', b timestamp(3) NOT NULL DEFAULT '2000-01-01 00:00:00.5')",
+        "INSERT INTO t (id) VALUES (1)",
+    )
+    pair = pair_of(source, target)
+    clone(pair, How())
+    assert validate([pair.forward]).passed, validate([pair.forward]).mismatches
+    target.execute("ALTER TABLE t ALTER a SET DEFAULT '2000-01-01 00:00:01+00'")
+    assert [m.text for m in validate([pair.forward]).mismatches] != []

@@ -31,6 +31,11 @@ def cut(create: str, ours: set[str]) -> tuple[str, list[str], list[str]]:
     return f"{head}\n{lines}\n{_without_counter(tail)}", indexes, keys
 
 
+def lines(create: str) -> list[list[Token]]:
+    """What stands between the commas of a CREATE TABLE, as tokens without blanks."""
+    return [[t for t in item if t.kind not in (sql_text.SPACE, sql_text.COMMENT)] for item in _parts(create)[1]]
+
+
 def _parts(create: str) -> tuple[str, list[list[Token]], list[Token]]:
     """The text up to the opening parenthesis, what stands between commas in it, and the rest from the closing one."""
     found = list(sql_text.tokens(create, "mysql"))

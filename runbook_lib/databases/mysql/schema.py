@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 import pymysql
 
-from runbook_lib.databases.mysql import catalog, create_table, lock_retry, made_under, objects, own, qualified, quoting
+from runbook_lib.databases.mysql import (
+    catalog,
+    create_table,
+    lock_retry,
+    made_under,
+    objects,
+    own,
+    qualified,
+    quoting,
+    same_keys,
+)
 from runbook_lib.databases.mysql import sequences as sequences_
 from runbook_lib.databases.mysql.streaming import Connection
 from runbook_lib.databases.port import Rest
@@ -142,7 +152,9 @@ def run_script(db: MySQL, script: str, *, again: bool = False) -> None:
 
 def _is_it(db: MySQL, what: Named | None, statement: str) -> bool:
     """Whether what is there by its name is what an attempt before has made, not somebody's own."""
-    return what is None or objects.is_there(db, what.kind, what.name, statement)
+    if what is None:
+        return True
+    return objects.is_there(db, what.kind, what.name, statement) and same_keys.keys_are_there(db, statement)
 
 
 def statements(script: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ casts, quotes, blanks and parentheses.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -40,10 +40,11 @@ def canonical(text: str, columns: Collection[str], dialect: str) -> str:
 def _bare(text: str, dialect: str) -> str:
     """Without casts, quotes of names, blanks and parentheses, but for what stands in texts."""
     parts, cast = list[str](), False
-    for token in sql_text.code(text, dialect):
+    code = sql_text.code(text, dialect)
+    for at, token in enumerate(code):
         if token.text == "::":
             cast = True
-        elif cast and token.kind == sql_text.WORD and token.upper in _CASTS:
+        elif cast and _of_a_type(code, at):
             continue
         elif token.text in ("(", ")"):
             cast = cast and token.text == "("
@@ -52,6 +53,12 @@ def _bare(text: str, dialect: str) -> str:
             literal = token.kind == sql_text.STRING
             parts.append(token.text if literal else sql_text.unquoted(token).casefold())
     return "".join(parts)
+
+
+def _of_a_type(code: Sequence[sql_text.Token], at: int) -> bool:
+    """Whether a token behind a cast is a word of its type, or the brackets of an array's type."""
+    pairs = ("".join(token.text for token in code[start : start + 2]) for start in (at, max(at - 1, 0)))
+    return (code[at].kind == sql_text.WORD and code[at].upper in _CASTS) or "[]" in pairs
 
 
 _CASTS = frozenset(
@@ -132,6 +139,7 @@ def _default(text: str | None, kind: str, dialect: str) -> str:
     known = default(text, kind, dialect, dialect, FINEST) or text
     bare = _bare(known, dialect)
     if kind in ("time", "timestamp", "timestamptz"):  # MySQL prints a fraction's zeros
+        bare = re.sub(r"\+00'$", "'", bare)  # as PostgreSQL prints a moment: sessions are in UTC
         bare = re.sub(r"\.(\d*?)0*('?)$", lambda found: f"{'.' if found[1] else ''}{found[1]}{found[2]}", bare)
     return bare if kind in _TEXTS else _number(bare.strip("'")) or bare
 

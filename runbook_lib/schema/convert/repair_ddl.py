@@ -157,7 +157,24 @@ class Mend:
             name = self._q(f"{self.here.name}_{'_'.join(constraint.columns)}_key")
             unique = f"CREATE UNIQUE INDEX {name} ON {self._table} ({columns})"
             return self.anew() or (unique if constraint.kind in ("primary", "unique") else "")
+        if self.dialect == "mysql":
+            return self._alter(f"ADD {self._named(constraint)}")
         return self._alter(f"ADD {constraint.definition}")
+
+    def _named(self, constraint: Constraint) -> str:
+        """MySQL's constraint with its name, every name in quotes: its catalog leaves both out of the definition."""
+        columns, name = ", ".join(map(self._q, constraint.columns)), self._q(constraint.name)
+        if constraint.kind == "primary":
+            return f"PRIMARY KEY ({columns})"
+        if constraint.kind == "unique":
+            return f"UNIQUE KEY {name} ({columns})" if constraint.name else f"UNIQUE KEY ({columns})"
+        head = f"FOREIGN KEY ({', '.join(constraint.columns)}) REFERENCES {constraint.referenced_table} ("
+        definition = constraint.definition
+        if constraint.kind == "foreign" and definition.startswith(head):
+            theirs, _, rules = definition.removeprefix(head).partition(")")
+            parents = ", ".join(map(self._q, theirs.split(", ")))
+            definition = f"FOREIGN KEY ({columns}) REFERENCES {self._q(constraint.referenced_table)} ({parents}){rules}"
+        return f"CONSTRAINT {name} {definition}" if constraint.name else definition
 
     def drop_constraint(self, constraint: Constraint) -> str:
         """Drop a constraint too many."""

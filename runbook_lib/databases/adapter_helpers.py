@@ -21,6 +21,7 @@ from runbook_lib.databases.port import (
     Hazard,
     KeyRange,
     LoudTrigger,
+    RangeSum,
     Recount,
     Selection,
     Sequence_,
@@ -53,6 +54,16 @@ def rehearsing(db: Rehearsed) -> Iterator[None]:
         yield
     finally:
         db.rehearsal.on = False
+
+
+def small_tables(db: Database, tables: Sequence[str], most_bytes: int) -> list[str]:
+    """`Database.small_tables` of an engine whose partitions are no tables."""
+    return [name for name, table in db.catalog(tables).items() if table.size_bytes <= most_bytes]
+
+
+def small_sums(db: Database, asked: Sequence[tuple[Selection, Sequence[str]]], *, canonical: bool) -> list[RangeSum]:
+    """`Database.small_sums` of an engine that sums each by itself."""
+    return [db.range_sums(selection, types, [KeyRange(0)], canonical=canonical)[0] for selection, types in asked]
 
 
 def no_only_ranges(_: Any, wanted: Sequence[tuple[Selection, int]]) -> list[KeyRange | None]:

@@ -114,6 +114,9 @@ class Database(Bulk, Protocol):
     def tables(self) -> list[str]:
         """The names of all user tables, as `catalog` calls them; no lock is waited for."""
 
+    def small_tables(self, tables: Sequence[str], most_bytes: int) -> list[str]:
+        """Those of these tables, and of their partitions, whose rows take no more than so much (bytes)."""
+
     def expression_types(self, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
         """The engine's type of each expression over the relation, found without reading rows."""
 
@@ -254,6 +257,10 @@ class Database(Bulk, Protocol):
         """Let the server let go of what it keeps for this database's captures; cheap, to be called now and then."""
         ...
 
+    def read_all(self, selections: Sequence[Selection]) -> list[list[tuple[Any, ...]]]:
+        """All rows of each of these small selections, in the form of `read_rows`; together, where that is cheaper."""
+        ...
+
     def read_rows(self, selection: Selection, keys: Rows) -> list[tuple[Any, ...]]:
         """The current rows of these keys: the selection's columns (the key is among them), plain Python values."""
         ...
@@ -303,6 +310,10 @@ class Database(Bulk, Protocol):
         `canonical=False` uses the engine's own record hash (same engine and version on both sides), True the
         canonical encoding.
         """
+        ...
+
+    def small_sums(self, asked: Sequence[tuple[Selection, Types]], *, canonical: bool) -> list[RangeSum]:
+        """`range_sums` of all of each of these small selections, in one statement where that is cheaper."""
         ...
 
     def bucket_sums(

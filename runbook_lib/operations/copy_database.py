@@ -97,12 +97,14 @@ def clone(
     if how.follow and goes_on(pair, how):
         hold_back([pair.forward])  # a killed cutover may have made them
     _require_rights(pair, how, tell)
+    known = source.catalog([mapping.source for mapping in service.tables])  # for this whole command
+    _require_keys(pair, how, known)
     _refuse_moved(pair, how)
     _require_known_types(pair)
     for decision in decisions(service, source, target, pair.plan.types):
         chosen = "refused where one is found" if decision.chosen == "error" else decision.chosen or "not decided"
         tell(f"  {decision.subject}: {decision.what}: {chosen}")
-    _refuse_misfits(pair, how, tell)
+    _refuse_misfits(pair, how, known, tell)
     kept = how.existing in ("keep", "empty")
     route = route_of(service, source, target, pair.plan.types, whole=not how.tables, kept=kept)
     _, there = expected(source, target, route)
@@ -111,7 +113,7 @@ def clone(
     make_room(pair, how, rest, tell)
     names = made.create_tables(service, source, target, pair.plan.types, rest, keep=kept, scripts=scripts)
     tell(f"schema: {len(names) or len(service.tables)} tables {'made' if names else 'are there'}")
-    link = pair.forward
+    link = pair.forward_as_read(known)
     if how.follow:
         _require_no_gap(link)
         _capture(link)
@@ -197,10 +199,11 @@ def _require_rights(pair: Pair, how: How, tell: Tell) -> None:
     for problem in problems:
         if problem.blocking:
             raise DatabaseError(problem.subject, problem.text, state="nothing was done", action=problem.action)
-    if not how.follow:
-        return
-    found = pair.source.catalog([mapping.source for mapping in pair.service.tables])
-    keyless = [name for name, table in found.items() if not table.key]
+
+
+def _require_keys(pair: Pair, how: How, known: Mapping[str, Table]) -> None:
+    """What is followed is followed by key."""
+    keyless = [name for name, table in known.items() if how.follow and not table.key]
     if keyless:
         raise ConfigurationError(
             f"{pair.source.name}: {', '.join(keyless)}",
@@ -221,20 +224,20 @@ def _require_known_types(pair: Pair) -> None:
         )
 
 
-def _refuse_misfits(pair: Pair, how: How, tell: Tell) -> None:
+def _refuse_misfits(pair: Pair, how: How, origin: Mapping[str, Table], tell: Tell) -> None:
     """Look for values that the target will refuse, one pass over each table that may have some, before it is made."""
     service, source, target = pair.service, pair.source, pair.target
     if goes_on(pair, how):
         return
     if source.dialect == target.dialect:
-        same = source.catalog([mapping.source for mapping in service.tables])
-        _tell_orphans(pair, (same, {m.target: same[m.source] for m in service.tables if m.source in same}), tell)
+        same = {m.target: origin[m.source] for m in service.tables if m.source in origin}
+        _tell_orphans(pair, (origin, same), tell)
         return
     tables = foreseen(service, source, target, pair.plan.types)
     if how.existing in ("keep", "empty"):  # then these are the columns
         here = target.catalog()
         tables |= {name: here[name] for name in tables if name in here}
-    known = source.catalog([mapping.source for mapping in service.tables]), tables
+    known = origin, tables
     [link] = forward_links(pair.plan, source, {"target": target}, QUARANTINE, known)
     found = problems(link, quarantine=link.quarantine is not None)
     for problem in found:

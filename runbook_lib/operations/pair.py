@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from runbook_lib.databases.port import Database
+from runbook_lib.databases.port import Database, Table
 from runbook_lib.plan.model import Plan, Service
 from runbook_lib.transfer.build_links import forward_links, reverse_links
 from runbook_lib.transfer.implicit_plan import QUARANTINE, whole_plan
@@ -51,6 +51,12 @@ class Pair:
     def named(self, service: str) -> Pair:
         """The same under another name of its capture and progress."""
         return replace(self, plan=replace(self.plan, services=(replace(self.service, name=service),)))
+
+    def forward_as_read(self, there: Mapping[str, Table]) -> Link:
+        """The same as `forward`, where the source's tables have been read in this command."""
+        here = self.target.catalog([mapping.target for mapping in self.service.tables])
+        links = forward_links(self.plan, self.source, {"target": self.target}, QUARANTINE, (there, here))
+        return replace(links[0], service="")
 
     def writers(self) -> Writers:
         """Who has the writers, by the fences of both sides."""

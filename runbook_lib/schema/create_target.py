@@ -199,10 +199,11 @@ def build_indexes(
         DatabaseError: the rows do not allow something; what was made stays.
     """
     tables = [mapping.target for mapping in service.tables]
-    small = {name for name, table in target.catalog(tables).items() if table.size_bytes <= SMALL_BYTES}
+    small = set(target.small_tables(tables, SMALL_BYTES))
     for _, stage in groupby(kept(target, service.name, OBJECTS), key=lambda part: part.stage):
         parts = list(stage)
-        of_small = {p for p, table in zip(parts, _about(service, target, parts), strict=True) if table in small}
+        about = target.about([part.script for part in parts], list(small))
+        of_small = {part for part, table in zip(parts, about, strict=True) if table}
         groups = batches(parts, of_small.__contains__, jobs)
         left, attempt = _refused_of(target, service.name, groups, jobs), 0
         while left:
@@ -329,5 +330,5 @@ def _derived(service: Service, mapping: TableMapping, source: Database, target: 
 def _present(service: Service, target: Database) -> list[str]:
     """The service's tables that are there, under the source's or their own names."""
     names = dict.fromkeys(name for m in service.tables for name in (m.target, *(() if m.derived else (m.source,))))
-    catalog = target.catalog()
-    return [name for name in names if name in catalog]
+    there = set(target.tables())
+    return [name for name in names if name in there]

@@ -15,7 +15,7 @@ from runbook_lib.errors import TransferError
 Scripts = tuple[str, str, str]  # tables; indexes, constraints, triggers; foreign keys
 _RULES = ("table", "unique index", "primary key", "foreign key", "constraint", "type", "domain", "script", "statement")
 # Of the same version, with no other object in the way: the engine's own words for these are taken as they are.
-_CERTAIN = ("index", "unique index", "primary key", "constraint", "foreign key")
+_CERTAIN = ("index", "unique index", "index attach", "primary key", "constraint", "foreign key")
 _NAMED = 3
 
 

@@ -36,11 +36,19 @@ def forward_links(
 
 
 def reverse_links(
-    plan: Plan, source: Database, targets: Mapping[str, Database], quarantine: Path | None = None
+    plan: Plan,
+    source: Database,
+    targets: Mapping[str, Database],
+    quarantine: Path | None = None,
+    known: tuple[Mapping[str, Table], Mapping[str, Table]] | None = None,
 ) -> list[Link]:
-    """One link from each service's database back to the source: what keeps the way back open."""
+    """One link from each service's database back to the source: what keeps the way back open.
+
+    Args:
+        known: As of `forward_links`.
+    """
     aside = _quarantine(plan, quarantine)
-    return [replace(_reverse(plan, s, source, targets[s.database]), quarantine=aside) for s in plan.services]
+    return [replace(_reverse(plan, s, source, targets[s.database], known), quarantine=aside) for s in plan.services]
 
 
 def _quarantine(plan: Plan, folder: Path | None) -> Quarantine | None:
@@ -104,9 +112,17 @@ def _ruled(
     return expression, [*rules, *_refused(sql, kind, read.column(written.name), written, dialects)]
 
 
-def _reverse(plan: Plan, service: Service, source: Database, target: Database) -> Link:
-    read = target.catalog([mapping.target for mapping in service.tables])
-    written = source.catalog([mapping.source for mapping in service.tables])
+def _reverse(
+    plan: Plan,
+    service: Service,
+    source: Database,
+    target: Database,
+    known: tuple[Mapping[str, Table], Mapping[str, Table]] | None,
+) -> Link:
+    written, read = known or (
+        source.catalog([mapping.source for mapping in service.tables]),
+        target.catalog([mapping.target for mapping in service.tables]),
+    )
     flows = tuple(
         _reverse_flow(plan, service, mapping, target, read, source, written[mapping.source])
         for mapping in service.tables

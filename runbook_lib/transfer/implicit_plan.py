@@ -32,7 +32,7 @@ def whole_plan(
     Raises:
         ConfigurationError: the source has no tables, or none of this name.
     """
-    known = source.catalog() if known is None else known
+    known = source.tables() if known is None else known
     for name in tables:
         if name not in known:
             near = get_close_matches(name, known, 1)

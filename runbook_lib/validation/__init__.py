@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from runbook_lib.databases.port import Database, Table
+from runbook_lib.errors import RunbookError
 from runbook_lib.plan.model import Tolerance
 from runbook_lib.transfer.links import Link
 from runbook_lib.validation.checkpoint import Record
@@ -122,8 +123,11 @@ def validate(
             memo={("catalogs", channel): both for channel, both in (catalogs or {}).items()},
         )
         results = [_run(name, check, link, context) for name, check in functions for link in links]
-        results = results if only_keys is not None else with_altered(results, links, context)
-        fingerprints = () if only_keys is not None else _fingerprints(links, context)
+        if only_keys is None and set(checks) & set(DATA):  # the others are of the moment when the catalogs were read
+            results = with_altered(results, links, context)
+        fingerprints = (
+            () if only_keys is not None else _fingerprints(links, context, rows=bool(set(checks) & set(DATA)))
+        )
         sync = [] if only_keys is not None else [carried(link) for link in links]
     if record is not None and not any(result.errors for result in results):
         for link in links:
@@ -159,13 +163,20 @@ def _run(name: str, check: Callable[[Link, Context], CheckResult], link: Link, c
         return could_not_run(name, link, error)
 
 
-def _fingerprints(links: Sequence[Link], context: Context) -> tuple[Fingerprint, ...]:
+def _at_first(link: Link, context: Context) -> Catalogs | None:
+    try:
+        return context.catalogs(link)
+    except RunbookError:
+        return None
+
+
+def _fingerprints(links: Sequence[Link], context: Context, *, rows: bool) -> tuple[Fingerprint, ...]:
     """Both sides' schema as it was validated; a side that cannot be read has failed its checks already."""
     found = []
     for link in links:
         read = list(dict.fromkeys(flow.feeds[0].table for flow in link.flows))
         written = [flow.table for flow in link.flows]
-        known = context.catalogs_now(link) or (None, None)
+        known = (context.catalogs_now(link) if rows else _at_first(link, context)) or (None, None)
         there, here = context.both(
             partial(_fingerprint, link.reader, read, known[0]), partial(_fingerprint, link.writer, written, known[1])
         )

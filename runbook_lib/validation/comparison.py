@@ -57,7 +57,7 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = (), foll
         plan = replace(plan, on_bad_row="quarantine")
     known = there.tables, here.tables
     [link] = forward_links(plan, source, {"target": target}, QUARANTINE, known)
-    back = reverse_links(plan, source, {"target": target}) if name else [None]
+    back = reverse_links(plan, source, {"target": target}, known=known) if name else [None]
     return Pair((replace(link, service="", opposite=back[0]),), out, {link.channel: known}, types)
 
 
@@ -100,7 +100,7 @@ def _of_service(
     known = there.tables, here.tables
     less = replace(plan, services=(replace(service, tables=kept),))
     [link] = forward_links(less, source, targets, quarantine, known)
-    [back] = reverse_links(less, source, targets, quarantine)  # its log knows what is on its way after a cutover
+    [back] = reverse_links(less, source, targets, quarantine, known)  # its log knows what is on its way after a cutover
     return Pair((replace(link, opposite=back),), out, {link.channel: known})
 
 

@@ -14,7 +14,7 @@ from runbook_lib.errors import RunbookError
 from runbook_lib.schema.convert.expected_table import Promised
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.checks.object_matching import promises
-from runbook_lib.validation.report.mismatches import CheckResult, labelled
+from runbook_lib.validation.report.mismatches import CheckResult, joined, labelled
 from runbook_lib.validation.rows.common_type import widest
 from runbook_lib.validation.rows.compared import Compared
 
@@ -131,6 +131,9 @@ class Context:
 
     def compared(self, link: Link, flow: Flow) -> Compared:
         """The columns to compare; generated columns are excluded from copying and included here (trap 21)."""
+        return self.once(("compared", link.channel, flow), lambda: self._compared(link, flow))
+
+    def _compared(self, link: Link, flow: Flow) -> Compared:
         columns, types, extra = flow.columns, self._types(link, flow), self._generated(link, flow)
         reading, writing = flow.reading, flow.writing(link.writer)
         if extra:
@@ -188,7 +191,7 @@ class Context:
 
     def counts(self, link: Link, flow: Flow, *, now: bool = False) -> tuple[int, int]:
         """The rows on both sides: as they were counted, or summed and found equal, before; else, or `now`, counted."""
-        known = ("rows", link.channel, flow.table)
+        known = ("rows", link.channel, flow)
         if now:
             self.memo.pop(known, None)
         return self.once(known, lambda: self._count(link, flow))
@@ -200,9 +203,13 @@ class Context:
             pieces = link.reader.ranges(reading, COUNT_ROWS)
         return self.both(lambda: _counted(link.reader, reading, pieces), lambda: _counted(link.writer, writing, pieces))
 
-    def counted(self, link: Link, flow: Flow, rows: int) -> None:
-        """Both sides have just been read in full, and have the same rows, so many."""
-        self.memo["rows", link.channel, flow.table] = (rows, rows)
+    def counted(self, link: Link, flow: Flow, there: int, here: int) -> None:
+        """Both sides have just been counted, or read in full: so many rows."""
+        self.memo["rows", link.channel, flow] = (there, here)
+
+    def is_counted(self, link: Link, flow: Flow) -> bool:
+        """Whether `counts` asks nobody."""
+        return ("rows", link.channel, flow) in self.memo
 
     def different(self, link: Link, flow: Flow) -> dict[Any, Any]:
         """The rows that a check has found different for good: key → both sides as they were then."""
@@ -246,7 +253,7 @@ def each_table(
 
     `tell` is False for a check that says itself how far it is.
     """
-    result = CheckResult(check)
+    results = [CheckResult(check)]
     for done, flow in enumerate(link.flows):
         table = label(link, flow)
         if tell:
@@ -255,9 +262,9 @@ def each_table(
             found = look(flow)
         except Exception as error:
             found = CheckResult(check, errors={table: reason(error)})
-        result = result.plus(replace(found, tables=(table,)))
+        results.append(replace(found, tables=(table,)))
     context.on_progress(Progress(check, "", len(link.flows), len(link.flows)))
-    return result
+    return joined(results)
 
 
 def could_not_run(check: str, link: Link, error: Exception) -> CheckResult:

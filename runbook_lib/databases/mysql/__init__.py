@@ -220,6 +220,7 @@ class MySQL:
     read_changes = capture.read_changes
     forget_changes = capture.forget_changes
     keep_up = adapter_helpers.nothing_kept
+    read_all = apply.read_all
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
 
@@ -235,6 +236,8 @@ class MySQL:
     # -- validation ---
     count = checksums.count
     range_sums = checksums.range_sums
+    small_sums = adapter_helpers.small_sums
+    small_tables = adapter_helpers.small_tables
     bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
     rows_hashed = apply_keyless.rows_hashed

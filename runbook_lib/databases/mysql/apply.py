@@ -45,8 +45,17 @@ def read_rows(db: MySQL, selection: Selection, keys: Sequence[Key]) -> list[tupl
     """
     if not keys:
         return []
-    types = expression_types(db, selection)
     parts = ranges.key_parts(db, selection)
+    return _read(db, selection, [ranges.matching(parts, some) for some in in_pieces(keys, KEYS_AT_ONCE)])
+
+
+def read_all(db: MySQL, selections: Sequence[Selection]) -> list[list[tuple[Any, ...]]]:
+    """See Database.read_all."""
+    return [_read(db, selection, ["TRUE"]) for selection in selections]
+
+
+def _read(db: MySQL, selection: Selection, conditions: Sequence[str]) -> list[tuple[Any, ...]]:
+    types = expression_types(db, selection)
     shown = [
         f"CONCAT({neutral_text.render(c, t, escaped=False)})" for c, t in zip(selection.columns, types, strict=True)
     ]
@@ -54,9 +63,8 @@ def read_rows(db: MySQL, selection: Selection, keys: Sequence[Key]) -> list[tupl
     found: list[tuple[Any, ...]] = []
     try:
         with db.raw() as driver, driver.cursor() as cursor:
-            for some in in_pieces(keys, KEYS_AT_ONCE):
-                condition = f"{where}{ranges.matching(parts, some)}"
-                cursor.execute(f"SELECT {listed(shown)} FROM {selection.relation} WHERE {condition}")
+            for condition in conditions:
+                cursor.execute(f"SELECT {listed(shown)} FROM {selection.relation} WHERE {where}{condition}")
                 found += cursor.fetchall()
     except pymysql.MySQLError as error:
         raise db.explain(error, f"reading changed rows of {selection.relation}") from error

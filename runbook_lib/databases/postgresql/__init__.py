@@ -182,6 +182,7 @@ class PostgreSQL:
     # -- catalog ---
     catalog = catalog_.catalog
     tables = catalog_.tables
+    small_tables = catalog_.small_tables
     expression_types = catalog_.expression_types
     sequences = sequences_.sequences
     loose_sequences = sequences_.loose_sequences
@@ -227,6 +228,7 @@ class PostgreSQL:
     read_changes = capture.read_changes
     forget_changes = capture.forget_changes
     keep_up = slot_reader.keep_up
+    read_all = apply.read_all
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
 
@@ -242,6 +244,7 @@ class PostgreSQL:
     # -- validation ---
     count = checksums.count
     range_sums = checksums.range_sums
+    small_sums = checksums.small_sums
     bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
     rows_hashed = apply_keyless.rows_hashed

@@ -62,6 +62,12 @@ def tables(db: PostgreSQL) -> list[str]:
     return list(find(db, None))
 
 
+def small_tables(db: PostgreSQL, tables: Sequence[str], most_bytes: int) -> list[str]:
+    """See Database.small_tables."""
+    found = db.rows(sql.SMALL, {"oids": list(find(db, tables).values()), "most": most_bytes})
+    return [called(schema, table, visible=visible) for schema, table, visible in found]
+
+
 def find(db: PostgreSQL, tables: Sequence[str] | None) -> dict[str, int]:
     """Names → OIDs of the existing ones among them, in the order asked; all user tables for None."""
     if tables is None:

@@ -45,6 +45,14 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN sizes s 
 WHERE c.oid = ANY (:oids)
 """
 
+SMALL = """
+SELECT n.nspname, c.relname, pg_table_is_visible(c.oid)
+FROM unnest(CAST(:oids AS oid[])) AS o(oid)
+CROSS JOIN LATERAL (SELECT o.oid AS relid UNION SELECT relid::oid FROM pg_partition_tree(o.oid)) AS m
+JOIN pg_class c ON c.oid = m.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND pg_table_size(c.oid) <= CAST(:most AS bigint)
+"""
+
 # For this transaction; concat_ws: a path may be empty.
 SEARCH_FIRST = """
 SELECT set_config('search_path',

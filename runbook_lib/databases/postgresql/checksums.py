@@ -56,6 +56,19 @@ def range_sums(
     return [RangeSum(rows, digest) for rows, digest in found]
 
 
+def small_sums(db: PostgreSQL, asked: Sequence[tuple[Selection, Sequence[str]]], *, canonical: bool) -> list[RangeSum]:
+    """See Database.small_sums: one statement, one snapshot."""
+    sums, whole = _sums(canonical=canonical), KeyRange(0)
+    each = [
+        f"SELECT {number}, count(*), {sums} FROM {hashed(db, selection, types, whole, (), canonical=canonical)}"
+        for number, (selection, types) in enumerate(asked)
+    ]
+    found = {
+        number: RangeSum(rows, digest) for number, rows, digest in _query(db, " UNION ALL ".join(each), asked[0][0])
+    }
+    return [found[number] for number in range(len(each))]
+
+
 def _grouped_sums(
     db: PostgreSQL, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
 ) -> list[RangeSum]:

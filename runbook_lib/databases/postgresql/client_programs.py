@@ -28,7 +28,8 @@ def find_programs(db: PostgreSQL) -> Path:
     Raises:
         DatabaseError: there is none; the message names those found.
     """
-    server = db.facts().version[0]
+    with db.raw() as driver:
+        server = driver.info.server_version // 10000
     if ("programs", server) in db.memo:
         return Path(db.memo["programs", server])
     found = [(_version(place / "pg_dump"), place) for place in _candidates() if (place / "pg_restore").is_file()]

@@ -84,7 +84,7 @@ def dump_rest(db: PostgreSQL, tables: Sequence[str]) -> Rest:
         chosen = _chosen(contents, _needed(db, list(oids.values())))
         tables = _script(db, archive, chosen, "pre-data"), _script(db, archive, chosen, "post-data")
         ours = {entry.number for entry in chosen}
-        left = _needed(db, list(find(db, list(db.catalog())).values()))  # of tables that stay behind
+        left = _needed(db, list(find(db, None).values()))  # of tables that stay behind
         stay = ours | {entry.number for entry in contents if entry.object in left}
         rest = _complete([entry for entry in contents if entry.number not in stay and not _LEFT_OUT.match(entry.text)])
         if not rest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.as_stored import AsStored, or_as_stored
@@ -29,18 +29,28 @@ def read_rows(db: SQLite, selection: Selection, keys: Sequence[Key]) -> list[tup
     Raises:
         RowRejected: a value does not fit its declared type.
     """
-    found = kinds(db, selection.relation, selection.columns)
-    render = [_rendered(selection, sql, kind) for sql, kind in zip(selection.columns, found, strict=True)]
     native = [parser(kind) for kind in kinds(db, selection.relation, selection.key)]
     match = " AND ".join(f"{part} = ?" for part in ranges.ordered(db, selection))
     where = f"({selection.where}) AND {match}" if selection.where else match
+    each = ([parse(value) for parse, value in zip(native, key, strict=True)] for key in keys)
+    return _read(db, selection, where, each)
+
+
+def read_all(db: SQLite, selections: Sequence[Selection]) -> list[list[tuple[Any, ...]]]:
+    """See Database.read_all."""
+    return [_read(db, selection, selection.where or "TRUE", [[]]) for selection in selections]
+
+
+def _read(db: SQLite, selection: Selection, where: str, values: Iterable[list[Any]]) -> list[tuple[Any, ...]]:
+    """The rows that meet a condition with each of these values bound."""
+    found = kinds(db, selection.relation, selection.columns)
+    render = [_rendered(selection, sql, kind) for sql, kind in zip(selection.columns, found, strict=True)]
     query = f"SELECT {', '.join(selection.columns)} FROM {selection.relation} WHERE {where}"
     rows: list[tuple[Any, ...]] = []
     bound: list[Any] = []
     try:
         with db.raw() as driver, any_text(driver, selection):
-            for key in keys:
-                bound = [parse(value) for parse, value in zip(native, key, strict=True)]
+            for bound in values:
                 for row in driver.execute(query, bound):
                     rows += [tuple(one(value) for one, value in zip(render, row, strict=True))]
     except (sqlite3.Error, Misfit) as error:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from runbook_lib.databases.port import KeyRange, Selection
-from runbook_lib.errors import RunbookError
+from runbook_lib.databases.port import KeyRange
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.checkpoint import Cut, identity
 from runbook_lib.validation.context import Context, Deadline, Progress, each_table, label
@@ -20,6 +18,7 @@ from runbook_lib.validation.rows.range_checksums import encoding, range_rows, su
 from runbook_lib.validation.rows.recheck import settle
 from runbook_lib.validation.rows.row_pairs import NO_COLUMN, Key, read_pairs
 from runbook_lib.validation.rows.sampling import ends
+from runbook_lib.validation.small_tables import equal_sums, only_ranges
 
 NAME = "checksums"
 
@@ -32,7 +31,14 @@ def checksums(link: Link, context: Context) -> CheckResult:
     if context.only_keys is not None:
         return each_table(NAME, link, context, lambda flow: given_keys.compare(NAME, link, flow, context))
     deadline, told = context.deadline(), _Told(link, context)
-    return each_table(NAME, link, context, lambda flow: _table(link, flow, context, deadline, told), tell=False)
+    equal = equal_sums(link, context, told.more)
+
+    def look(flow: Flow) -> CheckResult:
+        if (rows := equal.get(flow)) is None:
+            return _table(link, flow, context, deadline, told)
+        return CheckResult(NAME, figures={label(link, flow): {"rows": rows, "ranges": 1, "unequal_ranges": 0}})
+
+    return each_table(NAME, link, context, look, tell=False)
 
 
 class _Told:
@@ -71,7 +77,7 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _
         oldest = datetime.fromtimestamp(min(each.at for each in cut.taken.values()), UTC)
         figures |= {"taken_over": len(cut.taken), "taken_over_since": oldest.isoformat(timespec="seconds")}
     if not unequal and not cut.taken:
-        context.counted(link, flow, rows)
+        context.counted(link, flow, rows, rows)
     if not unequal:
         return CheckResult(NAME, figures={label(link, flow): figures})
     narrowed = narrow(link, side, unequal, context)
@@ -87,7 +93,7 @@ def _cut(link: Link, flow: Flow, side: Compared, context: Context, wanted: int) 
     """The table's ranges, with what an interrupted comparison has compared of them."""
 
     def ranges() -> list[KeyRange]:
-        if only := _only_ranges(link, context).get(flow.table):
+        if only := only_ranges(link, context).get(flow.table):
             return [only]
         return link.reader.ranges(side.reading, wanted)
 
@@ -96,22 +102,6 @@ def _cut(link: Link, flow: Flow, side: Compared, context: Context, wanted: int) 
     read, written = context.catalogs(link)
     tables = (read[flow.feeds[0].table], written[flow.table])
     return context.record.cut(link, identity(link, flow, side, tables, encoding(link, context)), ranges)
-
-
-def _only_ranges(link: Link, context: Context) -> dict[str, KeyRange]:
-    """Of small tables the one range that is all of them: asked once for all, for each would take several statements."""
-
-    def ask() -> dict[str, KeyRange]:
-        wanted: dict[str, tuple[Selection, int]] = {}
-        for flow in link.flows:
-            with suppress(RunbookError):  # of this table; its own comparison will say what is wrong
-                side = context.compared(link, flow)
-                if side.key:
-                    wanted[flow.table] = (side.reading, range_rows(link, flow, context))
-        found = zip(wanted, link.reader.only_ranges(list(wanted.values())), strict=True)
-        return {table: only for table, only in found if only}
-
-    return context.once(("only ranges", link.channel), ask)
 
 
 def _extent(link: Link, side: Compared) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     if promised is None:
         return CheckResult(NAME, mismatches=(*found, *_key(link, flow, here, mend)), figures=figures)
     both = sides(link, promised, here)
-    renamed = {other.feeds[0].table: other.table for other in link.flows if not other.mapped}
+    renamed = context.once(("renamed", link.channel), lambda: _renamed(link))
     inside = set(renamed) if link.reader.dialect == link.writer.dialect else set(renamed.values())
     behind = left_behind(origin, flow)
     information, wanted = [], []
@@ -58,6 +58,11 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     open_ = [m for m in differences if m.kind is Kind.EXTRA_CONSTRAINT and promised.open_checks]
     found += [m for m in differences if m not in open_]
     return CheckResult(NAME, mismatches=tuple(found), information=(*information, *open_), figures=figures)
+
+
+def _renamed(link: Link) -> dict[str, str]:
+    """What each table of the source is called at the target."""
+    return {flow.feeds[0].table: flow.table for flow in link.flows if not flow.mapped}
 
 
 def _own(table: Table) -> list[Constraint]:

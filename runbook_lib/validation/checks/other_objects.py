@@ -90,11 +90,11 @@ def privileges(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[M
     """Who else may do what: roles are named alike on servers of one engine only."""
     if link.reader.dialect != link.writer.dialect:
         return
-    read = [each.feeds[0].table for each in link.flows]
     there, here = context.once(
         ("grants", link.channel),
         lambda: context.both(
-            lambda: link.reader.grants(read), lambda: link.writer.grants([each.table for each in link.flows])
+            lambda: link.reader.grants([each.feeds[0].table for each in link.flows]),
+            lambda: link.writer.grants([each.table for each in link.flows]),
         ),
     )
     wanted, found = there.get(flow.feeds[0].table, frozenset()), here.get(flow.table, frozenset())

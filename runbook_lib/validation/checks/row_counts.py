@@ -12,6 +12,7 @@ from runbook_lib.validation.context import Context, Deadline, each_table, label
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
 from runbook_lib.validation.rows import given_keys
 from runbook_lib.validation.rows.recheck import FIRST_PAUSE_S, LONGEST_PAUSE_S, captured, logs, time_for
+from runbook_lib.validation.small_tables import count_small
 
 NAME = "row_counts"
 
@@ -26,6 +27,7 @@ def row_counts(link: Link, context: Context) -> CheckResult:
     if context.only_keys is not None:
         return each_table(NAME, link, context, lambda flow: given_keys.count(NAME, link, flow, context))
     deadline = context.deadline()
+    count_small(link, context)
     return each_table(NAME, link, context, lambda flow: _count(link, flow, context, deadline))
 
 

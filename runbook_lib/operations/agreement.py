@@ -21,6 +21,7 @@ from runbook_lib.transfer.quarantine import shown
 from runbook_lib.transfer.sync_process import running
 from runbook_lib.validation import Kind, Mismatch, Report, validate
 from runbook_lib.validation.accounts import wordings
+from runbook_lib.validation.context import Catalogs
 
 SHAPES = ("schemas", "indexes", "constraints")
 LEAVE = Tolerance("", "they are left behind, as was told", kind="quarantined")
@@ -49,7 +50,10 @@ class Difference:
 
 def baseline(pair: Pair) -> dict[str, Any]:
     """What is known when the copy is made (JSON): differences that there are already, and what stands beside tables."""
-    report = validate([pair.forward], checks=SHAPES, types=pair.plan.types, under_writes=False)
+    pair = pair.seen()
+    there = pair.forward
+    catalogs = pair.catalogs(there)
+    report = validate([there], checks=SHAPES, types=pair.plan.types, under_writes=False, catalogs=catalogs)
     beside = {"source": _beside(pair, pair.source, "source"), "target": _beside(pair, pair.target, "target")}
     digests = {role: {name: _digest(one) for name, one in found.items()} for role, found in beside.items()}
     return {"differences": sorted(map(_said, report.mismatches)), **digests}
@@ -88,11 +92,13 @@ def disagreements(
     objects = _of_objects(pair, there, known, whole=whole)
     # One finding for one change: since when an object differs says more than that it does.
     told = [said for name in objects for said in wordings(name)]
+    forward = pair.forward
+    catalogs = pair.catalogs(forward, there)
     return [
         *in_quarantine((there, opposite), tolerances),
-        *of_schema([pair.forward], known.get("differences", ()), types=pair.plan.types, told=told),
+        *of_schema([forward], known.get("differences", ()), types=pair.plan.types, told=told, catalogs=catalogs),
         *objects.values(),
-        *of_rows(there, opposite, tolerances),
+        *of_rows(there, opposite, tolerances, catalogs),
     ]
 
 
@@ -116,9 +122,11 @@ def of_schema(
     types: Mapping[str, Any] | None = None,
     tolerances: Sequence[Tolerance] = (),
     told: Sequence[str] = (),
+    catalogs: Mapping[str, Catalogs] | None = None,
 ) -> Iterator[Difference]:
     """What the tables differ in, but for what is known or tolerated, and texts of findings that are told otherwise."""
-    report, before, elsewhere = validate(forward, checks=checks, types=types, tolerances=tolerances), {*known}, {*told}
+    report = validate(forward, checks=checks, types=types, tolerances=tolerances, catalogs=catalogs)
+    before, elsewhere = {*known}, {*told}
     for mismatch in report.mismatches:
         if _said(mismatch) not in before and mismatch.text not in elsewhere:
             yield Difference(_said(mismatch), _CARRY)
@@ -172,10 +180,12 @@ def _digest(one: CatalogObject) -> str:
     return hashlib.sha256(one.definition.encode()).hexdigest()[:16]
 
 
-def of_rows(there: Link, opposite: Link, tolerances: Sequence[Tolerance]) -> Iterator[Difference]:
+def of_rows(
+    there: Link, opposite: Link, tolerances: Sequence[Tolerance], catalogs: Mapping[str, Catalogs] | None = None
+) -> Iterator[Difference]:
     """Counts of every table; row by row where the side without writers has logged a change, as by TRUNCATE."""
     settle_s = 5.0 if running([there]) else 0.5
-    report = validate([there], checks=("row_counts",), tolerances=tolerances, settle_s=settle_s)
+    report = validate([there], checks=("row_counts",), tolerances=tolerances, settle_s=settle_s, catalogs=catalogs)
     touched = {table for table, part in opposite.reader.pending(opposite.channel).items() if part.keys}
     if flows := tuple(flow for flow in there.flows if flow.table in touched):
         link = replace(there, flows=flows)

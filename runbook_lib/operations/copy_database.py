@@ -113,7 +113,7 @@ def clone(
     make_room(pair, how, rest, tell)
     names = made.create_tables(service, source, target, pair.plan.types, rest, keep=kept, scripts=scripts)
     tell(f"schema: {len(names) or len(service.tables)} tables {'made' if names else 'are there'}")
-    link = pair.forward_as_read(known)
+    link = pair.seen(known).forward
     if how.follow:
         _require_no_gap(link)
         _capture(link)

@@ -37,11 +37,15 @@ class How:
 
 @dataclass(frozen=True)
 class Pair:
-    """Both databases and the implicit plan between them; links are made anew at each use: they read the catalogs."""
+    """Both databases and the implicit plan between them; links are made anew at each use, from the catalogs of now.
+
+    `read` is what both sides' tables were at a moment (`seen`): links are made of that, and nobody is asked again.
+    """
 
     source: Database
     target: Database
     plan: Plan
+    read: tuple[Mapping[str, Table], Mapping[str, Table]] | None = None
 
     @property
     def service(self) -> Service:
@@ -52,11 +56,16 @@ class Pair:
         """The same under another name of its capture and progress."""
         return replace(self, plan=replace(self.plan, services=(replace(self.service, name=service),)))
 
-    def forward_as_read(self, there: Mapping[str, Table]) -> Link:
-        """The same as `forward`, where the source's tables have been read in this command."""
-        here = self.target.catalog([mapping.target for mapping in self.service.tables])
-        links = forward_links(self.plan, self.source, {"target": self.target}, QUARANTINE, (there, here))
-        return replace(links[0], service="")
+    def seen(self, there: Mapping[str, Table] | None = None) -> Pair:
+        """The same, with both sides' tables as they are now; the source's as they were read a moment ago, if given."""
+        tables = self.service.tables
+        there = self.source.catalog([mapping.source for mapping in tables]) if there is None else there
+        return replace(self, read=(there, self.target.catalog([mapping.target for mapping in tables])))
+
+    def catalogs(self, *links: Link) -> dict[str, tuple[Mapping[str, Table], Mapping[str, Table]]]:
+        """What was read of these links' tables, by channel: at the reader and at the writer."""
+        there, here = self.read or ({}, {})
+        return {link.channel: (there, here) if link.forward else (here, there) for link in links if self.read}
 
     def writers(self) -> Writers:
         """Who has the writers, by the fences of both sides."""
@@ -66,12 +75,14 @@ class Pair:
     @property
     def forward(self) -> Link:
         """From the source to the target."""
-        return replace(forward_links(self.plan, self.source, {"target": self.target}, QUARANTINE)[0], service="")
+        targets = {"target": self.target}
+        return replace(forward_links(self.plan, self.source, targets, QUARANTINE, self.read)[0], service="")
 
     @property
     def back(self) -> Link:
         """From the target to the source."""
-        return replace(reverse_links(self.plan, self.source, {"target": self.target}, QUARANTINE)[0], service="")
+        targets = {"target": self.target}
+        return replace(reverse_links(self.plan, self.source, targets, QUARANTINE, self.read)[0], service="")
 
 
 def pair_of(

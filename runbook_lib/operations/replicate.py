@@ -250,7 +250,8 @@ def move(
         LeaseHeld: somebody else moves this pair.
     """
     with journal.lease(run_id, f"{'cutover' if to is Side.TARGET else 'return'}", ttl_s=15.0) as lease:
-        there, back = (pair.forward, pair.back) if to is Side.TARGET else (pair.back, pair.forward)
+        seen = pair.seen()
+        there, back = (seen.forward, seen.back) if to is Side.TARGET else (seen.back, seen.forward)
         what = f"{pair.source.name} to {pair.target.name}"
         side = pair.writers().require(what, Side.SOURCE, Side.TARGET, Side.BETWEEN)
         if side is to:
@@ -295,6 +296,7 @@ def leave(pair: Pair, journal: Journal, run_id: str) -> Side:
         TransferError: who has the writers is not proven, or the pair is still being synced; nothing was removed.
         LeaseHeld: somebody moves this pair.
     """
+    pair = pair.seen()
     with journal.lease(run_id, "unfollow", ttl_s=15.0), exclusive([pair.forward, pair.back]):
         side = pair.writers().require(f"{pair.source.name} to {pair.target.name}", Side.SOURCE, Side.TARGET)
         for link in (pair.forward, pair.back):
@@ -320,6 +322,7 @@ def disagreements_of(
     pair: Pair, journal: Journal, run_id: str, to: Side, *, leave_quarantined: bool = False
 ) -> list[Difference]:
     """What would keep the writers from being moved to that side now (agreement.py); nothing is fenced or written."""
+    pair = pair.seen()  # now, whatever was seen before
     there, back = (pair.forward, pair.back) if to is Side.TARGET else (pair.back, pair.forward)
     said = known_notes(journal, run_id)
     known = said.get("baseline", {})

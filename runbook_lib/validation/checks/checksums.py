@@ -18,7 +18,7 @@ from runbook_lib.validation.rows.range_checksums import encoding, range_rows, su
 from runbook_lib.validation.rows.recheck import settle
 from runbook_lib.validation.rows.row_pairs import NO_COLUMN, Key, read_pairs
 from runbook_lib.validation.rows.sampling import ends
-from runbook_lib.validation.small_tables import equal_sums, only_ranges
+from runbook_lib.validation.rows.small_tables import equal_sums, only_ranges
 
 NAME = "checksums"
 

@@ -11,7 +11,7 @@ from runbook_lib.validation.rows import given_keys
 from runbook_lib.validation.rows.recheck import settle
 from runbook_lib.validation.rows.row_pairs import Key, named
 from runbook_lib.validation.rows.sampling import draw
-from runbook_lib.validation.small_tables import count_small, equal_rows
+from runbook_lib.validation.rows.small_tables import count_small, equal_rows
 
 NAME = "data_sample"
 SHARES = (0.001, 0.01)  # of damaged rows, for which the figures say how surely the sample would have met one

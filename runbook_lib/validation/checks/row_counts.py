@@ -12,7 +12,7 @@ from runbook_lib.validation.context import Context, Deadline, each_table, label
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
 from runbook_lib.validation.rows import given_keys
 from runbook_lib.validation.rows.recheck import FIRST_PAUSE_S, LONGEST_PAUSE_S, captured, logs, time_for
-from runbook_lib.validation.small_tables import count_small
+from runbook_lib.validation.rows.small_tables import count_small
 
 NAME = "row_counts"
 

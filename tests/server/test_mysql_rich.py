@@ -74,3 +74,25 @@ def test_a_fresh_copy_of_sets_and_fixed_moments_is_the_same(new_on: Callable[...
     assert validate([pair.forward]).passed, validate([pair.forward]).mismatches
     target.execute("ALTER TABLE t ALTER a SET DEFAULT '2000-01-01 00:00:01+00'")
     assert [m.text for m in validate([pair.forward]).mismatches] != []
+
+
+def test_a_key_over_a_period_is_said_to_be_weaker_elsewhere_and_compared_within_mariadb(
+    new_on: Callable[..., Any],
+) -> None:
+    source, target = new_on("mysql", "source"), new_on("postgresql", "target")
+    twin = new_on("mysql", "twin")
+    source.execute(
+        "CREATE TABLE t (id int, f date, u date, PERIOD FOR validity (f, u),"
+        " PRIMARY KEY (id, validity WITHOUT OVERLAPS))",
+        "INSERT INTO t VALUES (1, '2024-01-01', '2024-02-01')",
+    )
+    said = list[str]()
+    clone(pair_of(source, target), How(), said.append)
+    assert any("WITHOUT OVERLAPS" in line for line in said), said
+    assert validate([pair_of(source, target).forward]).passed
+    pair = pair_of(source, twin)
+    clone(pair, How())
+    assert validate([pair.forward]).passed
+    twin.execute("ALTER TABLE t DROP PRIMARY KEY", "ALTER TABLE t ADD PRIMARY KEY (id, u, f)")
+    [mismatch] = validate([pair.forward]).mismatches
+    assert "WITHOUT OVERLAPS" in str(mismatch.source_value)

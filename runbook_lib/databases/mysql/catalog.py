@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runbook_lib.databases.mysql import MySQL
 
 Rows = Mapping[str, Sequence[tuple[Any, ...]]]
+_PERIOD = re.compile(r"^`((?:[^`]|``)+)` < `((?:[^`]|``)+)`$")
 _JSON_CHECK = re.compile(r"^json_valid\(`((?:[^`]|``)+)`\)$")
 
 
@@ -109,7 +110,12 @@ def _table(
         columns=described,
         key=_key(described, built, indexes.get(name, ())),
         indexes=tuple(built),
-        constraints=(*_keys(built), *_references(references.get(name, ())), *_checks(checks.get(name, ()), documents)),
+        constraints=(
+            *_keys(built),
+            *_references(references.get(name, ())),
+            *_checks(checks.get(name, ()), documents),
+            *_without_overlaps(db, name, built, checks.get(name, ())),
+        ),
         triggers=tuple(made_under.trigger_text(*row) for row in fired.get(name, ())),
         rows_estimate=int(rows),
         size_bytes=int(size),
@@ -197,6 +203,26 @@ def _checks(rows: Sequence[tuple[Any, ...]], documents: set[str]) -> list[Constr
         row for row in rows if not ((seen := _JSON_CHECK.match(row[1])) and seen[1].replace("``", "`") in documents)
     ]
     return [Constraint(name, "check", (), f"CHECK ({text})", bool(enforced)) for name, text, enforced in found]
+
+
+def _without_overlaps(
+    db: MySQL, table: str, built: Sequence[Index], checks: Sequence[tuple[Any, ...]]
+) -> list[Constraint]:
+    """Keys of MariaDB's over a period: there is a plain key of its end and start, and a check of its name.
+
+    Only the table's own text says more; it is asked where both are there.
+    """
+    found = []
+    for period, text, _ in checks:
+        bounds = tuple(part.replace("``", "`") for part in _PERIOD.findall(text)[0]) if _PERIOD.match(text) else ()
+        for index in built if bounds else ():
+            if index.unique and index.columns[-2:] == bounds[::-1]:
+                create = str(db.rows(f"SHOW CREATE TABLE {quoting.ident(table)}")[0][1])
+                if f"{quoting.ident(period)} WITHOUT OVERLAPS)" in create:
+                    columns = (*index.columns[:-2], *bounds)
+                    told = f"{quoting.listed(columns[:-2])}, {period} WITHOUT OVERLAPS"
+                    found.append(Constraint(f"{index.name} {period}", "exclusion", columns, told))
+    return found
 
 
 def _key(columns: Sequence[Column], built: Sequence[Index], rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:

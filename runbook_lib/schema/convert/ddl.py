@@ -204,7 +204,9 @@ def _checks(job: _Job, subject: str, table: Table) -> list[str]:
     lines = []
     for check in table.constraints:
         if check.kind == "exclusion":
-            job.decide(f"{subject} {check.name}", "exclusion constraints are PostgreSQL's own", "left out", lossy=True)
+            own = "exclusion constraints are PostgreSQL's own"
+            what = own if job.source == "postgresql" else f"{check.definition}: only MariaDB has such a key"
+            job.decide(f"{subject} {check.name}", what, "left out", lossy=True)
         if check.kind != "check":
             continue
         found = condition(job, table, inner(check.definition, job.source))

@@ -158,7 +158,8 @@ class Mend:
             unique = f"CREATE UNIQUE INDEX {name} ON {self._table} ({columns})"
             return self.anew() or (unique if constraint.kind in ("primary", "unique") else "")
         if self.dialect == "mysql":
-            return self._alter(f"ADD {self._named(constraint)}")
+            period = constraint.kind == "exclusion"  # part of a key's own text
+            return "" if period else self._alter(f"ADD {self._named(constraint)}")
         return self._alter(f"ADD {constraint.definition}")
 
     def _named(self, constraint: Constraint) -> str:

@@ -87,7 +87,7 @@ class _Shown:
 
 
 def _standing_lines(found: Standing) -> Iterator[str]:
-    from runbook_lib.transfer.standing import log_text
+    from runbook_lib.transfer.standing import account_text, log_text
 
     yield from _wrapped("writers", found.writers)
     for seen in found.every:
@@ -95,6 +95,8 @@ def _standing_lines(found: Standing) -> Iterator[str]:
     for direction, seen in found.logs():
         yield from _wrapped("sync", f"{direction}: {log_text(seen)}")
     yield from _wrapped("rollback", found.rollback_path)
+    for text in filter(None, map(account_text, found.targets)):
+        yield from _wrapped("account", text)
 
 
 def _wrapped(title: str, text: str) -> Iterator[str]:
@@ -238,10 +240,10 @@ def _places_of_copy(row: RunRow, said: Mapping[str, Any]) -> tuple[Place, list[P
 
     tables, channel = tuple(said.get("followed", said["tables"])), str(said.get("service", row.environment))
 
-    def place(role: str, log: str) -> Place:
-        return Place(role, role, partial(_opened, str(said[role]), role), tables, ((log, tables),))
+    def place(role: str, log: str, service: str = "") -> Place:
+        return Place(role, role, partial(_opened, str(said[role]), role), tables, ((log, tables),), service)
 
-    return place("source", channel), [place("target", f"{channel}_back")]
+    return place("source", channel), [place("target", f"{channel}_back", channel)]
 
 
 def _opened(address: str, role: str) -> Database:

@@ -62,6 +62,11 @@ def own_tables(columns: Mapping[str, Sequence[str]], others: Iterable[str] = ())
     return frozenset(found)
 
 
+def bare(tables: Iterable[str]) -> frozenset[str]:
+    """Our own tables by what `own_table` is asked for: without their prefix."""
+    return frozenset(name.removeprefix(PREFIX) for name in tables)
+
+
 def needed(path: Sequence[str], dialect: str) -> bool:
     """Whether a table of this name (its parts) would be where the library has, or will have, one of its own."""
     if dialect == "postgresql":

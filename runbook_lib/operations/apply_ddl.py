@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from runbook_lib.databases.identifiers import split
 from runbook_lib.databases.port import CatalogObject, Database
 from runbook_lib.errors import TransferError
 from runbook_lib.journal import Entry, Journal, digest_of
@@ -88,8 +89,8 @@ def foreseen(pair: Pair, journal: Journal, run_id: str) -> Work:
     fresh = _fresh(carrying) if forward and not said["tables"] else ()
     beside = changed_beside(pair, pair.forward if forward else pair.back, known)
     makeable = carrying.source.dialect == carrying.target.dialect == "postgresql"
-    theirs = {s.name.rpartition(".")[2] for s in carrying.source.sequences(fresh)}  # these come along with them
-    wanted = [o for o in beside if o.kind != "sequence" or o.name.rpartition(".")[2] not in theirs] if makeable else []
+    theirs = {split(s.name)[-1] for s in carrying.source.sequences(fresh)}  # these come along with them
+    wanted = [o for o in beside if o.kind != "sequence" or split(o.name)[-1] not in theirs] if makeable else []
     ours = {f"table {one.name}" for one in beside if one.kind == "table"}
     unmade = [] if makeable else [f"{one.kind} {one.name}" for one in beside if f"table {one.name}" not in ours]
     unmade += [f"{one.kind} {one.name}" for one in beside if makeable and one.kind not in {*_MAKE, "table"}]
@@ -187,7 +188,7 @@ def _made(objects: Sequence[CatalogObject], kinds: Sequence[str], target: Databa
     found = []
     for one in sorted((o for o in objects if o.kind in kinds), key=lambda o: kinds.index(o.kind)):
         text = one.statement or _MAKE[one.kind].format(name=one.name, definition=one.definition)
-        again = one.kind == "sequence" and there & {one.name, one.name.rpartition(".")[2]}
+        again = one.kind == "sequence" and there & {one.name, split(one.name)[-1]}
         found.append(f"ALTER SEQUENCE {one.name} {one.definition}" if again else text)
     return found
 

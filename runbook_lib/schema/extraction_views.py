@@ -6,6 +6,7 @@ first move shows is a fault of the code, and what the second shows is a fault of
 
 from __future__ import annotations
 
+from runbook_lib.databases.identifiers import split
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.schema.mapped_columns import forward_expressions
@@ -35,12 +36,12 @@ def create_views(service: Service, source: Database) -> tuple[str, ...]:
 
 
 def _view(service: Service, mapping: TableMapping, source: Database) -> str:
-    return f"{source.quote(service.name)}.{source.quote(_bare(mapping))}"
+    return f"{source.quote(service.name)}.{source.ident(_bare(mapping))}"
 
 
 def _bare(mapping: TableMapping) -> str:
     """The table's name without a schema: all views of a service are in the service's own."""
-    return mapping.target.rpartition(".")[2]
+    return split(mapping.target)[-1]
 
 
 def _readers(source: Database, table: Table) -> list[str]:
@@ -48,7 +49,7 @@ def _readers(source: Database, table: Table) -> list[str]:
     found = source.rows(
         "SELECT DISTINCT grantee FROM information_schema.table_privileges"
         " WHERE table_schema = :s AND table_name = :t AND privilege_type = 'SELECT'",
-        {"s": table.schema, "t": table.name.removeprefix(f"{table.schema}.")},
+        {"s": table.schema, "t": split(table.name)[-1]},
     )
     return sorted("PUBLIC" if name == "PUBLIC" else source.ident(name) for (name,) in found)
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from runbook_lib.databases.identifiers import own_name
+from runbook_lib.databases.identifiers import own_name, parts_of
 from runbook_lib.databases.port import Constraint, Database, Index, IndexUse, Table
 from runbook_lib.display.html_table import html_table
+from runbook_lib.schema.convert.translation_job import quote
 from runbook_lib.schema.online import quoted
 from runbook_lib.verdict import Outcome
 
@@ -180,7 +181,7 @@ def _missing(dialect: str, name: str, table: Table) -> Iterator[Advice]:
             continue
         words = f"{name.rpartition('.')[2]}_{'_'.join(columns)}"
         index = words if len(words.encode()) <= _LONGEST else own_name("index", name, *columns)
-        listed = ", ".join(quoted(column, dialect) for column in columns)
+        listed = ", ".join(quote(column, dialect) for column in columns)
         up, down = _create(dialect, name, index, f"({listed})"), _dropping(dialect, name, index)
         parents = ", ".join(sorted({key.referenced_table for key in _keys(table) if key.columns == columns}))
         yield Advice(MISSING, name, index, f"its foreign key to {parents} has none", up, down)
@@ -198,14 +199,13 @@ def _create(dialect: str, table: str, index: str, definition: str) -> str:
     how: Mapping[str, str] = {"postgresql": " CONCURRENTLY"}
     on = f"ON {quoted(table, dialect)}"
     if dialect == "mysql" and method.strip() in ("fulltext", "spatial"):
-        return f"CREATE {method.strip().upper()} INDEX {quoted(index, dialect)} {on} ({columns}"
+        return f"CREATE {method.strip().upper()} INDEX {quote(index, dialect)} {on} ({columns}"
     using = f" USING {method.strip()}" if method.strip() and dialect == "postgresql" else ""
-    return f"CREATE {unique}INDEX{how.get(dialect, '')} {quoted(index, dialect)} {on}{using} ({columns}"
+    return f"CREATE {unique}INDEX{how.get(dialect, '')} {quote(index, dialect)} {on}{using} ({columns}"
 
 
 def _dropping(dialect: str, table: str, index: str) -> str:
     if dialect == "mysql":
-        return f"DROP INDEX {quoted(index, dialect)} ON {quoted(table, dialect)}"
-    schema = table.rpartition(".")[0]
-    name = quoted(f"{schema}.{index}" if schema else index, dialect)
-    return f"DROP INDEX CONCURRENTLY {name}" if dialect == "postgresql" else f"DROP INDEX {quoted(index, dialect)}"
+        return f"DROP INDEX {quote(index, dialect)} ON {quoted(table, dialect)}"
+    name = ".".join(quote(part, dialect) for part in (*parts_of(table, dialect)[:-1], index))
+    return f"DROP INDEX CONCURRENTLY {name}" if dialect == "postgresql" else f"DROP INDEX {quote(index, dialect)}"

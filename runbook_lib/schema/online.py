@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from runbook_lib.databases.identifiers import own_name
+from runbook_lib.databases.identifiers import own_name, parts_of
 from runbook_lib.errors import ConfigurationError
+from runbook_lib.schema.convert.translation_job import quote
 from runbook_lib.schema.revisions.batched_update import RANGE, ROWS
 
 
@@ -149,7 +150,5 @@ def _constraint(dialect: str, table: str, name: str, definition: str) -> list[st
 
 
 def quoted(name: str, dialect: str) -> str:
-    """An identifier, or each part of `schema.table`, in the dialect's quotes."""
-    mark = "`" if dialect == "mysql" else '"'
-    parts = [name] if dialect == "mysql" else name.split(".")
-    return ".".join(mark + part.replace(mark, mark * 2) + mark for part in parts)
+    """An identifier, or each part of `schema.table`, quoted; a part that holds a dot comes in quotes."""
+    return ".".join(quote(part, dialect) for part in parts_of(name, dialect))

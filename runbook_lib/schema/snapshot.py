@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from runbook_lib.databases.identifiers import parts_of
 from runbook_lib.databases.port import Column, Database, Table
 
 Shape = Mapping[str, Sequence[str]]
@@ -22,7 +23,8 @@ def shape_of(database: Database, without: Sequence[str] = ()) -> dict[str, tuple
         without: Tables left out, whatever their schema.
     """
     found = database.catalog()
-    tables = {name: table_lines(found[name]) for name in sorted(found) if name.rpartition(".")[2] not in without}
+    wanted = [name for name in sorted(found) if parts_of(name, database.dialect)[-1] not in without]
+    tables = {name: table_lines(found[name]) for name in wanted}
     beside = {name: (_shortened(text),) for name, text in sorted(database.definitions().items())}
     return {**tables, **beside}
 

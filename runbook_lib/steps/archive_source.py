@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from runbook_lib.backup.archive import archive_table
+from runbook_lib.backup.archive import archive_table, file_of
 from runbook_lib.databases.port import Problem
 from runbook_lib.run.context import RunContext
 from runbook_lib.steps.routes_and_links import BACK, links, verdict
@@ -38,8 +38,10 @@ class ArchiveSource:
             drain_pending(back, batch_keys=run.options.batch_keys)
         tables = run.source.catalog(sorted({m.source for s in run.plan.services for m in s.tables}))
         total, done, archived = sum(t.rows_estimate for t in tables.values()), 0, []
-        for table in tables.values():
-            archived.append(archive_table(run.source, table, run.archive_dir, rows_per_group=run.options.chunk_rows))
+        for name, table in tables.items():
+            archived.append(
+                archive_table(run.source, name, table, run.archive_dir, rows_per_group=run.options.chunk_rows)
+            )
             done += archived[-1].rows
             run.progress(done, max(total, done), "rows")
         size = sum(a.size_bytes for a in archived)
@@ -48,7 +50,7 @@ class ArchiveSource:
 
     def verify(self, run: RunContext) -> Verdict:
         wanted = {m.source for s in run.plan.services for m in s.tables}
-        missing = sorted(table for table in wanted if not (run.archive_dir / f"{table}.parquet").exists())
+        missing = sorted(table for table in wanted if not file_of(run.archive_dir, table).exists())
         if running(links(run, BACK)):
             return verdict(False, "the source has been written to since: the sync back is running")
         return verdict(not missing, f"missing: {', '.join(missing)}" if missing else "every table has its file")

@@ -5,12 +5,14 @@ A database that does not answer takes nothing away from what the others say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from runbook_lib.databases.port import Database, Pending
 from runbook_lib.errors import RunbookError
+from runbook_lib.schema.convert.left_behind import account_at
+from runbook_lib.schema.kept_scripts import keeps
 from runbook_lib.transfer.held_record import read
 from runbook_lib.transfer.sync_process import lock_of
 from runbook_lib.transfer.writers import Fences, Side, Writers, fences_of
@@ -27,6 +29,7 @@ class Place:
         open: Gives the database; it may raise, and it is closed here.
         tables: Its tables that are moved.
         channels: What logs its changes, with the tables that each logs.
+        service: Of a copy's target: under which name its account is kept there.
     """
 
     role: str
@@ -34,6 +37,7 @@ class Place:
     open: Callable[[], Database]
     tables: tuple[str, ...]
     channels: tuple[tuple[str, tuple[str, ...]], ...]
+    service: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Seen:
         captured: Whether each of its tables is logged; None: none is.
         syncs: Logs whose sync runs, of all (counts).
         held: Tables whose changes the sync cannot apply, with the reason.
+        account: Outcome → how many objects of the source (count), as the copy kept it.
     """
 
     place: Place
@@ -53,6 +58,7 @@ class Seen:
     captured: bool | None = None
     syncs: tuple[int, int] = (0, 0)
     held: tuple[str, ...] = ()
+    account: Mapping[str, int] = field(default_factory=dict)
     error: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,6 +71,7 @@ class Seen:
         return {
             **said,
             **fences,
+            **({"account": dict(self.account)} if self.account else {}),
             "log": {
                 **log,
                 "held_back": list(self.held),
@@ -133,6 +140,13 @@ class Standing:
         return {**words, "databases": [seen.as_dict() for seen in self.every]}
 
 
+def account_text(seen: Seen) -> str:
+    """What became of everything that the source had, in one line; "" where no account is kept here."""
+    said = ", ".join(f"{count:,} {outcome}" for outcome, count in seen.account.items() if count)
+    where = f'{seen.place.name}: table "later" in schema runbook, or runbook_later; kind "account"'
+    return f"{said}; each that is not moved: {where}" if said else ""
+
+
 def standing(source: Place, targets: Sequence[Place]) -> Standing:
     """Ask every database; none that is silent keeps the others from being asked."""
     return Standing(_seen(source), tuple(map(_seen, targets)))
@@ -175,4 +189,11 @@ def _ask(place: Place, database: Database) -> Seen:
         len(present) == len(logs) and all(whole for _, whole in present) if present else None,
         (running, len(present)),
         tuple(f"{table}: {why.reason}" for name, _ in present for table, why in read(database, name).items()),
+        _account(place, database),
     )
+
+
+def _account(place: Place, database: Database) -> Mapping[str, int]:
+    kept = account_at(place.service, database) if place.service and keeps(database) else None
+    outcomes: Mapping[str, int] = kept["outcomes"] if kept else {}
+    return outcomes

@@ -42,6 +42,29 @@ def test_the_server_reads_what_was_encoded_and_writes_what_is_decoded(database: 
     assert list(copy_text.decode(database.copy_out(whole, key_range, binary=False))) == rows
 
 
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "sqlite"])
+def test_a_table_whose_name_and_columns_hold_dots_and_slashes_is_archived(
+    new_on: Any, tmp_path: Path, engine: str
+) -> None:
+    database = new_on(engine, "source")
+    names = ["a.b", ".odd..one.", "a/b", "../up", "b"]
+    for number, name in enumerate(names):
+        column = database.ident("v.w")
+        database.execute(
+            f"CREATE TABLE {database.ident(name)} (id integer PRIMARY KEY, {column} varchar(9))",
+            f"INSERT INTO {database.ident(name)} VALUES ({number}, 'x')",
+        )
+    found = database.catalog()
+    archived = [archive_table(database, name, found[name], tmp_path / "archive") for name in database.tables()]
+    assert {one.path.parent for one in archived} == {tmp_path / "archive"} and len({o.path for o in archived}) == 5
+    if engine == "postgresql":
+        database.execute("CREATE SCHEMA other", "CREATE TABLE other.b (id int PRIMARY KEY)")
+        [other] = database.catalog(["other.b"]).values()
+        assert archive_table(database, "other.b", other, tmp_path / "archive").rows == 0
+    rows = sorted(row for one in archived for group in read_archive(one.path) for row in group)
+    assert rows == [(str(number), "x") for number in range(5)]
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_an_archive_holds_every_value_of_a_hostile_table(database: Any, tmp_path: Path, table: str) -> None:
     database.run_script(HOSTILE_SCHEMA)
@@ -49,7 +72,7 @@ def test_an_archive_holds_every_value_of_a_hostile_table(database: Any, tmp_path
     database.analyze([table])
     seen: list[int] = []
     described = database.catalog([table])[table]
-    archived = archive_table(database, described, tmp_path / "archive", rows_per_group=150, on_rows=seen.append)
+    archived = archive_table(database, table, described, tmp_path / "archive", rows_per_group=150, on_rows=seen.append)
     [(count,)] = database.rows(f"SELECT count(*) FROM {database.quote(table)}")
     assert archived.rows == sum(seen) == count > 0
     assert archived.path.parent.stat().st_mode & 0o077 == 0, "others can read the source's rows"
@@ -65,7 +88,7 @@ def test_an_archive_holds_every_value_of_a_hostile_table(database: Any, tmp_path
 
 def test_an_empty_table_has_an_archive_too(database: Any, tmp_path: Path) -> None:
     database.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
-    archived = archive_table(database, database.catalog(["t"])["t"], tmp_path)
+    archived = archive_table(database, "t", database.catalog(["t"])["t"], tmp_path)
     assert archived.rows == 0 and [row for group in read_archive(archived.path) for row in group] == []
 
 
@@ -89,9 +112,9 @@ def test_a_table_that_changes_meanwhile_is_not_archived(database: Any, tmp_path:
         database.execute(*[statement for statement in [next(changes, "")] if statement])
 
     with pytest.raises(TransferError, match="read back different"):
-        archive_table(database, database.catalog(["t"])["t"], tmp_path, rows_per_group=100, on_rows=disturb)
+        archive_table(database, "t", database.catalog(["t"])["t"], tmp_path, rows_per_group=100, on_rows=disturb)
     assert not list(tmp_path.glob("*.parquet"))
-    assert archive_table(database, database.catalog(["t"])["t"], tmp_path, rows_per_group=100).path.exists()
+    assert archive_table(database, "t", database.catalog(["t"])["t"], tmp_path, rows_per_group=100).path.exists()
 
 
 def test_a_byte_changed_in_the_file_is_found(database: Any, tmp_path: Path) -> None:
@@ -114,5 +137,5 @@ def test_a_byte_changed_in_the_file_is_found(database: Any, tmp_path: Path) -> N
             out.write(content)
 
     with pytest.raises(TransferError, match=r"archive of t: .*; the table is untouched"):
-        archive_table(database, database.catalog(["t"])["t"], tmp_path, rows_per_group=10_000, on_rows=damage)
+        archive_table(database, "t", database.catalog(["t"])["t"], tmp_path, rows_per_group=10_000, on_rows=damage)
     assert not list(tmp_path.glob("*.parquet"))

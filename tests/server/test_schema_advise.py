@@ -43,6 +43,20 @@ def estate(request: pytest.FixtureRequest, new_on: Any, tmp_path: Path) -> Itera
     database.close()
 
 
+def test_indexes_and_columns_whose_names_hold_dots_are_proposed_by_their_names(estate: Database) -> None:
+    table, index, column = map(estate.ident, ("odd.table", "odd.index", "odd.column"))
+    estate.execute(
+        f"CREATE TABLE {table} (id integer PRIMARY KEY NOT NULL, {column} int, other int)",
+        f"CREATE INDEX {index} ON {table} ({column})",
+        f"CREATE INDEX {estate.ident('odd.more')} ON {table} ({column}, other)",
+    )
+    [one] = [one for one in advise(estate).advices if one.kind == "redundant" and "odd" in one.table]
+    assert one.index == "odd.index" and index in one.up
+    estate.execute(one.up.replace(" CONCURRENTLY", ""))  # not within a transaction
+    left = {each.name for each in estate.catalog([one.table])[one.table].indexes}
+    assert "odd.more" in left and "odd.index" not in left
+
+
 def found(database: Database, kind: str, **options: Any) -> set[tuple[str, str]]:
     return {(one.table, one.index) for one in advise(database, **options).advices if one.kind == kind}
 

@@ -24,6 +24,8 @@ Rows = Mapping[str, Sequence[tuple[Any, ...]]]
 _PERIOD = re.compile(r"^`((?:[^`]|``)+)` < `((?:[^`]|``)+)`$")
 _JSON_CHECK = re.compile(r"^json_valid\(`((?:[^`]|``)+)`\)$")
 
+_PROVEN = f"{own_objects.PREFIX}archive_proof"
+
 
 def catalog(db: MySQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
     """Describe these tables, or all of the user's (without our own).
@@ -32,6 +34,7 @@ def catalog(db: MySQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
     """
     only = tables[0] if tables is not None and len(tables) == 1 else None
     ours = own.tables(db) if only is None or only.startswith(own_objects.PREFIX) else frozenset()
+    ours -= {only} & {_PROVEN}  # rows are loaded into it as into a user's
     heads = {row[0]: row[1:] for row in db.rows(_of(sql.TABLES, only)) if row[0] not in ours}
     wanted = [name for name in (tables if tables is not None else heads) if name in heads]
     found = Catalog(db.name)

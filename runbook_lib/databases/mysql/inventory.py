@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.databases import own_objects
 from runbook_lib.databases.mysql import history, objects, own, qualified, sequences
 from runbook_lib.databases.mysql import inventory_sql as sql
 from runbook_lib.databases.port import CatalogObject, Inventory
@@ -30,7 +31,8 @@ def inventory(db: MySQL) -> Inventory:
         if name not in ours and not (kind == "trigger" and name in fired):
             counts[kind] += int(count)
     outside = _accounts(db) | ({HISTORY} if history.insertable(db) else set())
-    return Inventory(tuple(found), counts, outside, str(db.rows("SELECT current_user()")[0][0]))
+    login = str(db.rows("SELECT current_user()")[0][0])
+    return Inventory(tuple(found), counts, outside, login, own_objects.bare(ours))
 
 
 def _objects(db: MySQL) -> Iterator[CatalogObject]:

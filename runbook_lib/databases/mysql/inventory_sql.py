@@ -11,10 +11,15 @@ _OF = "table_schema = database()"
 _TABLE_KINDS = """
 CASE table_type WHEN 'BASE TABLE' THEN 'table' WHEN 'SYSTEM VERSIONED' THEN 'table' ELSE lower(table_type) END
 """
+# Options as they act: the server writes Aria's defaults out only in a table that was made by such a statement, and the
+# row format that a table was asked for is not always the one that it has.
+_OPTIONS = r"""
+trim(regexp_replace(concat(' ', lower(coalesce(create_options, ''))),
+  ' (partitioned|row_format=[^ ]*|(page_checksum|transactional)=1)(?= |$)', ''))
+"""
 TABLES = f"""
-SELECT {_TABLE_KINDS}, table_name, table_name, concat_ws(' | ', engine, table_collation,
-         trim(replace(replace(coalesce(create_options, ''), 'partitioned', ''), 'PARTITIONED', '')), table_type),
-       '', '', ''
+SELECT {_TABLE_KINDS}, table_name, table_name, concat_ws(' | ', engine, table_collation, row_format, {_OPTIONS},
+         table_type), '', '', ''
 FROM information_schema.tables WHERE {_OF} AND table_type NOT IN ('VIEW', 'SEQUENCE')
 """
 # A period's start and end, and columns that `SELECT *` does not show, are the table's own.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.own_objects import SCHEMA, is_own
 from runbook_lib.databases.port import CatalogObject, Inventory
+from runbook_lib.databases.postgresql import inventory_counts as counting
 from runbook_lib.databases.postgresql import inventory_extras as extras
 from runbook_lib.databases.postgresql import inventory_sql as sql
 from runbook_lib.databases.postgresql import own
@@ -47,8 +48,14 @@ def inventory(db: PostgreSQL) -> Inventory:
     outside = frozenset(text for (text,) in db.rows(extras.OUTSIDE))
     rows = db.rows(extras.OWN_TABLES)
     own = frozenset(name for name, columns in rows if is_own(name, columns))
-    counts = Counter(each.kind for each in objects)
+    described = Counter(each.catalog for each in found if _is_described(each, details))
+    asked = counting.query(sql.hidden(OWN), [name for (name,) in db.rows(counting.CATALOGS)])
+    counts = {**Counter(each.kind for each in objects), **counting.missed(dict(db.rows(asked)), described)}
     return Inventory(tuple(objects), counts, outside, db.rows("SELECT current_user")[0][0], own)
+
+
+def _is_described(each: Walked, details: Mapping[tuple[str, int], tuple[Any, ...]]) -> bool:
+    return (each.catalog, each.oid) in details or each.catalog in sql.KINDS
 
 
 def _tables(db: PostgreSQL) -> dict[int, str]:

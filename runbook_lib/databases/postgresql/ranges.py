@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from runbook_lib.databases.adapter_helpers import between, require_advancing
+from runbook_lib.databases.identifiers import split
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.postgresql import small
 from runbook_lib.databases.postgresql.quoting import literal
@@ -94,7 +95,7 @@ def _look_up(db: PostgreSQL, selection: Selection) -> tuple[KeyPart, ...]:
     one = f"(SELECT {inner} FROM {selection.relation} LIMIT 1) AS r"
     # The join keeps one row when the relation is empty: a collation is known without any row.
     collations = db.rows(f"SELECT {asked} FROM (SELECT 1) AS one LEFT JOIN {one} ON true")[0]
-    called = [str(name or "").strip('"').rpartition(".")[2].strip('"') for name in collations]
+    called = [split(str(name or ""))[-1] for name in collations]
     found = zip(selection.key, types, collatable, called, strict=True)
     return tuple(_part(db, *each) for each in found)
 

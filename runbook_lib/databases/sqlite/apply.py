@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.as_stored import AsStored, or_as_stored
+from runbook_lib.databases.identifiers import split
 from runbook_lib.databases.port import Applied, Selection
 from runbook_lib.databases.sqlite import quoting, ranges
 from runbook_lib.databases.sqlite.catalog import kinds
@@ -183,7 +184,8 @@ def _conflict(
     error: sqlite3.IntegrityError,
 ) -> RowRejected:
     """Names the row that is in the way: SQLite says which columns, the row says which values."""
-    concerned = [part.rpartition(".")[2] for part in str(error).partition("failed: ")[2].split(", ")]
+    where = f"{split(table)[-1]}."
+    concerned = [part.removeprefix(where) for part in str(error).partition("failed: ")[2].split(", ")]
     if "UNIQUE" not in str(error) or not set(concerned) <= set(columns):
         return _refused(db, table, error)
     values = [row[list(columns).index(column)] for column in concerned]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.databases import own_objects
 from runbook_lib.databases.port import CatalogObject, Inventory
 from runbook_lib.databases.sqlite import ddl_parser, own, quoting
 
@@ -47,7 +48,7 @@ def inventory(db: SQLite) -> Inventory:
         theirs = [row for row in texts if row[2] in types and not own.is_trigger(row[1], row[3] or "")]
         options = {name: f"strict {strict}, without rowid {wr}" for name, _, wr, strict in listed}
         objects = [*_made(types, theirs, options), *_of_tables(driver, types, theirs), *_settings(driver)]
-        return Inventory(tuple(objects), _counts(driver, types, theirs))
+        return Inventory(tuple(objects), _counts(driver, types, theirs), own=own_objects.bare(ours))
 
 
 def _made(

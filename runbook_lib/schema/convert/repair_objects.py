@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from runbook_lib.databases.identifiers import ident, split
 from runbook_lib.databases.port import CatalogObject
 
 _DEFAULT = r'(?m)^ALTER VIEW \S+ ALTER COLUMN ("(?:[^"]|"")*"|\w+) SET DEFAULT '  # of a view's column, after its text
@@ -116,10 +117,10 @@ def _sequence(there: CatalogObject | None, here: CatalogObject | None) -> str:
 def _identity(there: CatalogObject | None, here: CatalogObject | None) -> str:
     if there is None or here is None:
         return ""
-    table, _, column = there.name.rpartition(".")
+    *path, column = map(ident, split(there.name))
     options = re.sub(r"^AS \w+ ", "", there.definition) + ("" if there.definition.endswith(" CYCLE") else " NO CYCLE")
     sets = re.sub(r"(INCREMENT|MINVALUE|MAXVALUE|START|CACHE|NO CYCLE|(?<!NO )CYCLE)", r"SET \1", options)
-    return f"ALTER TABLE {table} ALTER COLUMN {column} {sets}"
+    return f"ALTER TABLE {'.'.join(path)} ALTER COLUMN {column} {sets}"
 
 
 def _table(there: CatalogObject | None, here: CatalogObject | None) -> str:

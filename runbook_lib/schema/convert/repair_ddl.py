@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from runbook_lib.databases import adapter_helpers
+from runbook_lib.databases import identifiers
 from runbook_lib.databases.port import Column, Constraint, Index, Sequence_, Table
 from runbook_lib.schema.convert.expected_table import Promised
 from runbook_lib.schema.convert.translation_job import quote
@@ -265,7 +265,7 @@ def _first(text: str) -> str:
 
 def sequence_name(sequence: Sequence_) -> str:
     """A sequence's name as PostgreSQL reads it from a string: quoted unless it is quoted already."""
-    return adapter_helpers.quote(sequence.name)
+    return identifiers.quote(sequence.name)
 
 
 def _string(text: str) -> str:

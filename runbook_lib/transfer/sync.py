@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from runbook_lib.databases.port import Changes
 from runbook_lib.errors import RowRejected
@@ -26,9 +26,6 @@ from runbook_lib.transfer.chunk_store import unfinished
 from runbook_lib.transfer.isolate_bad_rows import refused_row
 from runbook_lib.transfer.links import Feed, Flow, Link
 from runbook_lib.transfer.quarantine import as_text
-
-if TYPE_CHECKING:
-    from runbook_lib.transfer.held import Held
 
 Key = tuple[Any, ...]
 
@@ -60,8 +57,15 @@ class Round:
         )
 
 
+class Holding(Protocol):
+    """Who takes in the tables whose changes cannot be applied: held.py."""
+
+    def apply(self, link: Link, table: str, fed: Sequence[tuple[Flow, Feed]], work: Callable[[], Round]) -> Round:
+        """Do a table's batch, or hold it back."""
+
+
 def drain_once(
-    link: Link, *, batch_keys: int = 2_000, waiting: Collection[str] = (), held: Held | None = None
+    link: Link, *, batch_keys: int = 2_000, waiting: Collection[str] = (), held: Holding | None = None
 ) -> Round:
     """Apply one batch of each captured table, in the plan's order, one channel per table (trap 6).
 

@@ -23,8 +23,9 @@ from runbook_lib.validation.checks.schemas import schemas
 from runbook_lib.validation.concurrent_ddl import with_altered
 from runbook_lib.validation.context import Catalogs, Context, Progress, could_not_run, working
 from runbook_lib.validation.refused_rows import with_refused
+from runbook_lib.validation.report.contents import BEARABLE, Fingerprint, combined
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
-from runbook_lib.validation.report.report import BEARABLE, Fingerprint, Report, combined
+from runbook_lib.validation.report.report import Report
 from runbook_lib.validation.report.tolerance import Tolerated, tolerate
 from runbook_lib.validation.stalled_sync import carried
 

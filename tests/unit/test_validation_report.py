@@ -11,8 +11,9 @@ import pytest
 from runbook_lib.errors import Refused, RunbookError
 from runbook_lib.plan.model import Tolerance
 from runbook_lib.validation.context import working
+from runbook_lib.validation.report.contents import combined
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch, shorten
-from runbook_lib.validation.report.report import Report, combined
+from runbook_lib.validation.report.report import Report
 from runbook_lib.validation.report.tolerance import tolerate
 
 ROW = Mismatch(

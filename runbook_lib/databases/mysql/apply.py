@@ -24,7 +24,7 @@ from runbook_lib.errors import RowRejected, TransferError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 Key = tuple[Any, ...]
 RETRIES = 3
@@ -37,7 +37,7 @@ REJECTED = frozenset(
 HARMLESS = frozenset({1287, 1592, 1681})  # deprecations, and statements unsafe for statement-based replication
 
 
-def read_rows(db: MySQL, selection: Selection, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
+def read_rows(db: MySQLPort, selection: Selection, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
     """The current rows of these keys in one snapshot, every value as neutral text (None for NULL).
 
     Raises:
@@ -49,12 +49,12 @@ def read_rows(db: MySQL, selection: Selection, keys: Sequence[Key]) -> list[tupl
     return _read(db, selection, [ranges.matching(parts, some) for some in in_pieces(keys, KEYS_AT_ONCE)])
 
 
-def read_all(db: MySQL, selections: Sequence[Selection]) -> list[list[tuple[Any, ...]]]:
+def read_all(db: MySQLPort, selections: Sequence[Selection]) -> list[list[tuple[Any, ...]]]:
     """See Database.read_all."""
     return [_read(db, selection, ["TRUE"]) for selection in selections]
 
 
-def _read(db: MySQL, selection: Selection, conditions: Sequence[str]) -> list[tuple[Any, ...]]:
+def _read(db: MySQLPort, selection: Selection, conditions: Sequence[str]) -> list[tuple[Any, ...]]:
     types = expression_types(db, selection)
     shown = [
         f"CONCAT({neutral_text.render(c, t, escaped=False)})" for c, t in zip(selection.columns, types, strict=True)
@@ -128,7 +128,7 @@ class Batch:
 
 
 def apply_rows(
-    db: MySQL,
+    db: MySQLPort,
     table: str,
     key: Sequence[str],
     columns: Sequence[str],
@@ -173,7 +173,7 @@ def apply_rows(
         raise db.explain(error, f"applying changes to {table}") from error
 
 
-def _run(db: MySQL, batch: Batch, work: Callable[[Connection, Batch], Applied]) -> Applied:
+def _run(db: MySQLPort, batch: Batch, work: Callable[[Connection, Batch], Applied]) -> Applied:
     for _ in range(RETRIES):  # with writers of the target
         try:
             return _once(db, batch, work)
@@ -183,7 +183,7 @@ def _run(db: MySQL, batch: Batch, work: Callable[[Connection, Batch], Applied]) 
     return _once(db, batch, work)
 
 
-def _once(db: MySQL, batch: Batch, work: Callable[[Connection, Batch], Applied]) -> Applied:
+def _once(db: MySQLPort, batch: Batch, work: Callable[[Connection, Batch], Applied]) -> Applied:
     with db.raw() as driver:
         lock_retry.run(driver, SILENT)
         try:
@@ -277,7 +277,7 @@ def _replace(driver: Connection, batch: Batch) -> Applied:
     return Applied(len(batch.rows), removed - len(kept))
 
 
-def _conflict(db: MySQL, batch: Batch, message: str) -> RowRejected:
+def _conflict(db: MySQLPort, batch: Batch, message: str) -> RowRejected:
     """Name the rows that conflict: those at the target, by key, and the value they share."""
     there = _conflicting(db, batch, message)
     shown = ", ".join(one_line(str(key), 60) for key in there[:5])
@@ -291,7 +291,7 @@ def _conflict(db: MySQL, batch: Batch, message: str) -> RowRejected:
     return refused
 
 
-def _conflicting(db: MySQL, batch: Batch, message: str) -> list[Key]:
+def _conflicting(db: MySQLPort, batch: Batch, message: str) -> list[Key]:
     """Keys of rows at the target, outside the batch, that have the unique value of one of the batch's rows."""
     found = re.search(r"for key '(?:.*\.)?([^'.]+)'$", message)
     index = next((index for index in batch.table.indexes if found and index.name == found[1]), None)

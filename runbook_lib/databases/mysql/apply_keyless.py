@@ -28,7 +28,7 @@ from runbook_lib.databases.port import Alike, Applied, KeyRange, Recount, Select
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 HASHES_AT_ONCE = 2_000  # in a statement: its text stays far below max_allowed_packet
 COPIES_AGAIN = 100  # of a row: inserting them costs less than a scan
@@ -38,7 +38,7 @@ Found = dict[str, Counter[str]]
 
 
 def rows_hashed(
-    db: MySQL, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
+    db: MySQLPort, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
 ) -> dict[str, Alike]:
     """How many rows have each of these hashes, and one of them, as neutral text (None for NULL)."""
     if not hashes:
@@ -50,7 +50,7 @@ def rows_hashed(
 
 
 def _alike(
-    db: MySQL, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
+    db: MySQLPort, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
 ) -> Iterator[tuple[str, int, tuple[str | None, ...]]]:
     if parsed(types, canonical=canonical):
         wanted = set(hashes)
@@ -74,7 +74,7 @@ def _alike(
 
 
 def recount_rows(
-    db: MySQL,
+    db: MySQLPort,
     table: str,
     columns: Sequence[str],
     selection: Selection,
@@ -117,7 +117,13 @@ def recount_rows(
 
 
 def _locked(
-    db: MySQL, driver: Connection, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
+    db: MySQLPort,
+    driver: Connection,
+    selection: Selection,
+    types: Sequence[str],
+    hashes: Sequence[str],
+    *,
+    canonical: bool,
 ) -> tuple[str, Found]:
     """SQL of the hash that the server computes, and the rows of these hashes, which nobody else changes from now on.
 
@@ -169,7 +175,7 @@ def _delete(driver: Connection, selection: Selection, hashing: str, gone: Iterat
         )
 
 
-def _refuse_without_transactions(db: MySQL, table: str) -> None:
+def _refuse_without_transactions(db: MySQLPort, table: str) -> None:
     sql = "SELECT engine FROM information_schema.tables WHERE table_schema = database() AND table_name = :name"
     [(engine,)] = db.rows(sql, {"name": table})
     if engine != "InnoDB":
@@ -181,7 +187,7 @@ def _refuse_without_transactions(db: MySQL, table: str) -> None:
         )
 
 
-def _hash(db: MySQL, selection: Selection, types: Sequence[str]) -> str:
+def _hash(db: MySQLPort, selection: Selection, types: Sequence[str]) -> str:
     return f"LEFT({row_hash(db, selection, types)}, 16)"
 
 

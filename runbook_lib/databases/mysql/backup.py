@@ -23,13 +23,13 @@ from runbook_lib.errors import ConfigurationError, DatabaseError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 FILE = "database.sql.gz"
 _BLOCK = 1 << 18
 
 
-def backup(db: MySQL, directory: Path, *, on_progress: Callable[[int], None] | None = None) -> BackupInfo:
+def backup(db: MySQLPort, directory: Path, *, on_progress: Callable[[int], None] | None = None) -> BackupInfo:
     """Dump the whole database (routines, triggers and events too) in one snapshot; there is all of it or nothing.
 
     Args:
@@ -71,7 +71,7 @@ def backup(db: MySQL, directory: Path, *, on_progress: Callable[[int], None] | N
     return BackupInfo(directory, size, _digest(directory), round(time.monotonic() - started, 3), tables)
 
 
-def restore(db: MySQL, backup: BackupInfo, database: str) -> None:
+def restore(db: MySQLPort, backup: BackupInfo, database: str) -> None:
     """Restore a backup into a new database of the same server, all or nothing.
 
     Raises:
@@ -102,7 +102,9 @@ def restore(db: MySQL, backup: BackupInfo, database: str) -> None:
 
 
 @contextmanager
-def scratch(db: MySQL, backup: BackupInfo, when_filled: Callable[[MySQL], object] | None = None) -> Iterator[MySQL]:
+def scratch(
+    db: MySQLPort, backup: BackupInfo, when_filled: Callable[[MySQLPort], object] | None = None
+) -> Iterator[MySQLPort]:
     """The backup restored into a scratch database of the same server, opened; dropped at the end.
 
     Its name begins with the database's own, so that a grant on a pattern of names covers both, and ends with a digest
@@ -123,7 +125,7 @@ def scratch(db: MySQL, backup: BackupInfo, when_filled: Callable[[MySQL], object
         _outside(db, f"DROP DATABASE IF EXISTS {quoting.ident(name)}")
 
 
-def _program(db: MySQL, maria: str, other: str) -> str:
+def _program(db: MySQLPort, maria: str, other: str) -> str:
     """The server's own program before its cousin's: MariaDB's dump has values for MySQL's generated columns."""
     candidates = (maria, other) if db.flavour[0] == "MariaDB" else (other, maria)
     for name in candidates:
@@ -133,7 +135,7 @@ def _program(db: MySQL, maria: str, other: str) -> str:
 
 
 @contextmanager
-def _options(db: MySQL) -> Iterator[Path]:
+def _options(db: MySQLPort) -> Iterator[Path]:
     """The login in a file that only we can read: neither a command line nor an environment shows a password."""
     descriptor, name = tempfile.mkstemp(prefix="runbook-", suffix=".cnf")
     values = {"host": db.login.host, "port": str(db.login.port), "user": db.login.user, "password": db.login.password}
@@ -176,7 +178,7 @@ def _digest(directory: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _outside(db: MySQL, statement: str) -> None:
+def _outside(db: MySQLPort, statement: str) -> None:
     driver = connection.connect(db.name, db.login)
     try:
         with driver.cursor() as cursor:

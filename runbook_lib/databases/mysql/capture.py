@@ -23,7 +23,7 @@ from runbook_lib.databases.port import Changes, Column, Pending, Table
 from runbook_lib.errors import TransferError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 EVENTS = ("INSERT", "UPDATE", "DELETE")
 CAPTURES = "runbook_captures"
@@ -51,7 +51,7 @@ WHERE table_schema = database() AND table_name = {table}
 """
 
 
-def install_capture(db: MySQL, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
+def install_capture(db: MySQLPort, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
     """Log the keys of every change of these tables (table → key columns); returns when older writers have ended.
 
     A table that is captured already is left alone, with its log. The registry's row is written last: an installation
@@ -82,7 +82,7 @@ def install_capture(db: MySQL, channel: str, tables: Mapping[str, Sequence[str]]
         lock_retry.in_transaction(db, work, doing=f"installing the capture of {table}")
 
 
-def _refuse_cascades(db: MySQL, tables: set[str]) -> None:
+def _refuse_cascades(db: MySQLPort, tables: set[str]) -> None:
     for table, name, parent, on_update, on_delete in db.rows(server.CASCADES):
         if table in tables:
             raise TransferError(
@@ -94,7 +94,7 @@ def _refuse_cascades(db: MySQL, tables: set[str]) -> None:
             )
 
 
-def _install(driver: Connection, *, db: MySQL, channel: str, table: Table, key: tuple[str, ...]) -> None:
+def _install(driver: Connection, *, db: MySQLPort, channel: str, table: Table, key: tuple[str, ...]) -> None:
     log = quoting.ident(own_name("runbook_log", channel, table.name))
     columns = [table.column(name) for name in key]
     fields = "".join(f", k{i} {_field(column)}" for i, column in enumerate(columns))
@@ -146,7 +146,7 @@ def _body(event: str, log: str, key: Sequence[str]) -> str:
     return f"IF @runbook_sync IS NULL THEN {act} END IF"
 
 
-def _require_intact(db: MySQL, channel: str, table: str, key: tuple[str, ...], known: dict[str, Any]) -> None:
+def _require_intact(db: MySQLPort, channel: str, table: str, key: tuple[str, ...], known: dict[str, Any]) -> None:
     text = ""
     if key != tuple(known["key"]):
         text = f"channel {channel} logs the key ({quoting.listed(known['key'])}), not ({quoting.listed(key)})"
@@ -161,7 +161,7 @@ def _require_intact(db: MySQL, channel: str, table: str, key: tuple[str, ...], k
         )
 
 
-def _generation(db: MySQL, table: str) -> str:
+def _generation(db: MySQLPort, table: str) -> str:
     """What changes when the table is truncated: its numbers in InnoDB's dictionary, else the time it was made."""
     if "generation" not in db.memo:
         db.memo["generation"] = "PROCESS" in server.grants(db)
@@ -184,7 +184,7 @@ def _file_name(name: str) -> str:
     )
 
 
-def capture_installed(db: MySQL, channel: str) -> frozenset[str]:
+def capture_installed(db: MySQLPort, channel: str) -> frozenset[str]:
     """The tables whose log and triggers are complete."""
     there = {name for (name,) in db.rows(_OWN)}
     return frozenset(
@@ -201,7 +201,7 @@ SELECT table_name FROM information_schema.tables WHERE table_schema = database()
 """
 
 
-def remove_capture(db: MySQL, channel: str) -> None:
+def remove_capture(db: MySQLPort, channel: str) -> None:
     """Remove triggers and logs of the channel. Idempotent."""
     for table, log in _registered(db, channel):
         db.execute(
@@ -211,7 +211,7 @@ def remove_capture(db: MySQL, channel: str) -> None:
         )
 
 
-def pending(db: MySQL, channel: str) -> dict[str, Pending]:
+def pending(db: MySQLPort, channel: str) -> dict[str, Pending]:
     """Log rows and the age of the oldest (seconds), by table, in a new transaction."""
     logs = _registered(db, channel)
     for table, _ in logs:
@@ -223,7 +223,7 @@ def pending(db: MySQL, channel: str) -> dict[str, Pending]:
 
 
 def read_changes(
-    db: MySQL,
+    db: MySQLPort,
     channel: str,
     table: str,
     limit: int,
@@ -250,7 +250,7 @@ def read_changes(
     return Changes(table, tuple(int(row[0]) for row in found), tuple(keys), any(row[1] for row in found))
 
 
-def forget_changes(db: MySQL, channel: str, changes: Changes) -> None:
+def forget_changes(db: MySQLPort, channel: str, changes: Changes) -> None:
     """Delete exactly these log rows; a row that committed late keeps its place in the queue."""
     if not changes.seqs:
         return
@@ -263,7 +263,7 @@ def forget_changes(db: MySQL, channel: str, changes: Changes) -> None:
     lock_retry.in_transaction(db, forget, doing=f"consuming the capture log of {changes.table}")
 
 
-def _note_truncation(db: MySQL, channel: str, table: str) -> None:
+def _note_truncation(db: MySQLPort, channel: str, table: str) -> None:
     """Log a marker when the table is not the one it was: TRUNCATE fires no trigger."""
     known = _lookup(db, channel, table)
     if known is None:
@@ -277,18 +277,18 @@ def _note_truncation(db: MySQL, channel: str, table: str) -> None:
         )
 
 
-def _registered(db: MySQL, channel: str) -> list[tuple[str, str]]:
+def _registered(db: MySQLPort, channel: str) -> list[tuple[str, str]]:
     if not _known(db):
         return []
     sql = f"SELECT table_name, log FROM {CAPTURES} WHERE channel = :channel ORDER BY 1"
     return [(str(table), str(log)) for table, log in db.rows(sql, {"channel": channel})]
 
 
-def _known(db: MySQL) -> bool:
+def _known(db: MySQLPort) -> bool:
     return own.there(db, "captures")
 
 
-def _lookup(db: MySQL, channel: str, table: str) -> dict[str, Any] | None:
+def _lookup(db: MySQLPort, channel: str, table: str) -> dict[str, Any] | None:
     if not _known(db):
         return None
     sql = f"SELECT log, key_columns, key_types, generation FROM {CAPTURES} WHERE channel = :channel AND table_name = :t"
@@ -297,7 +297,7 @@ def _lookup(db: MySQL, channel: str, table: str) -> dict[str, Any] | None:
     return None
 
 
-def _require(db: MySQL, channel: str, table: str) -> dict[str, Any]:
+def _require(db: MySQLPort, channel: str, table: str) -> dict[str, Any]:
     found = _lookup(db, channel, table)
     if found is None:
         raise TransferError(

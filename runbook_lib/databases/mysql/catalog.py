@@ -18,7 +18,7 @@ from runbook_lib.databases.mysql.neutral_text import plain_type
 from runbook_lib.databases.port import Column, Constraint, Index, Table
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 Rows = Mapping[str, Sequence[tuple[Any, ...]]]
 _PERIOD = re.compile(r"^`((?:[^`]|``)+)` < `((?:[^`]|``)+)`$")
@@ -27,7 +27,7 @@ _JSON_CHECK = re.compile(r"^json_valid\(`((?:[^`]|``)+)`\)$")
 _PROVEN = f"{own_objects.PREFIX}archive_proof"
 
 
-def catalog(db: MySQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
+def catalog(db: MySQLPort, tables: Sequence[str] | None = None) -> dict[str, Table]:
     """Describe these tables, or all of the user's (without our own).
 
     A table that does not exist is left out of the answer; asking the answer for it raises DatabaseError.
@@ -66,7 +66,7 @@ def _of(query: str, table: str | None, *columns: str) -> str:
     return query.replace("= database()", f"= database(){wanted}", 1)
 
 
-def tables(db: MySQL) -> list[str]:
+def tables(db: MySQLPort) -> list[str]:
     """The names of all user tables."""
     ours = own.tables(db)
     return [row[0] for row in db.rows(sql.TABLES) if row[0] not in ours]
@@ -91,7 +91,7 @@ def _without_periods(columns: Rows, indexes: Rows) -> tuple[Rows, Rows]:
 
 
 def _table(
-    db: MySQL,
+    db: MySQLPort,
     name: str,
     head: tuple[Any, ...],
     columns: Rows,
@@ -209,7 +209,7 @@ def _checks(rows: Sequence[tuple[Any, ...]], documents: set[str]) -> list[Constr
 
 
 def _without_overlaps(
-    db: MySQL, table: str, built: Sequence[Index], checks: Sequence[tuple[Any, ...]]
+    db: MySQLPort, table: str, built: Sequence[Index], checks: Sequence[tuple[Any, ...]]
 ) -> list[Constraint]:
     """Keys of MariaDB's over a period: there is a plain key of its end and start, and a check of its name.
 
@@ -241,7 +241,7 @@ def _key(columns: Sequence[Column], built: Sequence[Index], rows: Sequence[tuple
     return min(usable, key=len, default=())
 
 
-def expression_types(db: MySQL, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
+def expression_types(db: MySQLPort, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
     """The server's type of each expression, from a temporary table made of no row.
 
     Raises:
@@ -250,7 +250,7 @@ def expression_types(db: MySQL, relation: str, expressions: Sequence[str]) -> tu
     return tuple(kind for kind, _ in expression_facts(db, relation, expressions))
 
 
-def expression_facts(db: MySQL, relation: str, expressions: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def expression_facts(db: MySQLPort, relation: str, expressions: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Type and collation of each expression ("" where it has none)."""
     if not expressions:
         return ()
@@ -272,13 +272,13 @@ def expression_facts(db: MySQL, relation: str, expressions: Sequence[str]) -> tu
         raise db.explain(error, f"reading {expressions[0]} from {relation}") from error
 
 
-def definitions(db: MySQL) -> dict[str, str]:
+def definitions(db: MySQLPort) -> dict[str, str]:
     """See Database.definitions; MySQL writes the database's name into a view's text."""
     own = f"{quoting.ident(db.login.database)}."
     return {str(name): str(text or "").replace(own, "") for name, text in db.rows(sql.DEFINITIONS)}
 
 
-def schema_marks(db: MySQL) -> dict[str, str]:
+def schema_marks(db: MySQLPort) -> dict[str, str]:
     """See Database.schema_marks; the sums are made by the server, so that a row a table is all that travels."""
     return {
         f"{'view' if kind == 'VIEW' else 'table'} {name}": f"{columns} {indexes}"
@@ -286,7 +286,7 @@ def schema_marks(db: MySQL) -> dict[str, str]:
     }
 
 
-def grants(db: MySQL, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
+def grants(db: MySQLPort, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
     """See Database.grants."""
     given = _grouped(db.rows(sql.GRANTS))
     return {table: frozenset((role, what) for role, what in given.get(table, ())) for table in tables}

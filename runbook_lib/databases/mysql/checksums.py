@@ -24,13 +24,13 @@ from runbook_lib.databases.port import Buckets, KeyRange, RangeSum, Selection
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 # A key leaves as a number only where PostgreSQL's adapter says so too: both sides must name a row alike.
 _NUMBERED = ("smallint", "integer", "bigint")
 
 
-def count(db: MySQL, selection: Selection) -> int:
+def count(db: MySQLPort, selection: Selection) -> int:
     """The rows of a selection."""
     where = f" WHERE {selection.where}" if selection.where else ""
     [(rows,)] = _query(db, f"SELECT count(*) FROM {selection.relation}{where}", selection)
@@ -38,7 +38,7 @@ def count(db: MySQL, selection: Selection) -> int:
 
 
 def range_sums(
-    db: MySQL, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
+    db: MySQLPort, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
 ) -> list[RangeSum]:
     """Checksum each range; one short statement a range where an index serves it, otherwise one for all of them."""
     if parsed(types, canonical=canonical):
@@ -72,7 +72,9 @@ def _sum_of(selection: Selection, row: Sequence[Any]) -> RangeSum:
     return RangeSum(int(rows), str(int(digest)))
 
 
-def _all_in_one(db: MySQL, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange]) -> list[RangeSum]:
+def _all_in_one(
+    db: MySQLPort, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange]
+) -> list[RangeSum]:
     bare = Selection(selection.relation, selection.key, selection.columns)
     cases = [
         f"WHEN {key_ranges.condition(db, bare, KeyRange(i, None, each.upto))} THEN {i}"
@@ -87,7 +89,7 @@ def _all_in_one(db: MySQL, selection: Selection, types: Sequence[str], ranges: S
 
 
 def bucket_sums(
-    db: MySQL,
+    db: MySQLPort,
     selection: Selection,
     types: Sequence[str],
     key_range: KeyRange,
@@ -107,7 +109,7 @@ def bucket_sums(
     return {int(index): _sum_of(selection, row) for index, *row in _query(db, sql, selection)}
 
 
-def _bucket(db: MySQL, selection: Selection, types: Sequence[str], count: int) -> str:
+def _bucket(db: MySQLPort, selection: Selection, types: Sequence[str], count: int) -> str:
     """SQL of `values.bucket_of`; without a key, of the row's hash."""
     if not selection.key:
         return f"(CAST(CONV(SUBSTR({row_hash(db, selection, types)}, 9, 8), 16, 10) AS unsigned) & {count - 1})"
@@ -120,7 +122,7 @@ def _bucket(db: MySQL, selection: Selection, types: Sequence[str], count: int) -
     return f"(CAST(CONV(SUBSTR({row_hash(db, key, kinds)}, 1, 8), 16, 10) AS unsigned) & {count - 1})"
 
 
-def _chosen(db: MySQL, selection: Selection, types: Sequence[str], within: Buckets | None) -> Selection:
+def _chosen(db: MySQLPort, selection: Selection, types: Sequence[str], within: Buckets | None) -> Selection:
     """The rows of these buckets."""
     if within is None:
         return selection
@@ -129,7 +131,7 @@ def _chosen(db: MySQL, selection: Selection, types: Sequence[str], within: Bucke
 
 
 def row_sums(
-    db: MySQL,
+    db: MySQLPort,
     selection: Selection,
     types: Sequence[str],
     key_range: KeyRange,
@@ -158,7 +160,7 @@ def row_sums(
 
 
 def _counted(
-    db: MySQL,
+    db: MySQLPort,
     selection: Selection,
     types: Sequence[str],
     key_range: KeyRange,
@@ -190,13 +192,13 @@ def parsed(types: Sequence[str], *, canonical: bool) -> bool:
     return canonical and any(canonical_type(each).tag == values.JSON for each in types)
 
 
-def _parsed_sum(db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange) -> RangeSum:
+def _parsed_sum(db: MySQLPort, selection: Selection, types: Sequence[str], key_range: KeyRange) -> RangeSum:
     hashes = [digest for _, digest in parsed_rows(db, selection, types, key_range, ())]
     return RangeSum(len(hashes), values.digest_of(hashes))
 
 
 def _parsed_sums(
-    db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange, count: int, within: Buckets | None
+    db: MySQLPort, selection: Selection, types: Sequence[str], key_range: KeyRange, count: int, within: Buckets | None
 ) -> dict[int, RangeSum]:
     """By buckets; without a key each row's follows from the hash computed here."""
     hashes: dict[int, list[str]] = {}
@@ -213,7 +215,7 @@ def _parsed_sums(
 
 
 def parsed_rows(
-    db: MySQL, selection: Selection, types: Sequence[str], key_range: KeyRange, key: Sequence[str]
+    db: MySQLPort, selection: Selection, types: Sequence[str], key_range: KeyRange, key: Sequence[str]
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
     """Key and hash of each row, computed here from the neutral text."""
     wide = Selection(selection.relation, selection.key, (*key, *selection.columns), selection.where)
@@ -224,7 +226,7 @@ def parsed_rows(
         yield row[:width], values.row_hash(told[width:], types)
 
 
-def row_hash(db: MySQL, selection: Selection, types: Sequence[str]) -> str:
+def row_hash(db: MySQLPort, selection: Selection, types: Sequence[str]) -> str:
     """SQL of `values.row_hash`: all of its hexadecimal digits, of which sixteen count."""
     fields = []
     for sql, (own, collation), written in zip(selection.columns, _facts(db, selection), types, strict=True):
@@ -239,7 +241,7 @@ def row_hash(db: MySQL, selection: Selection, types: Sequence[str]) -> str:
     return f"sha2(concat(_binary'', {listed(fields)}), 256)"
 
 
-def _facts(db: MySQL, selection: Selection) -> tuple[tuple[str, str], ...]:
+def _facts(db: MySQLPort, selection: Selection) -> tuple[tuple[str, str], ...]:
     """Type and collation of each column, looked up once a selection."""
     asked = ("facts", selection.relation, selection.columns)
     if asked not in db.memo:
@@ -299,7 +301,7 @@ def _number(sql: str, read: neutral_text.Kind, kind: CanonicalType) -> str:
     return f"CAST({sql} AS decimal(65, 0))"
 
 
-def _query(db: MySQL, sql: str, selection: Selection) -> list[tuple[Any, ...]]:
+def _query(db: MySQLPort, sql: str, selection: Selection) -> list[tuple[Any, ...]]:
     try:
         with db.raw() as driver, driver.cursor() as cursor:
             cursor.execute(sql)

@@ -20,7 +20,7 @@ from runbook_lib.errors import DatabaseError, RowRejected, TransferError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 # Our triggers let a session pass that has set this; foreign keys are checked by anti-joins afterwards (trap 22).
 SILENT = "SET @runbook_sync = 1, SESSION foreign_key_checks = 0"
@@ -33,7 +33,7 @@ _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _UNKNOWN = {b"f": b"\f", b"v": b"\v"}
 
 
-def copy_out(db: MySQL, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
+def copy_out(db: MySQLPort, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
     """Yield one range in COPY text format, in blocks of about 64 KiB, from the snapshot of one statement.
 
     Closing the iterator early drops the connection, which ends the statement.
@@ -64,7 +64,7 @@ def copy_out(db: MySQL, selection: Selection, key_range: KeyRange, *, binary: bo
         pooled.close()
 
 
-def expression_types(db: MySQL, selection: Selection) -> tuple[str, ...]:
+def expression_types(db: MySQLPort, selection: Selection) -> tuple[str, ...]:
     """The types of a selection's columns, looked up once a selection."""
     asked = ("types", selection.relation, selection.columns)
     if asked not in db.memo:
@@ -74,7 +74,7 @@ def expression_types(db: MySQL, selection: Selection) -> tuple[str, ...]:
 
 
 def copy_in(
-    db: MySQL,
+    db: MySQLPort,
     table: str,
     columns: Sequence[str],
     blocks: Iterator[bytes],
@@ -119,7 +119,7 @@ def make_loud(driver: Connection) -> None:
         lock_retry.run(driver, LOUD)
 
 
-def refuse_triggers(db: MySQL, table: Table) -> None:
+def refuse_triggers(db: MySQLPort, table: Table) -> None:
     """MySQL cannot switch the user's triggers off for a session; they would fire on rows that are copies (trap 23)."""
     if not any("@runbook_sync" not in trigger for trigger in table.triggers):
         return
@@ -172,7 +172,7 @@ def _keeping(blocks: Iterator[bytes], kept: IO[bytes]) -> Iterator[bytes]:
         yield block
 
 
-def _rejected(db: MySQL, driver: Connection, table: Table, columns: Sequence[str], kept: IO[bytes]) -> RowRejected:
+def _rejected(db: MySQLPort, driver: Connection, table: Table, columns: Sequence[str], kept: IO[bytes]) -> RowRejected:
     """The server's first warning, with the key and the value of the row that it means."""
     with driver.cursor() as cursor:
         cursor.execute("SHOW WARNINGS LIMIT 1")

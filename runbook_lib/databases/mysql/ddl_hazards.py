@@ -21,7 +21,7 @@ from runbook_lib.errors import DatabaseError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 _IN_PLACE = "split it (expand and contract), or write ALGORITHM=COPY and say in the plan's `lint:` why it may"
 _WORDS = {
@@ -53,7 +53,7 @@ _SYNTAX, _NO_TABLE = 1064, 1146
 
 
 def hazards(
-    db: MySQL,
+    db: MySQLPort,
     statements: Sequence[str],
     *,
     alone: bool,  # noqa: ARG001  DDL always is
@@ -76,7 +76,7 @@ def hazards(
     return sorted({*found, *hazards_of_words(statements, _WORDS)}, key=lambda hazard: (hazard.statement, hazard.rule))
 
 
-def _tried(db: MySQL, number: int, statement: str, clones: dict[str, str], *, settled: bool) -> list[Hazard]:
+def _tried(db: MySQLPort, number: int, statement: str, clones: dict[str, str], *, settled: bool) -> list[Hazard]:
     """One statement on the clone of its table, so that those after it find what it made."""
     bare = without_comments(statement).rstrip().rstrip(";")
     change, index = online_ddl.ALTER.match(bare), online_ddl.INDEX.match(bare)
@@ -96,7 +96,7 @@ def _tried(db: MySQL, number: int, statement: str, clones: dict[str, str], *, se
     return [*found, *restated.hazards(db, number, table, bare, before, after, settled=settled)]
 
 
-def _changed(db: MySQL, number: int, bare: str) -> list[Hazard]:
+def _changed(db: MySQLPort, number: int, bare: str) -> list[Hazard]:
     """The lightest way in which the server carries a change out, and what that means."""
     refusal: pymysql.MySQLError | None = None
     for way in online_ddl.worded(bare):
@@ -116,7 +116,7 @@ def _copies(number: int, why: str) -> Hazard:
     return Hazard("table-copy", number, f"copies or locks the whole table: {why}", _IN_PLACE)
 
 
-def _cloned(db: MySQL, table: str, clone: str) -> bool:
+def _cloned(db: MySQLPort, table: str, clone: str) -> bool:
     """Make the empty clone; False: there is no such table.
 
     Raises:
@@ -132,7 +132,7 @@ def _cloned(db: MySQL, table: str, clone: str) -> bool:
     return error is None
 
 
-def _run(db: MySQL, statement: str) -> pymysql.MySQLError | None:
+def _run(db: MySQLPort, statement: str) -> pymysql.MySQLError | None:
     """Run it; the server's refusal, if any."""
     with db.raw() as driver:
         try:

@@ -21,7 +21,7 @@ from runbook_lib.databases.mysql.streaming import Connection
 from runbook_lib.errors import CutoverAborted, DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 SQLSTATE = "RB001"
 EVENTS = ("INSERT", "UPDATE", "DELETE")
@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS {FENCES} (relation VARCHAR(64) NOT NULL PRIMARY KEY, 
 _TRIGGERS = "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database()"
 
 
-def prepare_fence(db: MySQL, tables: Sequence[str]) -> None:
+def prepare_fence(db: MySQLPort, tables: Sequence[str]) -> None:
     """Install the lowered fence on these tables; a fence that stands keeps its state. Idempotent.
 
     Raises:
@@ -69,7 +69,7 @@ def _create(table: str, event: str) -> str:
     )
 
 
-def raise_fence(db: MySQL, tables: Sequence[str], *, timeout_s: float) -> float:
+def raise_fence(db: MySQLPort, tables: Sequence[str], *, timeout_s: float) -> float:
     """Turn writers of these tables away, all in one transaction; the seconds until the last one in flight had ended.
 
     Args:
@@ -101,7 +101,7 @@ def raise_fence(db: MySQL, tables: Sequence[str], *, timeout_s: float) -> float:
         time.sleep(random.uniform(0.01, 0.06))  # noqa: S311  jitter
 
 
-def _raise_once(db: MySQL, tables: Sequence[str]) -> None:
+def _raise_once(db: MySQLPort, tables: Sequence[str]) -> None:
     """Read before it writes: in a deadlock the transaction with fewer changes, ours, is the one to give way."""
     where = f"relation IN ({quoting.listed([quoting.text(table) for table in tables])})"
     bound = f"SET STATEMENT max_statement_time = {SLICE_S} FOR " if db.flavour[0] == "MariaDB" else ""
@@ -116,7 +116,7 @@ def _raise_once(db: MySQL, tables: Sequence[str]) -> None:
                 lock_retry.set_timeouts(driver, 30)
 
 
-def lower_fence(db: MySQL, tables: Sequence[str]) -> None:
+def lower_fence(db: MySQLPort, tables: Sequence[str]) -> None:
     """Let writers in again, all tables in one transaction. Idempotent; a table without a fence is left alone."""
     if tables and _known(db):
         listed = quoting.listed([quoting.text(table) for table in tables])
@@ -127,7 +127,7 @@ def lower_fence(db: MySQL, tables: Sequence[str]) -> None:
         lock_retry.in_transaction(db, lower, doing="lowering the fence")
 
 
-def fenced(db: MySQL, tables: Sequence[str]) -> frozenset[str]:
+def fenced(db: MySQLPort, tables: Sequence[str]) -> frozenset[str]:
     """The tables of these whose fence is raised."""
     if not _known(db):
         return frozenset()
@@ -135,7 +135,7 @@ def fenced(db: MySQL, tables: Sequence[str]) -> frozenset[str]:
     return frozenset(set(tables) & raised & _prepared(db))
 
 
-def remove_fence(db: MySQL) -> None:
+def remove_fence(db: MySQLPort) -> None:
     """Remove every fence of this database, raised or not. Idempotent."""
     gone = [name for name in sorted(own.triggers(db)) if name.startswith("runbook_fence_")]
     for trigger in gone:
@@ -144,11 +144,11 @@ def remove_fence(db: MySQL) -> None:
         db.execute(f"DROP TABLE IF EXISTS {FENCES}")
 
 
-def _installed(db: MySQL) -> set[str]:
+def _installed(db: MySQLPort) -> set[str]:
     return {str(name) for (name,) in db.rows(_TRIGGERS)}
 
 
-def _prepared(db: MySQL) -> set[str]:
+def _prepared(db: MySQLPort) -> set[str]:
     if not _known(db):
         return set()
     there = _installed(db)
@@ -156,5 +156,5 @@ def _prepared(db: MySQL) -> set[str]:
     return {name for name in known if {_trigger(name, event) for event in EVENTS} <= there}
 
 
-def _known(db: MySQL) -> bool:
+def _known(db: MySQLPort) -> bool:
     return own.there(db, "fences")

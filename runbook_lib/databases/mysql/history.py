@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pymysql
 
 from runbook_lib.databases.mysql import copy, lock_retry, quoting
-from runbook_lib.databases.port import Column, KeyRange, Selection
+from runbook_lib.databases.port import Column, Connected, KeyRange, Selection
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 LARGEST = 2_000_000  # versions of one table (count): they go in one transaction
 SINCE = (10, 11)
@@ -49,13 +49,13 @@ class History:
         return f"{self.versions} versions of {self.rows} rows since {self.since}"
 
 
-def insertable(db: MySQL) -> bool:
+def insertable(db: MySQLPort) -> bool:
     """Whether the server takes the times of versions as they are given."""
     kind, version = db.flavour
     return kind == "MariaDB" and version >= SINCE
 
 
-def histories(db: MySQL) -> dict[str, History]:
+def histories(db: MySQLPort) -> dict[str, History]:
     """The histories of all tables that are versioned by time; those versioned by transactions have none to move."""
     if db.flavour[0] != "MariaDB":
         return {}
@@ -72,9 +72,10 @@ def histories(db: MySQL) -> dict[str, History]:
     return found
 
 
-def take_history(db: MySQL, reader: MySQL, tables: Mapping[str, str]) -> dict[str, str]:
+def take_history(db: MySQLPort, reader: Connected, tables: Mapping[str, str]) -> dict[str, str]:
     """See Database.take_history. A table that has old versions already is left alone: they are its own."""
-    theirs = histories(reader)
+    other = cast("MySQLPort", reader)  # a copy takes histories within one engine only
+    theirs = histories(other)
     if not insertable(db) or not set(theirs) & set(tables):
         return {}
     ours, refused = histories(db), {}
@@ -86,13 +87,13 @@ def take_history(db: MySQL, reader: MySQL, tables: Mapping[str, str]) -> dict[st
             refused[target] = f"{there.versions:,} versions are more than go in one transaction ({LARGEST:,})"
             continue
         try:
-            _load(db, reader, source, target, there, here)
+            _load(db, other, source, target, there, here)
         except pymysql.MySQLError as error:
             refused[target] = one_line(str(error.args[-1]))
     return refused
 
 
-def _load(db: MySQL, reader: MySQL, source: str, target: str, there: History, here: History) -> None:
+def _load(db: MySQLPort, reader: MySQLPort, source: str, target: str, there: History, here: History) -> None:
     """Replace the rows of a table by all versions that the source's has, in one transaction."""
     described = db.described(target)
     columns = [column.name for column in described.columns if not column.generated]

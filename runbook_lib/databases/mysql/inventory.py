@@ -13,13 +13,13 @@ from runbook_lib.databases.port import CatalogObject, Inventory
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 HISTORY = "feature row history"  # a server that takes old versions of rows as they are given
 _UNSEEN = {"MariaDB": "IF(ignored = 'YES', 'ignored', '')", "MySQL": "IF(is_visible = 'NO', 'invisible', '')"}
 
 
-def inventory(db: MySQL) -> Inventory:
+def inventory(db: MySQLPort) -> Inventory:
     """See Database.inventory."""
     ours, fired = own.tables(db), own.triggers(db)
     not_theirs = {
@@ -35,7 +35,7 @@ def inventory(db: MySQL) -> Inventory:
     return Inventory(tuple(found), counts, outside, login, own_objects.bare(ours))
 
 
-def _objects(db: MySQL) -> Iterator[CatalogObject]:
+def _objects(db: MySQLPort) -> Iterator[CatalogObject]:
     flavour = db.flavour[0]
     maria = flavour == "MariaDB"
     # A MariaDB before 10.6 knows no ignored index; all that are supported do.
@@ -80,7 +80,7 @@ def _grouped(rows: Sequence[tuple[Any, ...]]) -> dict[Any, list[Any]]:
     return grouped
 
 
-def _bare(db: MySQL, text: str) -> str:
+def _bare(db: MySQLPort, text: str) -> str:
     """A definition without the database's own name, which the server writes into views and partitions."""
     return qualified.own_names(text, db.login.database) if f"`{db.login.database}`." in text else text
 
@@ -97,7 +97,7 @@ def _columns(kind: str, columns: str | bytes | None) -> tuple[str, ...]:
     return tuple(text.split("\0")) if text and kind != "event" else ()
 
 
-def _accounts(db: MySQL) -> frozenset[str]:
+def _accounts(db: MySQLPort) -> frozenset[str]:
     """The server's accounts as grants need them; none where the login may not see them."""
     try:
         return frozenset(f"role {name}" for (name,) in db.rows(sql.ACCOUNTS))

@@ -18,7 +18,7 @@ from runbook_lib.errors import DatabaseError
 from runbook_lib.util.text import counted, one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 Result = TypeVar("Result")
 
@@ -52,7 +52,7 @@ def run(driver: Connection, *statements: str) -> int:
         return int(cursor.rowcount)
 
 
-def in_transaction(db: MySQL, work: Callable[[Connection], Result], *, doing: str = "") -> Result:
+def in_transaction(db: MySQLPort, work: Callable[[Connection], Result], *, doing: str = "") -> Result:
     """Do work in one transaction with the short lock timeout; again, after a jittered pause, when a lock is refused.
 
     DDL commits implicitly (trap 28): `work` must bear to be repeated from its beginning.
@@ -68,7 +68,7 @@ def in_transaction(db: MySQL, work: Callable[[Connection], Result], *, doing: st
     return _attempts(db, attempt, doing)
 
 
-def on_connection(db: MySQL, work: Callable[[sqlalchemy.Connection], Result]) -> Result:
+def on_connection(db: MySQLPort, work: Callable[[sqlalchemy.Connection], Result]) -> Result:
     """The same with an SQLAlchemy connection."""
 
     def attempt(_: int) -> Result:
@@ -87,7 +87,7 @@ def _driver(connected: sqlalchemy.Connection) -> Connection:
 
 
 @contextmanager
-def _short_waits(db: MySQL, driver: Connection) -> Iterator[None]:
+def _short_waits(db: MySQLPort, driver: Connection) -> Iterator[None]:
     set_timeouts(driver, db.lock_timeout_s)
     try:
         yield
@@ -96,7 +96,7 @@ def _short_waits(db: MySQL, driver: Connection) -> Iterator[None]:
             set_timeouts(driver, 30)
 
 
-def _attempts(db: MySQL, attempt: Callable[[int], Result], doing: str) -> Result:
+def _attempts(db: MySQLPort, attempt: Callable[[int], Result], doing: str) -> Result:
 
     def refused(error: Exception, attempts: int) -> DatabaseError:
         what = "deadlock" if connection.code(error) == DEADLOCK else "lock not granted"
@@ -115,7 +115,7 @@ def _attempts(db: MySQL, attempt: Callable[[int], Result], doing: str) -> Result
         raise connection.explain(db.name, error, doing) from error
 
 
-def oldest(db: MySQL) -> str:
+def oldest(db: MySQLPort) -> str:
     """The oldest open transaction in words, which may be the one in the way; "" when the login may not see it."""
     try:
         found = db.rows(_OLDEST)

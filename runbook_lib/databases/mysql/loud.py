@@ -15,7 +15,7 @@ from runbook_lib.databases.mysql.made_under import Framed
 from runbook_lib.databases.port import LoudTrigger
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 _LOUD = f"""
 SELECT event_object_table, trigger_name, definer FROM information_schema.triggers
@@ -24,14 +24,14 @@ ORDER BY event_object_table, action_timing, event_manipulation, action_order, tr
 """
 
 
-def loud_triggers(db: MySQL, tables: Sequence[str], *, silent: bool = False) -> list[LoudTrigger]:
+def loud_triggers(db: MySQLPort, tables: Sequence[str], *, silent: bool = False) -> list[LoudTrigger]:
     """See Database.loud_triggers."""
     wanted, found = set(tables), db.rows(_LOUD, {"all": silent})
     there = [(str(table), str(name), str(definer)) for table, name, definer in found if table in wanted]
     return [_as_it_is(db, *each) for each in there]
 
 
-def _as_it_is(db: MySQL, table: str, name: str, definer: str) -> LoudTrigger:
+def _as_it_is(db: MySQLPort, table: str, name: str, definer: str) -> LoudTrigger:
     """With its definer: made again, it must run with the same rights."""
     statement = objects.trigger(db, name).statement
     found = _trigger(table, statement)

@@ -19,7 +19,7 @@ from runbook_lib.databases.mysql import lock_retry, quoting
 from runbook_lib.databases.mysql.streaming import Connection
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 HEAD = "-- runbook: made under "
 _HEAD = re.compile(HEAD + r"(\{[^\n]*\}), up to (\w+)\n")
@@ -81,7 +81,7 @@ def trigger_text(name: str, timing: str, event: str, body: str, sql_mode: str) -
     return f"{quoting.ident(name)} {timing} {event} {body}" + (f" [sql_mode {', '.join(said)}]" if said else "")
 
 
-def run(db: MySQL, driver: Connection, statement: str) -> None:
+def run(db: MySQLPort, driver: Connection, statement: str) -> None:
     """Run a statement, a framed one under its session; the session and the database are afterwards as before.
 
     A kill while the database has another collation for this moment leaves it so: as with the server's own dumps.
@@ -117,7 +117,7 @@ def _setting(values: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _database(db: MySQL, driver: Connection, collation: str) -> Iterator[None]:
+def _database(db: MySQLPort, driver: Connection, collation: str) -> Iterator[None]:
     with driver.cursor() as cursor:
         cursor.execute("SELECT @@collation_database")
         [before] = cursor.fetchone() or ("",)

@@ -9,7 +9,7 @@ from runbook_lib.databases.port import Problem
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 # A transaction has no database of its own: those of sessions that are in this one.
 _OPEN = """
@@ -20,7 +20,7 @@ ORDER BY t.trx_started
 """
 
 
-def pitfalls(db: MySQL, tables: Sequence[str], open_s: float) -> list[Problem]:  # noqa: ARG001  none is a table's own
+def pitfalls(db: MySQLPort, tables: Sequence[str], open_s: float) -> list[Problem]:  # noqa: ARG001  none is a table's own
     """See Database.pitfalls. Prepared transactions are the server's; a login that may not ask for them is told so."""
     found, subject = [], f"database {db.name}"
     if opened := db.rows(_OPEN.format(float(open_s))):

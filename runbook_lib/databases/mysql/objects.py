@@ -18,7 +18,7 @@ from runbook_lib.databases.mysql import connection, made_under, qualified, quoti
 from runbook_lib.databases.mysql.made_under import Framed
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 # In this order they can be made: a view calls functions, a body needs its package.
 _LISTED = """
@@ -69,17 +69,17 @@ class Item:
         return f"DROP {self.kind} IF EXISTS {quoting.ident(self.name)}"
 
 
-def items(db: MySQL) -> list[Item]:
+def items(db: MySQLPort) -> list[Item]:
     """All of them, in an order in which they can be made."""
     return _readers_last(_items(db))
 
 
-def views(db: MySQL) -> dict[str, str]:
+def views(db: MySQLPort) -> dict[str, str]:
     """The views' texts as the server prints them: what information_schema keeps is how each was first written."""
     return {item.name: item.statement for item in _items(db, ("VIEW",))}
 
 
-def _items(db: MySQL, kinds: Collection[str] = ORDER) -> list[Item]:
+def _items(db: MySQLPort, kinds: Collection[str] = ORDER) -> list[Item]:
     listed = [row for row in db.rows(_LISTED) if row[0] in kinds]
     found = sorted(listed, key=lambda row: (ORDER.index(row[0]), row[1]))
     tables = {str(name) for (name,) in db.rows(_RELATIONS)}
@@ -90,7 +90,7 @@ def _items(db: MySQL, kinds: Collection[str] = ORDER) -> list[Item]:
 _RELATIONS = "SELECT table_name FROM information_schema.tables WHERE table_schema = database()"
 
 
-def _item(db: MySQL, kind: str, name: str, definer: str, security: str, known: Collection[str]) -> Item:
+def _item(db: MySQLPort, kind: str, name: str, definer: str, security: str, known: Collection[str]) -> Item:
     shown = _shown(db, kind, name)
     text = shown.pop("text")
     enabled = False
@@ -104,7 +104,7 @@ def _item(db: MySQL, kind: str, name: str, definer: str, security: str, known: C
     return Item(kind, name, Framed.of(text, shown), definer, security, enabled)
 
 
-def _shown(db: MySQL, kind: str, name: str) -> dict[str, str]:
+def _shown(db: MySQLPort, kind: str, name: str) -> dict[str, str]:
     """SHOW CREATE as the settings of its session and its `text`."""
     try:
         with db.raw() as driver, driver.cursor() as cursor:
@@ -135,7 +135,7 @@ def asleep(create: str, sql_mode: str) -> tuple[str, bool]:
     return create, False
 
 
-def triggers(db: MySQL, own: Collection[str]) -> dict[str, list[Item]]:
+def triggers(db: MySQLPort, own: Collection[str]) -> dict[str, list[Item]]:
     """The triggers of each table (without these of our own), in the order in which they fire."""
     found: dict[str, list[Item]] = {}
     for name, table, definer in db.rows(_TRIGGERS):
@@ -144,7 +144,7 @@ def triggers(db: MySQL, own: Collection[str]) -> dict[str, list[Item]]:
     return found
 
 
-def trigger(db: MySQL, name: str, definer: str = "") -> Item:
+def trigger(db: MySQLPort, name: str, definer: str = "") -> Item:
     """One of the user's triggers."""
     shown = _shown(db, "TRIGGER", name)
     text = without_owner(qualified.head(shown.pop("text"), db.login.database, shown.get("sql_mode", "").split(",")))
@@ -157,7 +157,7 @@ def meaning(statement: Framed) -> str:
     return f"{','.join(sorted(mode for mode in modes if mode not in made_under.GONE))}\n{statement}"
 
 
-def is_there(db: MySQL, kind: str, name: str, statement: str) -> bool:
+def is_there(db: MySQLPort, kind: str, name: str, statement: str) -> bool:
     """Whether the object that is there by this kind and name is what the statement would make."""
     kind = "FUNCTION" if kind.upper().endswith("FUNCTION") else kind.upper()
     if kind not in (*ORDER, "TRIGGER") or not isinstance(statement, Framed):

@@ -19,7 +19,7 @@ from runbook_lib.errors import DatabaseError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 NOT_SUPPORTED = (1845, 1846)  # the algorithm or the lock that was asked for is not possible here
 _NAME = r"(`(?:[^`]|``)+`|[\w$]+)"
@@ -47,7 +47,7 @@ WHERE constraint_schema = database() AND table_name = :table AND constraint_name
 """
 
 
-def run_online(db: MySQL, statement: str, *, again: bool = False) -> None:
+def run_online(db: MySQLPort, statement: str, *, again: bool = False) -> None:
     """Carry out one statement without copying or locking its table; statements that are no such change run as they are.
 
     Args:
@@ -110,7 +110,7 @@ def refused(error: BaseException) -> bool:
     return isinstance(cause, pymysql.MySQLError) and connection.code(cause) in NOT_SUPPORTED
 
 
-def _would_copy(db: MySQL, error: DatabaseError, statement: str) -> DatabaseError:
+def _would_copy(db: MySQLPort, error: DatabaseError, statement: str) -> DatabaseError:
     return DatabaseError(
         f"database {db.name}",
         f"`{one_line(statement, 80)}` would copy or lock its table: {error.observed}",
@@ -120,7 +120,7 @@ def _would_copy(db: MySQL, error: DatabaseError, statement: str) -> DatabaseErro
     )
 
 
-def _add_foreign_key(db: MySQL, statement: str, *, again: bool) -> None:
+def _add_foreign_key(db: MySQLPort, statement: str, *, again: bool) -> None:
     """In place, unchecked, then its rows checked: a key that rows break is dropped again."""
     found, here = FOREIGN.search(statement), ALTER.match(without_comments(statement))
     if not found or not here:
@@ -152,7 +152,7 @@ def _add_foreign_key(db: MySQL, statement: str, *, again: bool) -> None:
         )
 
 
-def _orphan(db: MySQL, name: str, table: str) -> str:
+def _orphan(db: MySQLPort, name: str, table: str) -> str:
     """The values of one row that the key does not hold for; "" when there is none."""
     columns = db.rows(_LINK, {"table": table, "name": name})
     child = [f"c.{quoting.ident(row[2])}" for row in columns]

@@ -8,7 +8,7 @@ from runbook_lib.databases import own_objects
 from runbook_lib.databases.mysql import quoting
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 # A trigger of the capture or the fence: such a name alone, or such a beginning alone, is a user's.
 TRIGGER = r"""(trigger_name LIKE 'runbook\\_%' AND action_statement LIKE 'IF @runbook\\_sync IS NULL THEN %'
@@ -26,7 +26,7 @@ ORDER BY table_name, ordinal_position
 """
 
 
-def tables(db: MySQL) -> frozenset[str]:
+def tables(db: MySQLPort) -> frozenset[str]:
     """The names of our own tables, with their prefix."""
     relations = dict(db.rows(_NAMED))
     named = [name for name, kind in relations.items() if kind == "BASE TABLE" and name.startswith(own_objects.PREFIX)]
@@ -38,17 +38,17 @@ def tables(db: MySQL) -> frozenset[str]:
     return own_objects.own_tables(columns, relations)
 
 
-def triggers(db: MySQL) -> frozenset[str]:
+def triggers(db: MySQLPort) -> frozenset[str]:
     """The names of our own triggers."""
     return frozenset(name for (name,) in db.rows(TRIGGERS))
 
 
-def there(db: MySQL, name: str) -> bool:
+def there(db: MySQLPort, name: str) -> bool:
     """Whether our own table of this name (without prefix) is there."""
     return own_objects.PREFIX + name in tables(db)
 
 
-def table(db: MySQL, name: str) -> str:
+def table(db: MySQLPort, name: str) -> str:
     """The quoted name of one of our own tables.
 
     Raises:

@@ -17,7 +17,7 @@ from runbook_lib.databases.mysql.neutral_text import kind_of
 from runbook_lib.databases.port import KeyRange, Selection
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 DENSE = 0.5  # rows per possible key: above it, even steps of the key hold at most twice the wanted rows
 SORTED_RANGES = 16  # a range no index can serve costs a scan of the table: few of them
@@ -55,7 +55,7 @@ class KeyPart:
         )
 
 
-def condition(db: MySQL, selection: Selection, key_range: KeyRange) -> str:
+def condition(db: MySQLPort, selection: Selection, key_range: KeyRange) -> str:
     """The rows of one range of a selection as an SQL condition ("true" when both ends are open and no WHERE)."""
     where = [f"({selection.where})"] if selection.where else []
     parts = key_parts(db, selection) if key_range.kind == "key" else ()
@@ -75,7 +75,7 @@ def _compare(parts: Sequence[KeyPart], bound: Sequence[Any], *, upto: bool) -> s
     return f"({part.ordered} {sign}= {value} AND ({part.ordered} {sign} {value} OR {rest}))"
 
 
-def ranges(db: MySQL, selection: Selection, rows_per_range: int) -> list[KeyRange]:
+def ranges(db: MySQLPort, selection: Selection, rows_per_range: int) -> list[KeyRange]:
     """Cut a selection into ranges of about `rows_per_range` rows, without gaps or overlaps.
 
     Integer keys without big holes: even steps between the least and greatest. Other keys: every n-th key. No key: one
@@ -100,7 +100,7 @@ def ranges(db: MySQL, selection: Selection, rows_per_range: int) -> list[KeyRang
     return between(bounds, estimate)
 
 
-def key_parts(db: MySQL, selection: Selection) -> tuple[KeyPart, ...]:
+def key_parts(db: MySQLPort, selection: Selection) -> tuple[KeyPart, ...]:
     """Types and order of a selection's key, looked up once a selection."""
     asked = ("key", selection.relation, selection.key)
     if asked not in db.memo:
@@ -118,14 +118,14 @@ def _part(sql: str, kind: str, collation: str) -> KeyPart:
     return KeyPart(sql, sql, kind, True)
 
 
-def estimated_rows(db: MySQL, selection: Selection) -> int:
+def estimated_rows(db: MySQLPort, selection: Selection) -> int:
     """The optimizer's estimate of a selection's rows; of a join, its largest table's."""
     where = f" WHERE {selection.where}" if selection.where else ""
     plan = db.rows(f"EXPLAIN FORMAT=TRADITIONAL SELECT 1 FROM {selection.relation}{where}")
     return max((int(row[-3 if db.flavour[0] == "MySQL" else -2] or 0) for row in plan), default=0)
 
 
-def _even_bounds(db: MySQL, selection: Selection, rows_per_range: int, estimate: int) -> list[int] | None:
+def _even_bounds(db: MySQLPort, selection: Selection, rows_per_range: int, estimate: int) -> list[int] | None:
     """Boundaries at even steps; None when the keys are too sparse for even steps to give even ranges."""
     key = selection.key[0]
     where = f" WHERE {selection.where}" if selection.where else ""
@@ -140,7 +140,7 @@ def _even_bounds(db: MySQL, selection: Selection, rows_per_range: int, estimate:
     return list(range(least + step - 1, greatest, step))
 
 
-def _indexed(db: MySQL, selection: Selection, parts: Sequence[KeyPart]) -> bool:
+def _indexed(db: MySQLPort, selection: Selection, parts: Sequence[KeyPart]) -> bool:
     """Whether an index gives the key's order, so that no step of a walk has to sort."""
     where = f" WHERE {selection.where}" if selection.where else ""
     order = ", ".join(part.ordered for part in parts)
@@ -151,7 +151,7 @@ def _indexed(db: MySQL, selection: Selection, parts: Sequence[KeyPart]) -> bool:
 
 
 def _walked_bounds(
-    db: MySQL, selection: Selection, parts: Sequence[KeyPart], rows_per_range: int
+    db: MySQLPort, selection: Selection, parts: Sequence[KeyPart], rows_per_range: int
 ) -> list[tuple[Any, ...]]:
     """Every n-th key, step by step along the index."""
     out, order = ", ".join(part.out for part in parts), ", ".join(part.ordered for part in parts)
@@ -167,7 +167,7 @@ def _walked_bounds(
 
 
 def _sorted_bounds(
-    db: MySQL, selection: Selection, parts: Sequence[KeyPart], rows_per_range: int
+    db: MySQLPort, selection: Selection, parts: Sequence[KeyPart], rows_per_range: int
 ) -> list[tuple[Any, ...]]:
     # Long names: MariaDB takes a short alias for a column of the same name in the window's ORDER BY.
     inner = ", ".join(f"{part.out} AS runbook_k{i}" for i, part in enumerate(parts))

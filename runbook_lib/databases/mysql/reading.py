@@ -10,7 +10,7 @@ from runbook_lib.databases.mysql.catalog import tables as table_names
 from runbook_lib.databases.port import Problem
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 # What is invisible, or has no text, without a right on the whole database.
 _INVISIBLE = {"TRIGGER": "triggers", "EVENT": "events", "SHOW VIEW": "the texts of views"}
@@ -22,7 +22,7 @@ WHERE routine_schema = database() AND routine_definition IS NULL ORDER BY 1
 """
 
 
-def reading_missing(db: MySQL, granted: frozenset[str]) -> list[Problem]:
+def reading_missing(db: MySQLPort, granted: frozenset[str]) -> list[Problem]:
     """Tables that cannot be read (blocking, `detail` has the `table`), and objects that cannot be seen.
 
     Args:
@@ -44,7 +44,7 @@ def reading_missing(db: MySQL, granted: frozenset[str]) -> list[Problem]:
     return problems
 
 
-def _tables(db: MySQL, login: str, database: str) -> list[Problem]:
+def _tables(db: MySQLPort, login: str, database: str) -> list[Problem]:
     """Without a right on the whole database, each table needs its own; those without any right are invisible."""
     named = set[str]()
     for (line,) in db.rows("SHOW GRANTS"):
@@ -61,5 +61,5 @@ def _tables(db: MySQL, login: str, database: str) -> list[Problem]:
     return [*problems, _problem(db, text, action, blocking=False)]
 
 
-def _problem(db: MySQL, text: str, action: str, *, blocking: bool = True, **detail: str) -> Problem:
+def _problem(db: MySQLPort, text: str, action: str, *, blocking: bool = True, **detail: str) -> Problem:
     return Problem(f"database {db.name}", text, action, blocking=blocking, count=1, detail=detail)

@@ -17,7 +17,7 @@ from runbook_lib.databases.narrowing import narrows
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 _COLUMNS = """
 SELECT column_name, column_type, is_nullable, column_default, extra, column_comment, collation_name
@@ -51,7 +51,7 @@ class State:
     unique: dict[str, tuple[tuple[str, int | None], ...]]
 
 
-def state(db: MySQL, clone: str) -> State:
+def state(db: MySQLPort, clone: str) -> State:
     """What a clone is now."""
     table = {"table": sql_text.unquoted(clone)}
     columns = {}
@@ -67,7 +67,7 @@ def state(db: MySQL, clone: str) -> State:
 
 
 def hazards(
-    db: MySQL, number: int, table: str, statement: str, before: State, after: State, *, settled: bool
+    db: MySQLPort, number: int, table: str, statement: str, before: State, after: State, *, settled: bool
 ) -> Iterator[Hazard]:
     """What a statement forgets, narrows, or would find twice.
 
@@ -150,7 +150,7 @@ def _compares_anew(old: Column, new: Column) -> bool:
 
 
 def _twice(
-    db: MySQL, number: int, table: str, keys: Sequence[tuple[str, int | None]], after: State
+    db: MySQLPort, number: int, table: str, keys: Sequence[tuple[str, int | None]], after: State
 ) -> Iterator[Hazard]:
     columns = [column for column, _ in keys]
     quoted = [quoting.ident(column) for column in columns]

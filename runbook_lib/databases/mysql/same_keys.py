@@ -10,14 +10,14 @@ from runbook_lib.databases.mysql import create_table, quoting
 from runbook_lib.databases.sql_text import Token
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 # What the server prints otherwise than one may write it, or not at all.
 _SAME = {"INDEX": "KEY"}
 _SILENT = (("USING", "BTREE"), ("ON", "DELETE", "RESTRICT"), ("ON", "UPDATE", "RESTRICT"))
 
 
-def keys_are_there(db: MySQL, statement: str) -> bool:
+def keys_are_there(db: MySQLPort, statement: str) -> bool:
     """Whether every index and foreign key of an ALTER TABLE … ADD is there by its name and is the same.
 
     Another statement is none of this: True.

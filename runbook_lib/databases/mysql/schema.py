@@ -31,7 +31,7 @@ from runbook_lib.errors import DatabaseError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 REFERENCES = "-- runbook: references"  # from here on: foreign keys, and triggers that must not fire while syncing
 _ALTERED = re.compile(r"ALTER TABLE `(?:[^`]|``)+` ")
@@ -40,7 +40,7 @@ _TOKEN = re.compile(
 )
 
 
-def dump_schema(db: MySQL, tables: Sequence[str]) -> tuple[str, str]:
+def dump_schema(db: MySQLPort, tables: Sequence[str]) -> tuple[str, str]:
     """The tables' DDL as two scripts: before the data (tables, defaults, checks, primary keys) and after it.
 
     After: indexes; then, behind a mark, foreign keys among these tables, and triggers. Owners (DEFINER) and the
@@ -67,13 +67,13 @@ def dump_schema(db: MySQL, tables: Sequence[str]) -> tuple[str, str]:
     return "\n".join(before) + "\n", "\n".join([*after, *tail]) + "\n"
 
 
-def _sequences(db: MySQL, creates: Mapping[str, str]) -> list[str]:
+def _sequences(db: MySQLPort, creates: Mapping[str, str]) -> list[str]:
     """The statements that make the sequences which these tables' defaults ask."""
     sequences = sequences_.names_of(db) if any("nextval(" in text for text in creates.values()) else []
     return [f"{sequences_.create(db, name)};" for name in sorted(objects.used_sequences(creates, sequences))]
 
 
-def dump_rest(db: MySQL, tables: Sequence[str]) -> Rest:
+def dump_rest(db: MySQLPort, tables: Sequence[str]) -> Rest:
     """Sequences that no table needs, routines, packages, views and events, without their owners (DEFINER).
 
     A view that reads another comes after it; an event is made disabled: it must not fire at both sides.
@@ -87,7 +87,7 @@ def dump_rest(db: MySQL, tables: Sequence[str]) -> Rest:
     return Rest(tuple(item.label for item in rest), objects.script(rest), undo, texts=texts)
 
 
-def _creates(db: MySQL, tables: Iterable[str]) -> dict[str, str]:
+def _creates(db: MySQLPort, tables: Iterable[str]) -> dict[str, str]:
     """Each table's own text, without its database's name in defaults."""
     return {
         table: qualified.own_names(str(db.rows(f"SHOW CREATE TABLE {quoting.ident(table)}")[0][1]), db.login.database)
@@ -124,7 +124,7 @@ def split_references(after: str) -> tuple[str, str]:
 _THERE = (1061, 1826, 1359, 1304, 1050, 1537)
 
 
-def run_script(db: MySQL, script: str, *, again: bool = False) -> None:
+def run_script(db: MySQLPort, script: str, *, again: bool = False) -> None:
     """Run a script statement by statement on one connection; each DDL statement commits by itself.
 
     Args:
@@ -150,7 +150,7 @@ def run_script(db: MySQL, script: str, *, again: bool = False) -> None:
                 lock_retry.set_timeouts(driver, 30)
 
 
-def _is_it(db: MySQL, what: Named | None, statement: str) -> bool:
+def _is_it(db: MySQLPort, what: Named | None, statement: str) -> bool:
     """Whether what is there by its name is what an attempt before has made, not somebody's own."""
     if what is None:
         return True
@@ -186,7 +186,7 @@ def _begins(script: str, start: int, position: int) -> bool:
     return script.startswith(made_under.HEAD, position) and not script[start:position].strip()
 
 
-def drop_tables(db: MySQL, tables: Sequence[str]) -> None:
+def drop_tables(db: MySQLPort, tables: Sequence[str]) -> None:
     """Drop these tables; those that are not there are passed over.
 
     Raises:

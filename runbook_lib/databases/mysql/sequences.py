@@ -11,7 +11,7 @@ from runbook_lib.databases.mysql import lock_retry, quoting
 from runbook_lib.databases.port import Sequence_
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 _SEQUENCES = """
 SELECT t.table_name, c.column_name, t.auto_increment, @@auto_increment_increment, @@auto_increment_offset
@@ -30,7 +30,7 @@ WHERE table_schema = database() AND column_default LIKE 'nextval(%)' AND numeric
 """
 
 
-def sequences(db: MySQL, tables: Sequence[str]) -> list[Sequence_]:
+def sequences(db: MySQLPort, tables: Sequence[str]) -> list[Sequence_]:
     """What numbers these tables' columns, with the last value given; None: none yet. Counters, and sequences that are
     all of a column's default: a sequence in an expression gives no value that is the column's (`loose_sequences`)."""
     counters = [
@@ -46,18 +46,18 @@ def sequences(db: MySQL, tables: Sequence[str]) -> list[Sequence_]:
     return counters + feeding
 
 
-def loose_sequences(db: MySQL) -> list[Sequence_]:
+def loose_sequences(db: MySQLPort) -> list[Sequence_]:
     """MariaDB's sequences that are no column's whole default."""
     feeding = fed(db)
     return _standalone(db, [name for name in names_of(db) if name not in feeding])
 
 
-def names_of(db: MySQL) -> list[str]:
+def names_of(db: MySQLPort) -> list[str]:
     """The names of MariaDB's sequences."""
     return [str(name) for (name,) in db.rows(_NAMES)]
 
 
-def options(db: MySQL) -> dict[str, str]:
+def options(db: MySQLPort) -> dict[str, str]:
     """MariaDB's sequences and their options (how they count, not how far), in one query."""
     counts = "concat_ws(' ', minimum_value, maximum_value, start_value, increment, cache_size, cycle_option)"
     asked = " UNION ALL ".join(
@@ -66,13 +66,13 @@ def options(db: MySQL) -> dict[str, str]:
     return {_text(name): _text(text) for name, text in (db.rows(asked) if asked else ())}
 
 
-def create(db: MySQL, name: str) -> str:
+def create(db: MySQLPort, name: str) -> str:
     """The statement that makes a sequence with its options, where it is not there."""
     made = str(db.rows(f"SHOW CREATE SEQUENCE {quoting.ident(name)}")[0][1])
     return made.replace("CREATE SEQUENCE ", "CREATE SEQUENCE IF NOT EXISTS ", 1)
 
 
-def fed(db: MySQL) -> dict[str, tuple[str, str]]:
+def fed(db: MySQLPort) -> dict[str, tuple[str, str]]:
     """The sequences (by name) that feed exactly one column by themselves, and which."""
     if not (known := set(names_of(db))):
         return {}
@@ -83,7 +83,7 @@ def fed(db: MySQL) -> dict[str, tuple[str, str]]:
     return {name: listed[0] for name, listed in places.items() if len(listed) == 1}
 
 
-def _standalone(db: MySQL, listed: Sequence[str]) -> list[Sequence_]:
+def _standalone(db: MySQLPort, listed: Sequence[str]) -> list[Sequence_]:
     """The state of these sequences, in one query; what a server has in its cache counts as given."""
     asked = " UNION ALL ".join(
         f"SELECT {quoting.text(name)}, next_not_cached_value, increment, start_value, cycle_count"
@@ -107,7 +107,7 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def set_sequence(db: MySQL, sequence: Sequence_, last: int) -> None:
+def set_sequence(db: MySQLPort, sequence: Sequence_, last: int) -> None:
     """Make the next value the one after `last`; never backwards. A short metadata lock, no copy of the table."""
     doing = f"moving sequence {sequence.name} to {last}"
     if sequence.name != f"{sequence.table}.{sequence.column}":

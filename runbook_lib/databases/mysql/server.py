@@ -17,7 +17,7 @@ from runbook_lib.databases.port import IndexUse, Problem, ServerFacts
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 NEEDED = (
     "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX", "REFERENCES", "TRIGGER",
@@ -45,7 +45,7 @@ FROM information_schema.referential_constraints WHERE constraint_schema = databa
 """
 
 
-def facts(db: MySQL) -> ServerFacts:
+def facts(db: MySQLPort) -> ServerFacts:
     """Connect once and describe the server; free bytes only where its data directory is on this machine."""
     text, encoding, collation, clients, read_only, directory, size = db.rows(_FACTS)[0]
     return ServerFacts(
@@ -61,7 +61,7 @@ def facts(db: MySQL) -> ServerFacts:
     )
 
 
-def _free_bytes(db: MySQL, directory: str) -> int | None:
+def _free_bytes(db: MySQLPort, directory: str) -> int | None:
     if db.login.host not in ("localhost", "127.0.0.1", "::1"):
         return None
     try:
@@ -71,7 +71,7 @@ def _free_bytes(db: MySQL, directory: str) -> int | None:
     return stats.f_bavail * stats.f_frsize
 
 
-def privileges_missing(db: MySQL, role: str) -> list[Problem]:
+def privileges_missing(db: MySQLPort, role: str) -> list[Problem]:
     """What the login lacks to be the `source` or `target` of a migration, or a `reader`; each with what helps."""
     granted = grants(db)
     if role == "reader":
@@ -94,7 +94,7 @@ def privileges_missing(db: MySQL, role: str) -> list[Problem]:
     return problems + unseen + _unfit(db, role)
 
 
-def _unfit(db: MySQL, role: str) -> list[Problem]:
+def _unfit(db: MySQLPort, role: str) -> list[Problem]:
     """Tables that a migration with live sync cannot carry faithfully."""
     problems = [
         _problem(
@@ -130,7 +130,7 @@ def _unfit(db: MySQL, role: str) -> list[Problem]:
     ]
 
 
-def grants(db: MySQL) -> frozenset[str]:
+def grants(db: MySQLPort) -> frozenset[str]:
     """Rights of the login on this database, and its global ones."""
     found: set[str] = set()
     for (line,) in db.rows("SHOW GRANTS"):
@@ -151,12 +151,12 @@ def _covers(scope: str, database: str) -> bool:
     return scope.endswith(".*") and re.fullmatch("".join(parts), database) is not None
 
 
-def _problem(db: MySQL, text: str, action: str, count: int = 0, *, blocking: bool = True, **detail: str) -> Problem:
+def _problem(db: MySQLPort, text: str, action: str, count: int = 0, *, blocking: bool = True, **detail: str) -> Problem:
     """`detail`: what an assessment calls it, and the table, where it is no matter of rights."""
     return Problem(f"database {db.name}", text, action, blocking=blocking, count=count, detail=detail)
 
 
-def analyze(db: MySQL, tables: Sequence[str]) -> None:
+def analyze(db: MySQLPort, tables: Sequence[str]) -> None:
     """Gather statistics, one table after the other; not written to the binary log.
 
     Raises:
@@ -169,7 +169,7 @@ def analyze(db: MySQL, tables: Sequence[str]) -> None:
 
 
 @contextmanager
-def advisory_lock(db: MySQL, name: str) -> Iterator[bool]:
+def advisory_lock(db: MySQLPort, name: str) -> Iterator[bool]:
     """A session lock on a connection of its own; never waits; gone with the connection.
 
     MySQL's locks are the server's, with at most 64 characters: the name is a digest of database and name.
@@ -191,7 +191,7 @@ def advisory_lock(db: MySQL, name: str) -> Iterator[bool]:
             driver.close()
 
 
-def execute(db: MySQL, statements: Sequence[str]) -> None:
+def execute(db: MySQLPort, statements: Sequence[str]) -> None:
     """Run statements with the lock timeout, again when a lock is refused."""
     lock_retry.in_transaction(db, lambda driver: lock_retry.run(driver, *statements))
 
@@ -209,7 +209,7 @@ WHERE s.table_schema = database() GROUP BY s.table_name, s.index_name
 """
 
 
-def index_use(db: MySQL) -> IndexUse:
+def index_use(db: MySQLPort) -> IndexUse:
     """Reads of each index since the server's start, where it counts them."""
     settings = {str(name): str(value) for name, value in db.rows("SHOW GLOBAL VARIABLES")}
     since_s = float(db.rows("SHOW GLOBAL STATUS LIKE 'Uptime'")[0][1])

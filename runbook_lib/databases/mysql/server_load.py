@@ -11,13 +11,13 @@ from runbook_lib.databases.mysql import connection
 from runbook_lib.databases.port import Load
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 DENIED = 1227
 _BEHIND = ("Seconds_Behind_Source", "Seconds_Behind_Master")  # MySQL's and MariaDB's word
 
 
-def load(db: MySQL) -> Load:
+def load(db: MySQLPort) -> Load:
     """Threads at work but the one that asks (the copy's own are among them); on a replica its lag in seconds."""
     [(_, running)] = db.rows("SHOW GLOBAL STATUS LIKE 'Threads_running'")
     states = _replication(db)
@@ -26,7 +26,7 @@ def load(db: MySQL) -> Load:
     return Load(int(running) - 1, lag_s, 0, None not in behind if states else None)
 
 
-def _replication(db: MySQL) -> list[dict[str, Any]]:
+def _replication(db: MySQLPort) -> list[dict[str, Any]]:
     """One row for each source that is replicated; none when this is no replica, or the login may not see it."""
     try:
         with db.raw() as driver, driver.cursor(DictCursor) as cursor:

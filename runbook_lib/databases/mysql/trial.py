@@ -21,12 +21,12 @@ from runbook_lib.databases.statement_names import named
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.mysql import MySQL
+    from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 _DENIED = 1044  # no right to temporary tables
 
 
-def try_scripts(db: MySQL, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal] | str:  # noqa: ARG001  none of it is in the way
+def try_scripts(db: MySQLPort, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal] | str:  # noqa: ARG001  none of it is in the way
     """See Database.try_scripts; a temporary table hides one of its name, so nothing has to go."""
     refused: list[Refusal] = []
     with closing(connection.connect(db.name, db.login)) as driver, driver.cursor() as cursor:

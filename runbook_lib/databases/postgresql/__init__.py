@@ -97,7 +97,7 @@ class PostgreSQL:
         self.wal_limit_mb = int(options.get("wal_limit_mb", 10_240))
         self.wal_over_limit = adapter_helpers.chosen(name, options, "wal_over_limit", ("warn", "give_up"))
         self.rehearsal = adapter_helpers.Rehearsal()
-        self.one = small.One()
+        self.one = connection_pool.One()
         self.memo: dict[Any, Any] = {}  # what modules look up once (types of keys)
         self.settings: dict[str, str] = {}  # more of a session's settings than the pinned ones
         self.sessions = connection_pool.Sessions(name, self._log_in, self.pool_size)

@@ -27,7 +27,7 @@ from runbook_lib.util.text import one_line
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 Key = tuple[Any, ...]
 RETRIES = 3
@@ -79,7 +79,7 @@ def _numbered(prefix: str, items: Sequence[Any]) -> list[str]:
     return [f"{prefix}{i}" for i in range(len(items))]
 
 
-def read_all(db: PostgreSQL, selections: Sequence[Selection]) -> list[list[tuple[Any, ...]]]:
+def read_all(db: PostgreSQLPort, selections: Sequence[Selection]) -> list[list[tuple[Any, ...]]]:
     """See Database.read_all: many statements in one round trip, each with its own columns."""
     each = [
         f"SELECT {listed(one.columns)} FROM {one.relation}{f' WHERE {one.where}' if one.where else ''}"
@@ -97,7 +97,7 @@ def read_all(db: PostgreSQL, selections: Sequence[Selection]) -> list[list[tuple
     return found
 
 
-def read_rows(db: PostgreSQL, selection: Selection, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
+def read_rows(db: PostgreSQLPort, selection: Selection, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
     """The current rows of these keys in one snapshot, every value in the server's text form (None for NULL).
 
     Raises:
@@ -193,7 +193,7 @@ class _Batch:
 
 
 def apply_rows(
-    db: PostgreSQL,
+    db: PostgreSQLPort,
     table: str,
     key: Sequence[str],
     columns: Sequence[str],
@@ -239,20 +239,20 @@ def apply_rows(
         raise connection.explain(db.name, error, f"applying changes to {table}") from error
 
 
-def _run(db: PostgreSQL, batch: _Batch, work: Callable[[psycopg.Connection[Any], _Batch], Applied]) -> Applied:
+def _run(db: PostgreSQLPort, batch: _Batch, work: Callable[[psycopg.Connection[Any], _Batch], Applied]) -> Applied:
     for _ in range(RETRIES):
         with contextlib.suppress(pg.DeadlockDetected, pg.SerializationFailure):  # with writers of the target
             return _once(db, batch, work)
     return _once(db, batch, work)
 
 
-def _once(db: PostgreSQL, batch: _Batch, work: Callable[[psycopg.Connection[Any], _Batch], Applied]) -> Applied:
+def _once(db: PostgreSQLPort, batch: _Batch, work: Callable[[psycopg.Connection[Any], _Batch], Applied]) -> Applied:
     with db.raw() as driver:
         silence(db, driver)
         return work(driver, batch)
 
 
-def silence(db: PostgreSQL, driver: psycopg.Connection[Any]) -> None:
+def silence(db: PostgreSQLPort, driver: psycopg.Connection[Any]) -> None:
     """Triggers, fence and foreign keys of the target do not fire in this transaction (trap 23); no capture takes it."""
     changed_keys.mark(driver)
     try:
@@ -335,7 +335,7 @@ def _key_columns(batch: _Batch) -> list[list[str | None]]:
     return [arrays[batch.columns.index(column)] for column in batch.key]
 
 
-def _conflict(db: PostgreSQL, batch: _Batch, error: psycopg.Error) -> RowRejected:
+def _conflict(db: PostgreSQLPort, batch: _Batch, error: psycopg.Error) -> RowRejected:
     """Name the rows that conflict: those at the target, by key, and the value they share."""
     there = _conflicting(db, batch, error)
     shown = ", ".join(one_line(str(key), 60) for key in there[:5])
@@ -350,7 +350,7 @@ def _conflict(db: PostgreSQL, batch: _Batch, error: psycopg.Error) -> RowRejecte
     return rejected
 
 
-def _conflicting(db: PostgreSQL, batch: _Batch, error: psycopg.Error) -> list[Key]:
+def _conflicting(db: PostgreSQLPort, batch: _Batch, error: psycopg.Error) -> list[Key]:
     """Keys of rows at the target, outside the batch, that have the unique value of one of the batch's rows."""
     with db.raw() as driver:
         place = (error.diag.constraint_name, error.diag.schema_name)

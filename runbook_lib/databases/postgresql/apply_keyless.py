@@ -19,13 +19,13 @@ from runbook_lib.databases.postgresql.checksums import hashed, shown_hash
 from runbook_lib.databases.postgresql.table_facts import column_facts, listed
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 Driver = psycopg.Connection[Any]
 
 
 def rows_hashed(
-    db: PostgreSQL, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
+    db: PostgreSQLPort, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
 ) -> dict[str, Alike]:
     """How many rows have each of these hashes, and one of them, in the server's text form (None for NULL)."""
     if not hashes:
@@ -47,7 +47,7 @@ def rows_hashed(
 
 
 def recount_rows(
-    db: PostgreSQL,
+    db: PostgreSQLPort,
     table: str,
     columns: Sequence[str],
     selection: Selection,

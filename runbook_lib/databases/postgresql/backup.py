@@ -20,7 +20,7 @@ from runbook_lib.databases.postgresql import client_programs, connection, quotin
 from runbook_lib.errors import ConfigurationError, DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 _LOCALE = """
 SELECT pg_encoding_to_char(encoding), datcollate, datctype, to_jsonb(d) ->> 'datlocprovider',
@@ -48,7 +48,7 @@ _NEWER_SETTING = r'unrecognized configuration parameter "\w+_timeout"'
 
 
 def backup(
-    db: PostgreSQL, directory: Path, *, jobs: int = 2, on_progress: Callable[[int], None] | None = None
+    db: PostgreSQLPort, directory: Path, *, jobs: int = 2, on_progress: Callable[[int], None] | None = None
 ) -> BackupInfo:
     """Dump the whole database into `directory`, which must not exist or be empty; there is either all of it or nothing.
 
@@ -94,7 +94,7 @@ def digest(directory: Path) -> str:
 
 
 def restore(
-    db: PostgreSQL, backup: BackupInfo, database: str, *, when_filled: Callable[[], object] | None = None
+    db: PostgreSQLPort, backup: BackupInfo, database: str, *, when_filled: Callable[[], object] | None = None
 ) -> None:
     """Restore a backup into a new database of the same server, all or nothing.
 
@@ -128,7 +128,7 @@ def restore(
             raise
 
 
-def _load(db: PostgreSQL, backup: BackupInfo, database: str, section: str = "") -> None:
+def _load(db: PostgreSQLPort, backup: BackupInfo, database: str, section: str = "") -> None:
     """Identical to what was dumped but for owners: whoever proves a backup need not be its owner."""
     arguments = ["--no-owner", "--no-privileges", "--jobs=2", *([f"--section={section}"] if section else [])]
     arguments.append(str(backup.path))
@@ -137,7 +137,7 @@ def _load(db: PostgreSQL, backup: BackupInfo, database: str, section: str = "") 
     )
 
 
-def _without_log(db: PostgreSQL, database: str) -> None:
+def _without_log(db: PostgreSQLPort, database: str) -> None:
     """The tables of a scratch database are not logged, where all of them can be so."""
     if db.rows(_PUBLISHED)[0][0]:
         return
@@ -153,8 +153,8 @@ def _without_log(db: PostgreSQL, database: str) -> None:
 
 @contextmanager
 def scratch(
-    db: PostgreSQL, backup: BackupInfo, when_filled: Callable[[PostgreSQL], object] | None = None
-) -> Iterator[PostgreSQL]:
+    db: PostgreSQLPort, backup: BackupInfo, when_filled: Callable[[PostgreSQLPort], object] | None = None
+) -> Iterator[PostgreSQLPort]:
     """The backup restored into a scratch database of the same server, opened; dropped at the end.
 
     Its name is the backup's path: what an attempt that was killed left is found again, and dropped first.
@@ -172,7 +172,7 @@ def scratch(
         _outside(db, f"DROP DATABASE IF EXISTS {quoting.ident(name)} WITH (FORCE)", f"dropping database {name}")
 
 
-def _create(db: PostgreSQL, database: str) -> None:
+def _create(db: PostgreSQLPort, database: str) -> None:
     encoding, collate, ctype, provider, locale = db.rows(_LOCALE)[0]
     quoted = [f"'{value}'" if value else "" for value in (collate, ctype, locale)]
     options = f"TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE {quoted[0]} LC_CTYPE {quoted[1]}"
@@ -183,14 +183,14 @@ def _create(db: PostgreSQL, database: str) -> None:
     _outside(db, f"CREATE DATABASE {quoting.ident(database)} {options}", f"creating database {database}")
 
 
-def _drop(db: PostgreSQL, database: str, error: BaseException) -> None:
+def _drop(db: PostgreSQLPort, database: str, error: BaseException) -> None:
     try:
         _outside(db, f"DROP DATABASE {quoting.ident(database)} WITH (FORCE)", f"dropping database {database}")
     except DatabaseError as second:
         error.add_note(str(second))
 
 
-def _outside(db: PostgreSQL, statement: str, doing: str) -> None:
+def _outside(db: PostgreSQLPort, statement: str, doing: str) -> None:
     """Run what PostgreSQL does not allow in a transaction."""
     driver = connection.connect(db.name, db.login)
     try:

@@ -34,7 +34,7 @@ from runbook_lib.databases.postgresql.wal import replication_slot, slot_reader
 from runbook_lib.errors import DatabaseError, TransferError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 _CAPTURES = f"""
 CREATE TABLE IF NOT EXISTS {SCHEMA}.captures (
@@ -60,7 +60,7 @@ FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()
 """
 
 
-def install_capture(db: PostgreSQL, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
+def install_capture(db: PostgreSQLPort, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
     """Log the keys of every change of these tables (table → key columns); returns when older writers have ended.
 
     A table that is captured already is left alone, with its log; new partitions of it are taken in. TRUNCATE logs a
@@ -98,7 +98,7 @@ def install_capture(db: PostgreSQL, channel: str, tables: Mapping[str, Sequence[
     _await_older_writers(db)  # one whose commit the slot did not see may not be visible yet
 
 
-def _install_all(db: PostgreSQL, channel: str, tables: Mapping[str, Sequence[str]], *, wal: bool) -> None:
+def _install_all(db: PostgreSQLPort, channel: str, tables: Mapping[str, Sequence[str]], *, wal: bool) -> None:
     sound = _sound(db, channel, wal=wal)
     for table, key in tables.items():
         if sound.get(table) == tuple(key):
@@ -107,7 +107,7 @@ def _install_all(db: PostgreSQL, channel: str, tables: Mapping[str, Sequence[str
         lock_retry.in_transaction(db, work, doing=f"installing the capture of {table}")
 
 
-def _sound(db: PostgreSQL, channel: str, *, wal: bool) -> dict[str, tuple[str, ...]]:
+def _sound(db: PostgreSQLPort, channel: str, *, wal: bool) -> dict[str, tuple[str, ...]]:
     """The tables whose capture lacks nothing, with the keys that are logged: told for all at once."""
     with db.raw() as driver:
         there = replication_slot.published(driver, channel) if wal else triggers.complete(driver, channel)
@@ -116,7 +116,7 @@ def _sound(db: PostgreSQL, channel: str, *, wal: bool) -> dict[str, tuple[str, .
     return {table: tuple(key) for table, key, how in found if table in there and wal == (how == NO_FUNCTION)}
 
 
-def _take_back(db: PostgreSQL, channel: str, error: BaseException) -> None:
+def _take_back(db: PostgreSQLPort, channel: str, error: BaseException) -> None:
     """Remove what a channel has that got no slot: its logs are empty, and its publication would stay for nobody.
 
     Killed meanwhile, it is as if the making had been killed: `slots` has the channel until all of it is gone, and
@@ -133,7 +133,9 @@ def _take_back(db: PostgreSQL, channel: str, error: BaseException) -> None:
         error.add_note(f"its publication stays: {failed}; run it again, or remove the capture")
 
 
-def _by_wal(db: PostgreSQL, driver: psycopg.Connection[Any], channel: str, tables: Mapping[str, Sequence[str]]) -> bool:
+def _by_wal(
+    db: PostgreSQLPort, driver: psycopg.Connection[Any], channel: str, tables: Mapping[str, Sequence[str]]
+) -> bool:
     """Whether this channel reads the server's log: as it was made, else as the inventory says."""
     if replication_slot.is_wal(driver, channel):
         replication_slot.state(driver, channel)  # raises where it is lost
@@ -208,7 +210,7 @@ def _require_intact(
         )
 
 
-def _await_older_writers(db: PostgreSQL, state: str = "the capture is installed and logs changes") -> None:
+def _await_older_writers(db: PostgreSQLPort, state: str = "the capture is installed and logs changes") -> None:
     """Wait until the transactions that have written anything by now have ended (trap 4).
 
     Readers are not waited for: a write of theirs from now on finds the trigger, and a backup may read for hours.
@@ -230,7 +232,7 @@ def _await_older_writers(db: PostgreSQL, state: str = "the capture is installed 
         time.sleep(0.05)
 
 
-def capture_installed(db: PostgreSQL, channel: str) -> frozenset[str]:
+def capture_installed(db: PostgreSQLPort, channel: str) -> frozenset[str]:
     """The tables whose log is complete, and fed: by enabled triggers on every partition, or from a sound slot."""
     with db.raw() as driver:
         if not _known(driver):
@@ -239,7 +241,7 @@ def capture_installed(db: PostgreSQL, channel: str) -> frozenset[str]:
         return found | replication_slot.intact(driver, channel) if replication_slot.is_wal(driver, channel) else found
 
 
-def remove_capture(db: PostgreSQL, channel: str) -> None:
+def remove_capture(db: PostgreSQLPort, channel: str) -> None:
     """Remove slot and publication, or triggers and functions, and the logs of the channel. Idempotent."""
     with db.raw() as driver:
         if not _known(driver):
@@ -258,7 +260,7 @@ def remove_capture(db: PostgreSQL, channel: str) -> None:
         replication_slot.forget(db, channel)  # last: until then it is known that there may be a slot
 
 
-def pending(db: PostgreSQL, channel: str) -> dict[str, Pending]:
+def pending(db: PostgreSQLPort, channel: str) -> dict[str, Pending]:
     """Log rows and the age of the oldest (seconds), by table, in a new transaction.
 
     Raises:
@@ -278,7 +280,7 @@ def pending(db: PostgreSQL, channel: str) -> dict[str, Pending]:
     return found
 
 
-def _counted(db: PostgreSQL, logs: Mapping[str, tuple[str, str]]) -> dict[str, Pending]:
+def _counted(db: PostgreSQLPort, logs: Mapping[str, tuple[str, str]]) -> dict[str, Pending]:
     age = "coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8"
     parts = [f"SELECT {i}, count(*), {age} FROM {log}" for i, (log, _) in enumerate(logs.values())]
     tables = list(logs)
@@ -287,7 +289,7 @@ def _counted(db: PostgreSQL, logs: Mapping[str, tuple[str, str]]) -> dict[str, P
     return {tables[i]: Pending(count, max(age_s, 0.0)) for i, count, age_s in counted}
 
 
-def read_changes(db: PostgreSQL, channel: str, table: str, limit: int, *, as_of: float | None = None) -> Changes:
+def read_changes(db: PostgreSQLPort, channel: str, table: str, limit: int, *, as_of: float | None = None) -> Changes:
     """The `limit` oldest log rows of a table: their numbers, and their keys without repetition, oldest first.
 
     See Database.read_changes.
@@ -302,7 +304,7 @@ def read_changes(db: PostgreSQL, channel: str, table: str, limit: int, *, as_of:
     return Changes(table, tuple(row[0] for row in found), tuple(distinct), any(row[1] for row in found))
 
 
-def _oldest(db: PostgreSQL, channel: str, table: str, limit: int) -> tuple[list[tuple[Any, ...]], bool]:
+def _oldest(db: PostgreSQLPort, channel: str, table: str, limit: int) -> tuple[list[tuple[Any, ...]], bool]:
     try:
         with db.raw() as driver:
             known = _require(driver, channel, table)
@@ -313,7 +315,7 @@ def _oldest(db: PostgreSQL, channel: str, table: str, limit: int) -> tuple[list[
         raise connection.explain(db.name, error, f"reading the capture log of {table}") from error
 
 
-def forget_changes(db: PostgreSQL, channel: str, changes: Changes) -> None:
+def forget_changes(db: PostgreSQLPort, channel: str, changes: Changes) -> None:
     """Delete exactly these log rows; a row that committed late keeps its place in the queue."""
     if not changes.seqs:
         return

@@ -14,12 +14,12 @@ from runbook_lib.databases.postgresql import catalog_sql as sql
 from runbook_lib.databases.postgresql import quoting
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 Rows = dict[int, list[tuple[Any, ...]]]
 
 
-def catalog(db: PostgreSQL, tables: Sequence[str] | None = None) -> dict[str, Table]:
+def catalog(db: PostgreSQLPort, tables: Sequence[str] | None = None) -> dict[str, Table]:
     """Describe these tables, or all of the user's (without partitions, extensions' tables and our own).
 
     A table that does not exist is left out of the answer; asking the answer for it raises DatabaseError.
@@ -39,7 +39,7 @@ def catalog(db: PostgreSQL, tables: Sequence[str] | None = None) -> dict[str, Ta
     return found
 
 
-def _parts(db: PostgreSQL, heads: Mapping[int, tuple[Any, ...]]) -> list[Rows]:
+def _parts(db: PostgreSQLPort, heads: Mapping[int, tuple[Any, ...]]) -> list[Rows]:
     """Columns, indexes, constraints and triggers of the tables.
 
     The server prints a name without its schema where the search path finds it: with the table's own schema in front,
@@ -57,18 +57,18 @@ def _parts(db: PostgreSQL, heads: Mapping[int, tuple[Any, ...]]) -> list[Rows]:
     return found
 
 
-def tables(db: PostgreSQL) -> list[str]:
+def tables(db: PostgreSQLPort) -> list[str]:
     """The names of all user tables."""
     return list(find(db, None))
 
 
-def small_tables(db: PostgreSQL, tables: Sequence[str], most_bytes: int) -> list[str]:
+def small_tables(db: PostgreSQLPort, tables: Sequence[str], most_bytes: int) -> list[str]:
     """See Database.small_tables."""
     found = db.rows(sql.SMALL, {"oids": list(find(db, tables).values()), "most": most_bytes})
     return [called(schema, table, visible=visible) for schema, table, visible in found]
 
 
-def find(db: PostgreSQL, tables: Sequence[str] | None) -> dict[str, int]:
+def find(db: PostgreSQLPort, tables: Sequence[str] | None) -> dict[str, int]:
     """Names → OIDs of the existing ones among them, in the order asked; all user tables for None."""
     if tables is None:
         return {called(schema, table, visible=visible): oid for oid, schema, table, visible in db.rows(sql.ALL_TABLES)}
@@ -156,7 +156,7 @@ def _key(columns: Sequence[Column], indexes: Sequence[tuple[Any, ...]]) -> tuple
     return min(usable, key=len, default=())
 
 
-def expression_types(db: PostgreSQL, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
+def expression_types(db: PostgreSQLPort, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
     """The server's type of each expression, from a query that returns no row.
 
     Raises:
@@ -177,19 +177,19 @@ def expression_types(db: PostgreSQL, relation: str, expressions: Sequence[str]) 
         raise db.explain(error, f"reading {expressions[0]} from {relation}") from error
 
 
-def fingerprint(db: PostgreSQL, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
+def fingerprint(db: PostgreSQLPort, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
     """SHA-256 over columns, indexes, constraints, triggers and user types of these tables; names of indexes aside."""
     oids = list(find(db, tables).values())
     types = sorted(str(row) for row in db.rows(sql.USER_TYPES, {"oids": oids})) if oids else []
     return adapter_helpers.fingerprint(known or catalog(db, tables), tables, types)
 
 
-def definitions(db: PostgreSQL) -> dict[str, str]:
+def definitions(db: PostgreSQLPort) -> dict[str, str]:
     """See Database.definitions."""
     return dict(db.rows(sql.DEFINITIONS))
 
 
-def grants(db: PostgreSQL, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
+def grants(db: PostgreSQLPort, tables: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
     """See Database.grants."""
     oids = find(db, tables)
     given = _grouped(db.rows(sql.GRANTS, {"oids": list(oids.values())})) if oids else {}

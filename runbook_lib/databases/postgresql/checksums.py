@@ -24,14 +24,14 @@ from runbook_lib.databases.postgresql.row_hash import as_text, own_hash
 from runbook_lib.databases.postgresql.table_facts import INTEGERS, as_key, listed
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 BYTES_AS_NUMBERS = 18  # the first version that casts bytea to bigint
 # Strings first, so that digits in them are left alone; then zeros at the end of a fraction, or all of it.
 _JSON_ZEROS = r"""("([^"\\]|\\.)*")|(\.[0-9]*[1-9])0+(?![0-9])|\.0+(?![0-9])"""
 
 
-def count(db: PostgreSQL, selection: Selection) -> int:
+def count(db: PostgreSQLPort, selection: Selection) -> int:
     """The rows of a selection."""
     where = f" WHERE {selection.where}" if selection.where else ""
     [(rows,)] = _query(db, f"SELECT count(*) FROM {selection.relation}{where}", selection)
@@ -39,7 +39,7 @@ def count(db: PostgreSQL, selection: Selection) -> int:
 
 
 def range_sums(
-    db: PostgreSQL, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
+    db: PostgreSQLPort, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
 ) -> list[RangeSum]:
     """Checksum each range; one short statement a range where an index serves it, otherwise one for all of them.
 
@@ -56,7 +56,9 @@ def range_sums(
     return [RangeSum(rows, digest) for rows, digest in found]
 
 
-def small_sums(db: PostgreSQL, asked: Sequence[tuple[Selection, Sequence[str]]], *, canonical: bool) -> list[RangeSum]:
+def small_sums(
+    db: PostgreSQLPort, asked: Sequence[tuple[Selection, Sequence[str]]], *, canonical: bool
+) -> list[RangeSum]:
     """See Database.small_sums: one statement, one snapshot."""
     sums, whole = _sums(canonical=canonical), KeyRange(0)
     each = [
@@ -70,7 +72,7 @@ def small_sums(db: PostgreSQL, asked: Sequence[tuple[Selection, Sequence[str]]],
 
 
 def _grouped_sums(
-    db: PostgreSQL, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
+    db: PostgreSQLPort, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
 ) -> list[RangeSum]:
     """All ranges in one pass: without an index each range would cost a scan of the table."""
     bare = Selection(selection.relation, selection.key, selection.columns)
@@ -87,7 +89,7 @@ def _grouped_sums(
 
 
 def bucket_sums(
-    db: PostgreSQL,
+    db: PostgreSQLPort,
     selection: Selection,
     types: Sequence[str],
     key_range: KeyRange,
@@ -109,7 +111,7 @@ def bucket_sums(
     return {int(index): RangeSum(rows, digest) for index, rows, digest in _query(db, sql, selection)}
 
 
-def _bucket(db: PostgreSQL, selection: Selection, types: Sequence[str], count: int, *, canonical: bool) -> str:
+def _bucket(db: PostgreSQLPort, selection: Selection, types: Sequence[str], count: int, *, canonical: bool) -> str:
     """SQL of `values.bucket_of`; where both sides hash records alike, of a cheaper hash. Without a key, of `h`."""
     if not selection.key:
         return f"(h & {count - 1})"
@@ -125,7 +127,7 @@ def _bucket(db: PostgreSQL, selection: Selection, types: Sequence[str], count: i
 
 
 def _chosen(
-    db: PostgreSQL, selection: Selection, types: Sequence[str], within: Buckets | None, *, canonical: bool
+    db: PostgreSQLPort, selection: Selection, types: Sequence[str], within: Buckets | None, *, canonical: bool
 ) -> tuple[Selection, str]:
     """A selection of these buckets' rows; without a key they are known by their hash only, outside of it."""
     if within is None:
@@ -138,7 +140,7 @@ def _chosen(
 
 
 def row_sums(
-    db: PostgreSQL,
+    db: PostgreSQLPort,
     selection: Selection,
     types: Sequence[str],
     key_range: KeyRange,
@@ -167,7 +169,7 @@ def shown_hash(*, canonical: bool) -> str:
     return "lpad(to_hex(h), 16, '0')" if canonical else "h::text"
 
 
-def _key_kinds(db: PostgreSQL, selection: Selection, types: Sequence[str]) -> list[str]:
+def _key_kinds(db: PostgreSQLPort, selection: Selection, types: Sequence[str]) -> list[str]:
     """The written type of each key expression, so that both sides give a key in the same form."""
     written = dict(zip(selection.columns, types, strict=True))
     return [
@@ -177,7 +179,7 @@ def _key_kinds(db: PostgreSQL, selection: Selection, types: Sequence[str]) -> li
 
 
 def hashed(
-    db: PostgreSQL,
+    db: PostgreSQLPort,
     selection: Selection,
     types: Sequence[str],
     key_range: KeyRange,
@@ -263,7 +265,7 @@ def _digest(rendered: Sequence[tuple[str, CanonicalType]], size: int, *, utf8: b
     return f"substr(sha256(convert_to({few[0] if len(few) == 1 else row}, 'UTF8')), 1, {size})"
 
 
-def _version(db: PostgreSQL) -> int:
+def _version(db: PostgreSQLPort) -> int:
     """The server's major version, which the connection knows."""
     if "version" not in db.memo:
         with db.raw() as driver:
@@ -271,13 +273,13 @@ def _version(db: PostgreSQL) -> int:
     return int(db.memo["version"])
 
 
-def _is_utf8(db: PostgreSQL) -> bool:
+def _is_utf8(db: PostgreSQLPort) -> bool:
     if "encoding" not in db.memo:
         db.memo["encoding"] = db.rows("SELECT current_setting('server_encoding')")[0][0]
     return bool(db.memo["encoding"] == "UTF8")
 
 
-def _query(db: PostgreSQL, sql: str, selection: Selection) -> list[tuple[Any, ...]]:
+def _query(db: PostgreSQLPort, sql: str, selection: Selection) -> list[tuple[Any, ...]]:
     try:
         with db.raw() as driver:
             return driver.execute(sql.encode()).fetchall()

@@ -17,10 +17,10 @@ from runbook_lib.errors import DatabaseError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 
-def find_programs(db: PostgreSQL) -> Path:
+def find_programs(db: PostgreSQLPort) -> Path:
     """The directory of a pg_dump at least as new as the server (an older one refuses, or misses objects).
 
     Looked for beside the embedded PostgreSQL, on PATH, and where Debian puts versions side by side.
@@ -64,7 +64,7 @@ def _version(program: Path) -> int:
 
 
 def run(
-    db: PostgreSQL,
+    db: PostgreSQLPort,
     program: str,
     arguments: Sequence[str],
     *,

@@ -21,7 +21,7 @@ from runbook_lib.databases.identifiers import own_name
 from runbook_lib.databases.postgresql import online_ddl, quoting
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 _ALTER = re.compile(rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?{online_ddl._NAME}(?:\s*\*)?", re.IGNORECASE)
 _UNIQUE = re.compile(
@@ -176,7 +176,7 @@ class Trial:
 
 
 @contextmanager
-def trial(db: PostgreSQL) -> Iterator[Trial]:
+def trial(db: PostgreSQLPort) -> Iterator[Trial]:
     """Begin one; whatever was done in it is gone at its end."""
     with db.raw() as session:
         going = Trial(session)

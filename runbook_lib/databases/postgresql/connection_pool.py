@@ -52,6 +52,12 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         super().add_notice_handler(callback)
 
 
+class One(threading.local):
+    """The session whose transaction this thread's loads share, if any."""
+
+    session: psycopg.Connection | None = None
+
+
 class Sessions:
     """The sessions of one database.
 

@@ -19,7 +19,7 @@ from runbook_lib.errors import DatabaseError, RowRejected, TransferError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 BLOCK_BYTES = 64 * 1024  # COPY hands out a row a call: joined, writing costs half (recipes.md)
 
@@ -31,7 +31,7 @@ FROM pg_type t LEFT JOIN pg_range g ON t.oid IN (g.rngtypid, g.rngmultitypid) WH
 USER_OIDS = 16384
 
 
-def binary_safe(db: PostgreSQL, types: Sequence[str]) -> bool:
+def binary_safe(db: PostgreSQLPort, types: Sequence[str]) -> bool:
     """Whether values of these types mean the same in another database when sent in binary.
 
     Arrays, composites and the reg* types carry OIDs: of the server's own types they are the same everywhere, of the
@@ -67,7 +67,7 @@ def _safe(driver: psycopg.Connection, oid: int) -> bool:
     return True
 
 
-def copy_out(db: PostgreSQL, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
+def copy_out(db: PostgreSQLPort, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
     """Yield one range in COPY format, in blocks of about 64 KiB, from the snapshot of one statement.
 
     Closing the iterator early ends the statement and gives the connection up.
@@ -83,7 +83,7 @@ def copy_out(db: PostgreSQL, selection: Selection, key_range: KeyRange, *, binar
         raise db.explain(error, f"reading {selection.relation}") from error
 
 
-def reading(db: PostgreSQL, selection: Selection, key_range: KeyRange, *, binary: bool) -> str:
+def reading(db: PostgreSQLPort, selection: Selection, key_range: KeyRange, *, binary: bool) -> str:
     """The statement that sends one range."""
     where = condition(db, selection, key_range)
     columns = ", ".join(selection.columns)
@@ -122,7 +122,7 @@ def _blocks(pgconn: Any, query: bytes) -> Iterator[bytes]:
 
 
 def copy_in(
-    db: PostgreSQL,
+    db: PostgreSQLPort,
     table: str,
     columns: Sequence[str],
     blocks: Iterator[bytes],
@@ -149,7 +149,7 @@ def copy_in(
 
 
 def write(
-    db: PostgreSQL,
+    db: PostgreSQLPort,
     table: str,
     columns: Sequence[str],
     send: Callable[[psycopg.Connection, str], int],
@@ -179,7 +179,7 @@ def write(
     return rows
 
 
-def _as_replica(db: PostgreSQL, driver: psycopg.Connection) -> None:
+def _as_replica(db: PostgreSQLPort, driver: psycopg.Connection) -> None:
     """Triggers and foreign keys do not fire for this transaction, and no capture takes it."""
     changed_keys.mark(driver)
     try:
@@ -194,7 +194,7 @@ def _as_replica(db: PostgreSQL, driver: psycopg.Connection) -> None:
         ) from error
 
 
-def _rejected(db: PostgreSQL, table: str, error: psycopg.Error) -> RowRejected:
+def _rejected(db: PostgreSQLPort, table: str, error: psycopg.Error) -> RowRejected:
     """Table, column, line and the value, shortened, as far as the server tells them."""
     diag = error.diag
     context = one_line((diag.context or "").partition("\n")[0], 120)

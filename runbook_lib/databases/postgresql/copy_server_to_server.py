@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from runbook_lib.databases.port import Database, KeyRange, Selection
+from runbook_lib.databases.port import Connected, KeyRange, Selection
 from runbook_lib.databases.postgresql import client_programs, connection, quoting
 from runbook_lib.databases.postgresql.copy_socket_relay import Broken, encrypted, relay
 from runbook_lib.databases.postgresql.ranges import condition
@@ -24,7 +24,7 @@ from runbook_lib.databases.postgresql.wal import changed_keys
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 # Constant shell text: what varies travels in the environment, where nothing has to be quoted.
 _READ = (
@@ -48,8 +48,8 @@ COMMIT;
 
 
 def copy_across(
-    db: PostgreSQL,
-    reader: Database,
+    db: PostgreSQLPort,
+    reader: Connected,
     selection: Selection,
     key_range: KeyRange,
     table: str,
@@ -62,7 +62,7 @@ def copy_across(
     """
     if reader.dialect != db.dialect:
         return None
-    there = cast("PostgreSQL", reader)
+    there = cast("PostgreSQLPort", reader)
     if not encrypted(there) and not encrypted(db):
         with suppress(Broken):
             return relay(db, there, selection, key_range, table, columns, progress)
@@ -99,7 +99,7 @@ def copy_across(
     return int(ran.stdout) if ran.returncode == 0 and ran.stdout.strip().isdigit() else None
 
 
-def _psql(db: PostgreSQL) -> str | None:
+def _psql(db: PostgreSQLPort) -> str | None:
     try:
         program = client_programs.find_programs(db) / "psql"
     except DatabaseError:

@@ -22,7 +22,7 @@ from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.postgresql import copy
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 _BLOCK_BYTES = 256 * 1024
 _HELD_BYTES = 256  # longer than what follows the rows
@@ -37,8 +37,8 @@ class Broken(Exception):
 
 
 def relay(
-    db: PostgreSQL,
-    there: PostgreSQL,
+    db: PostgreSQLPort,
+    there: PostgreSQLPort,
     selection: Selection,
     key_range: KeyRange,
     table: str,
@@ -75,7 +75,7 @@ def _socket(driver: Any) -> Iterator[socket.socket]:
         yield found
 
 
-def encrypted(db: PostgreSQL) -> bool:
+def encrypted(db: PostgreSQLPort) -> bool:
     """Whether its sessions are encrypted by libpq (TLS, Kerberos), so that their bytes are not ours."""
     if "encrypted" not in db.memo:
         asked = (

@@ -24,7 +24,7 @@ from runbook_lib.util import extras
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 _WITHIN_S = 60.0  # it takes 5 ms
 _WORDS = {
@@ -50,7 +50,7 @@ _ZONES = {"timestamp without time zone", "timestamp with time zone"}
 _LATER = "add the column without it, fill it in batches, and set default or constraint afterwards"
 
 
-def hazards(db: PostgreSQL, statements: Sequence[str], *, alone: bool, back: Sequence[str] = ()) -> list[Hazard]:
+def hazards(db: PostgreSQLPort, statements: Sequence[str], *, alone: bool, back: Sequence[str] = ()) -> list[Hazard]:
     """What may hold others up, break them or lose values, statement by statement.
 
     Args:
@@ -128,7 +128,7 @@ def _added_label(code: Sequence[sql_text.Token]) -> str:
     return next((sql_text.unquoted(token) for token in later if token.kind == sql_text.STRING), "")
 
 
-def _squawked(db: PostgreSQL, statements: Sequence[str], *, alone: bool) -> list[Hazard]:
+def _squawked(db: PostgreSQLPort, statements: Sequence[str], *, alone: bool) -> list[Hazard]:
     first_lines, script = [], ""
     for statement in statements:
         first_lines.append(script.count("\n"))

@@ -12,7 +12,7 @@ from runbook_lib.databases.postgresql import lock_retry, quoting, schema_sql
 from runbook_lib.databases.postgresql.catalog import find
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 # The server does not know that a PL/pgSQL body calls a function: one that others name is kept.
 _NAMED_ELSEWHERE = """
@@ -21,7 +21,7 @@ SELECT EXISTS (SELECT FROM pg_proc other, pg_proc f WHERE f.oid = %(oid)s AND ot
 """
 
 
-def drop_tables(db: PostgreSQL, tables: Sequence[str]) -> None:
+def drop_tables(db: PostgreSQLPort, tables: Sequence[str]) -> None:
     """Drop these tables with their types, functions and sequences, in one transaction; missing ones are passed over.
 
     Extensions and schemas stay, and so does whatever another object depends on.

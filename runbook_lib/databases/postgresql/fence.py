@@ -22,7 +22,7 @@ from runbook_lib.errors import CutoverAborted, DatabaseError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 SQLSTATE = "RB001"
 TRIGGER = "runbook_fence"
@@ -63,7 +63,7 @@ ORDER BY a.xact_start NULLS FIRST
 """
 
 
-def prepare_fence(db: PostgreSQL, tables: Sequence[str]) -> None:
+def prepare_fence(db: PostgreSQLPort, tables: Sequence[str]) -> None:
     """Install the lowered fence on these tables and their partitions; a fence that stands keeps its state. Idempotent.
 
     Raises:
@@ -92,7 +92,7 @@ def _install(driver: psycopg.Connection[Any], table: str) -> None:
             driver.execute(f"ALTER TABLE ONLY {member} DISABLE TRIGGER {TRIGGER}".encode())  # same transaction
 
 
-def raise_fence(db: PostgreSQL, tables: Sequence[str], *, timeout_s: float) -> float:
+def raise_fence(db: PostgreSQLPort, tables: Sequence[str], *, timeout_s: float) -> float:
     """Turn writers of these tables away, all in one transaction; the seconds until the last one in flight had ended.
 
     Locks are asked for in slices of at most 0.3 s, so that writers never queue behind us for longer; readers are
@@ -124,7 +124,7 @@ def raise_fence(db: PostgreSQL, tables: Sequence[str], *, timeout_s: float) -> f
         time.sleep(min(random.uniform(0.01, 0.06), max(0.0, deadline - time.monotonic())))  # noqa: S311  jitter
 
 
-def _raise_once(db: PostgreSQL, targets: Sequence[str], slice_s: float) -> None:
+def _raise_once(db: PostgreSQLPort, targets: Sequence[str], slice_s: float) -> None:
     with db.raw() as driver:
         _displace_autovacuum(driver)
         # The statement's time-out bounds the sum of the waits: a lock got early is not held for long either.
@@ -156,7 +156,7 @@ def _targets(driver: psycopg.Connection[Any], tables: Sequence[str]) -> list[str
     return targets
 
 
-def _holders(db: PostgreSQL, targets: Sequence[str]) -> list[tuple[str, str]]:
+def _holders(db: PostgreSQLPort, targets: Sequence[str]) -> list[tuple[str, str]]:
     """Who holds locks on these tables that the fence must wait for, the oldest first: (kind of process, words)."""
     with db.raw() as driver:
         return [(kind, words) for kind, words in driver.execute(_HOLDERS, (list(targets),))]
@@ -174,7 +174,7 @@ def _aborted(
     )
 
 
-def lower_fence(db: PostgreSQL, tables: Sequence[str]) -> None:
+def lower_fence(db: PostgreSQLPort, tables: Sequence[str]) -> None:
     """Let writers in again, all tables in one transaction. Idempotent; a table without a fence is left alone."""
 
     def lower(driver: psycopg.Connection[Any]) -> None:
@@ -188,7 +188,7 @@ def lower_fence(db: PostgreSQL, tables: Sequence[str]) -> None:
     lock_retry.in_transaction(db, lower, doing="lowering the fence")
 
 
-def fenced(db: PostgreSQL, tables: Sequence[str]) -> frozenset[str]:
+def fenced(db: PostgreSQLPort, tables: Sequence[str]) -> frozenset[str]:
     """The tables of these whose fence is raised, on every partition."""
     try:
         with db.raw() as driver:
@@ -199,7 +199,7 @@ def fenced(db: PostgreSQL, tables: Sequence[str]) -> frozenset[str]:
         raise connection.explain(db.name, error, "looking for fences") from error
 
 
-def remove_fence(db: PostgreSQL) -> None:
+def remove_fence(db: PostgreSQLPort) -> None:
     """Remove every fence of this database, raised or not. Idempotent."""
 
     def remove(driver: psycopg.Connection[Any]) -> None:

@@ -16,7 +16,7 @@ from runbook_lib.databases.postgresql import own
 from runbook_lib.databases.postgresql.catalog import called
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 OWN = f"SELECT '{SCHEMA}'::name WHERE {own.OURS} IS NOT NULL"  # the schemas of our own objects
 # Definitions name every object with its schema, whatever the login's search_path is.
@@ -33,7 +33,7 @@ class Walked:
     name: str
 
 
-def inventory(db: PostgreSQL) -> Inventory:
+def inventory(db: PostgreSQLPort) -> Inventory:
     """See Database.inventory."""
     catalogs, tables = [name for (name,) in db.rows(sql.CATALOGS)], _tables(db)
     found = [Walked(*row) for row in db.rows_of_each((_PATH, sql.walk(OWN, catalogs)), {})[1]]
@@ -58,14 +58,14 @@ def _is_described(each: Walked, details: Mapping[tuple[str, int], tuple[Any, ...
     return (each.catalog, each.oid) in details or each.catalog in sql.KINDS
 
 
-def _tables(db: PostgreSQL) -> dict[int, str]:
+def _tables(db: PostgreSQLPort) -> dict[int, str]:
     """OID → what `catalog` calls the table; a partition's is its root's."""
     rows = db.rows(sql.NAMES)
     called_ = {oid: called(schema, name, visible=visible) for oid, schema, name, visible, _ in rows}
     return {oid: called_.get(root, called_[oid]) for oid, _, _, _, root in rows}
 
 
-def _details(db: PostgreSQL, found: Iterable[Walked]) -> dict[tuple[str, int], tuple[Any, ...]]:
+def _details(db: PostgreSQLPort, found: Iterable[Walked]) -> dict[tuple[str, int], tuple[Any, ...]]:
     """(catalog, OID) → kind, table's OID, definition, columns (of a policy: roles), from one query a catalog."""
     oids: dict[str, list[int]] = {}
     for each in found:
@@ -78,7 +78,7 @@ def _details(db: PostgreSQL, found: Iterable[Walked]) -> dict[tuple[str, int], t
     return details
 
 
-def _refers(db: PostgreSQL, tables: Mapping[int, str]) -> dict[tuple[str, int], list[str]]:
+def _refers(db: PostgreSQLPort, tables: Mapping[int, str]) -> dict[tuple[str, int], list[str]]:
     """(catalog, OID) → the tables that it cannot be without."""
     found: dict[tuple[str, int], list[str]] = {}
     for catalog, oid, table in db.rows_of_each((_PATH, sql.REFERS), {})[1]:

@@ -18,7 +18,7 @@ from runbook_lib.util.text import counted, one_line
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 Result = TypeVar("Result")
 
@@ -30,7 +30,7 @@ FROM pg_catalog.pg_stat_activity WHERE pid = ANY (pg_catalog.pg_blocking_pids(%s
 """
 
 
-def in_transaction(db: PostgreSQL, work: Callable[[psycopg.Connection], Result], *, doing: str = "") -> Result:
+def in_transaction(db: PostgreSQLPort, work: Callable[[psycopg.Connection], Result], *, doing: str = "") -> Result:
     """Do work in one transaction with the short lock timeout; again, after a jittered pause, when a lock is refused.
 
     Args:
@@ -47,7 +47,7 @@ def in_transaction(db: PostgreSQL, work: Callable[[psycopg.Connection], Result],
     return _attempts(db, db.raw, lambda driver: driver, in_it, doing)
 
 
-def on_connection(db: PostgreSQL, work: Callable[[Connection], Result]) -> Result:
+def on_connection(db: PostgreSQLPort, work: Callable[[Connection], Result]) -> Result:
     """The same with an SQLAlchemy connection."""
 
     def in_it(connected: Connection) -> Result:
@@ -66,7 +66,7 @@ Opened = TypeVar("Opened")
 
 
 def _attempts(
-    db: PostgreSQL,
+    db: PostgreSQLPort,
     opened: Callable[[], AbstractContextManager[Opened]],
     driver_of: Callable[[Opened], psycopg.Connection],
     work: Callable[[Opened], Result],
@@ -102,7 +102,7 @@ def _attempts(
         raise connection.explain(db.name, error, doing) from error
 
 
-def refused(db: PostgreSQL, error: Exception, attempts: int, blockers: str, doing: str) -> DatabaseError:
+def refused(db: PostgreSQLPort, error: Exception, attempts: int, blockers: str, doing: str) -> DatabaseError:
     """The error for locks that were never granted, with who was in the way."""
     what = "deadlock" if isinstance(error, pg.DeadlockDetected) else "lock not granted"
     return DatabaseError(
@@ -120,7 +120,7 @@ class Watch:
     Looks only from the second attempt on (pid 0: not at all), so that the ordinary case costs nothing.
     """
 
-    def __init__(self, db: PostgreSQL, pid: int) -> None:
+    def __init__(self, db: PostgreSQLPort, pid: int) -> None:
         self.db, self.pid, self.seen = db, pid, ""
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True) if pid else None

@@ -8,7 +8,7 @@ from runbook_lib.databases.postgresql import own
 from runbook_lib.databases.postgresql.catalog import called
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 # Rows of the catalogs that a change of an object rewrites; statistics and our own triggers are none of them.
 _MARKS = rf"""
@@ -32,7 +32,7 @@ FROM theirs t LEFT JOIN parts p ON p.oid = t.oid GROUP BY t.oid, t.nspname, t.re
 _KINDS = {"v": "view ", "m": "materialized view ", "S": "sequence "}
 
 
-def schema_marks(db: PostgreSQL) -> dict[str, str]:
+def schema_marks(db: PostgreSQLPort) -> dict[str, str]:
     """See Database.schema_marks."""
     return {
         _KINDS.get(kind, "table ") + called(schema, name, visible=visible): mark

@@ -9,7 +9,7 @@ from runbook_lib.databases.port import Problem
 from runbook_lib.databases.postgresql.catalog import find
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 _OPEN = """
 SELECT pid, usename, state, extract(epoch FROM clock_timestamp() - xact_start)::bigint FROM pg_stat_activity
@@ -36,7 +36,7 @@ _COUNTED = (
 )
 
 
-def pitfalls(db: PostgreSQL, tables: Sequence[str], open_s: float) -> list[Problem]:
+def pitfalls(db: PostgreSQLPort, tables: Sequence[str], open_s: float) -> list[Problem]:
     """See Database.pitfalls."""
     found = []
     if opened := db.rows(_OPEN, {"open_s": open_s}):
@@ -56,6 +56,6 @@ def pitfalls(db: PostgreSQL, tables: Sequence[str], open_s: float) -> list[Probl
     return found
 
 
-def _problem(db: PostgreSQL, finding: str, text: str, count: int, example: str, action: str) -> Problem:
+def _problem(db: PostgreSQLPort, finding: str, text: str, count: int, example: str, action: str) -> Problem:
     detail = {"finding": finding, "example": example}
     return Problem(f"database {db.name}", text, action, count=count, detail=detail)

@@ -22,7 +22,7 @@ from runbook_lib.errors import DatabaseError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 _NAME = r'((?:"(?:[^"]|"")+"|[\w$]+)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[\w$]+))?)'
 ALONE = re.compile(
@@ -62,7 +62,7 @@ _TABLE = re.compile(
 _PATIENT = re.compile(r".*\bCONCURRENTLY\b|VACUUM\b(?!.*\bFULL\b)", re.IGNORECASE | re.DOTALL)
 
 
-def run_online(db: PostgreSQL, statement: str, *, again: bool = False) -> None:
+def run_online(db: PostgreSQLPort, statement: str, *, again: bool = False) -> None:
     """Carry out one statement without holding writers up for longer than the lock timeout.
 
     Args:
@@ -85,7 +85,7 @@ def run_online(db: PostgreSQL, statement: str, *, again: bool = False) -> None:
         lock_retry.in_transaction(db, partial(_change, db=db, statement=statement, bare=bare), doing=one_line(bare, 60))
 
 
-def _change(driver: psycopg.Connection, db: PostgreSQL, statement: str, bare: str) -> None:
+def _change(driver: psycopg.Connection, db: PostgreSQLPort, statement: str, bare: str) -> None:
     """One statement in its transaction; a vacuum in its way is met with a lock that no writer queues behind."""
     table = _TABLE.match(bare)
     held = driver.execute(_VACUUM, (table[1],)).fetchone() if table else None
@@ -96,7 +96,7 @@ def _change(driver: psycopg.Connection, db: PostgreSQL, statement: str, bare: st
     driver.execute(statement.encode())
 
 
-def _build(db: PostgreSQL, statement: str, name: str, table: str, *, done: bool) -> None:
+def _build(db: PostgreSQLPort, statement: str, name: str, table: str, *, done: bool) -> None:
     """Build the index; an invalid one of that name, from an attempt before, is dropped first."""
     index = quoting.split(name)[0] if name.startswith('"') else name.lower()
     valid = _drop_invalid(db, index, table)
@@ -113,13 +113,13 @@ def _build(db: PostgreSQL, statement: str, name: str, table: str, *, done: bool)
         raise DatabaseError(f"index {index}", f"invalid on {table}", state="dropped again", action="run again")
 
 
-def _is_valid(db: PostgreSQL, index: str, table: str) -> bool | None:
+def _is_valid(db: PostgreSQLPort, index: str, table: str) -> bool | None:
     """None: there is no such index."""
     found = db.rows(_VALID, {"table": table, "name": index})
     return bool(found[0][0]) if found else None
 
 
-def _drop_invalid(db: PostgreSQL, index: str, table: str) -> bool:
+def _drop_invalid(db: PostgreSQLPort, index: str, table: str) -> bool:
     """Drop the index where it is invalid; whether a valid one is there."""
     found = db.rows(_VALID, {"table": table, "name": index})
     if found and not found[0][0]:
@@ -128,7 +128,7 @@ def _drop_invalid(db: PostgreSQL, index: str, table: str) -> bool:
     return bool(found)
 
 
-def _left(db: PostgreSQL, error: DatabaseError, index: str, table: str) -> DatabaseError:
+def _left(db: PostgreSQLPort, error: DatabaseError, index: str, table: str) -> DatabaseError:
     """The build's error, with the state it leaves: nothing, once the half-made index is dropped."""
     try:
         _drop_invalid(db, index, table)
@@ -138,7 +138,7 @@ def _left(db: PostgreSQL, error: DatabaseError, index: str, table: str) -> Datab
     return DatabaseError(error.subject, error.observed, state=state, action=error.action)
 
 
-def _await_writers(db: PostgreSQL, table: str, index: str) -> None:
+def _await_writers(db: PostgreSQLPort, table: str, index: str) -> None:
     """Wait for the transactions that have written to the table by now, before anything is made.
 
     Raises:
@@ -160,7 +160,7 @@ def _await_writers(db: PostgreSQL, table: str, index: str) -> None:
         time.sleep(0.02)
 
 
-def _alone(db: PostgreSQL, statement: str, *, clear: Callable[[], object] = lambda: None) -> None:
+def _alone(db: PostgreSQLPort, statement: str, *, clear: Callable[[], object] = lambda: None) -> None:
     """Run a statement outside a transaction; again after a deadlock, for the server chose us to give way.
 
     Args:
@@ -193,7 +193,7 @@ def _alone(db: PostgreSQL, statement: str, *, clear: Callable[[], object] = lamb
 
 
 @contextmanager
-def _outside(db: PostgreSQL, lock_timeout_ms: int) -> Iterator[psycopg.Connection]:
+def _outside(db: PostgreSQLPort, lock_timeout_ms: int) -> Iterator[psycopg.Connection]:
     """A connection whose statements are no transactions, with this lock timeout."""
     with db.raw() as driver:
         driver.autocommit = True

@@ -21,7 +21,7 @@ from runbook_lib.databases.postgresql import small
 from runbook_lib.databases.postgresql.quoting import literal
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 INTEGERS = ("smallint", "integer", "bigint")
 DENSE = 0.5  # rows per possible key: above it, even steps of the key hold at most twice the wanted rows
@@ -39,7 +39,7 @@ class KeyPart:
     bytewise: bool  # no COLLATE needed: the column's index serves the order
 
 
-def condition(db: PostgreSQL, selection: Selection, key_range: KeyRange) -> str:
+def condition(db: PostgreSQLPort, selection: Selection, key_range: KeyRange) -> str:
     """The rows of one range of a selection as an SQL condition ("true" when both ends are open and there is no WHERE).
 
     Values are inlined with a cast to the key's type: COPY takes no parameters.
@@ -49,7 +49,7 @@ def condition(db: PostgreSQL, selection: Selection, key_range: KeyRange) -> str:
     return " AND ".join([*where, *bounds]) or "true"
 
 
-def ranges(db: PostgreSQL, selection: Selection, rows_per_range: int) -> list[KeyRange]:
+def ranges(db: PostgreSQLPort, selection: Selection, rows_per_range: int) -> list[KeyRange]:
     """Cut a selection into ranges of about `rows_per_range` rows, without gaps or overlaps.
 
     Integer keys without big holes: even steps between the least and greatest. Other keys: every n-th key, found in
@@ -73,7 +73,7 @@ def ranges(db: PostgreSQL, selection: Selection, rows_per_range: int) -> list[Ke
     return between(bounds, estimate)
 
 
-def key_parts(db: PostgreSQL, selection: Selection) -> tuple[KeyPart, ...]:
+def key_parts(db: PostgreSQLPort, selection: Selection) -> tuple[KeyPart, ...]:
     """Types and order of a selection's key, looked up once a selection."""
     asked = ("key", selection.relation, selection.key)
     if asked not in db.memo:
@@ -82,7 +82,7 @@ def key_parts(db: PostgreSQL, selection: Selection) -> tuple[KeyPart, ...]:
     return found
 
 
-def _look_up(db: PostgreSQL, selection: Selection) -> tuple[KeyPart, ...]:
+def _look_up(db: PostgreSQLPort, selection: Selection) -> tuple[KeyPart, ...]:
     columns = [small.key_column(db, selection.relation, expression) for expression in selection.key]
     if all(columns):
         known = [column for column in columns if column]
@@ -100,18 +100,18 @@ def _look_up(db: PostgreSQL, selection: Selection) -> tuple[KeyPart, ...]:
     return tuple(_part(db, *each) for each in found)
 
 
-def _part(db: PostgreSQL, expression: str, kind: str, collatable: bool, collation: str) -> KeyPart:
+def _part(db: PostgreSQLPort, expression: str, kind: str, collatable: bool, collation: str) -> KeyPart:
     bytewise = not collatable or collation in _BYTEWISE or (collation == "default" and _default_is_bytewise(db))
     return KeyPart(expression if bytewise else f'({expression} COLLATE "C")', kind, bytewise)
 
 
-def _default_is_bytewise(db: PostgreSQL) -> bool:
+def _default_is_bytewise(db: PostgreSQLPort) -> bool:
     if "bytewise" not in db.memo:
         db.memo["bytewise"] = _ask_bytewise(db)
     return bool(db.memo["bytewise"])
 
 
-def _ask_bytewise(db: PostgreSQL) -> bool:
+def _ask_bytewise(db: PostgreSQLPort) -> bool:
     provider, locale = db.rows(
         "SELECT datlocprovider::text, datcollate FROM pg_database WHERE datname = current_database()"
         if _has_providers(db)
@@ -120,7 +120,7 @@ def _ask_bytewise(db: PostgreSQL) -> bool:
     return provider == "b" or (provider == "c" and locale in _BYTEWISE)
 
 
-def _has_providers(db: PostgreSQL) -> bool:
+def _has_providers(db: PostgreSQLPort) -> bool:
     return int(db.rows("SELECT current_setting('server_version_num')")[0][0]) >= 150000
 
 
@@ -133,7 +133,7 @@ def _blocks(key_range: KeyRange) -> list[str]:
     return bounds
 
 
-def _keys(db: PostgreSQL, selection: Selection, key_range: KeyRange) -> list[str]:
+def _keys(db: PostgreSQLPort, selection: Selection, key_range: KeyRange) -> list[str]:
     if key_range.after is None and key_range.upto is None:
         return []
     parts = key_parts(db, selection)
@@ -150,14 +150,14 @@ def _tuple(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"({', '.join(items)})"
 
 
-def estimated_rows(db: PostgreSQL, selection: Selection) -> int:
+def estimated_rows(db: PostgreSQLPort, selection: Selection) -> int:
     """The planner's estimate of a selection's rows: statistics times the table's size of now."""
     where = f" WHERE {selection.where}" if selection.where else ""
     plan = db.rows(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {selection.relation}{where}")[0][0]
     return int(plan[0]["Plan"]["Plan Rows"])
 
 
-def _even_bounds(db: PostgreSQL, selection: Selection, rows_per_range: int, estimate: int) -> list[int] | None:
+def _even_bounds(db: PostgreSQLPort, selection: Selection, rows_per_range: int, estimate: int) -> list[int] | None:
     """Boundaries at even steps; None when the keys are too sparse for even steps to give even ranges."""
     key = selection.key[0]
     where = f" WHERE {selection.where}" if selection.where else ""
@@ -172,7 +172,7 @@ def _even_bounds(db: PostgreSQL, selection: Selection, rows_per_range: int, esti
 
 
 def _walked_bounds(
-    db: PostgreSQL, selection: Selection, parts: Sequence[KeyPart], rows_per_range: int
+    db: PostgreSQLPort, selection: Selection, parts: Sequence[KeyPart], rows_per_range: int
 ) -> list[tuple[Any, ...]]:
     """Every n-th key in order; integers as int, the rest in the server's text form.
 
@@ -197,7 +197,7 @@ def _walked_bounds(
 
 
 def _sorted_bounds(
-    db: PostgreSQL, selection: Selection, parts: Sequence[KeyPart], rows_per_range: int
+    db: PostgreSQLPort, selection: Selection, parts: Sequence[KeyPart], rows_per_range: int
 ) -> list[tuple[Any, ...]]:
     inner = ", ".join(f"{part.ordered} AS k{i}" for i, part in enumerate(parts))
     order = ", ".join(part.ordered for part in parts)
@@ -210,7 +210,7 @@ def _sorted_bounds(
     return db.rows(sql)
 
 
-def _block_ranges(db: PostgreSQL, selection: Selection, rows_per_range: int, estimate: int) -> list[KeyRange]:
+def _block_ranges(db: PostgreSQLPort, selection: Selection, rows_per_range: int, estimate: int) -> list[KeyRange]:
     blocks = _block_count(db, selection)
     count = min(blocks, -(-estimate // rows_per_range))
     if count <= 1:
@@ -222,7 +222,7 @@ def _block_ranges(db: PostgreSQL, selection: Selection, rows_per_range: int, est
     return [KeyRange(i, after, upto, each, "blocks") for i, (after, upto) in enumerate(pairs)]
 
 
-def _block_count(db: PostgreSQL, selection: Selection) -> int:
+def _block_count(db: PostgreSQLPort, selection: Selection) -> int:
     """Blocks of the largest partition; 0 where rows have no place of their own (views, joins)."""
     try:
         with db.raw() as driver:

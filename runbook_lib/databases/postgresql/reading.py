@@ -11,7 +11,7 @@ from runbook_lib.databases.port import Problem
 from runbook_lib.databases.postgresql import own, quoting
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 # Relations that may not be read as a whole: (schema, name, on the search path, kind, may enter the schema, hidden by
 # row security, columns that may be read). One pass over the catalog, whatever the number of tables.
@@ -38,7 +38,7 @@ FROM asked WHERE NOT (enters AND reads) OR hidden ORDER BY 1, 2
 STANDBY = "a standby (in recovery)"
 
 
-def reading_missing(db: PostgreSQL) -> list[Problem]:
+def reading_missing(db: PostgreSQLPort) -> list[Problem]:
     """A problem for each table and sequence that cannot be read as a whole; `detail` has its `table`."""
     login = quoting.ident(db.rows("SELECT current_user")[0][0])
     problems = []
@@ -64,7 +64,7 @@ def reading_missing(db: PostgreSQL) -> list[Problem]:
     return problems
 
 
-def standby(db: PostgreSQL, role: str) -> list[Problem]:
+def standby(db: PostgreSQLPort, role: str) -> list[Problem]:
     """A standby can be copied and compared; nothing can be captured, fenced or written there."""
     if not db.rows("SELECT pg_is_in_recovery()")[0][0]:
         return []

@@ -20,7 +20,7 @@ from runbook_lib.errors import DatabaseError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 # `215; 1259 16386 TABLE public users owner`, with `-v` followed by `;	depends on: 4 8`.
 _ENTRY = re.compile(r"^(\d+); (\d+) (\d+) (.*)$")
@@ -55,7 +55,7 @@ class Entry:
     depends: frozenset[int]
 
 
-def dump_schema(db: PostgreSQL, tables: Sequence[str]) -> tuple[str, str]:
+def dump_schema(db: PostgreSQLPort, tables: Sequence[str]) -> tuple[str, str]:
     """The tables' DDL as two scripts: before the data (types, functions, tables, sequences) and after (indexes, …).
 
     Comes along: whatever the tables need, their partitions included. Stays behind: owners, grants, publications, our
@@ -73,7 +73,7 @@ def dump_schema(db: PostgreSQL, tables: Sequence[str]) -> tuple[str, str]:
         return _script(db, archive, chosen, "pre-data"), _script(db, archive, chosen, "post-data")
 
 
-def dump_rest(db: PostgreSQL, tables: Sequence[str]) -> Rest:
+def dump_rest(db: PostgreSQLPort, tables: Sequence[str]) -> Rest:
     """What else the database has: views, materialized views, routines, types, sequences that no table needs.
 
     To be run when the tables are complete: a view may need a primary key, a materialized view is filled at once.
@@ -105,12 +105,12 @@ def dump_rest(db: PostgreSQL, tables: Sequence[str]) -> Rest:
     return Rest(tuple(shown), script, undo, tables)
 
 
-def _needed(db: PostgreSQL, oids: Sequence[int]) -> set[tuple[int, int]]:
+def _needed(db: PostgreSQLPort, oids: Sequence[int]) -> set[tuple[int, int]]:
     return {(kind, oid) for kind, oid in db.rows(schema_sql.NEEDED, {"oids": list(oids)})}
 
 
 @contextmanager
-def _archive(db: PostgreSQL) -> Iterator[Path]:
+def _archive(db: PostgreSQLPort) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="runbook-schema-") as directory:
         archive = Path(directory, "schema.dump")
         ours = ["--exclude-schema=runbook"] if db.rows(f"SELECT {own.OURS} IS NOT NULL")[0][0] else []
@@ -119,7 +119,7 @@ def _archive(db: PostgreSQL) -> Iterator[Path]:
         yield archive
 
 
-def _script(db: PostgreSQL, archive: Path, chosen: Sequence[Entry], section: str, *more: str) -> str:
+def _script(db: PostgreSQLPort, archive: Path, chosen: Sequence[Entry], section: str, *more: str) -> str:
     listing = archive.with_name("contents")
     listing.write_text("\n".join(f"{entry.number};" for entry in chosen) + "\n")
     arguments = [f"--section={section}", f"--use-list={listing}", *more, *_BARE, "--file=-", str(archive)]
@@ -129,7 +129,7 @@ def _script(db: PostgreSQL, archive: Path, chosen: Sequence[Entry], section: str
 _BARE = ("--no-owner", "--no-privileges", "--no-tablespaces", "--no-subscriptions")
 
 
-def _contents(db: PostgreSQL, archive: Path) -> list[Entry]:
+def _contents(db: PostgreSQLPort, archive: Path) -> list[Entry]:
     listing = client_programs.run(db, "pg_restore", ["--list", "--verbose", str(archive)])
     entries: list[Entry] = []
     for line in listing.split("\n"):
@@ -158,7 +158,7 @@ def _complete(entries: list[Entry]) -> list[Entry]:
     return [e for e in entries if not about.match(e.text) or (e.depends and e.depends & known)]
 
 
-def run_script(db: PostgreSQL, script: str, *, again: bool = False) -> None:  # noqa: ARG001  all or nothing
+def run_script(db: PostgreSQLPort, script: str, *, again: bool = False) -> None:  # noqa: ARG001  all or nothing
     """Run a script of many statements in one transaction, again when a lock is not granted.
 
     Raises:

@@ -13,12 +13,12 @@ from runbook_lib.databases.postgresql import lock_retry, quoting
 from runbook_lib.databases.postgresql.catalog import find
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 _TOGETHER = 500  # parts of a query
 
 
-def sequences(db: PostgreSQL, tables: Sequence[str]) -> list[Sequence_]:
+def sequences(db: PostgreSQLPort, tables: Sequence[str]) -> list[Sequence_]:
     """Every sequence that feeds a column of these tables, with the last value it gave.
 
     `last` counts values that a connection has cached (CACHE) as given. None: the next value is the start value.
@@ -34,7 +34,7 @@ def sequences(db: PostgreSQL, tables: Sequence[str]) -> list[Sequence_]:
     return sorted(_with_last(db, found), key=lambda s: (s.table, s.column, s.name))
 
 
-def loose_sequences(db: PostgreSQL) -> list[Sequence_]:
+def loose_sequences(db: PostgreSQLPort) -> list[Sequence_]:
     """Sequences that feed no column: the application calls them itself."""
     found = [
         (quoting.readable(name) if visible else quoting.readable(schema, name), "", "", increment, start)
@@ -43,7 +43,7 @@ def loose_sequences(db: PostgreSQL) -> list[Sequence_]:
     return _with_last(db, found)
 
 
-def _with_last(db: PostgreSQL, found: Sequence[tuple[str, str, str, int, int]]) -> list[Sequence_]:
+def _with_last(db: PostgreSQLPort, found: Sequence[tuple[str, str, str, int, int]]) -> list[Sequence_]:
     """With the last value of each, in few queries: a cutover asks for all of them inside the write pause."""
     values: dict[int, tuple[int, bool]] = {}
     asked = [f"SELECT {i}, last_value, is_called FROM {quoting.quote(name)}" for i, (name, *_) in enumerate(found)]
@@ -62,7 +62,7 @@ def _last(value: int, called: bool, increment: int, start: int) -> int | None:
     return None if value == start else value - increment  # setval(…, false): the next value is `value`
 
 
-def set_sequence(db: PostgreSQL, sequence: Sequence_, last: int) -> None:
+def set_sequence(db: PostgreSQLPort, sequence: Sequence_, last: int) -> None:
     """Make the next value the one after `last` in the sequence's direction; never backwards.
 
     Raises:

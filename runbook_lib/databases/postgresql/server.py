@@ -15,7 +15,7 @@ from runbook_lib.databases.postgresql.reading import reading_missing, standby
 from runbook_lib.databases.postgresql.wal import replication_slot
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 OWN_SCHEMA = "runbook"
 _NAMED = 10  # tables that cannot be read, each by itself
@@ -47,7 +47,7 @@ FROM pg_roles r WHERE r.rolname = current_user
 """
 
 
-def facts(db: PostgreSQL) -> ServerFacts:
+def facts(db: PostgreSQLPort) -> ServerFacts:
     """Connect once and describe the server; free bytes only where its data directory is on this machine."""
     number, text, encoding, collation, size, clients, read_only, directory = db.rows(_FACTS)[0]
     version = (number // 10000, number % 10000)
@@ -56,7 +56,7 @@ def facts(db: PostgreSQL) -> ServerFacts:
     )
 
 
-def _free_bytes(db: PostgreSQL, directory: str | None) -> int | None:
+def _free_bytes(db: PostgreSQLPort, directory: str | None) -> int | None:
     if not directory or db.login.parameters.get("host", "") not in ("", "localhost", "127.0.0.1", "::1"):
         return None
     try:
@@ -66,7 +66,7 @@ def _free_bytes(db: PostgreSQL, directory: str | None) -> int | None:
     return stats.f_bavail * stats.f_frsize
 
 
-def privileges_missing(db: PostgreSQL, role: str) -> list[Problem]:
+def privileges_missing(db: PostgreSQLPort, role: str) -> list[Problem]:
     """What the login lacks to be `source` or `target` of a migration, or `reader`; each with the GRANT that helps.
 
     A reader needs to see every row, and no more.
@@ -79,7 +79,7 @@ def privileges_missing(db: PostgreSQL, role: str) -> list[Problem]:
     return found + standby(db, role) + _rights_missing(db, role)
 
 
-def _rights_missing(db: PostgreSQL, role: str) -> list[Problem]:
+def _rights_missing(db: PostgreSQLPort, role: str) -> list[Problem]:
     login, superuser, createdb, create, public = db.rows(_RIGHTS)[0]
     if superuser:
         return []
@@ -114,14 +114,14 @@ def _rights_missing(db: PostgreSQL, role: str) -> list[Problem]:
     return problems
 
 
-def _foreign(db: PostgreSQL, login: str, tables: Sequence[tuple[str, str, bool]]) -> Problem:
+def _foreign(db: PostgreSQLPort, login: str, tables: Sequence[tuple[str, str, bool]]) -> Problem:
     others = [table for table, _, owns in tables if not owns]
     owners = sorted({owner for _, owner, owns in tables if not owns})
     grants = "; ".join(f"GRANT {quoting.ident(owner)} TO {login}" for owner in owners)
     return _problem(db, f"the login is not a member of the owner of {_listed(others)}", grants, len(others))
 
 
-def _problem(db: PostgreSQL, text: str, action: str, count: int = 0, *, blocking: bool = True) -> Problem:
+def _problem(db: PostgreSQLPort, text: str, action: str, count: int = 0, *, blocking: bool = True) -> Problem:
     return Problem(f"database {db.name}", text, action, blocking=blocking, count=count)
 
 
@@ -130,7 +130,7 @@ def _listed(tables: Sequence[str], limit: int = 3) -> str:
     return ", ".join(tables[:limit]) + more
 
 
-def may_replicate(db: PostgreSQL) -> bool:
+def may_replicate(db: PostgreSQLPort) -> bool:
     """Whether the login may set session_replication_role: tried, since 14 has no function to ask."""
     try:
         with db.raw() as driver:
@@ -141,7 +141,7 @@ def may_replicate(db: PostgreSQL) -> bool:
     return True
 
 
-def own_schema(db: PostgreSQL) -> str:
+def own_schema(db: PostgreSQLPort) -> str:
     """The schema of the library's own tables, made when missing."""
     if "own schema" not in db.memo:
         if own.must_make(db.name, db.rows(own.STATE)[0]):
@@ -150,7 +150,7 @@ def own_schema(db: PostgreSQL) -> str:
     return OWN_SCHEMA
 
 
-def analyze(db: PostgreSQL, tables: Sequence[str]) -> None:
+def analyze(db: PostgreSQLPort, tables: Sequence[str]) -> None:
     """Gather statistics, and mark pages as visible to all, table by table.
 
     After a load the second spares the first readers a visit to the heap: the proof of a foreign key over 2 M rows took
@@ -168,7 +168,7 @@ def analyze(db: PostgreSQL, tables: Sequence[str]) -> None:
 
 
 @contextmanager
-def advisory_lock(db: PostgreSQL, name: str) -> Iterator[bool]:
+def advisory_lock(db: PostgreSQLPort, name: str) -> Iterator[bool]:
     """A session lock on a connection of its own; never waits; gone with the connection."""
     driver = connection.connect(db.name, db.login)
     try:
@@ -192,7 +192,7 @@ FROM pg_catalog.pg_stat_database WHERE datname = current_database()
 """
 
 
-def index_use(db: PostgreSQL) -> IndexUse:
+def index_use(db: PostgreSQLPort) -> IndexUse:
     """Scans of each index, and for how long they were counted at least."""
     reads = {
         (quoting.readable(*((table,) if visible else (schema, table))), str(index)): int(scans)

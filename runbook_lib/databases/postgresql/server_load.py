@@ -8,7 +8,7 @@ from runbook_lib.databases.port import Load
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 # A replica that waits for nothing shows no lag. One that has stopped replaying shows the seconds of before: its bytes
 # are the truth.
@@ -27,7 +27,7 @@ SELECT pg_has_role('pg_read_all_stats', 'USAGE'), pg_is_in_recovery(),
 _RECEIVES = "SELECT count(*) > 0 FROM pg_stat_wal_receiver"
 
 
-def load(db: PostgreSQL) -> Load:
+def load(db: PostgreSQLPort) -> Load:
     """Sessions of others at work; on a primary the lag of its slowest replica, on a replica its own."""
     allowed, replica, active, lag_s, lag_bytes = db.rows(_LOAD)[0]
     if not allowed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,9 +12,7 @@ from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.postgresql import quoting
 
 if TYPE_CHECKING:
-    import psycopg
-
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 # A table by itself; joins, views and expressions are cut one by one.
 _PLAIN = re.compile(r'(?:ONLY )?((?:"(?:[^"]|"")+"\.)?"(?:[^"]|"")+")')
@@ -32,14 +29,8 @@ WHERE c.relkind = 'r' AND NOT c.relhassubclass
 """
 
 
-class One(threading.local):
-    """The session whose transaction this thread's loads share, if any."""
-
-    session: psycopg.Connection | None = None
-
-
 @contextmanager
-def together(db: PostgreSQL) -> Iterator[None]:
+def together(db: PostgreSQLPort) -> Iterator[None]:
     """See Database.together."""
     with db.raw() as session:
         db.one.session = session
@@ -49,7 +40,7 @@ def together(db: PostgreSQL) -> Iterator[None]:
             db.one.session = None
 
 
-def only_ranges(db: PostgreSQL, wanted: Sequence[tuple[Selection, int]]) -> list[KeyRange | None]:
+def only_ranges(db: PostgreSQLPort, wanted: Sequence[tuple[Selection, int]]) -> list[KeyRange | None]:
     """See Database.only_ranges: all of a table whose pages cannot hold more rows than a range."""
     plain = {each.relation: found[1] for each, _ in wanted if (found := _PLAIN.fullmatch(each.relation))}
     sizes: dict[str, tuple[float, int]] = {}  # blocks of 8 KiB, rows
@@ -79,7 +70,7 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
 _KNOWN_S = 60.0  # tables made or altered since are asked by themselves
 
 
-def key_column(db: PostgreSQL, relation: str, expression: str) -> tuple[str, bool, str] | None:
+def key_column(db: PostgreSQLPort, relation: str, expression: str) -> tuple[str, bool, str] | None:
     """A column of a unique index: its type, whether it has a collation, and which; None where it is not known.
 
     Read for all tables at once: a table by itself takes five statements.

@@ -20,7 +20,7 @@ from runbook_lib.databases.statement_names import named, pieces
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 
 # Undefined relation, column, function, type or object, schema: in a portion it may be what another portion makes.
@@ -28,7 +28,7 @@ _ABSENT = ("42P01", "42703", "42883", "42704", "3F000")
 
 
 def try_scripts(
-    db: PostgreSQL, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = ""
+    db: PostgreSQLPort, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = ""
 ) -> list[Refusal] | str:
     """See Database.try_scripts."""
     tables, cut = find(db, gone) if gone else {}, portions(scripts, _most(db))
@@ -41,7 +41,7 @@ def try_scripts(
     return list(dict.fromkeys(found))
 
 
-def _most(db: PostgreSQL) -> int:
+def _most(db: PostgreSQLPort) -> int:
     """Objects of a portion (count): no more than a server with fewer locks than most has for them."""
     [(locks,)] = db.rows(
         "SELECT current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int"
@@ -49,7 +49,7 @@ def _most(db: PostgreSQL) -> int:
     return min(PORTION, int(locks) // LOCKS)
 
 
-def _try(db: PostgreSQL, scripts: Sequence[str], tables: Mapping[str, int], undo: str) -> list[Refusal] | str:
+def _try(db: PostgreSQLPort, scripts: Sequence[str], tables: Mapping[str, int], undo: str) -> list[Refusal] | str:
     def run(driver: psycopg.Connection) -> list[Refusal] | str:
         try:
             if tables:

@@ -19,12 +19,12 @@ from runbook_lib.databases.sqlite.types import INTEGERS, Kind, Misfit, parser, r
 from runbook_lib.errors import RowRejected, TransferError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 Key = tuple[Any, ...]
 
 
-def read_rows(db: SQLite, selection: Selection, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
+def read_rows(db: SQLitePort, selection: Selection, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
     """The current rows of these keys as neutral text (integers as int), all from one snapshot.
 
     Raises:
@@ -37,12 +37,12 @@ def read_rows(db: SQLite, selection: Selection, keys: Sequence[Key]) -> list[tup
     return _read(db, selection, where, each)
 
 
-def read_all(db: SQLite, selections: Sequence[Selection]) -> list[list[tuple[Any, ...]]]:
+def read_all(db: SQLitePort, selections: Sequence[Selection]) -> list[list[tuple[Any, ...]]]:
     """See Database.read_all."""
     return [_read(db, selection, selection.where or "TRUE", [[]]) for selection in selections]
 
 
-def _read(db: SQLite, selection: Selection, where: str, values: Iterable[list[Any]]) -> list[tuple[Any, ...]]:
+def _read(db: SQLitePort, selection: Selection, where: str, values: Iterable[list[Any]]) -> list[tuple[Any, ...]]:
     """The rows that meet a condition with each of these values bound."""
     found = kinds(db, selection.relation, selection.columns)
     render = [_rendered(selection, sql, kind) for sql, kind in zip(selection.columns, found, strict=True)]
@@ -80,7 +80,7 @@ def _counted(text: Callable[[Any], str | None]) -> Callable[[Any], int | None]:
 
 
 def apply_rows(
-    db: SQLite,
+    db: SQLitePort,
     table: str,
     key: Sequence[str],
     columns: Sequence[str],
@@ -141,7 +141,7 @@ def _upsert(table: str, key: Sequence[str], columns: Sequence[str]) -> str:
 
 
 def _second_pass(
-    db: SQLite,
+    db: SQLitePort,
     driver: sqlite3.Connection,
     table: str,
     key: Sequence[str],
@@ -175,7 +175,7 @@ def _second_pass(
 
 
 def _conflict(
-    db: SQLite,
+    db: SQLitePort,
     driver: sqlite3.Connection,
     table: str,
     key: Sequence[str],
@@ -203,6 +203,6 @@ def _conflict(
     return rejected
 
 
-def _refused(db: SQLite, table: str, error: sqlite3.IntegrityError) -> RowRejected:
+def _refused(db: SQLitePort, table: str, error: sqlite3.IntegrityError) -> RowRejected:
     seen = re.sub(r"\s+", " ", str(error))
     return RowRejected(f"{db.name}.{table}", seen, state="the batch was rolled back")

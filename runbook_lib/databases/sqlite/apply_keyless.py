@@ -21,11 +21,11 @@ from runbook_lib.databases.sqlite.types import renderer
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 
 def rows_hashed(
-    db: SQLite, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
+    db: SQLitePort, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
 ) -> dict[str, Alike]:
     """How many rows have each of these hashes, and one of them: as neutral text, for our own hash as it is stored."""
     if not hashes:
@@ -50,7 +50,7 @@ def _as_it_is(value: Any) -> Any:
 
 
 def recount_rows(
-    db: SQLite,
+    db: SQLitePort,
     table: str,
     columns: Sequence[str],
     selection: Selection,

@@ -22,7 +22,7 @@ from runbook_lib.databases.sqlite.triggers import NOT_OURS, ensure_session
 from runbook_lib.errors import TransferError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 CAPTURES = f"{quoting.OWN}captures"
 _TABLE = (
@@ -32,7 +32,7 @@ _TABLE = (
 NOW = "((julianday('now') - 2440587.5) * 86400.0)"  # seconds since 1970, to about a millisecond
 
 
-def install_capture(db: SQLite, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
+def install_capture(db: SQLitePort, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
     """Log the keys of every change of these tables (table → key columns). Idempotent.
 
     Raises:
@@ -145,13 +145,13 @@ def _complete(driver: sqlite3.Connection, known: tuple[Any, ...]) -> bool:
     return bool(there and count == wanted)
 
 
-def capture_installed(db: SQLite, channel: str) -> frozenset[str]:
+def capture_installed(db: SQLitePort, channel: str) -> frozenset[str]:
     """The tables whose log and triggers are all there."""
     with db.raw() as driver:
         return frozenset(table for table, *known in _all(driver, channel) if _complete(driver, tuple(known)))
 
 
-def remove_capture(db: SQLite, channel: str) -> None:
+def remove_capture(db: SQLitePort, channel: str) -> None:
     """Remove triggers and logs of the channel. Idempotent."""
     with db.raw() as driver:
         if not _all(driver, channel):
@@ -168,7 +168,7 @@ def remove_capture(db: SQLite, channel: str) -> None:
         driver.execute(f"DELETE FROM {CAPTURES} WHERE channel = ?", (channel,))
 
 
-def pending(db: SQLite, channel: str) -> dict[str, Pending]:
+def pending(db: SQLitePort, channel: str) -> dict[str, Pending]:
     """Log rows and the age of the oldest (seconds), by table, in a new transaction."""
     now = time.time()
     with db.raw() as driver:
@@ -180,7 +180,7 @@ def pending(db: SQLite, channel: str) -> dict[str, Pending]:
 
 
 def read_changes(
-    db: SQLite,
+    db: SQLitePort,
     channel: str,
     table: str,
     limit: int,
@@ -208,7 +208,7 @@ def read_changes(
     return Changes(table, tuple(row[0] for row in found), tuple(distinct))
 
 
-def forget_changes(db: SQLite, channel: str, changes: Changes) -> None:
+def forget_changes(db: SQLitePort, channel: str, changes: Changes) -> None:
     """Delete exactly these log rows."""
     if not changes.seqs:
         return

@@ -15,7 +15,7 @@ from runbook_lib.databases.sqlite.types import Kind, kind_of
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 # FTS and R-tree keep their data in shadow tables: those are their engine's, and come back with the virtual table.
 _TABLES = """
@@ -33,7 +33,7 @@ ORDER BY name
 COUNTED = 1_000_000  # 5 ms
 
 
-def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]:
+def catalog(db: SQLitePort, tables: Sequence[str] | None = None) -> dict[str, Table]:
     """Describe these tables, or all of the user's. One that does not exist is left out of the answer."""
     found, incarnation = adapter_helpers.Catalog(db.name), _incarnation(db)
     with db.reading("reading its catalog") as driver:
@@ -47,7 +47,7 @@ def catalog(db: SQLite, tables: Sequence[str] | None = None) -> dict[str, Table]
     return found
 
 
-def tables(db: SQLite) -> list[str]:
+def tables(db: SQLitePort) -> list[str]:
     """The names of all user tables."""
     with db.reading("reading its catalog") as driver:
         return [quoting.readable(name) for name in _present(driver)]
@@ -59,7 +59,7 @@ def _present(driver: sqlite3.Connection) -> dict[str, tuple[str, bool]]:
     return {name: (sql, without) for name, sql, without in driver.execute(_tables_sql()) if name not in ours}
 
 
-def _incarnation(db: SQLite) -> str:
+def _incarnation(db: SQLitePort) -> str:
     """Another text after any write: nothing cheaper tells a table from one that was made anew."""
     log = db.path.with_name(f"{db.path.name}-wal")
     states = [path.stat() for path in (db.path, log) if path.exists()]
@@ -218,7 +218,7 @@ def _key(columns: Sequence[Column], primary: Sequence[str], indexes: Sequence[In
     return min(usable, key=len, default=())
 
 
-def kinds(db: SQLite, relation: str, expressions: Sequence[str]) -> tuple[Kind, ...]:
+def kinds(db: SQLitePort, relation: str, expressions: Sequence[str]) -> tuple[Kind, ...]:
     """The declared type of each expression: a column's own, a CAST's, or none (then a value's own class counts)."""
     asked = ("kinds", relation, tuple(expressions))
     if asked not in db.memo and expressions:
@@ -227,7 +227,7 @@ def kinds(db: SQLite, relation: str, expressions: Sequence[str]) -> tuple[Kind, 
     return found
 
 
-def _declared(db: SQLite, relation: str, expressions: Sequence[str]) -> tuple[Kind, ...]:
+def _declared(db: SQLitePort, relation: str, expressions: Sequence[str]) -> tuple[Kind, ...]:
     """SQLite tells a view's columns the declared types of what they show, without reading a row."""
     listed = ", ".join(f"{sql} AS c{i}" for i, sql in enumerate(expressions))
     try:
@@ -256,7 +256,7 @@ def is_column(expression: str) -> bool:
     return not _cast_type(expression)
 
 
-def expression_types(db: SQLite, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
+def expression_types(db: SQLitePort, relation: str, expressions: Sequence[str]) -> tuple[str, ...]:
     """The type of each expression over the relation.
 
     Raises:
@@ -273,7 +273,7 @@ def expression_types(db: SQLite, relation: str, expressions: Sequence[str]) -> t
     return tuple(kind.type for kind in found)
 
 
-def sequences(db: SQLite, tables: Sequence[str]) -> list[Sequence_]:
+def sequences(db: SQLitePort, tables: Sequence[str]) -> list[Sequence_]:
     """AUTOINCREMENT counters. A plain INTEGER PRIMARY KEY has none: its next value is the greatest plus one."""
     found = []
     for name, table in catalog(db, tables).items():
@@ -284,7 +284,7 @@ def sequences(db: SQLite, tables: Sequence[str]) -> list[Sequence_]:
     return found
 
 
-def set_sequence(db: SQLite, sequence: Sequence_, last: int) -> None:
+def set_sequence(db: SQLitePort, sequence: Sequence_, last: int) -> None:
     """Make the next value the one after `last`; never backwards."""
     [table] = catalog(db, [sequence.table]).values()
     if not any(column.identity == "auto_increment" for column in table.columns):
@@ -297,14 +297,14 @@ def set_sequence(db: SQLite, sequence: Sequence_, last: int) -> None:
     )
 
 
-def definitions(db: SQLite) -> dict[str, str]:
+def definitions(db: SQLitePort) -> dict[str, str]:
     """See Database.definitions; triggers of tables are the tables' own."""
     views = "SELECT name FROM sqlite_master WHERE type = 'view'"
     sql = f"SELECT type || ' ' || name, sql FROM sqlite_master WHERE type = 'view' OR tbl_name IN ({views})"
     return {str(name): str(text) for name, text in db.rows(sql)}
 
 
-def schema_marks(db: SQLite) -> dict[str, str]:
+def schema_marks(db: SQLitePort) -> dict[str, str]:
     """See Database.schema_marks."""
     marks: dict[str, str] = {}
     rows = db.rows("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type <> 'trigger' ORDER BY type, name")
@@ -315,6 +315,6 @@ def schema_marks(db: SQLite) -> dict[str, str]:
     return marks
 
 
-def fingerprint(db: SQLite, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
+def fingerprint(db: SQLitePort, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
     """SHA-256 over columns, indexes, constraints and triggers of these tables; names of indexes aside."""
     return adapter_helpers.fingerprint(known or catalog(db, tables), tables)

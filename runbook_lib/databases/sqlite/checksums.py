@@ -27,12 +27,12 @@ from runbook_lib.databases.sqlite.stored import any_text, key_form
 from runbook_lib.databases.sqlite.types import INTEGERS, Misfit, as_single, renderer
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 Hash = Callable[[Sequence[Any]], str]
 
 
-def count(db: SQLite, selection: Selection) -> int:
+def count(db: SQLitePort, selection: Selection) -> int:
     """The rows of a selection."""
     where = f" WHERE {selection.where}" if selection.where else ""
     with db.reading(f"counting {selection.relation}") as driver:
@@ -40,7 +40,7 @@ def count(db: SQLite, selection: Selection) -> int:
 
 
 def range_sums(
-    db: SQLite, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
+    db: SQLitePort, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
 ) -> list[RangeSum]:
     """Checksum each range, one short transaction a range.
 
@@ -58,7 +58,7 @@ def range_sums(
 
 
 def bucket_sums(
-    db: SQLite,
+    db: SQLitePort,
     selection: Selection,
     types: Sequence[str],
     key_range: KeyRange,
@@ -78,7 +78,7 @@ def bucket_sums(
 
 
 def _within(
-    db: SQLite,
+    db: SQLitePort,
     selection: Selection,
     types: Sequence[str],
     key_range: KeyRange,
@@ -100,7 +100,7 @@ def _within(
             yield key, digest
 
 
-def _bucket(db: SQLite, selection: Selection, types: Sequence[str], count: int) -> Callable[[Sequence[Any]], int]:
+def _bucket(db: SQLitePort, selection: Selection, types: Sequence[str], count: int) -> Callable[[Sequence[Any]], int]:
     """`values.bucket_of` for the key as it is stored."""
     written = dict(zip(selection.columns, types, strict=True))
     found = kinds(db, selection.relation, selection.key)
@@ -113,7 +113,7 @@ def _bucket(db: SQLite, selection: Selection, types: Sequence[str], count: int) 
 
 
 def row_sums(
-    db: SQLite,
+    db: SQLitePort,
     selection: Selection,
     types: Sequence[str],
     key_range: KeyRange,
@@ -141,7 +141,7 @@ def row_sums(
 
 
 def read_rows_of(
-    db: SQLite, selection: Selection, key_range: KeyRange, more: Sequence[str]
+    db: SQLitePort, selection: Selection, key_range: KeyRange, more: Sequence[str]
 ) -> Iterator[tuple[Any, ...]]:
     """The rows of one range as they are stored, with more expressions behind the columns."""
     where, bound = key_ranges.condition(db, selection, key_range)
@@ -164,7 +164,7 @@ def read_rows_of(
         raise (locate(db, selection, where, bound) or db.explain(error, doing)) from error
 
 
-def _hashed(db: SQLite, selection: Selection, key_range: KeyRange, row_hash: Hash, row: Sequence[Any]) -> int:
+def _hashed(db: SQLitePort, selection: Selection, key_range: KeyRange, row_hash: Hash, row: Sequence[Any]) -> int:
     try:
         return int(row_hash(row), 16)
     except Misfit as error:
@@ -172,7 +172,7 @@ def _hashed(db: SQLite, selection: Selection, key_range: KeyRange, row_hash: Has
         raise (locate(db, selection, where, bound) or error) from error
 
 
-def hash_of_rows(db: SQLite, selection: Selection, types: Sequence[str], *, canonical: bool) -> Hash:
+def hash_of_rows(db: SQLitePort, selection: Selection, types: Sequence[str], *, canonical: bool) -> Hash:
     """The function from a row as it is stored to its hash."""
     if not canonical:
         return own_hash

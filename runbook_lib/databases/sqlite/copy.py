@@ -22,7 +22,7 @@ from runbook_lib.databases.sqlite.types import EXACT_DIGITS, Kind, Misfit, kind_
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 INSERT_ROWS = 5_000
 SPOOL_BYTES = 64 * 2**20  # a range that is longer goes to a temporary file
@@ -47,7 +47,7 @@ def misfit(value: Any, type_text: str) -> int:
     return 0
 
 
-def copy_out(db: SQLite, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
+def copy_out(db: SQLitePort, selection: Selection, key_range: KeyRange, *, binary: bool) -> Iterator[bytes]:
     """Stream one range in blocks, from the snapshot of one short transaction: COPY text, or stored values (binary).
 
     Unless the database is in WAL mode a reader holds writers up, so the range is read to its end first (into memory,
@@ -98,7 +98,7 @@ def _unframed(blocks: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
             rest = rest[8 + size :]
 
 
-def _line(db: SQLite, selection: Selection) -> str:
+def _line(db: SQLitePort, selection: Selection) -> str:
     """One line of COPY text as an SQL expression."""
     found = kinds(db, selection.relation, selection.columns)
     fields = [_field(sql, kind) for sql, kind in zip(selection.columns, found, strict=True)]
@@ -143,7 +143,7 @@ def _decimal_field(expression: str, scale: int, slow: str) -> str:
     )
 
 
-def locate(db: SQLite, selection: Selection, where: str, bound: Sequence[Any]) -> RowRejected | None:
+def locate(db: SQLitePort, selection: Selection, where: str, bound: Sequence[Any]) -> RowRejected | None:
     """Find the first row of a range whose value does not fit, to name it; None when all fit."""
     found = kinds(db, selection.relation, selection.columns)
     render = [renderer(kind.type) for kind in found]
@@ -186,7 +186,7 @@ def _shown(value: Any) -> Any:
 
 
 def copy_in(
-    db: SQLite,
+    db: SQLitePort,
     table: str,
     columns: Sequence[str],
     blocks: Iterator[bytes],
@@ -216,7 +216,7 @@ def copy_in(
 
 
 def insert(
-    db: SQLite,
+    db: SQLitePort,
     driver: sqlite3.Connection,
     table: str,
     columns: Sequence[str],

@@ -15,7 +15,7 @@ from runbook_lib.errors import DatabaseError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 _REBUILD = "writes the whole table anew while every writer of the file waits"
 _WORDS = {
@@ -45,7 +45,7 @@ _MISSING = "create the new table, copy its rows, drop the old one, rename"
 
 
 def hazards(
-    db: SQLite,
+    db: SQLitePort,
     statements: Sequence[str],
     *,
     alone: bool,  # noqa: ARG001  one writer only
@@ -70,7 +70,7 @@ def hazards(
     return sorted({*found, *hazards_of_words(statements, _WORDS)}, key=lambda hazard: (hazard.statement, hazard.rule))
 
 
-def _twice(db: SQLite, number: int, table: str, listed: str, where: str) -> list[Hazard]:
+def _twice(db: SQLitePort, number: int, table: str, listed: str, where: str) -> list[Hazard]:
     """Rows that would be equal under a new unique index."""
     keys = [_ORDER.sub("", key.strip()) for key in _columns(listed)]
     filled = " AND ".join([f"({key}) IS NOT NULL" for key in keys] + ([f"({where})"] if where else []))

@@ -19,13 +19,13 @@ from runbook_lib.databases.sqlite.triggers import NOT_OURS, ensure_session
 from runbook_lib.errors import CutoverAborted, DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 FENCES = f"{quoting.OWN}fences"
 EVENTS = ("INSERT", "UPDATE", "DELETE")
 
 
-def prepare_fence(db: SQLite, tables: Sequence[str]) -> None:
+def prepare_fence(db: SQLitePort, tables: Sequence[str]) -> None:
     """Install the lowered fence on these tables; one that stands keeps its state. Idempotent.
 
     Raises:
@@ -49,7 +49,7 @@ def prepare_fence(db: SQLite, tables: Sequence[str]) -> None:
             driver.execute(f"INSERT OR IGNORE INTO {FENCES} VALUES (?, NULL)", (table,))
 
 
-def raise_fence(db: SQLite, tables: Sequence[str], *, timeout_s: float) -> float:
+def raise_fence(db: SQLitePort, tables: Sequence[str], *, timeout_s: float) -> float:
     """Turn writers of these tables away, all in one transaction; the seconds until the last one in flight had ended.
 
     Args:
@@ -84,7 +84,7 @@ def raise_fence(db: SQLite, tables: Sequence[str], *, timeout_s: float) -> float
     return time.monotonic() - started
 
 
-def lower_fence(db: SQLite, tables: Sequence[str]) -> None:
+def lower_fence(db: SQLitePort, tables: Sequence[str]) -> None:
     """Let writers in again, all tables in one transaction. Idempotent; a table without a fence is left alone."""
     own = _own_names(db, tables)
     with db.raw() as driver:
@@ -94,7 +94,7 @@ def lower_fence(db: SQLite, tables: Sequence[str]) -> None:
             driver.executemany(f"UPDATE {FENCES} SET since = NULL WHERE table_name = ?", ((t,) for t in standing))
 
 
-def fenced(db: SQLite, tables: Sequence[str]) -> frozenset[str]:
+def fenced(db: SQLitePort, tables: Sequence[str]) -> frozenset[str]:
     """The tables of these whose fence is raised and complete."""
     own = dict(zip(_own_names(db, tables), tables, strict=True))
     with db.raw() as driver:
@@ -102,7 +102,7 @@ def fenced(db: SQLite, tables: Sequence[str]) -> frozenset[str]:
         return frozenset(asked for table, asked in own.items() if states.get(table) and _complete(driver, table))
 
 
-def remove_fence(db: SQLite) -> None:
+def remove_fence(db: SQLitePort) -> None:
     """Remove every fence of this database, raised or not. Idempotent."""
     with db.raw() as driver:
         there = _states(driver)
@@ -131,7 +131,7 @@ def _complete(driver: sqlite3.Connection, table: str) -> bool:
     )
 
 
-def _own_names(db: SQLite, tables: Sequence[str]) -> list[str]:
+def _own_names(db: SQLitePort, tables: Sequence[str]) -> list[str]:
     found = db.catalog(tables)
     return [found[table].name for table in tables]
 

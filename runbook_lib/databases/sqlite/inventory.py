@@ -12,7 +12,7 @@ from runbook_lib.databases.port import CatalogObject, Inventory
 from runbook_lib.databases.sqlite import ddl_parser, own, quoting
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 # The engine's own: statistics, counters, and the indexes behind constraints (which are counted as constraints).
 _INTERNAL = (
@@ -38,7 +38,7 @@ _REFERENCES = (
 FILE_SETTINGS = ("user_version", "application_id")  # an application's own numbers, in the file's header
 
 
-def inventory(db: SQLite) -> Inventory:
+def inventory(db: SQLitePort) -> Inventory:
     """See Database.inventory; SQLite knows no owners."""
     with db.reading("reading everything that it has") as driver:
         ours = own.tables(driver)

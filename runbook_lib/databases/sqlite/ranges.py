@@ -22,12 +22,12 @@ from runbook_lib.databases.sqlite.types import INTEGERS, Kind, Misfit, parser, r
 from runbook_lib.errors import RowRejected
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 DENSE = 0.5  # rows per possible key: above it, even steps of the key hold at most twice the wanted rows
 
 
-def condition_text(db: SQLite, selection: Selection, key_range: KeyRange) -> str:
+def condition_text(db: SQLitePort, selection: Selection, key_range: KeyRange) -> str:
     """The rows of one range as one SQL text, its bounds written out."""
     bounds, canonical = condition(db, replace(selection, where=""), key_range)
     for value in canonical:
@@ -44,7 +44,7 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def condition(db: SQLite, selection: Selection, key_range: KeyRange) -> tuple[str, list[Any]]:
+def condition(db: SQLitePort, selection: Selection, key_range: KeyRange) -> tuple[str, list[Any]]:
     """The rows of one range as (SQL, values)."""
     where, bound = ([f"({selection.where})"] if selection.where else []), list[Any]()
     if key_range.kind == "blocks":
@@ -60,7 +60,7 @@ def condition(db: SQLite, selection: Selection, key_range: KeyRange) -> tuple[st
     return " AND ".join(where) or "true", bound
 
 
-def ordered(db: SQLite, selection: Selection) -> list[str]:
+def ordered(db: SQLitePort, selection: Selection) -> list[str]:
     """The key's expressions with the collation that gives the order of bytes."""
     return [_ordered(sql, kind) for sql, kind in zip(selection.key, _kinds(db, selection), strict=True)]
 
@@ -72,7 +72,7 @@ def _ordered(expression: str, kind: Kind) -> str:
     return expression if exact else f"{expression} COLLATE BINARY"
 
 
-def _kinds(db: SQLite, selection: Selection) -> tuple[Kind, ...]:
+def _kinds(db: SQLitePort, selection: Selection) -> tuple[Kind, ...]:
     return kinds(db, selection.relation, selection.key)
 
 
@@ -93,7 +93,7 @@ def key_text(value: Any, kind: Kind, table: str, column: str) -> Any:
     return int(text) if kind.type in INTEGERS else text
 
 
-def ranges(db: SQLite, selection: Selection, rows_per_range: int) -> list[KeyRange]:
+def ranges(db: SQLitePort, selection: Selection, rows_per_range: int) -> list[KeyRange]:
     """Cut a selection into ranges of about `rows_per_range` rows, without gaps or overlaps.
 
     Each boundary is greater than the one before it by construction; rows that share a key share a range.
@@ -116,7 +116,7 @@ def ranges(db: SQLite, selection: Selection, rows_per_range: int) -> list[KeyRan
     return _between([one for one in walked if not any(isinstance(part, Native) for part in one)], total)
 
 
-def _even_bounds(db: SQLite, selection: Selection, rows_per_range: int, total: int) -> list[int] | None:
+def _even_bounds(db: SQLitePort, selection: Selection, rows_per_range: int, total: int) -> list[int] | None:
     where = f" WHERE {selection.where}" if selection.where else ""
     key = selection.key[0]
     # Two sub-selects: SQLite answers one aggregate from the index's end, but scans for two at once.
@@ -132,7 +132,7 @@ def _even_bounds(db: SQLite, selection: Selection, rows_per_range: int, total: i
     return list(range(least + (step := max(1, round(rows_per_range / min(1.0, density)))) - 1, greatest, step))
 
 
-def _walked_bounds(db: SQLite, selection: Selection, rows_per_range: int) -> list[tuple[Any, ...]]:
+def _walked_bounds(db: SQLitePort, selection: Selection, rows_per_range: int) -> list[tuple[Any, ...]]:
     """Every n-th key in order, step by step along the index."""
     order, bounds = ordered(db, selection), list[tuple[Any, ...]]()
     types = _kinds(db, selection)

@@ -14,10 +14,10 @@ from runbook_lib.errors import DatabaseError
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 
-def dump_schema(db: SQLite, tables: Sequence[str]) -> tuple[str, str]:
+def dump_schema(db: SQLitePort, tables: Sequence[str]) -> tuple[str, str]:
     """The tables, and their indexes and triggers, in the words they were made with.
 
     Foreign keys are part of a table's text; those to tables outside the list are cut out of it. SQLite checks none
@@ -42,7 +42,7 @@ def dump_schema(db: SQLite, tables: Sequence[str]) -> tuple[str, str]:
     return _script(before), _script(after)
 
 
-def dump_rest(db: SQLite, tables: Sequence[str]) -> Rest:  # noqa: ARG001  views belong to the database
+def dump_rest(db: SQLitePort, tables: Sequence[str]) -> Rest:  # noqa: ARG001  views belong to the database
     """Virtual tables with their rows, views and their triggers, in the order in which they were made; the file's own
     numbers (`user_version`). A virtual table that is too large for a script is left out."""
     rows = db.rows(
@@ -69,7 +69,7 @@ def _script(statements: Sequence[str]) -> str:
     return "\n".join(statements) + "\n" if statements else ""
 
 
-def drop_tables(db: SQLite, tables: Sequence[str]) -> None:
+def drop_tables(db: SQLitePort, tables: Sequence[str]) -> None:
     """Drop these tables with their indexes and triggers; missing ones are passed over.
 
     Raises:
@@ -89,7 +89,7 @@ def drop_tables(db: SQLite, tables: Sequence[str]) -> None:
     db.execute(*(f"DROP TABLE {quoting.ident(table.name)}" for table in found.values()))
 
 
-def run_script(db: SQLite, script: str, *, again: bool = False) -> None:  # noqa: ARG001  all or nothing
+def run_script(db: SQLitePort, script: str, *, again: bool = False) -> None:  # noqa: ARG001  all or nothing
     """Run a script of many statements in one transaction.
 
     Raises:

@@ -18,13 +18,13 @@ from runbook_lib.databases.sqlite import quoting
 from runbook_lib.errors import ConfigurationError, DatabaseError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 PAGES_A_STEP = 20_000
 FILE = "database.sqlite"
 
 
-def facts(db: SQLite) -> ServerFacts:
+def facts(db: SQLitePort) -> ServerFacts:
     """Describe the library and the file."""
     with db.reading("looking at the database") as driver:
         [pages], [page], [encoding] = (
@@ -43,7 +43,7 @@ def facts(db: SQLite) -> ServerFacts:
     )
 
 
-def privileges_missing(db: SQLite, role: str) -> list[Problem]:
+def privileges_missing(db: SQLitePort, role: str) -> list[Problem]:
     """What the role needs of the file and its directory; both sides write (log tables, progress)."""
     if role == "reader":  # it is open: all of it can be read
         return []
@@ -63,13 +63,13 @@ def _writable(path: Path) -> bool:
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
-def analyze(db: SQLite, tables: Sequence[str]) -> None:
+def analyze(db: SQLitePort, tables: Sequence[str]) -> None:
     """Gather statistics, one transaction a table."""
     for table in tables:
         db.execute(f"ANALYZE {quoting.quote(table)}")
 
 
-def backup(db: SQLite, directory: Path, *, on_progress: Callable[[int], None] | None = None) -> BackupInfo:
+def backup(db: SQLitePort, directory: Path, *, on_progress: Callable[[int], None] | None = None) -> BackupInfo:
     """Copy the whole database into a directory that must not exist or be empty; all of it or nothing.
 
     Args:
@@ -100,7 +100,7 @@ def backup(db: SQLite, directory: Path, *, on_progress: Callable[[int], None] | 
     return BackupInfo(directory, file.stat().st_size, _digest(file), time.monotonic() - started, tables)
 
 
-def _copy_pages(db: SQLite, file: Path, on_progress: Callable[[int], None] | None) -> int:
+def _copy_pages(db: SQLitePort, file: Path, on_progress: Callable[[int], None] | None) -> int:
     def told(_: int, remaining: int, total: int) -> None:
         if on_progress:
             on_progress((total - remaining) * 4096)
@@ -131,7 +131,7 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def restore(db: SQLite, backup: BackupInfo, database: str) -> None:
+def restore(db: SQLitePort, backup: BackupInfo, database: str) -> None:
     """Restore a backup into a new database beside this one: a file of that name, in the same directory.
 
     Raises:
@@ -156,7 +156,9 @@ def restore(db: SQLite, backup: BackupInfo, database: str) -> None:
 
 
 @contextmanager
-def scratch(db: SQLite, backup: BackupInfo, when_filled: Callable[[SQLite], object] | None = None) -> Iterator[SQLite]:
+def scratch(
+    db: SQLitePort, backup: BackupInfo, when_filled: Callable[[SQLitePort], object] | None = None
+) -> Iterator[SQLitePort]:
     """The backup restored into a file beside this one, opened; removed at the end.
 
     Its name is a digest of the backup's path: what an attempt that was killed left is found again, and replaced.
@@ -177,7 +179,7 @@ def scratch(db: SQLite, backup: BackupInfo, when_filled: Callable[[SQLite], obje
 
 
 @contextmanager
-def advisory_lock(db: SQLite, name: str) -> Iterator[bool]:
+def advisory_lock(db: SQLitePort, name: str) -> Iterator[bool]:
     """A lock on a file beside the database: granted once, gone with the process, however it ends; never waits."""
     digest = hashlib.sha256(name.encode()).hexdigest()[:12]
     path = db.path.with_name(f".{db.path.name}.runbook-{digest}.lock")
@@ -190,7 +192,7 @@ def advisory_lock(db: SQLite, name: str) -> Iterator[bool]:
             os.close(descriptor)
 
 
-def _locked(db: SQLite, path: Path) -> int | None:
+def _locked(db: SQLitePort, path: Path) -> int | None:
     while True:
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)

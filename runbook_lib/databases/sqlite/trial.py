@@ -13,10 +13,10 @@ from runbook_lib.databases.statement_names import named
 from runbook_lib.util.text import one_line
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.sqlite import SQLite
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 
-def try_scripts(db: SQLite, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal]:
+def try_scripts(db: SQLitePort, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal]:
     """See Database.try_scripts."""
     refused = []
     with db.writing("trying the schema") as driver:

@@ -23,8 +23,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runbook_lib.errors import ConfigurationError
 from runbook_lib.schema.expand_contract import extract_table_mysql, extract_table_postgresql
+from runbook_lib.schema.expand_contract.extraction import Extraction
 from runbook_lib.schema.expand_contract.two_shapes import (
     AT_ANY_TIME,
     NOTHING_MAY_BE_FOUND,
@@ -38,55 +38,12 @@ from runbook_lib.schema.expand_contract.two_shapes import (
     without_not_null,
 )
 from runbook_lib.schema.online import quoted
-from runbook_lib.schema.revisions.batched_update import RANGE, ROWS
+from runbook_lib.schema.revisions.batched_update import RANGE
 
 
 @dataclass(frozen=True)
-class Move:
-    """Columns of a table that go into a table of their own.
-
-    Attributes:
-        into: The new table; the first revision makes it.
-        reference: The new table's column that names the row of `table`: its key, and a foreign key with cascades.
-        kind: Its type, as the engine writes it: that of `key`.
-        old: Columns that are there, and go with the contract; their expressions are over `new`.
-        new: Columns of the new table; their expressions are over `old`. A default is there from the beginning.
-        key: The key of `table`.
-        rows: In a batch (count).
-    Raises:
-        ConfigurationError: an old column is NOT NULL and has no default.
-    """
-
-    table: str
-    into: str
-    reference: str
-    kind: str
-    old: Mapping[str, Column]
-    new: Mapping[str, Column]
-    key: str = "id"
-    rows: int = ROWS
-
-    def __post_init__(self) -> None:
-        for name, column in self.old.items():
-            if not column.nullable and not column.default:
-                raise ConfigurationError(
-                    f"{self.table}.{name}",
-                    "is NOT NULL without a default: a client that does not know it could insert no row",
-                    state="nothing was written",
-                    action="give it a default in a revision before, and name it here",
-                )
-
-    @property
-    def texts(self) -> tuple[str, str]:
-        """What each revision does, for people."""
-        old = ", ".join(self.old)
-        return f"{old} of {self.table} are in {self.into} too", f"{self.table} loses {old}, which are in {self.into}"
-
-    @property
-    def facts(self) -> str:
-        """What tells its triggers from another change's."""
-        sides = (self.old, self.new)
-        return repr([(name, column.expression) for side in sides for name, column in side.items()])
+class Move(Extraction):
+    """Columns of a table that go into a table of their own, with the statements of each stage."""
 
     def stages(self, dialect: str) -> Stages:
         """The statements of each stage.
@@ -118,7 +75,7 @@ class Move:
         )
 
 
-def _made(move: Move, dialect: str) -> str:
+def _made(move: Extraction, dialect: str) -> str:
     def column(name: str, facts: Column) -> str:
         return f"{quoted(name, dialect)} {facts.kind} NULL" + (f" DEFAULT {facts.default}" if facts.default else "")
 
@@ -131,7 +88,7 @@ def _made(move: Move, dialect: str) -> str:
     return f"CREATE TABLE {quoted(move.into, dialect)} ({', '.join(lines)})"
 
 
-def _brought_back(move: Move, dialect: str) -> str:
+def _brought_back(move: Extraction, dialect: str) -> str:
     """A column that cannot be NULL comes with its default: what a row without one of the new table has."""
 
     def column(name: str, facts: Column) -> str:
@@ -142,7 +99,7 @@ def _brought_back(move: Move, dialect: str) -> str:
     return f"ALTER TABLE {quoted(move.table, dialect)} {added}"
 
 
-def _touched(move: Move, dialect: str) -> str:
+def _touched(move: Extraction, dialect: str) -> str:
     """Touching a row of the new table makes the trigger bring the old columns up to it, whoever writes meanwhile."""
     reference = quoted(move.reference, dialect)
     return (
@@ -151,7 +108,7 @@ def _touched(move: Move, dialect: str) -> str:
     )
 
 
-def _out_of_step(move: Move, dialect: str) -> str:
+def _out_of_step(move: Extraction, dialect: str) -> str:
     """Each side works out in a place of its own what the other should be: a name may be in both tables."""
     old = _side(move.table, move.key, (move.old, move.new), "o", dialect)
     new = _side(move.into, move.reference, (move.new, move.old), "n", dialect)

@@ -17,14 +17,14 @@ from runbook_lib.schema.online import quoted
 from runbook_lib.schema.revisions.batched_update import RANGE
 
 if TYPE_CHECKING:
-    from runbook_lib.schema.expand_contract.extract_table import Move
+    from runbook_lib.schema.expand_contract.extraction import Extraction
 
 _DIALECT = "mysql"
 _THIS = "(NOW(6) + 0)"
 _FIRST = f"@runbook_sync IS NULL AND NOT (@runbook_follows <=> {_THIS})"
 
 
-def filled(move: Move) -> str:
+def filled(move: Extraction) -> str:
     """Locked first: a row that somebody writes or deletes is read as it is then, and who came first has filled it."""
     reference, values = _name(move.reference), ", ".join(f"({column.expression})" for column in move.new.values())
     return (
@@ -35,7 +35,7 @@ def filled(move: Move) -> str:
     )
 
 
-def forth(move: Move) -> list[str]:
+def forth(move: Extraction) -> list[str]:
     """Whoever writes the old columns, the new table follows; UPDATE first: what INSERT's makes has to be kept up."""
     changed = same(_DIALECT, {f"NEW.{_name(name)}": f"OLD.{_name(name)}" for name in move.old})
     into, reference, key = _name(move.into), _name(move.reference), _name(move.key)
@@ -56,7 +56,7 @@ def forth(move: Move) -> list[str]:
     ]
 
 
-def back(move: Move) -> list[str]:
+def back(move: Extraction) -> list[str]:
     """Whoever writes the new table, the old columns follow; an INSERT locks both rows in the others' order.
 
     The count gives a row where there is no user, too: without one there would be a warning before the key's error.
@@ -80,12 +80,12 @@ def back(move: Move) -> list[str]:
     ]
 
 
-def no_forth(move: Move) -> list[str]:
+def no_forth(move: Extraction) -> list[str]:
     """Nothing follows the old columns any more."""
     return [f"DROP TRIGGER IF EXISTS {_name(_own(move, mark))}" for mark in ("fu", "fi")]
 
 
-def no_back(move: Move) -> list[str]:
+def no_back(move: Extraction) -> list[str]:
     """Nothing follows the new table any more."""
     return [f"DROP TRIGGER IF EXISTS {_name(_own(move, mark))}" for mark in ("bl", "bi", "bu", "bd")]
 
@@ -94,15 +94,15 @@ def _name(name: str) -> str:
     return quoted(name, _DIALECT)
 
 
-def _own(move: Move, mark: str) -> str:
+def _own(move: Extraction, mark: str) -> str:
     return own_name(f"in_step_{mark}", move.table, move.into, move.facts)
 
 
-def _into(move: Move) -> str:
+def _into(move: Extraction) -> str:
     return ", ".join(_name(name) for name in (move.reference, *move.new))
 
 
-def _trigger(move: Move, mark: str, when: str, condition: str, body: str) -> str:
+def _trigger(move: Extraction, mark: str, when: str, condition: str, body: str) -> str:
     return (
         f"CREATE TRIGGER {_name(_own(move, mark))} {when} FOR EACH ROW\nBEGIN\n"
         f"  IF {_FIRST} AND {condition} THEN\n    SET @runbook_follows = {_THIS};\n    {body};\n"

@@ -15,12 +15,12 @@ from runbook_lib.schema.online import quoted
 from runbook_lib.schema.revisions.batched_update import RANGE
 
 if TYPE_CHECKING:
-    from runbook_lib.schema.expand_contract.extract_table import Move
+    from runbook_lib.schema.expand_contract.extraction import Extraction
 
 _DIALECT = "postgresql"
 
 
-def filled(move: Move) -> str:
+def filled(move: Extraction) -> str:
     """Locked first: a row that somebody writes or deletes is read as it is then, and who came first has filled it."""
     return (
         f"-- batches of {move.table} by {move.rows}\n"
@@ -29,7 +29,7 @@ def filled(move: Move) -> str:
     )
 
 
-def forth(move: Move) -> list[str]:
+def forth(move: Extraction) -> list[str]:
     """Whoever writes the old columns, the new table follows."""
     old, new = _row("OLD", move.old), _row("NEW", move.old)
     wrong = f"NOT ((SELECT {_alike('NEW.', move.old)} FROM (SELECT there.*) AS written))"
@@ -53,7 +53,7 @@ END"""
     return _trigger(_forth(move), body, f"AFTER INSERT OR UPDATE ON {_name(move.table)}")
 
 
-def back(move: Move) -> list[str]:
+def back(move: Extraction) -> list[str]:
     """Whoever writes the new table, the old columns follow; an INSERT locks both rows in the others' order.
 
     Where the cascade changes a key this trigger comes after the other table's, which may have written the row again.
@@ -85,12 +85,12 @@ END"""
     ]
 
 
-def no_forth(move: Move) -> list[str]:
+def no_forth(move: Extraction) -> list[str]:
     """Nothing follows the old columns any more."""
     return _no_trigger(_forth(move), move.table)
 
 
-def no_back(move: Move) -> list[str]:
+def no_back(move: Extraction) -> list[str]:
     """Nothing follows the new table any more."""
     return [*_no_trigger(_lock(move), move.into), *_no_trigger(_back(move), move.into)]
 
@@ -99,15 +99,15 @@ def _name(name: str) -> str:
     return quoted(name, _DIALECT)
 
 
-def _forth(move: Move) -> str:
+def _forth(move: Extraction) -> str:
     return own_name("zz_in_step", move.table, move.into, move.facts)
 
 
-def _back(move: Move) -> str:
+def _back(move: Extraction) -> str:
     return own_name("zz_in_step", move.into, move.table, move.facts)
 
 
-def _lock(move: Move) -> str:
+def _lock(move: Extraction) -> str:
     return own_name("aa_in_step", move.into, move.table, move.facts)
 
 
@@ -115,7 +115,7 @@ def _row(record: str, columns: Mapping[str, Column]) -> str:
     return f"ROW({', '.join(f'{record}.{_name(name)}' for name in columns)})"
 
 
-def _into(move: Move) -> str:
+def _into(move: Extraction) -> str:
     return ", ".join(_name(name) for name in (move.reference, *move.new))
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
+from runbook_lib.validation.report.contents import Contents
 from runbook_lib.validation.report.mismatches import Mismatch, shorten
 from runbook_lib.validation.report.repair_script import heading, mending
 from runbook_lib.verdict import Outcome
-
-if TYPE_CHECKING:
-    from runbook_lib.validation.report.report import Report
 
 LISTED = 8  # differences shown of each check, table and kind: one table must not hide another; the JSON has all
 
@@ -27,7 +24,7 @@ CODE = "background:#f6f8fa;padding:.6em .9em;margin:.4em 0 .9em;white-space:pre-
 TABLE = "border-collapse:collapse;margin:.4em 0 .9em;font-size:13px;page-break-inside:auto;"
 
 
-def render(report: Report) -> str:
+def render(report: Contents) -> str:
     """The report as one self-contained `<div>`."""
     _, colour, _ = SIGNS[report.outcome]
     title = {"pass": "Validation passed", "fail": "Validation failed"}.get(report.outcome, "Validation could not run")
@@ -50,7 +47,7 @@ def render(report: Report) -> str:
     return "".join(parts)
 
 
-def _sync(report: Report) -> list[str]:
+def _sync(report: Contents) -> list[str]:
     said = report.sync.text
     return [*([said] if said and said not in report.late else []), *report.idle, *report.late]
 
@@ -64,7 +61,7 @@ def _row(*cells: str) -> str:
     return "<tr style='background:#fff'>" + "".join(f"<td style='{CELL}'>{cell}</td>" for cell in cells) + "</tr>"
 
 
-def _grid(report: Report) -> str:
+def _grid(report: Contents) -> str:
     rows = []
     for table in report.tables:
         cells = []
@@ -82,7 +79,7 @@ def _grid(report: Report) -> str:
     return _table(["table", *(result.check.replace("_", " ") for result in report.results)], rows)
 
 
-def _errors(report: Report) -> str:
+def _errors(report: Contents) -> str:
     rows = [_row(r.check, escape(table), escape(why)) for r in report.results for table, why in r.errors.items()]
     return f"<b>Could not run</b>{_table(['check', 'table', 'reason'], rows)}" if rows else ""
 
@@ -116,7 +113,7 @@ def _code(value: str) -> str:
     return f"<code style='font-size:12px;word-break:break-word'>{escape(value)}</code>" if value else ""
 
 
-def _tolerances(report: Report) -> str:
+def _tolerances(report: Contents) -> str:
     rows = [
         _row(
             escape(" · ".join(filter(None, (t.check, t.service, t.table, t.column, t.name, t.kind)))),
@@ -129,7 +126,7 @@ def _tolerances(report: Report) -> str:
     return f"<b>Declared in the plan</b>{_table(['difference', 'because', 'matched'], rows)}" if rows else ""
 
 
-def _foot(report: Report) -> str:
+def _foot(report: Contents) -> str:
     marks = "; ".join(f"{f.service} {f.side} {f.sha256[:12]}".strip() for f in report.fingerprints)
     schema = f" · schema fingerprints: {escape(marks)}" if marks else ""
     scope = " · only the given keys were compared" if report.only_keys else ""

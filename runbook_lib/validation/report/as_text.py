@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from runbook_lib.validation.accounts import KNOWINGLY, NO_EQUIVALENT
+from runbook_lib.validation.report.contents import Contents
 from runbook_lib.validation.report.mismatches import CheckResult, Mismatch
 from runbook_lib.validation.report.repair_script import heading, mending
-from runbook_lib.validation.report.report import Report
 from runbook_lib.verdict import Outcome
 
 FIRST = 5  # rows or objects named of each kind; the JSON has all
 _MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.COULD_NOT_RUN: "?", None: ""}
 
 
-def report_lines(report: Report) -> Iterator[str]:
+def report_lines(report: Contents) -> Iterator[str]:
     """The report in lines, the verdict last."""
     yield from _grid(report)
     for result in report.results:
@@ -47,7 +47,7 @@ def report_lines(report: Report) -> Iterator[str]:
     yield f"{_verdict(report)} in {report.elapsed_s:.1f} s"
 
 
-def _verdict(report: Report) -> str:
+def _verdict(report: Contents) -> str:
     checks, tables = (
         f"{len(report.results)} check{_s(report.results)}",
         f"{len(report.tables)} table{_s(report.tables)}",
@@ -62,7 +62,7 @@ def _verdict(report: Report) -> str:
     return f"could not tell: {', '.join(map(_words, report.failed))} could not run"
 
 
-def _grid(report: Report) -> Iterator[str]:
+def _grid(report: Contents) -> Iterator[str]:
     checks = [result.check for result in report.results]
     if not report.tables:
         return
@@ -74,7 +74,7 @@ def _grid(report: Report) -> Iterator[str]:
         yield " ".join([f"{_short(report, table):<{width}}", *cells, f"{rows:>6,}"])
 
 
-def _short(report: Report, table: str) -> str:
+def _short(report: Contents, table: str) -> str:
     """Without the service's name where there is only one."""
     return table.removeprefix(f"{report.services[0]}.") if len(report.services) == 1 else table
 

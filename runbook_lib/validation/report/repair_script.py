@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from runbook_lib.validation.report.contents import Contents
 from runbook_lib.validation.report.mismatches import Kind, Mismatch
-
-if TYPE_CHECKING:
-    from runbook_lib.validation.report.report import Report
 
 _ANEW = " RENAME TO "  # SQLite: the whole table is made anew as it should be, with its indexes
 # Dropping a parent would delete its children's rows, renaming would look into views.
@@ -30,7 +27,7 @@ _BY_HAND = {
 }
 
 
-def mending(report: Report) -> dict[str, str]:
+def mending(report: Contents) -> dict[str, str]:
     """Service → script: the undeclared differences as comments, each with what mends it below; nothing is run.
 
     A PostgreSQL script that builds or drops indexes is no single transaction: psql runs its statements one by one.
@@ -40,7 +37,7 @@ def mending(report: Report) -> dict[str, str]:
     return {service: _script([m for m in found if m.service == service]) for service in services}
 
 
-def heading(report: Report, service: str) -> str:
+def heading(report: Contents, service: str) -> str:
     """What stands above a script; the service is named where there are several."""
     several = len(report.services) > 1
     return f"SQL that would mend the target{f' of {service}' if several else ''}; read it before you run it there"

@@ -23,7 +23,7 @@ from runbook_lib.databases.postgresql.table_facts import SCHEMA, listed, qualifi
 from runbook_lib.errors import DatabaseError, TransferError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 # `spooled`: up to where (of the server's log) the capture's logs have every change; null: the slot is not there yet.
 SLOTS = f"""
@@ -140,7 +140,7 @@ def channels(driver: psycopg.Connection[Any]) -> list[str]:
     return [channel for (channel,) in driver.execute(sql.encode())] if own.there(driver, "slots") else []
 
 
-def problems(db: PostgreSQL) -> list[Problem]:
+def problems(db: PostgreSQLPort) -> list[Problem]:
     """What this server or login lacks to be captured through its log, each with what mends it."""
     level, standby, used, most, keep, login, may = db.rows(_SERVER)[0]
     found = []
@@ -217,7 +217,7 @@ def publish(driver: psycopg.Connection[Any], channel: str, table: str) -> None:
     driver.execute(f"INSERT INTO {SCHEMA}.slots (channel) VALUES (%s) ON CONFLICT DO NOTHING".encode(), (channel,))
 
 
-def create(db: PostgreSQL, channel: str) -> None:
+def create(db: PostgreSQLPort, channel: str) -> None:
     """Make the channel's slot; the publication is committed, and nobody who is older writes any more. Idempotent.
 
     One that a killed attempt left is made anew: nothing was copied yet, so nothing is lost with it.
@@ -253,14 +253,14 @@ def begun(driver: psycopg.Connection[Any], channel: str) -> bool:
     return True
 
 
-def drop(db: PostgreSQL, channel: str) -> None:
+def drop(db: PostgreSQLPort, channel: str) -> None:
     """Drop the channel's slot, which is what fills a disk. Idempotent."""
     with db.raw() as driver:
         lock(driver, channel)
         _drop(driver, slot_name(driver, channel))
 
 
-def forget(db: PostgreSQL, channel: str) -> None:
+def forget(db: PostgreSQLPort, channel: str) -> None:
     """Drop the channel's publication, and what is known of its slot. Idempotent."""
     lock_retry.in_transaction(db, partial(unpublish, channel=channel))
 
@@ -341,7 +341,7 @@ def _fits(driver: psycopg.Connection[Any], table: str, key: tuple[str, ...]) -> 
     return True
 
 
-def refuse_blocking(db: PostgreSQL) -> None:
+def refuse_blocking(db: PostgreSQLPort) -> None:
     """Raise the first thing that stands in the way of a capture through the log, before anything is made.
 
     Raises:

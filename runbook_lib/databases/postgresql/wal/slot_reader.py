@@ -26,7 +26,7 @@ from runbook_lib.databases.postgresql.wal.changed_keys import Gap, Keys, mark
 from runbook_lib.errors import DatabaseError, TransferError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.postgresql import PostgreSQL
+    from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 CHANGES = 50_000  # looked at in one transaction, or one transaction of the users' if that has more
 FETCHED = 5_000  # messages that are in memory at a time
@@ -47,7 +47,7 @@ FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() 
 """
 
 
-def keep_up(db: PostgreSQL) -> None:
+def keep_up(db: PostgreSQLPort) -> None:
     """See Database.keep_up: take what waits for any capture of this database into its logs."""
     if time.monotonic() < db.memo.get("kept up", 0.0):
         return
@@ -62,7 +62,7 @@ def keep_up(db: PostgreSQL) -> None:
             fill(db, channel)
 
 
-def fill(db: PostgreSQL, channel: str, as_of: float | None = None) -> bool:
+def fill(db: PostgreSQLPort, channel: str, as_of: float | None = None) -> bool:
     """Bring every change that is visible now into the logs; whether there may be any new one.
 
     Args:
@@ -101,14 +101,14 @@ def fill(db: PostgreSQL, channel: str, as_of: float | None = None) -> bool:
     return True
 
 
-def _flush(db: PostgreSQL) -> None:
+def _flush(db: PostgreSQLPort) -> None:
     """Have everything that is visible on disk: a commit that did not wait for that cannot be decoded before."""
     with db.raw() as driver:
         driver.execute("SET LOCAL synchronous_commit = local")
         mark(driver)
 
 
-def _look_anew(db: PostgreSQL, channel: str) -> int:
+def _look_anew(db: PostgreSQLPort, channel: str) -> int:
     """A look in a new session where the server itself failed in the old one: what that had cached goes with it.
 
     Seen once, on PostgreSQL 18 under load: `could not map filenumber … to relation OID`.
@@ -121,7 +121,7 @@ def _look_anew(db: PostgreSQL, channel: str) -> int:
     return _look(db, channel)
 
 
-def _look(db: PostgreSQL, channel: str) -> int:
+def _look(db: PostgreSQLPort, channel: str) -> int:
     """One transaction: what the slot has next goes into the logs; up to where everything is there now."""
     with db.raw() as driver:
         replication_slot.lock(driver, channel)
@@ -190,7 +190,7 @@ def _snapshot_with(driver: psycopg.Connection[Any], xid: int, known: _Snapshot |
     return known
 
 
-def _let_restart(db: PostgreSQL, now: replication_slot.State) -> None:
+def _let_restart(db: PostgreSQLPort, now: replication_slot.State) -> None:
     """Have the server write down who is running: only from such a place can its log be read again.
 
     It does so every 15 s, and each look would read all of that: after 14 MB 130 ms instead of 2 ms. Making a slot
@@ -207,7 +207,7 @@ def _let_restart(db: PostgreSQL, now: replication_slot.State) -> None:
         driver.execute("SELECT pg_drop_replication_slot(%s)", (name,))
 
 
-def _watch(db: PostgreSQL, channel: str) -> None:
+def _watch(db: PostgreSQLPort, channel: str) -> None:
     """Say so, or give the capture up, when the server keeps more of its log than the inventory allows.
 
     Everything that could be taken is taken by now: what holds the rest is a transaction that is still open.

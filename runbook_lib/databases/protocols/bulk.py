@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from runbook_lib.databases.model import KeyRange, Selection
-
-if TYPE_CHECKING:
-    from runbook_lib.databases.port import Database
+from runbook_lib.databases.protocols.connected import Connected
 
 Step = tuple[str, Mapping[str, Any]]  # a statement that records progress, and its parameters
 
 
 class Bulk(Protocol):
-    """The bulk copy's part of `runbook_lib.databases.port.Database`."""
+    """The bulk copy's part of the port."""
 
     def condition(self, selection: Selection, key_range: KeyRange) -> str:
         """The rows of one range as an SQL condition over the selection's relation."""
@@ -66,7 +64,7 @@ class Bulk(Protocol):
 
     def copy_across(
         self,
-        reader: Database,
+        reader: Connected,
         selection: Selection,
         key_range: KeyRange,
         table: str,

@@ -1,0 +1,1 @@
+"""The port in its parts, one Protocol for each thing that the library does with a database."""

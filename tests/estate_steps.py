@@ -46,6 +46,7 @@ def steps_of(phase: str, run: Run) -> Sequence[Step]:
         ],
         "cutover": lambda: [
             steps.StartSync("forward"),
+            *steps.schema_changes(run),
             steps.OpenWayBack(),
             steps.VerifyData("before_cutover"),
             steps.Cutover(),

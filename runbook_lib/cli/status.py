@@ -217,6 +217,7 @@ def _copies(run_id: str) -> Iterator[_Shown]:
 
 
 def _copy(journal: Journal, row: RunRow, note: Entry) -> _Shown:
+    from runbook_lib.display.terminal import history_of
     from runbook_lib.transfer.standing import standing
 
     said, over = note.payload, row.state in _OVER
@@ -231,6 +232,8 @@ def _copy(journal: Journal, row: RunRow, note: Entry) -> _Shown:
         )
     elif seen and any(log.syncs[0] < log.syncs[1] for _, log in seen.logs()):
         waits.append(f"a sync. Next: runbook copy {both} --follow")
+    changes = () if over else history_of(journal, row).schema_changes
+    waits += [f"an answer to a change of the schema: {text}. Next: runbook follow apply-ddl {both}" for text in changes]
     more = {"source": said["source"], "target": said["target"], "tables": list(said.get("followed", said["tables"]))}
     return _Shown("copy", row, f"{said['source']} → {said['target']}", tuple(waits), standing=seen, more=more)
 

@@ -20,7 +20,7 @@ from runbook_lib.verdict import words_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from runbook_lib.journal import Entry, Journal, ProgressRow, RunRow
+    from runbook_lib.journal import SCHEMA_CHANGED, Entry, Journal, ProgressRow, RunRow
 
 PLAIN_EVERY_S = 2.0
 POLL_S = 0.2
@@ -167,6 +167,8 @@ def _result_lines(entry: Entry) -> Iterator[tuple[str, str]]:
         for item in items:
             if item.get("outcome") != "pass":
                 yield f"    {item.get('name')}: {item.get('text', '')}", "red"
+    elif entry.kind == "note" and entry.step == SCHEMA_CHANGED:
+        yield f"  ! {payload.get('text', '')}", "yellow"
     elif entry.kind == "alarm":
         yield f"  ! {payload.get('text', 'alarm')}", "bold red"
 
@@ -208,7 +210,7 @@ def phases_by_state(row: RunRow, history: History) -> dict[str, str]:
 
 
 def waiting(run_id: str, history: History, file: str) -> Iterator[str]:
-    """Whom the run waits for: each approval and sign-off that is asked for and not given, with the command.
+    """Whom the run waits for: each approval, sign-off and change of a schema without an answer, with the command.
 
     Args:
         file: The parameter file, for the command.
@@ -218,6 +220,8 @@ def waiting(run_id: str, history: History, file: str) -> Iterator[str]:
             what = "approval" if ask.kind == "approval" else "sign-off"
             command = f'runbook approve {run_id} "{ask.name}" -f {file} --comment …'
             yield f'the {what} of "{ask.name}". Next: {command}'
+    for text in history.schema_changes:
+        yield f"an answer to a change of the schema: {text}. Next: runbook follow apply-ddl -f {file}"
 
 
 def _phases(row: RunRow, history: History) -> list[str]:

@@ -7,13 +7,15 @@ killed anywhere.
 from __future__ import annotations
 
 from runbook_lib.journal.chain import KINDS, Entry, canonical_json, digest_of, plain, verify_entries
-from runbook_lib.journal.history import Ask, History, Unit
+from runbook_lib.journal.history import CARRIED_OVER, SCHEMA_CHANGED, Ask, History, Unit
 from runbook_lib.journal.lease import Lease
 from runbook_lib.journal.progress import ProgressRow
 from runbook_lib.journal.store import Journal, RunRow, Sample
 
 __all__ = [
+    "CARRIED_OVER",
     "KINDS",
+    "SCHEMA_CHANGED",
     "Ask",
     "Entry",
     "History",

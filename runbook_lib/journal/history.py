@@ -46,6 +46,9 @@ class Unit:
         return self.outcome == "pass"
 
 
+SCHEMA_CHANGED, CARRIED_OVER = "schema_changed", "apply_ddl_done"  # notes: of a sync, and of who answered it
+
+
 @dataclass(frozen=True)
 class Ask:
     """Somebody is asked for an approval (bound to `subject`) or a sign-off, in words."""
@@ -118,6 +121,17 @@ class History:
         if inputs:
             return self.units.get((name, inputs))
         return next((unit for unit in reversed(self.units.values()) if unit.name == name), None)
+
+    @property
+    def schema_changes(self) -> list[str]:
+        """Changes of a schema that a sync has named, and that nobody has carried over or accepted since."""
+        found: dict[str, None] = {}
+        for entry in self.entries:
+            if entry.kind == "note" and entry.step == CARRIED_OVER:
+                found.clear()
+            elif entry.kind == "note" and entry.step == SCHEMA_CHANGED:
+                found[str(entry.payload["text"])] = None
+        return list(found)
 
     def latest(self, phase: str = "") -> list[Unit]:
         """Each step (of one phase, or all) once, with its latest inputs, in order."""

@@ -8,11 +8,11 @@ other side does not have, nor to rows that are not all there.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runbook_lib.databases.port import CatalogObject, Database
+from runbook_lib.databases.port import CatalogObject, Database, Inventory
 from runbook_lib.errors import Refused
 from runbook_lib.operations.pair import Pair
 from runbook_lib.plan.model import Tolerance
@@ -33,7 +33,8 @@ _COMPARED = frozenset(
 )
 _ASIDE = frozenset({"owner", "definer", "comment", "grant", "default privilege", "default privileges", "statistics"})
 
-_CARRY = "runbook follow apply-ddl SOURCE TARGET carries what changed to the other side, or takes it as it is"
+COMMAND = "runbook follow apply-ddl SOURCE TARGET"
+_CARRY = f"{COMMAND} carries what changed to the other side, or takes it as it is"
 _REPLAY = "correct these rows and `runbook replay`, or leave them behind with --leave-quarantined"
 _COMPARE = (
     "runbook compare names the rows; `runbook repair` from the side that has the writers makes the other one equal"
@@ -48,13 +49,29 @@ class Difference:
     action: str
 
 
-def baseline(pair: Pair) -> dict[str, Any]:
+Read = Callable[[Database], Inventory]
+
+
+def read_once() -> Read:
+    """Inventories, each read when it is first asked for: several services have one source."""
+    known: dict[int, Inventory] = {}
+
+    def read(database: Database) -> Inventory:
+        if id(database) not in known:
+            known[id(database)] = database.inventory()
+        return known[id(database)]
+
+    return read
+
+
+def baseline(pair: Pair, read: Read | None = None) -> dict[str, Any]:
     """What is known when the copy is made (JSON): differences that there are already, and what stands beside tables."""
+    tolerances, types, read = pair.plan.tolerances, pair.plan.types, read or read_once()
     pair = pair.seen()
     there = pair.forward
-    catalogs = pair.catalogs(there)
-    report = validate([there], checks=SHAPES, types=pair.plan.types, under_writes=False, catalogs=catalogs)
-    beside = {"source": _beside(pair, pair.source, "source"), "target": _beside(pair, pair.target, "target")}
+    how: dict[str, Any] = {"types": types, "tolerances": tolerances, "catalogs": pair.catalogs(there)}
+    report = validate([there], checks=SHAPES, under_writes=False, **how)
+    beside = {role: _beside(pair, getattr(pair, role), role, read) for role in ("source", "target")}
     digests = {role: {name: _digest(one) for name, one in found.items()} for role, found in beside.items()}
     return {"differences": sorted(map(_said, report.mismatches)), **digests}
 
@@ -89,7 +106,7 @@ def disagreements(
         leave_quarantined: Rows in quarantine may stay behind.
     """
     tolerances = (LEAVE,) if leave_quarantined else ()
-    objects = _of_objects(pair, there, known, whole=whole)
+    objects = of_objects(pair, there, known, whole=whole)
     # One finding for one change: since when an object differs says more than that it does.
     told = [said for name in objects for said in wordings(name)]
     forward = pair.forward
@@ -133,10 +150,16 @@ def of_schema(
     yield from _not_compared(report)
 
 
-def _of_objects(pair: Pair, there: Link, known: Mapping[str, Any], *, whole: bool) -> dict[str, Difference]:
-    """By kind and name: what the side with the writers has got or changed since, and what the other side has lost."""
+def of_objects(
+    pair: Pair, there: Link, known: Mapping[str, Any], *, whole: bool, read: Read | None = None
+) -> dict[str, Difference]:
+    """By kind and name: what the side with the writers has got or changed since, and what the other side has lost.
+
+    Args:
+        whole: Every table of the source is followed: one that is not was made since.
+    """
     found = dict[str, Difference]()
-    before, both = known.get(_roles(there)[0], {}), _both_beside(pair, there)
+    before, both = known.get(_roles(there)[0], {}), _both_beside(pair, there, read)
     for one in _changed(there, known, *both):
         if whole or one.kind != "table":
             how = "changed" if _name(one) in before else "new"
@@ -149,9 +172,9 @@ def _of_objects(pair: Pair, there: Link, known: Mapping[str, Any], *, whole: boo
     return found
 
 
-def changed_beside(pair: Pair, there: Link, known: Mapping[str, Any]) -> list[CatalogObject]:
+def changed_beside(pair: Pair, there: Link, known: Mapping[str, Any], read: Read | None = None) -> list[CatalogObject]:
     """What stands beside the tables at the link's reader, new or changed since the copy, and not so at its writer."""
-    return _changed(there, known, *_both_beside(pair, there))
+    return _changed(there, known, *_both_beside(pair, there, read))
 
 
 def _changed(
@@ -163,9 +186,12 @@ def _changed(
     return [leaving[name] for name, now in found.items() if now not in (before.get(name), same.get(name))]
 
 
-def _both_beside(pair: Pair, there: Link) -> tuple[dict[str, CatalogObject], dict[str, CatalogObject]]:
+def _both_beside(
+    pair: Pair, there: Link, read: Read | None
+) -> tuple[dict[str, CatalogObject], dict[str, CatalogObject]]:
     one, other = _roles(there)
-    return _beside(pair, there.reader, one), _beside(pair, there.writer, other)
+    read = read or read_once()
+    return _beside(pair, there.reader, one, read), _beside(pair, there.writer, other, read)
 
 
 def _roles(link: Link) -> tuple[str, str]:
@@ -208,10 +234,10 @@ def _said(mismatch: Mismatch) -> str:
     return f"{mismatch.table}: {mismatch.text}"
 
 
-def _beside(pair: Pair, database: Database, role: str) -> dict[str, CatalogObject]:
+def _beside(pair: Pair, database: Database, role: str, read: Read) -> dict[str, CatalogObject]:
     """What stands beside the followed tables, and partitions, by kind and name."""
     followed = {getattr(mapping, role) for mapping in pair.service.tables}
-    inventory = database.inventory()
+    inventory = read(database)
     found = [
         each
         for each in inventory.objects

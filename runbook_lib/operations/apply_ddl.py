@@ -12,20 +12,22 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from runbook_lib.databases.identifiers import split
 from runbook_lib.databases.port import CatalogObject, Database
 from runbook_lib.errors import TransferError
-from runbook_lib.journal import Entry, Journal, digest_of
-from runbook_lib.operations.agreement import SHAPES, baseline, changed_beside
+from runbook_lib.journal import CARRIED_OVER, Entry, Journal, digest_of
+from runbook_lib.operations.agreement import SHAPES, Read, baseline, changed_beside, read_once
 from runbook_lib.operations.pair import Pair, Tell, pair_of
 from runbook_lib.operations.replicate import BACK, CLONE, FORWARD, MOVED, known_notes
 from runbook_lib.plan.model import Service
 from runbook_lib.schema import create_target as made
 from runbook_lib.schema.convert.left_behind import require_all_made
+from runbook_lib.schema.convert.repair_objects import repair_object
 from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import enable_capture, fence_writer
 from runbook_lib.transfer.foreign_keys import add_keys, settle
@@ -38,9 +40,12 @@ from runbook_lib.transfer.writers import Side
 from runbook_lib.util.text import one_line
 from runbook_lib.validation import validate
 
-FIRST, BEGUN, DONE = "apply_ddl_first", "apply_ddl", "apply_ddl_done"
+FIRST, BEGUN, DONE = "apply_ddl_first", "apply_ddl", CARRIED_OVER
 # How an object of PostgreSQL is made, from its name and what the catalog says of it.
 _MAKE = {
+    "enum": "CREATE TYPE {name} AS ENUM ({definition})",
+    "composite type": "CREATE TYPE {name} AS ({definition})",
+    "domain": "CREATE DOMAIN {name} AS {definition}",
     "sequence": "CREATE SEQUENCE {name} {definition}",
     "view": "CREATE OR REPLACE VIEW {name} {definition}",
     "materialized view": "CREATE MATERIALIZED VIEW {name} {definition}",
@@ -48,7 +53,9 @@ _MAKE = {
     "function": "{definition}",
     "procedure": "{definition}",
 }
-_FIRST, _AFTER = ("sequence", "partition"), ("function", "procedure", "view", "materialized view")
+_TYPES = ("enum", "composite type", "domain")
+_NEEDED = (*_TYPES, "function")
+_FIRST, _AFTER = (*_TYPES, "sequence", "partition"), ("function", "procedure", "view", "materialized view")
 
 
 @dataclass(frozen=True)
@@ -82,30 +89,75 @@ def foreseen(pair: Pair, journal: Journal, run_id: str) -> Work:
         TransferError: the side with the writers refuses writes in part, or it is not known which one has them.
     """
     said = known_notes(journal, run_id)
-    known, carrying = said.get("baseline", {}), _carrying(pair, journal, run_id)
-    forward = carrying.source is pair.source
-    report = validate([carrying.forward], checks=SHAPES, types=pair.plan.types)
+    there = carrying(pair, _moved_to(journal, run_id))
+    fresh = _fresh(there) if there.source is pair.source and not said["tables"] else ()
+    return work_of(pair, there, said.get("baseline", {}), fresh=fresh, undone=undone(journal, run_id))
+
+
+def work_of(
+    pair: Pair,
+    origin: Pair,
+    known: Mapping[str, Any],
+    *,
+    fresh: tuple[str, ...] = (),
+    undone: Sequence[str] = (),
+    read: Read | None = None,
+) -> Work:
+    """What differs since the baseline, and what carries it over.
+
+    Args:
+        origin: The pair from the side with the writers (`carrying`).
+        known: The baseline.
+        fresh: Tables that are to be taken in.
+        undone: Tables whose rows a killed call may not have compared.
+    """
+    forward = origin.source is pair.source
+    report = validate([origin.forward], checks=SHAPES, types=pair.plan.types, tolerances=pair.plan.tolerances)
     new = [m for m in report.mismatches if f"{m.table}: {m.text}" not in set(known.get("differences", ()))]
-    fresh = _fresh(carrying) if forward and not said["tables"] else ()
-    beside = changed_beside(pair, pair.forward if forward else pair.back, known)
-    makeable = carrying.source.dialect == carrying.target.dialect == "postgresql"
-    theirs = {split(s.name)[-1] for s in carrying.source.sequences(fresh)}  # these come along with them
-    wanted = [o for o in beside if o.kind != "sequence" or split(o.name)[-1] not in theirs] if makeable else []
+    beside = changed_beside(pair, pair.forward if forward else pair.back, known, read)
+    there = {f"{one.kind} {one.name}": one for one in (read or read_once())(origin.target).objects}
+    makeable = origin.source.dialect == origin.target.dialect == "postgresql"
+    theirs = {split(s.name)[-1] for s in origin.source.sequences(fresh)}  # these come along with them
+    carried = [one for one in beside if makeable and not pair.plan.path]
+    if pair.plan.path:  # what its tables need, and nothing of what the source's other tables need
+        needed = _needs(origin) if makeable else ()
+        carried = [one for one in beside if one.kind == "partition" or (one.kind in _NEEDED and one.name in needed)]
+        beside = [one for one in beside if one in carried or one.kind not in ("table", *_NEEDED)]
+    wanted = [o for o in carried if o.kind != "sequence" or split(o.name)[-1] not in theirs]
     ours = {f"table {one.name}" for one in beside if one.kind == "table"}
-    unmade = [] if makeable else [f"{one.kind} {one.name}" for one in beside if f"table {one.name}" not in ours]
-    unmade += [f"{one.kind} {one.name}" for one in beside if makeable and one.kind not in {*_MAKE, "table"}]
-    first = _made(wanted, _FIRST, carrying.target)
+    unmade = [f"{o.kind} {o.name}" for o in beside if o not in carried and f"table {o.table or o.name}" not in ours]
+    unmade += [f"{o.kind} {o.name}" for o in carried if o.kind not in {*_MAKE, "table"} or _unrepaired(o, there)]
+    first = _made(wanted, _FIRST, there)
     by_name = {f"{one.kind} {one.name}" for one in wanted}  # a sequence is known to both; a partition in one text
     mends = [m.mend for m in new if m.mend and m.table not in by_name]
     followed = {name for mapping in pair.service.tables for name in (mapping.source, mapping.target)}
-    tables = {m.table for m in new if m.check == "schemas"} & followed | set(_undone(journal, run_id))
+    tables = {m.table for m in new if m.check == "schemas"} & followed | set(undone)
     return Work(
         tuple(dict.fromkeys([*first, *mends])),
-        tuple(_made(wanted, _AFTER, carrying.target)),
+        tuple(_made(wanted, _AFTER, there)),
         tuple(sorted(tables)),
         fresh,
         tuple([f"{m.table}: {m.text}" for m in new if not m.mend] + unmade),
     )
+
+
+def _unrepaired(one: CatalogObject, there: Mapping[str, CatalogObject]) -> bool:
+    """A type that the target has otherwise, and that no statement makes the same."""
+    here = there.get(f"{one.kind} {one.name}")
+    return one.kind in _TYPES and here is not None and not repair_object(one, here)
+
+
+def _needs(pair: Pair) -> set[str]:
+    """Types of the tables' columns, and functions of their triggers, by their names in the inventory."""
+    tables = pair.source.catalog([mapping.source for mapping in pair.service.tables]).values()
+    types = {re.sub(r"(\[\])+$", "", column.type) for table in tables for column in table.columns}
+    called = " ".join(trigger for table in tables for trigger in table.triggers)
+    return {
+        one.name
+        for one in pair.source.inventory().objects
+        if (one.kind in _TYPES and types & {one.name, split(one.name)[-1]})
+        or (one.kind == "function" and one.name.rpartition("(")[0].rpartition(".")[2] + "(" in called)
+    }
 
 
 def apply_ddl(pair: Pair, journal: Journal, run_id: str, *, at_origin: Sequence[str] = (), tell: Tell) -> Work:
@@ -121,46 +173,62 @@ def apply_ddl(pair: Pair, journal: Journal, run_id: str, *, at_origin: Sequence[
         LeaseHeld: somebody moves this pair.
     """
     with journal.lease(run_id, "apply-ddl", ttl_s=15.0):
-        carrying = _carrying(pair, journal, run_id)
+        origin = carrying(pair, _moved_to(journal, run_id))
         for statement in at_origin:
-            _at_origin(carrying.source, statement, journal, run_id, tell)
+            run_at_origin(origin.source, statement, journal, run_id, tell)
         work = foreseen(pair, journal, run_id)
-        forward = carrying.source is pair.source
-        there = pair.forward if forward else pair.back
-        stop_sync([there], journal, run_id, FORWARD if forward else BACK)
-        with exclusive([there]):
-            enable_capture(there)  # takes in partitions
-            _drain_held(there)
-            _at("drained")
-            journal.append(run_id, "note", step=BEGUN, payload={"tables": list(work.tables)})
-            for statement in work.statements:
-                _run(there.writer, statement, tell)
-            _at("applied")
-            there = pair.forward if forward else pair.back
-            fence_writer(there)
-            hold_back([there])
-            _compare(there, work.tables, tell)
-            _at("compared")
-        if work.fresh:
-            pair = _take_in(pair, work.fresh, tell)
-            _at("taken in")
-        for statement in work.after:
-            _run(there.writer, statement, tell)
-        drain([there])
+        forward = origin.source is pair.source
+        stop_sync([pair.forward if forward else pair.back], journal, run_id, FORWARD if forward else BACK)
+        begin = partial(journal.append, run_id, "note", step=BEGUN, payload={"tables": list(work.tables)})
+        pair = carry(pair, work, tell, forward=forward, begin=begin)
         payload = {"baseline": baseline(pair), "followed": [m.source for m in pair.service.tables]}
         journal.append(run_id, "note", step=CLONE, payload=payload)
         journal.append(run_id, "note", step=DONE, payload={})
         return work
 
 
-def _carrying(pair: Pair, journal: Journal, run_id: str) -> Pair:
-    """The pair as the change is carried: from the side with the writers, which the last move of them tells.
+def carry(pair: Pair, work: Work, tell: Tell, *, forward: bool, begin: Callable[[], object]) -> Pair:
+    """Carry this work over, as the only one who drains; its sync is stopped. The pair, with the tables taken in.
+
+    Args:
+        begin: Records that the act begins: whose rows are to be compared, should it be killed.
+    """
+    there = pair.forward if forward else pair.back
+    with exclusive([there]):
+        enable_capture(there)  # takes in partitions
+        _drain_held(there)
+        _at("drained")
+        begin()
+        for statement in work.statements:
+            _run(there.writer, statement, tell)
+        _at("applied")
+        there = pair.forward if forward else pair.back
+        fence_writer(there)
+        hold_back([there])
+        _compare(there, work.tables, tell)
+        _at("compared")
+    if work.fresh:
+        pair = _take_in(pair, work.fresh, tell)
+        _at("taken in")
+    for statement in work.after:
+        _run(there.writer, statement, tell)
+    drain([there])
+    return pair
+
+
+def _moved_to(journal: Journal, run_id: str) -> str:
+    """The side that the last move of the writers gave them to."""
+    moves = [note.payload["to"] for note in journal.entries(run_id, kind="note", step=MOVED)]
+    return moves[-1] if moves else Side.SOURCE
+
+
+def carrying(pair: Pair, to: str) -> Pair:
+    """The pair as the change is carried: from the side with the writers.
 
     Raises:
         TransferError: that side refuses writes.
     """
-    moves = [note.payload["to"] for note in journal.entries(run_id, kind="note", step=MOVED)]
-    writers, to = pair.writers(), moves[-1] if moves else Side.SOURCE
+    writers = pair.writers()
     origin = writers.source if to == Side.SOURCE else writers.targets[0]
     other = writers.targets[0] if to == Side.SOURCE else writers.source
     if origin.fenced or not other.fenced:
@@ -182,18 +250,25 @@ def _fresh(pair: Pair) -> tuple[str, ...]:
     return tuple(name for name in pair.source.tables() if name not in followed)
 
 
-def _made(objects: Sequence[CatalogObject], kinds: Sequence[str], target: Database) -> list[str]:
-    """The statements that make those of these kinds, in the order of the kinds; a sequence that is there is altered."""
-    there = {sequence.name for sequence in target.loose_sequences()}
+def _made(objects: Sequence[CatalogObject], kinds: Sequence[str], there: Mapping[str, CatalogObject]) -> list[str]:
+    """The statements that make those of these kinds, in the order of the kinds.
+
+    Args:
+        there: What the target has, by kind and name: a sequence is altered, an enum gets the labels that it lacks.
+    """
     found = []
     for one in sorted((o for o in objects if o.kind in kinds), key=lambda o: kinds.index(o.kind)):
-        text = one.statement or _MAKE[one.kind].format(name=one.name, definition=one.definition)
-        again = one.kind == "sequence" and there & {one.name, split(one.name)[-1]}
-        found.append(f"ALTER SEQUENCE {one.name} {one.definition}" if again else text)
+        here = there.get(f"{one.kind} {one.name}")
+        if one.kind == "sequence" and here:
+            found.append(f"ALTER SEQUENCE {one.name} {one.definition}")
+        elif one.kind in _TYPES and here:
+            found += filter(None, [repair_object(one, here)])
+        else:
+            found.append(one.statement or _MAKE[one.kind].format(name=one.name, definition=one.definition))
     return found
 
 
-def _undone(journal: Journal, run_id: str) -> list[str]:
+def undone(journal: Journal, run_id: str) -> list[str]:
     """Tables of a call before that was killed: their rows may not have been compared."""
     return [table for note in _since(journal, run_id, BEGUN) for table in note.payload["tables"]]
 
@@ -204,7 +279,8 @@ def _since(journal: Journal, run_id: str, step: str) -> list[Entry]:
     return [note for note in journal.entries(run_id, kind="note", step=step) if note.seq > done]
 
 
-def _at_origin(database: Database, statement: str, journal: Journal, run_id: str, tell: Tell) -> None:
+def run_at_origin(database: Database, statement: str, journal: Journal, run_id: str, tell: Tell) -> None:
+    """Run it, but where a killed call has: the schema is no longer what it was when that call was about to."""
     digest, marks = digest_of(statement), digest_of(database.schema_marks())
     known = [note for note in _since(journal, run_id, FIRST) if note.payload["statement"] == digest]
     if known and known[-1].payload["marks"] != marks:

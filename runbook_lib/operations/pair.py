@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.plan.model import Plan, Service
@@ -37,8 +38,9 @@ class How:
 
 @dataclass(frozen=True)
 class Pair:
-    """Both databases and the implicit plan between them; links are made anew at each use, from the catalogs of now.
+    """Two databases and what is moved between them; links are made anew at each use, from the catalogs of now.
 
+    `plan` is implicit, or a user's (of a file) with the one service between these two.
     `read` is what both sides' tables were at a moment (`seen`): links are made of that, and nobody is asked again.
     """
 
@@ -46,10 +48,11 @@ class Pair:
     target: Database
     plan: Plan
     read: tuple[Mapping[str, Table], Mapping[str, Table]] | None = None
+    quarantine: Path = QUARANTINE
 
     @property
     def service(self) -> Service:
-        """The one service of the implicit plan."""
+        """The one service."""
         return self.plan.services[0]
 
     def named(self, service: str) -> Pair:
@@ -75,14 +78,17 @@ class Pair:
     @property
     def forward(self) -> Link:
         """From the source to the target."""
-        targets = {"target": self.target}
-        return replace(forward_links(self.plan, self.source, targets, QUARANTINE, self.read)[0], service="")
+        return self._link(forward_links)
 
     @property
     def back(self) -> Link:
         """From the target to the source."""
-        targets = {"target": self.target}
-        return replace(reverse_links(self.plan, self.source, targets, QUARANTINE, self.read)[0], service="")
+        return self._link(reverse_links)
+
+    def _link(self, make: Callable[..., list[Link]]) -> Link:
+        targets = {self.service.database: self.target}
+        [link] = make(self.plan, self.source, targets, self.quarantine, self.read)
+        return link if self.plan.path else replace(link, service="")
 
 
 def pair_of(

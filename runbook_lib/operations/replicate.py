@@ -24,6 +24,7 @@ from runbook_lib.operations.switchover import Pace, compare_touched
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer.capture import capture_complete, disable_capture, enable_capture, fence_writer, pending
 from runbook_lib.transfer.links import Link
+from runbook_lib.transfer.schema_watch import SameSchema
 from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.sync_process import Stop, exclusive, last_entry, stop_at_signals, stop_sync, sync_forever
 from runbook_lib.transfer.trial_apply import would_not_fit
@@ -257,6 +258,7 @@ def move(
         if side is to:
             return None
         _refuse_misfits(there)
+        same = SameSchema([there])
         agreed = partial(disagreements_of, pair, journal, run_id, to, leave_quarantined=leave_quarantined)
         if side is not Side.BETWEEN:
             refuse(there, agreed())
@@ -269,7 +271,7 @@ def move(
             if side is Side.BETWEEN:  # only now it is known who has them
                 refuse(there, agreed())
             compare = partial(compare_touched, [there], tolerances=(LEAVE,) if leave_quarantined else ())
-            acts = _acts(compare, switch, lambda: _ours(journal, run_id, lease.token))
+            acts = _acts(compare, switch, same, lambda: _ours(journal, run_id, lease.token))
             pace = Pace(budget_s, small_enough, FENCE_S, SWITCH_S)
             result = switchover.move([there], [back], acts, compare, pace)
         journal.append(run_id, "note", step=MOVED, token=lease.token, payload={"to": str(to), **result.as_dict()})
@@ -337,12 +339,13 @@ def known_notes(journal: Journal, run_id: str) -> dict[str, Any]:
     return found
 
 
-def _acts(compare: switchover.Compare, switch: Switch, still_ours: Callable[[], object]) -> act.Acts:
+def _acts(compare: switchover.Compare, switch: Switch, same: SameSchema, still_ours: Callable[[], object]) -> act.Acts:
     return act.Acts(
         verify=lambda touched: compare(touched).raise_for_failure(),
         switch=lambda: switch.run(switch.there),
         switch_back=lambda: switch.run(switch.back),
         still_ours=still_ours,
+        same_schema=same.require,
     )
 
 

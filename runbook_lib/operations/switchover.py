@@ -49,7 +49,7 @@ def move(
     for link in links:
         link.reader.prepare_fence(list(link.captured))
     caught = act.catch_up(links, small_enough=pace.small_enough, within_s=60.0)
-    verify_s = compare(caught.touched).elapsed_s + _rehearsed_sequences(links)
+    verify_s = compare(caught.touched).elapsed_s + _rehearsed_sequences(links) + _timed(acts.same_schema)
     predicted = act.predict(
         links, drain_rate=caught.rate, fence_s=pace.fence_s, verify_s=verify_s, switch_s=pace.switch_s
     )
@@ -58,10 +58,18 @@ def move(
 
 def _rehearsed_sequences(links: Sequence[Link]) -> float:
     """Set them once while writes go on: inside the pause only those that moved since are set again (seconds)."""
+
+    def set_all() -> None:
+        for link in links:
+            advance_sequences(link)
+            advance_loose(link.reader, link.writer)
+
+    return _timed(set_all)
+
+
+def _timed(work: Callable[[], object]) -> float:
     started = time.monotonic()
-    for link in links:
-        advance_sequences(link)
-        advance_loose(link.reader, link.writer)
+    work()
     return time.monotonic() - started
 
 

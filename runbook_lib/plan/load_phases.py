@@ -97,10 +97,21 @@ def _read_tasks(value: Value) -> tuple[Task, ...]:
 
 
 def _task(item: Value) -> Task:
-    fields = item.fields("a task", ("step",))
+    fields = item.fields("a task", ("step", "statements"))
     if "step" not in fields:
         raise item.error("a task without text", expected="a sentence, or {step: name}")
-    return Task(step=_known_step(fields["step"].text("step"), fields["step"]), line=item.line)
+    name = _known_step(fields["step"].text("step"), fields["step"])
+    statements: tuple[str, ...] = ()
+    if "statements" in fields:
+        if name != "apply_ddl":
+            raise fields["statements"].error(f"step `{name}` takes no statements", action="write {step: apply_ddl, …}")
+        statements = tuple(_statement(each) for each in fields["statements"].items("statements"))
+    return Task(step=name, line=item.line, statements=statements)
+
+
+def _statement(item: Value) -> str:
+    item.text("a statement")  # says where it is none
+    return str(item.plain())  # as it was written: a literal keeps its spaces
 
 
 def _read_steps(value: Value) -> tuple[tuple[str, ...], tuple[Task, ...]]:
@@ -108,7 +119,11 @@ def _read_steps(value: Value) -> tuple[tuple[str, ...], tuple[Task, ...]]:
     steps: list[str] = []
     tasks: list[Task] = []
     for item in value.items("steps"):
-        text = _task(item).step if item.is_mapping else item.text("a step")
+        task = _task(item) if item.is_mapping else None
+        if task is not None and task.statements:
+            tasks.append(task)
+            continue
+        text = task.step if task is not None else item.text("a step")
         name = text if " " not in text else vocabulary.step_of(text)
         if name:
             steps.append(_known_step(name, item))

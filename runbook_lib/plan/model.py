@@ -57,11 +57,15 @@ class Service:
 
 @dataclass(frozen=True)
 class Task:
-    """A step of the library (`step`), or a sentence for a person (`text`), who signs it off."""
+    """A step of the library (`step`), or a sentence for a person (`text`), who signs it off.
+
+    `statements` are SQL for the step `apply_ddl`.
+    """
 
     text: str = ""
     step: str = ""
     line: int = 0
+    statements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

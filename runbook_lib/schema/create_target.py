@@ -67,16 +67,47 @@ def create_tables(
         PlanError: something cannot be translated, and the plan does not say what becomes of it.
     """
     wanted = tuple(mapping.target for mapping in service.tables)
+    if keep and not state(target, service.name) and set(_present(service, target)) >= set(wanted):
+        store(target, service.name, MADE, _cut_rest(target, rest))
+        return ()
+    if not _to_make(service, target):
+        refresh(service.name, target, rest)
+        return ()
+    scripts = scripts or _accepted(service, source, target, types or {}, rest)
+    store(target, service.name, BEING_MADE)
+    before, objects, keys = scripts
+    parts = [*cut(target, OBJECTS, objects), *cut(target, KEYS, keys), *_cut_rest(target, rest)]
+    parts.append(Part(TOLD, script=told(types or {})))
+    store(target, service.name, BEING_MADE, [part for part in parts if part.kind == OBJECTS])
+    _make(service, target, portions(before))
+    store(target, service.name, MADE, parts)
+    return wanted
+
+
+def accepted_scripts(
+    service: Service, source: Database, target: Database, types: Mapping[str, str] | None = None
+) -> Scripts | None:
+    """What makes the service's tables, tried at the target, which is left as it was; None: they are made already.
+
+    Raises:
+        TransferError: the target has such a table, or refuses some of it, if only an index: each by name.
+        PlanError: something cannot be translated, and the plan does not say what becomes of it.
+    """
+    return _accepted(service, source, target, types or {}, None) if _to_make(service, target) else None
+
+
+def _to_make(service: Service, target: Database) -> bool:
+    """Whether the tables are still to be made; what a kill has left of them is dropped.
+
+    Raises:
+        TransferError: some are there, and are somebody else's.
+    """
     made = state(target, service.name)
     if made == BEING_MADE:
         _clear(service, target)
-    elif made and set(_present(service, target)) >= set(wanted):
-        refresh(service.name, target, rest)
-        return ()
     present = _present(service, target)
-    if keep and set(present) >= set(wanted):
-        store(target, service.name, MADE, _cut_rest(target, rest))
-        return ()
+    if made == MADE and set(present) >= {mapping.target for mapping in service.tables}:
+        return False
     if present:
         raise TransferError(
             f"{target.name}: {', '.join(present)}",
@@ -85,17 +116,19 @@ def create_tables(
             state="nothing was created",
             action="drop them, or give the service an empty database",
         )
-    if scripts is None and source.dialect != target.dialect:
-        scripts = scripts_of(service, source, target, types or {}, rest)
-        require_accepted(source, target, scripts, rest)
-    store(target, service.name, BEING_MADE)
-    before, objects, keys = scripts or scripts_of(service, source, target, types or {}, rest)
-    parts = [*cut(target, OBJECTS, objects), *cut(target, KEYS, keys), *_cut_rest(target, rest)]
-    parts.append(Part(TOLD, script=told(types or {})))
-    store(target, service.name, BEING_MADE, [part for part in parts if part.kind == OBJECTS])
-    _make(service, target, portions(before))
-    store(target, service.name, MADE, parts)
-    return wanted
+    return True
+
+
+def _accepted(
+    service: Service, source: Database, target: Database, types: Mapping[str, str], rest: Rest | None
+) -> Scripts:
+    store(target, service.name, BEING_MADE)  # a changed table's shape is worked out there: a kill is cleared up
+    scripts = scripts_of(service, source, target, types, rest)
+    try:
+        require_accepted(source, target, scripts, rest, whole=rest is None)
+    finally:
+        forget(target, service.name)
+    return scripts
 
 
 def scripts_of(
@@ -291,7 +324,11 @@ def _shape(
         return before, *source.split_references(after)  # as they are: no need to try them out
     origin = source.catalog([mapping.source for mapping in service.tables])
     try:
-        target.run_script(f"{before}\n{after}")  # one transaction: a trigger's function never stays without it
+        try:
+            target.run_script(f"{before}\n{after}")  # one transaction: a trigger's function never stays without it
+        except DatabaseError:
+            require_accepted(source, target, (before, after, ""), whole=True)  # says all that is refused, by name
+            raise
         for mapping in plain:
             _trim(mapping, target)
         for mapping in service.tables:

@@ -26,6 +26,7 @@ def require_accepted(
     rest: Rest | None = None,
     *,
     gone: Sequence[str] = (),
+    whole: bool = False,
     tell: Callable[[str], object] = lambda text: None,
 ) -> None:
     """Try them at the target, which is left as it was.
@@ -33,6 +34,7 @@ def require_accepted(
     Args:
         rest: What is made beside the tables, when they are complete.
         gone: Tables of the target that are to make room.
+        whole: Nothing may be left behind (a plan): whatever is refused stops it.
         tell: Told what will be left behind, and where nothing could be tried.
     Raises:
         TransferError: a table, key or constraint is refused; each by name, with the database's reason.
@@ -44,13 +46,14 @@ def require_accepted(
         tell(f"{target.name}: the schema was not tried beforehand: {refused}")
         return
     first = _first_causes(refused)
-    if rules := [each for each in first if each.kind in _RULES]:
+    if rules := [each for each in first if whole or each.kind in _RULES]:
         more = f" (and {len(rules) - _NAMED} more)" if len(rules) > _NAMED else ""
         raise TransferError(
             f"{target.name}: {_subject(rules[0])}",
             "; ".join(f"{each.why} while {_named(each).purpose}" for each in rules[:_NAMED]) + more,
             state="nothing was made",
-            action="correct it at the source, make room for it at the target, or leave the table out (--tables)",
+            action="correct it at the source, make room for it at the target, or leave the table out"
+            f" ({'of the plan' if whole else '--tables'})",
         )
     for each in first:
         tell(f"  {each.kind} {each.name}{f' of {each.table}' if each.table else ''}: will be left behind: {each.why}")
@@ -73,7 +76,8 @@ def _doubtful(source: Database, target: Database, scripts: Scripts, rest: Rest |
 def _same(source: Database, target: Database) -> bool:
     """One version on both sides, and nothing of the user's at the target that a name could collide with."""
     one, other = source.facts(), target.facts()
-    return one.version_text == other.version_text and not target.tables() and not target.definitions()
+    taken = target.tables() or target.definitions() or target.loose_sequences()
+    return one.version_text == other.version_text and not taken
 
 
 def _without_rows(script: str) -> str:

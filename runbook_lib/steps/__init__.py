@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runbook_lib.steps.accounting import account_for_objects
+from runbook_lib.steps.apply_ddl import ApplyDdl, schema_changes
 from runbook_lib.steps.apply_revision import ApplyRevision
 from runbook_lib.steps.archive_source import ArchiveSource
 from runbook_lib.steps.backup_source import BackupSource
@@ -39,6 +40,7 @@ from runbook_lib.steps.verify_version import VerifyVersion
 from runbook_lib.steps.watch_traffic import WatchTraffic
 
 __all__ = [
+    "ApplyDdl",
     "ApplyRevision",
     "ArchiveSource",
     "BackupSource",
@@ -74,6 +76,7 @@ __all__ = [
     "read_shifts",
     "reasons",
     "retrospective",
+    "schema_changes",
     "schema_difference",
     "schema_path",
     "schema_result",

@@ -12,6 +12,7 @@ from runbook_lib.run.context import RunContext
 from runbook_lib.schema.convert.left_behind import LeftBehind, make_apart, require_all_made
 from runbook_lib.schema.create_target import build_indexes
 from runbook_lib.schema.kept_scripts import Part
+from runbook_lib.steps.baseline import note_baseline
 from runbook_lib.steps.routes_and_links import links, verdict
 from runbook_lib.transfer.capture import kept_up
 from runbook_lib.transfer.foreign_keys import add_keys, settle
@@ -46,6 +47,7 @@ class BuildIndexes:
                 with exclusive([link]):
                     left += add_keys(run.plan.service(link.service), link, batch_keys=run.options.batch_keys)
         require_all_made("indexes, constraints and triggers", left)
+        note_baseline(run)
         return StepResult(f"{sum(counts.values())} indexes, with constraints and triggers", {"indexes": counts})
 
     def verify(self, run: RunContext) -> Verdict:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runbook_lib.databases.port import Problem
 from runbook_lib.run.context import RunContext
 from runbook_lib.schema.convert.service_tables import STRAY, decisions, strays
-from runbook_lib.schema.create_target import create_tables, drop_tables
+from runbook_lib.schema.create_target import accepted_scripts, create_tables, drop_tables
 from runbook_lib.steps.routes_and_links import verdict
 from runbook_lib.verdict import StepResult, Verdict
 
@@ -33,8 +33,11 @@ class CreateTargetSchemas:
         ]
 
     def apply(self, run: RunContext) -> StepResult:
-        types = run.plan.types
-        made = {s.name: create_tables(s, run.source, run.databases[s.database], types) for s in run.plan.services}
+        types, services = run.plan.types, run.plan.services
+        targets = {s.name: run.databases[s.database] for s in services}
+        # All of them before the first is made.
+        tried = {s.name: accepted_scripts(s, run.source, targets[s.name], types) for s in services}
+        made = {s.name: create_tables(s, run.source, targets[s.name], types, scripts=tried[s.name]) for s in services}
         tables = sum(len(names) for names in made.values())
         return StepResult(
             f"{tables} tables in {len(made)} databases", {"tables": {k: list(v) for k, v in made.items()}}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import CutoverAborted, RollbackFailed, TransferError
 from runbook_lib.operations import switchover
-from runbook_lib.operations.agreement import SHAPES, in_quarantine, of_rows, of_schema, refuse
+from runbook_lib.operations.agreement import COMMAND, SHAPES, in_quarantine, of_rows, of_schema, refuse
 from runbook_lib.operations.switchover import Pace, compare_touched
+from runbook_lib.plan.yaml_value import shown
 from runbook_lib.run.context import RunContext
+from runbook_lib.steps.baseline import changed_objects
 from runbook_lib.steps.routes_and_links import (
     BACK,
     FORWARD,
@@ -27,11 +29,13 @@ from runbook_lib.steps.start_sync import StartSync
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, pending
 from runbook_lib.transfer.links import Link
+from runbook_lib.transfer.schema_watch import SameSchema
 from runbook_lib.transfer.sequences import advance_loose, advance_sequences
 from runbook_lib.transfer.sync_process import exclusive, running, stop_sync
 from runbook_lib.transfer.user_triggers import let_fire
 from runbook_lib.transfer.writers import Writers
 from runbook_lib.validation import Report
+from runbook_lib.validation.accounts import wordings
 from runbook_lib.verdict import StepResult, Verdict
 
 Routes = dict[str, dict[str, int]]
@@ -57,12 +61,13 @@ class Cutover:
             return self._finish(run, forward)  # killed after the point of no return: go on from there
         _refuse_written(back, writers)
         self._restore_source(run, forward)  # killed before it: begin again from the state before
+        same = SameSchema(forward)
         _require_agreement(run, forward, forward, back)
         _fence(forward)  # a partition made since then has no fence yet
         was_running = running(forward)
         stop_sync(forward, run.journal, run.run_id, FORWARD)
         try:
-            result = _move(run, forward, back, _to_targets(run))
+            result = _move(run, forward, back, _to_targets(run), same)
         except CutoverAborted:
             if was_running:  # the reads are at the targets already: the state before has a sync
                 StartSync(FORWARD).apply(run)
@@ -96,10 +101,11 @@ class Cutover:
             if link.reader.pending(link.channel):  # there is a log: a partition made since may lack a trigger
                 enable_capture(link)
         _refuse_closed_way(back)
+        same = SameSchema(back)
         _require_agreement(run, forward, back, forward)
         _fence(back)  # the source: a partition made since the cutover has no fence yet
         try:
-            result = _move(run, back, [], _all_to_origin(run))
+            result = _move(run, back, [], _all_to_origin(run), same)
         except CutoverAborted:
             if was_running:
                 StartSync(BACK).apply(run)
@@ -128,7 +134,9 @@ class Cutover:
         return StepResult("finished after an interruption: the services had the writes already")
 
 
-def _move(run: RunContext, forward: Sequence[Link], back: Sequence[Link], there: Routes) -> act.CutoverResult:
+def _move(
+    run: RunContext, forward: Sequence[Link], back: Sequence[Link], there: Routes, same: SameSchema
+) -> act.CutoverResult:
     """Catch up, predict, and move the writers over these links within the plan's budget, as the only one who drains."""
     here = {name: shares(state) for name, state in run.router.routes().items() if name in there}
     options = run.options
@@ -141,6 +149,7 @@ def _move(run: RunContext, forward: Sequence[Link], back: Sequence[Link], there:
         switch=lambda: run.router.set_weights(there),
         switch_back=lambda: run.router.set_weights(here),
         still_ours=lambda: run.note("the lease on this run is still ours"),
+        same_schema=same.require,
     )
     fence_s = float(run.record("disable_writes_to_source").data["fence_s"])
     budget_s = run.effective("max_write_pause_s", "cutover")
@@ -158,12 +167,20 @@ def _require_agreement(
     """
     tolerances, types = run.plan.tolerances, run.plan.types
     checks = SHAPES if there is forward else ("schemas",)
-    found = [*of_schema(forward, checks=checks, types=types, tolerances=tolerances)]
+    objects = changed_objects(run, forward=there is forward)
+    told = [said for name in objects for said in wordings(name)]  # one finding for one change
+    found = [*of_schema(forward, checks=checks, types=types, tolerances=tolerances, told=told), *objects.values()]
     ways = {link.service: link for link in opposite}
     for link in there:
         way = ways[link.service]
         found += [*in_quarantine([link, way], tolerances), *of_rows(link, way, tolerances)]
-    refuse(there[0], found)
+    refuse(there[0], [replace(one, action=_of_a_plan(one.action, run)) for one in found])
+
+
+def _of_a_plan(action: str, run: RunContext) -> str:
+    """What to do about a difference, where there is a plan and no command of a copy."""
+    action = action.replace(COMMAND, f"runbook follow apply-ddl -f {shown(run.environment.parameter_file)}")
+    return action.replace("with --leave-quarantined", "by `tolerate` of the plan (kind: quarantined)")
 
 
 def _told(result: act.CutoverResult) -> str:

@@ -52,6 +52,8 @@ def _telling(run: RunContext, duration_s: float) -> Callable[[Observation, Seque
     def tell(_: Observation, readings: Sequence[Reading]) -> None:
         watched_s = min(time.monotonic() - begun, duration_s)
         seen = "; ".join(f"{reading.metric.replace('_', ' ')}: {reading.text}" for reading in readings)
+        if changed := run.history().schema_changes:
+            seen = f"{seen}; schema: {changed[-1]}"
         run.progress(watched_s, duration_s, "s", seen)
 
     return tell

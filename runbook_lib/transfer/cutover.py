@@ -71,6 +71,7 @@ class Acts:
         verify: Checks the touched keys on both sides; raises when they differ.
         switch: Sends writers to the new side; returns when the router acknowledged.
         switch_back: The compensation of `switch`; idempotent.
+        same_schema: Raises CutoverAborted when a schema is no longer what was compared before the fence.
         still_ours: Raises LeaseHeld when somebody else acts on the run by now: then nothing is touched any more.
     """
 
@@ -78,6 +79,7 @@ class Acts:
     switch: Callable[[], object]
     switch_back: Callable[[], object]
     still_ours: Callable[[], object] = lambda: None
+    same_schema: Callable[[], object] = lambda: None
 
 
 @dataclass
@@ -171,6 +173,7 @@ def cutover(
             undo.append(partial(database.lower_fence, tables))
             database.raise_fence(tables, timeout_s=budget_s - (time.time() - started))
         clock.mark("writers turned away")
+        acts.same_schema()
         touched = drain(links, until=lambda: time.time() - started > budget_s, copied=True)
         _refuse_late(started, budget_s, "the final sync", pending(links).keys)
         clock.mark("final sync done")

@@ -1,4 +1,7 @@
-"""While a sync runs, a schema that changes is named within seconds; what can be synced goes on (held.py)."""
+"""While a sync runs, a schema that changes is named within seconds; what can be synced goes on (held.py).
+
+The same look, taken before a comparison and again when the writers are fenced, says that what was compared is still so.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runbook_lib.databases.port import Database
-from runbook_lib.errors import DatabaseError
+from runbook_lib.errors import CutoverAborted, DatabaseError
 from runbook_lib.schema.snapshot import table_lines
 from runbook_lib.transfer.links import Link
 
 EVERY_S = 2.0
 SHARE = 20  # a look that takes long is taken as much more rarely: at most a twentieth of the time
+_NAMED = 4
 
 
 @dataclass
 class _Side:
     database: Database
     tables: Sequence[str]
-    whole: bool  # of a copy of everything: what is new concerns it, too
+    whole: bool  # of a copy of everything: a new table concerns it, too
     marks: Mapping[str, str] | None = None
     lines: dict[str, set[str]] = field(default_factory=dict)
 
@@ -32,7 +36,7 @@ class SchemaWatch:
         self, links: Sequence[Link], tell: Callable[[str], object] = lambda text: sys.stderr.write(f"{text}\n")
     ) -> None:
         self.tell, self._next = tell, 0.0
-        self._sides = [side for link in links for side in _sides(link)]
+        self._sides = _sides(links)
 
     def look(self) -> None:
         """Look, if it is time; a database that does not answer is looked at the next time."""
@@ -42,17 +46,48 @@ class SchemaWatch:
         for side in self._sides:
             try:
                 for line in _changes(side):
-                    self.tell(line)
+                    self.tell(f"{line}. What both sides have goes on")
             except DatabaseError as error:
-                self.tell(f"schema of {side.database.name}: could not be looked at: {error}")
+                sys.stderr.write(f"schema of {side.database.name}: could not be looked at: {error}\n")
         ended = time.monotonic()
         self._next = ended + max(EVERY_S, SHARE * (ended - now))
 
 
-def _sides(link: Link) -> Iterator[_Side]:
-    whole = not link.service
-    yield _Side(link.reader, list(link.captured), whole)
-    yield _Side(link.writer, [flow.table for flow in link.flows], whole)
+class SameSchema:
+    """Both sides as they are when a comparison begins; made before it, and asked again behind the fence."""
+
+    def __init__(self, links: Sequence[Link]) -> None:
+        self._sides = _sides(links)
+        for side in self._sides:
+            list(_changes(side))
+
+    def require(self) -> float:
+        """See that nothing has changed; how long the look took (seconds).
+
+        Raises:
+            CutoverAborted: something has, each by its name.
+        """
+        begun = time.monotonic()
+        if found := [line for side in self._sides for line in _changes(side)]:
+            more = f"; {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+            raise CutoverAborted(
+                "cutover",
+                f"since both sides were compared: {'; '.join(found[:_NAMED])}{more}",
+                expected="the schema that was compared",
+                state="the state before the cutover is restored",
+                action="runbook follow apply-ddl carries it over, then run it again",
+            )
+        return time.monotonic() - begun
+
+
+def _sides(links: Sequence[Link]) -> list[_Side]:
+    """Each database once."""
+    found: dict[int, _Side] = {}
+    for link in links:
+        for database, tables in ((link.reader, list(link.captured)), (link.writer, [f.table for f in link.flows])):
+            side = found.setdefault(id(database), _Side(database, [], not link.service))
+            side.tables = [*side.tables, *tables]
+    return list(found.values())
 
 
 def _changes(side: _Side) -> Iterator[str]:
@@ -65,18 +100,16 @@ def _changes(side: _Side) -> Iterator[str]:
     if before is not None:
         for name in sorted(changed):
             table = name.removeprefix("table ")
-            if table in side.tables or side.whole:
-                yield _line(side, name, table, before, now.get(table, set()))
+            if table in side.tables or side.whole or table == name:
+                yield _line(side, name, before, marks, side.lines.get(table, set()), now.get(table, set()))
     side.marks = marks
     side.lines |= now
 
 
-def _line(side: _Side, name: str, table: str, before: Mapping[str, str], now: set[str]) -> str:
-    old = side.lines.get(table, set())
+def _line(
+    side: _Side, name: str, before: Mapping[str, str], marks: Mapping[str, str], old: set[str], now: set[str]
+) -> str:
     words = [f"+ {line}" for line in sorted(now - old)] + [f"− {line}" for line in sorted(old - now)]
-    what = "new" if name not in before else "changed" if name in (side.marks or {}) and now else "changed or gone"
-    told = f": {'; '.join(words[:4])}" if words and what == "changed" else ""
-    return (
-        f"{name}: {what} at {side.database.name}{told}. What both sides have goes on."
-        " Next: runbook follow apply-ddl SOURCE TARGET (in a run: the next gate names it)"
-    )
+    what = "new" if name not in before else "changed" if name in marks else "gone"
+    told = f": {'; '.join(words[:_NAMED])}" if words and what == "changed" else ""
+    return f"{name}: {what} at {side.database.name}{told}"

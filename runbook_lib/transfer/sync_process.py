@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from runbook_lib.errors import DatabaseError, JournalError, StepFailed, TransferError
-from runbook_lib.journal import Journal, Sample
+from runbook_lib.journal import SCHEMA_CHANGED, Journal, Sample
 from runbook_lib.transfer import held_record
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.held import Held
@@ -62,7 +62,12 @@ def sync_forever(
         TransferError: another sync holds a link.
     """
     since = last_entry(journal, run_id) if since < 0 else since
-    applied, wait_s, held, watch = 0, _FIRST_WAIT_S, Held(), SchemaWatch(links)
+
+    def changed(text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+        journal.append(run_id, "note", step=SCHEMA_CHANGED, payload={"text": text, "direction": direction})
+
+    applied, wait_s, held, watch = 0, _FIRST_WAIT_S, Held(), SchemaWatch(links, changed)
 
     def over() -> bool:
         return stop.asked or _asked_to_stop(journal, run_id, direction, since) or _orphaned()

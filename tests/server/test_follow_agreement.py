@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.errors import Refused
+from runbook_lib.errors import CutoverAborted, Refused
 from runbook_lib.journal import Journal
 from runbook_lib.operations.agreement import disagreements
 from runbook_lib.operations.copy_database import clone
@@ -75,6 +75,38 @@ def test_every_change_since_the_copy_is_named_there_and_back_and_the_same_on_bot
     with pytest.raises(Refused, match=r"t: .*column more.*; sequence public.after_it: new at target since the copy"):
         move(pair, journal, run_id, Side.SOURCE, Switch(), budget_s=20)
     assert pair.writers().side is Side.TARGET
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "sqlite"])
+def test_a_schema_that_changes_between_the_comparison_and_the_fence_lifts_the_fence_again_and_is_named(
+    new_on: Callable[..., Any], journal: Journal, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = new_on(engine, "source"), new_on(engine, "target")
+    source.execute("CREATE TABLE t (id int NOT NULL PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1)")
+    pair, run_id = followed(source, target, journal)
+    for to, origin, other in ((Side.TARGET, source, target), (Side.SOURCE, target, source)):
+        name = f"later_{origin.name}"
+        with monkeypatch.context() as patched:
+            patched.setattr(origin, "raise_fence", behind(origin, f"ALTER TABLE t ADD COLUMN {name} int"))
+            with pytest.raises(CutoverAborted) as aborted:
+                move(pair, journal, run_id, to, Switch(), budget_s=20)
+        assert f"since both sides were compared: table t: changed at {origin.name}: + column {name} int" in str(
+            aborted.value
+        )
+        origin.execute("INSERT INTO t (id) VALUES (2)", "DELETE FROM t WHERE id = 2")  # its writers are let in
+        other.execute(f"ALTER TABLE t ADD COLUMN {name} int")
+        assert move(pair, journal, run_id, to, Switch(), budget_s=20) is not None
+
+
+def behind(database: Any, change: str) -> Callable[..., float]:
+    """The fence of this database, with a change of the schema that comes just before it."""
+    original = database.raise_fence
+
+    def call(*args: Any, **more: Any) -> float:
+        database.execute(change)
+        return float(original(*args, **more))
+
+    return call
 
 
 def test_rows_in_quarantine_keep_the_writers_where_they_are_until_somebody_says_otherwise(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from estate_transfer import ORDERS, USERS, Estate, an_estate
+from estate_transfer import ORDERS, USERS, Estate, an_estate, plan
 
+from runbook_lib import steps
+from runbook_lib.config.options import Options
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import TransferError
 from runbook_lib.plan.model import Service, TableMapping
@@ -107,6 +111,57 @@ def test_a_failure_in_the_middle_leaves_nothing_and_the_next_attempt_succeeds(es
     assert estate.users.rows(OBJECTS) == before
     assert create_tables(USERS, estate.source, estate.users)
     assert build_indexes(USERS, estate.users)
+
+
+def a_run(estate: Estate, folder: Path) -> Any:
+    """What these two steps ask of a run."""
+    environment = SimpleNamespace(quarantine=folder)
+    return SimpleNamespace(
+        plan=plan(),
+        source=estate.source,
+        databases=estate.targets,
+        options=Options(),
+        environment=environment,
+        write=lambda *what, **more: None,
+    )
+
+
+def test_an_object_that_a_target_refuses_is_named_before_the_first_table_of_any_service_is_made(
+    estate: Estate, tmp_path: Path
+) -> None:
+    run, before = a_run(estate, tmp_path), estate.users.rows(OBJECTS)
+    estate.orders.execute("CREATE SEQUENCE orders_slot_key")
+    with pytest.raises(
+        TransferError, match=r'orders_db: orders: .*"orders_slot_key" already exists .*nothing was made'
+    ):
+        steps.CreateTargetSchemas().apply(run)
+    assert estate.users.rows(OBJECTS) == before and estate.orders.tables() == []
+    estate.orders.execute("DROP SEQUENCE orders_slot_key")
+    assert steps.CreateTargetSchemas().apply(run).text == "7 tables in 2 databases"
+    assert steps.CreateTargetSchemas().apply(run).text == "0 tables in 2 databases"
+
+
+def test_build_indexes_names_every_object_that_is_refused_makes_all_others_and_then_only_these(
+    estate: Estate, tmp_path: Path
+) -> None:
+    run = a_run(estate, tmp_path)
+    steps.CreateTargetSchemas().apply(run)
+    for link in estate.captures().forward:
+        copy_link(link)
+    estate.users.execute("CREATE TABLE users_seen_idx (id int)")  # since the trial
+    estate.orders.execute("CREATE SEQUENCE orders_slot_key")
+    with pytest.raises(TransferError) as refused:
+        steps.BuildIndexes().apply(run)
+    for name in ("index users_seen_idx of users", "orders_slot_key of orders"):
+        assert f'{name}: relation "{name.split()[-3]}" already exists' in str(refused.value), str(refused.value)
+    assert "2 objects were refused" in str(refused.value) and "everything else is made" in str(refused.value)
+    assert estate.users.catalog(["preferences"])["preferences"].key == ("user_id",)
+    estate.users.execute("DROP TABLE users_seen_idx")
+    estate.orders.execute("DROP SEQUENCE orders_slot_key")
+    steps.BuildIndexes().apply(run)
+    assert steps.BuildIndexes().verify(run).passed
+    report = validate(estate.forward, checks=("indexes", "constraints"), under_writes=False)
+    assert report.passed, report.text
 
 
 def test_two_services_may_share_a_database_and_be_dropped_one_by_one(estate: Estate) -> None:

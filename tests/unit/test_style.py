@@ -22,6 +22,7 @@ STEPS = sorted(path for path in (PACKAGE / "steps").glob("*.py"))
 HELPERS = {
     "__init__",
     "accounting",
+    "baseline",
     "check_table",
     "checklist",
     "migrate_schema",
@@ -162,7 +163,12 @@ def test_a_step_is_exported_and_appears_in_a_notebook_or_the_docs(module: str):
     assert class_name(module) in steps.__all__
     # made by the one function that knows the plan's shares, or the path of revisions
     path = r"steps\.migrate_schema\("
-    makers = {"shift_reads": r"steps\.read_shifts\(", "apply_revision": path, "verify_version": path}
+    makers = {
+        "apply_ddl": r"steps\.schema_changes\(",
+        "shift_reads": r"steps\.read_shifts\(",
+        "apply_revision": path,
+        "verify_version": path,
+    }
     assert where_it_is_shown(makers.get(module, rf"steps\.{class_name(module)}\("))
 
 

@@ -148,6 +148,9 @@ def apply_rows(
     if not keys and not rows:
         return Applied(0, 0)
     described = db.described(table)
+    if not {*key, *columns} <= {column.name for column in described.columns}:
+        db.memo.pop(("table", table))  # it was altered within the seconds that a description is kept
+        described = db.described(table)
     known = {column.name for column in described.columns}
     if unknown := [column for column in (*key, *columns) if column not in known]:
         raise TransferError(f"table {table}", f"has no column {listed(unknown)}", action="repeat the schema step")

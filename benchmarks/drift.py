@@ -1,4 +1,4 @@
-"""What drift costs a gate: the schemas of four PostgreSQL databases of 60 tables held against what was approved.
+"""What drift costs a gate: the schemas of four PostgreSQL databases of 60 tables compared with what was approved.
 
 The first look of a process opens its connections; the later ones, as of a gate after its phase's steps, have them.
 """

@@ -223,7 +223,7 @@ def document(found: Sequence[tuple[Moved, int, int]], versions: Sequence[str]) -
             f"Written by `{COMMAND}`. The data are in packages of PyPI",
             f"({packages}): a record shop, the flights",
             "out of New York in 2013, baseball since 1871 (columns named `2B`, `Rank`, `park.key`). Each is made as an",
-            "SQLite file, moved with `runbook copy SOURCE TARGET` and held against its source with `runbook compare",
+            "SQLite file, moved with `runbook copy SOURCE TARGET` and compared with its source with `runbook compare",
             "SOURCE TARGET`, which makes all six checks.",
             f"{', '.join(versions)}. The time is that of both, on two cores that had other work too.",
             "",

@@ -357,7 +357,7 @@ def document() -> str:
 
 TITLE = """# What validation says of each fault
 
-Made by `tests/estate_matrix.py`, and held against what happens by `tests/server/test_validation_matrix.py`: on every
+Made by `tests/estate_matrix.py`, and compared with what happens by `tests/server/test_validation_matrix.py`: on every
 ordered pair of PostgreSQL, MariaDB and SQLite (nine pairs) a source is moved, the faults are planted at the target, and
 each check says exactly what its column shows: an empty cell is silence. Equal databases give no difference at all. The
 SQL that the report gives for each fault of a schema is then carried out, and the schema checks pass.

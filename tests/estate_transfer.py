@@ -144,7 +144,7 @@ class Estate:
         return self
 
     def way_back(self) -> Estate:
-        """The state before a cutover: the way back is captured, and the targets take writes of the sync only."""
+        """The state before a cutover: reverse capture is on, and the targets take writes of the sync only."""
         for link in self.back:
             enable_capture(link)
         for link in self.forward:

@@ -44,7 +44,7 @@ def assess(
         tables: Only these of the source's; empty: all of the plan's.
         rights: Whether the logins' privileges are looked at as well.
         bounds: How much of large tables is read.
-        open_s: A transaction open for longer is told of (seconds).
+        open_s: A transaction open for longer is reported (seconds).
     """
     begun = time.monotonic()
     every, translations = subjects(_only(plan, tables), source, targets)

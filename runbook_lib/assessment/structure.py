@@ -64,7 +64,9 @@ def _cascades(subject: Subject, table: Table, where: str, severity: str) -> Iter
 
 def _at_target(subject: Subject, source: Database, *, way_back: bool) -> Iterator[Finding]:
     if subject.dialect == "mysql" and source.dialect != "mysql":
-        yield from _cascades(subject, subject.written, ": not on the way back either", "blocks" if way_back else "note")
+        yield from _cascades(
+            subject, subject.written, ": not in reverse replication either", "blocks" if way_back else "note"
+        )
     if not subject.there:
         return
     yield from _always(subject, subject.written.triggers, "target")

@@ -62,7 +62,7 @@ def _nothing(report: Any, result: Any, keyless: int) -> Figure:
     title = f"{max(waiting, under_way):,} rows wait for a sync, and none runs" if waiting else title
     title = "Not every table could be compared" if errors else title
     title = f"{keyless:,} rows without a key differ" if keyless else title
-    why = f"{rows:,} row{'s' if rows != 1 else ''} at the source, each held against the target's"
+    why = f"{rows:,} row{'s' if rows != 1 else ''} at the source, each compared with the target's"
     return style.empty(title, (8.6, 1.0), why + _unread(result))
 
 

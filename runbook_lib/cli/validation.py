@@ -1,4 +1,4 @@
-"""Two databases held against each other: `runbook compare` and `runbook repair`."""
+"""Two databases compared: `runbook compare` and `runbook repair`."""
 
 from __future__ import annotations
 

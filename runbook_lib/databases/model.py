@@ -309,7 +309,7 @@ class Buckets:
     chosen: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)  # tens of thousands of them are held against each other
+@dataclass(frozen=True, slots=True)  # tens of thousands of them are compared with each other
 class RangeSum:
     """Checksum of one range: order-independent sum of row hashes, with the count of rows."""
 

@@ -77,7 +77,7 @@ def index_html(
 def _banner(summary: Mapping[str, Any]) -> tuple[str, str, str]:
     bad = [phase["name"].replace("_", " ") for phase in summary["phases"] if not phase["passed"]]
     lost, writes = summary["lost_writes"], summary["acknowledged_writes"]
-    held = f"All {writes:,} acknowledged writes were held against the databases: " if writes else ""
+    held = f"All {writes:,} acknowledged writes were compared with the databases: " if writes else ""
     if lost:
         return "fail", f"{lost:,} acknowledged writes are missing.", "The clients' ledger names each of them."
     if summary["outcome"] == "fail":

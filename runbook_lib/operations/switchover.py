@@ -39,7 +39,7 @@ def move(
     """Move the writers over these links, whose only drainer the caller is, within the budget or not at all.
 
     Args:
-        back: The links in the other direction, captured already (none: no way back is kept).
+        back: The links in the other direction, captured already (none: no rollback path is kept).
         compare: What `acts.verify` will do, rehearsed while writes go on: how long, not how equal.
     Raises:
         CutoverAborted: the state before is restored.

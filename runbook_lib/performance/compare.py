@@ -1,6 +1,6 @@
 """Old against new, metric by metric, with the plan's tolerance and honest about noise.
 
-Each round of one side is held against rounds of the other. Worse by more than the tolerance in every comparison is
+Each round of one side is compared with rounds of the other. Worse by more than the tolerance in every comparison is
 a fail; worse in the median only is "could not run": the machine is too noisy for this tolerance, measure more rounds.
 """
 
@@ -87,7 +87,7 @@ def compare(
         before: Rounds of the old side (at least 3).
         now: Rounds of the new one (at least 3).
         tolerance: By which share a metric may be worse (0.10 = 10 %).
-        paired: The rounds were interleaved: the first belongs to the first; else each is held against each.
+        paired: The rounds were interleaved: the first belongs to the first; else each is compared with each.
         metrics: The metrics that count; leave out what cannot be measured here, on purpose and in sight.
     """
     compared = tuple(_metric(name, before, now, tolerance, paired) for name in metrics)

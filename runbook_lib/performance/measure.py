@@ -44,7 +44,7 @@ class Measurement:
     errors: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON for the journal; `Measurement(**that)` is the way back."""
+        """JSON for the journal; `Measurement(**that)` reads it back."""
         return asdict(self)
 
 

@@ -27,7 +27,7 @@ RULES: dict[str, tuple[str, str]] = {
     "table-rewrite": (REFUSE, _LONG),
     "table-scan": (REFUSE, _LONG),
     "narrowing-type": (APPROVE, "values that do not fit are lost, or the statement fails"),
-    "narrowing-undo": (WARN, "what is written meanwhile may not fit any more on the way back"),
+    "narrowing-undo": (WARN, "what is written meanwhile may not fit any more on rollback"),
     "duplicate-values": (REFUSE, "it fails as soon as the server meets them"),
     "attributes-forgotten": (REFUSE, "MODIFY and CHANGE state the whole column: what they leave out is gone"),
     "enum-value-in-transaction": (REFUSE, "the server refuses it"),

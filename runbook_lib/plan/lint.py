@@ -2,7 +2,7 @@
 
 | pitfall | found when |
 |---|---|
-| no_rollback_plan | no triggers; a table whose changes could not go back; a way back that closes at the cutover |
+| no_rollback_plan | no triggers; a table whose changes could not go back; a rollback path that closes at the cutover |
 | big_bang | reads do not move in stages; the first stage takes more than a quarter |
 | too_little_testing | no workload; no smoke test or watch at the cutover; a plan that need not have passed in staging |
 | no_integrity_validation | `verify` left out; a check, or a table's rows, tolerated as a whole; no data trigger |
@@ -34,7 +34,7 @@ def lint(plan: Plan) -> list[Problem]:
         list[Problem]: in the order of PITFALLS; `subject` is `file:line`, `detail["pitfall"]` one of PITFALLS.
     """
     if not plan.phases:
-        return []  # it takes a schema along its revisions: each has its way back, its verification and its hazards
+        return []  # it takes a schema along its revisions: each has its down, its verification and its hazards
     found = (_no_rollback_plan, _big_bang, _too_little_testing, _no_integrity_validation, _extended_downtime)
     return [problem for check in found for problem in check(plan)]
 
@@ -62,7 +62,7 @@ def _no_rollback_plan(plan: Plan) -> Iterator[Problem]:
         for mapping in service.tables:
             yield from _one_way(plan, service, mapping)
     if not plan.phase("cleanup").after_s:
-        text = "the way back closes as soon as the cutover has ended"
+        text = "the rollback path closes as soon as the cutover has ended"
         yield _problem(plan, name, plan.phase("cleanup").line or line, text, "add `after: 30 days` to cleanup")
 
 

@@ -14,7 +14,7 @@ from runbook_lib.plan.yaml_value import Entry, Value, nearest
 # Ten things that have to be true before a migration starts, each with the probe that answers for it.
 CHECKLIST = (
     ChecklistItem("backup_complete", "A complete backup exists and can be restored", "backup_recorded"),
-    ChecklistItem("rollback_plan_documented", "The way back is written down and was rehearsed", "rollback_rehearsed"),
+    ChecklistItem("rollback_plan_documented", "The rollback is written down and was rehearsed", "rollback_rehearsed"),
     ChecklistItem("tested_in_staging", "The same plan has passed in staging", "staging_evidence"),
     ChecklistItem("downtime_window_scheduled", "The window is agreed and lies ahead", "window_scheduled"),
     ChecklistItem("stakeholders_notified", "Everybody concerned was told", "notified"),

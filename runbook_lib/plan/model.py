@@ -24,7 +24,7 @@ class TableMapping:
         source: Table in the source database, e.g. `users`.
         key: Target key column to source key column; empty means the table's own primary key.
         columns: Target column to an SQL expression of the source; empty means every column, same names.
-        reverse: Source column to an SQL expression of the target; what this table gives back on the way back.
+        reverse: Source column to an SQL expression of the target; what this table gives back in reverse replication.
         omit: Source columns that the target does not get.
         where: SQL condition over the source; rows outside stay behind.
         line: Line in the plan's file, for messages.

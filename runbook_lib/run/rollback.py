@@ -1,4 +1,4 @@
-"""The way back: what a run has applied, undone in reverse order, each undo proven, past failures to the end.
+"""Rollback: what a run has applied, undone in reverse order, each undo proven, past failures to the end.
 
 With one exception: what a step stands on is not taken away while that step is still in force. An undo that failed
 holds everything that the step requires, and a step that says it is a `barrier` (the cutover: the targets may hold

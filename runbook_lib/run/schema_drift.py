@@ -31,7 +31,7 @@ KEY = "shapes"  # of a payload: database to what is new of its shape, table by t
 
 @dataclass(frozen=True)
 class Look:
-    """One database now, held against what was approved.
+    """One database now, compared with what was approved.
 
     Attributes:
         known: Whether something was approved.

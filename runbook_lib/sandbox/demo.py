@@ -118,7 +118,7 @@ def _errors_after_cutover(runner: Runner, estate: Estate) -> Any:
 
 
 def _status(finished: Finished, drill: str | None, lost: bool, failed_requests: int) -> int:
-    """0 when what was asked for happened: all phases, or in the drill a trigger, and the whole way back."""
+    """0 when what was asked for happened: all phases, or in the drill a trigger, and the whole rollback."""
     if drill:
         reached = finished.rolled_back and finished.executed[-1].passed
         return 1 if lost or not reached else 0

@@ -1,7 +1,7 @@
 """Expand and contract: a change in two revisions, between which clients of both versions work.
 
-While both shapes are there, whoever writes one, the other follows in the same transaction. The way back is open until
-the contract, and the contract can be taken back too: the old shape is filled from the new one.
+While both shapes are there, whoever writes one, the other follows in the same transaction. The rollback path is open
+until the contract, and the contract can be taken back too: the old shape is filled from the new one.
 
     names = Split(
         "people",

@@ -93,7 +93,7 @@ def set_not_null(table: str, column: str, kind: str) -> None:
 
 
 def allow_null(table: str, column: str, kind: str) -> None:
-    """The way back from `set_not_null`, from the middle of it too."""
+    """Undo `set_not_null`, from the middle of it too."""
     emit(lambda dialect: null(dialect, table, column, kind))
 
 

@@ -149,7 +149,7 @@ def _way_back(run: RunContext) -> Answer:
         mapping.target for s in run.plan.services for mapping in s.tables if mapping.derived and not mapping.reverse
     ]
     if ways:
-        return False, f"no way back for {', '.join(ways)}: add `reverse`"
+        return False, f"no rollback path for {', '.join(ways)}: add `reverse`"
     return True, "every mapping of the plan can be reversed; 90_rollback does it"
 
 

@@ -106,7 +106,7 @@ def _refuse_while_in_use(run: RunContext) -> None:
         raise RollbackFailed(
             "copy_history",
             f"the targets are in use: {', '.join([*used, *logged])}",
-            expected="all writes at the source, and the way back closed",
+            expected="all writes at the source, and the rollback path closed",
             state="nothing was emptied",
             action="undo the cutover first",
         )

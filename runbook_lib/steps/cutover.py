@@ -1,4 +1,4 @@
-"""Move the writers from the monolith to the services; the way back is the same act in the other direction."""
+"""Move the writers from the monolith to the services; the return is the same act in the other direction."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def _refuse_closed_way(back: Sequence[Link]) -> None:
     if closed:
         raise RollbackFailed(
             "cutover",
-            f"the way back is closed: nothing logs the writes of {', '.join(closed)}",
+            f"the rollback path is closed: nothing logs the writes of {', '.join(closed)}",
             expected="the reverse capture, in place since before the cutover",
             state="nothing was moved; the services have the writes",
             action="migrate back with a plan of its own; the source's backup and archive are as of the decommissioning",

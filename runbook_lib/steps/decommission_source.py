@@ -17,7 +17,7 @@ from runbook_lib.verdict import StepResult, Verdict
 
 @dataclass(frozen=True)
 class DecommissionSource:
-    """Irreversible: the way back ends here. The source's data stays where it is, fenced; the archive has it too."""
+    """Irreversible: the rollback path ends here. The source's data stays where it is, fenced; the archive has it."""
 
     name: str = "decommission_source"
     reversible: bool = False

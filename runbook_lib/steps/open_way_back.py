@@ -1,4 +1,4 @@
-"""Capture writes at the targets before anybody writes there: the way back is open before the way forward is taken."""
+"""Capture writes at the targets before anybody writes there: the rollback path is open before the cutover."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class OpenWayBack:
             enable_capture(link)
         tables = sum(len(link.captured) for link in every)
         return StepResult(
-            f"{tables} tables at {len(every)} databases are captured for the way back", {"tables": tables}
+            f"{tables} tables at {len(every)} databases are captured for the rollback path", {"tables": tables}
         )
 
     def verify(self, run: RunContext) -> Verdict:
         incomplete = [link.channel for link in links(run, BACK) if not capture_complete(link)]
-        text = f"capture incomplete: {', '.join(incomplete)}" if incomplete else "the way back is open"
+        text = f"capture incomplete: {', '.join(incomplete)}" if incomplete else "the rollback path is open"
         return verdict(not incomplete, text)
 
     def rollback(self, run: RunContext) -> StepResult:

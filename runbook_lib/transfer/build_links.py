@@ -42,7 +42,7 @@ def reverse_links(
     quarantine: Path | None = None,
     known: tuple[Mapping[str, Table], Mapping[str, Table]] | None = None,
 ) -> list[Link]:
-    """One link from each service's database back to the source: what keeps the way back open.
+    """One link from each service's database back to the source: what keeps the rollback path open.
 
     Args:
         known: As of `forward_links`.
@@ -210,7 +210,7 @@ def _key_of(derived: TableMapping, key: Sequence[str]) -> tuple[str, ...]:
         raise PlanError(
             derived.target,
             f"its key is taken from ({', '.join(by_origin)})",
-            expected=f"{derived.source}'s own key ({', '.join(key)}), so that a row finds its way back",
+            expected=f"{derived.source}'s own key ({', '.join(key)}), so that a changed row finds its source row",
             action="correct `key`, or drop `reverse`",
         )
     return tuple(by_origin[column] for column in key)

@@ -153,7 +153,7 @@ def cutover(
 
     Args:
         links: What was synced so far; their reader is fenced.
-        back: The links in the other direction, whose capture is already installed (none: no way back is kept).
+        back: The links in the other direction, whose capture is already installed (none: no rollback path is kept).
         budget_s: The longest write pause allowed (seconds); passed before the first lift, the cutover is undone.
     Raises:
         CutoverAborted: the state before the cutover is restored; the message says why.
@@ -291,7 +291,7 @@ def _refuse_without_way_back(back: Sequence[Link]) -> None:
         raise CutoverAborted(
             "cutover",
             f"the reverse capture of {', '.join(missing)} is not complete",
-            expected="the way back open before the way forward",
+            expected="the rollback path open before the cutover",
             state="nothing was fenced or switched",
             action="run the phase again: its first step installs it",
         )

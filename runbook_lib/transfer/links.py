@@ -1,6 +1,6 @@
 """What flows where: the plan's mappings turned into one flow for each written table, in either direction.
 
-A flow reads rows at one database by key and makes the rows with these keys equal at the other. On the way back
+A flow reads rows at one database by key and makes the rows with these keys equal at the other. In reverse replication
 a source table is written from its main table joined with the tables derived from it, so that re-reading a key
 always gives the whole row: the order in which changes arrive does not matter.
 """
@@ -40,12 +40,12 @@ class Flow:
         expressions: What each column is at the reader, cast to the written column's type.
         types: The written columns' types.
         where: Condition at the reader.
-        within: Condition at the writer: on the way back, rows outside never left it and are none of this flow's.
+        within: Condition at the writer: in reverse replication, rows outside never left it and are none of this flow's.
         feeds: Tables at the reader whose changes concern this flow.
         mapped: False when the rows are the same columns on both sides, untouched.
         rules: Values that the writer has not; those that the plan changes are changed in `expressions`.
-        written: What each column is at the writer for a comparison, where it is not the column itself: on the way back,
-            what was changed on the way there is read through the same expression.
+        written: What each column is at the writer for a comparison, where it is not the column itself: in reverse
+            replication, what was changed on the way there is read through the same expression.
         only: `ONLY ` where the written table has children by inheritance: their rows are none of its own.
         promised: Columns that the mapping promises at the writer, those that it lacks too (forward flows only).
     """

@@ -116,7 +116,7 @@ class Standing:
 
     @property
     def rollback_path(self) -> str:
-        """Whether the way back to the source loses no write, in words."""
+        """Whether a return to the source loses no write, as a sentence."""
         if self.side is Side.SOURCE or (self.source.fences.writable and not self.source.error):
             return "not needed: the source has the writes"
         if any(seen.error for seen in self.targets):

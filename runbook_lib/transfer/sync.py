@@ -1,7 +1,8 @@
 """Sync: the capture log consumed as a queue (trap 1).
 
 Take keys from the log, re-read their current rows, make the target's rows equal, commit there, and only then delete
-the log rows. A kill between any two of these repeats harmless work. The way back is the same code over reverse links.
+the log rows. A kill between any two of these repeats harmless work. Reverse replication is the same code over reverse
+links.
 
 A unique value that moved between a row of the batch and a row outside it is refused by the target: the row outside is
 read again and applied in the same transaction (trap 6), and the batch takes in more of the log when that is not enough.
@@ -151,7 +152,7 @@ def drain_pending(links: Sequence[Link], *, batch_keys: int = 2_000) -> None:
 
 
 def must_wait(link: Link) -> tuple[str, ...]:
-    """Written tables whose changes must wait for their bulk copy; none on the way back, which has no copy."""
+    """Written tables whose changes must wait for their bulk copy; none in reverse replication, which has no copy."""
     return unfinished(link) if link.forward else ()
 
 

@@ -37,7 +37,7 @@ class Throttle:
     Args:
         asks: In their order; the first reason counts.
         interval_s: Time between two rounds of asking (seconds).
-        on_reason: Told of each round that found a reason.
+        on_reason: Called with each round that found a reason.
     """
 
     def __init__(

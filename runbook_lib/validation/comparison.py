@@ -33,7 +33,7 @@ class Pair:
 
 
 def pair_of(source: Database, target: Database, tables: Sequence[str] = (), followed: str = "") -> Pair:
-    """Every table of the source as it is (or only these), held against the target's table of that name.
+    """Every table of the source as it is (or only these), compared with the target's table of that name.
 
     Where `runbook copy --follow` has made the target, its log explains what is on its way.
 

@@ -156,7 +156,7 @@ class Context:
         return tuple(own.get(sql, "") for sql in read)
 
     def _types(self, link: Link, flow: Flow) -> tuple[str, ...]:
-        """The written types, or the source's where those round; on the way back what the source keeps is enough."""
+        """The written types, or the source's where those round; in reverse, what the source keeps is enough."""
         dialect = link.reader.dialect
         if flow.mapped or not link.forward or self.only_keys is not None or dialect != link.writer.dialect:
             return flow.types

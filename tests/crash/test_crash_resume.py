@@ -38,7 +38,7 @@ def forward(root: Path) -> None:
 
 
 def back(root: Path) -> Run:
-    """The way back."""
+    """Rollback."""
     with start(small_environment(root), "rollback") as run:
         run.rollback()
     return run

@@ -238,13 +238,15 @@ def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, po
     assert follower.poll() is None, log.read_text()
     there = pair.run("cutover", "--switch", "none")
     assert "the target has the writes; the source is fenced" in there
-    wait_for(lambda: "syncing target → source" in log.read_text(), "the way back", 120)
+    wait_for(lambda: "syncing target → source" in log.read_text(), "the reverse sync", 120)
     assert "the target has the writes already" in pair.run("cutover", "--switch", "none")
     follower.kill()
     refused = pair.run("copy", "--follow", "--on-existing", "drop", status=2)
     assert "the source is fenced: its writers were moved away" in refused and "nothing was done" in refused
     follower, log = pair.start("copy", "--follow")  # as the cutover says
-    wait_for(lambda: "syncing target → source" in log.read_text() or follower.poll() is not None, "the way back", 120)
+    wait_for(
+        lambda: "syncing target → source" in log.read_text() or follower.poll() is not None, "the reverse sync", 120
+    )
     assert "nothing is copied, and the source is kept current" in log.read_text()
     seen = len(writer.acknowledged)
     wait_for(lambda: len(writer.acknowledged) > seen + 50, "writes at the target", 120)

@@ -134,7 +134,7 @@ def test_what_a_narrower_type_loses_is_said_for_both_directions(new_on: Any, dia
     wider, back = change.format("a", "varchar(40)"), change.format("a", "varchar(20)")
     [undo] = hazards(database, "r", [wider], back=[back]).findings
     assert (undo.policy, undo.hazard.rule, undo.statement) == ("warn", "narrowing-undo", back)
-    assert "t.a: on the way back" in undo.hazard.text.replace("on the way back t.a:", "t.a: on the way back")
+    assert "t.a: on rollback" in undo.hazard.text.replace("on rollback t.a:", "t.a: on rollback")
 
 
 def test_what_modify_and_change_leave_out_is_named(new_on: Any) -> None:

@@ -194,7 +194,7 @@ def test_that_no_row_differs_is_said_with_the_rows_that_were_compared_and_not_ov
     [sums] = [each for each in report["results"] if each["check"] == "checksums"]  # type: ignore[attr-defined]
     sums |= {"figures": {"s.log": {"rows": 1234}}, "errors": {}}
     found = [text.get_text() for text in charts.differences(report).texts]
-    assert found == ["No row differs", "1,234 rows at the source, each held against the target's"]
+    assert found == ["No row differs", "1,234 rows at the source, each compared with the target's"]
     sums["errors"] = {"s.users": "permission denied"}
     found = [text.get_text() for text in charts.differences(report).texts]
     assert found[0] == "Not every table could be compared"

@@ -1,4 +1,4 @@
-"""The way back."""
+"""Rollback."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def hazards(
             settled = settled and _HARMLESS.match(without_comments(statement)) is not None
         for number, statement in enumerate(back, 1):
             lost = [one for one in _tried(db, number, statement, clones, settled=False) if one.rule == "narrowing-type"]
-            found += [replace(one, rule="narrowing-undo", text=f"on the way back {one.text}") for one in lost]
+            found += [replace(one, rule="narrowing-undo", text=f"on rollback {one.text}") for one in lost]
     finally:
         if clones:
             db.execute(f"DROP TABLE IF EXISTS {quoting.listed([*clones.values()])}")

@@ -66,7 +66,7 @@ def hazards(db: PostgreSQLPort, statements: Sequence[str], *, alone: bool, back:
         for tried in going.run(statements):
             _judge(found, going.session, tried)
         for tried in going.run(back):
-            found |= {(one.statement, one.rule): one for one in _narrowing(tried, "narrowing-undo", "on the way back ")}
+            found |= {(one.statement, one.rule): one for one in _narrowing(tried, "narrowing-undo", "on rollback ")}
     return [found[key] for key in sorted(found)]
 
 

@@ -71,7 +71,8 @@ def privileges_missing(db: PostgreSQLPort, role: str) -> list[Problem]:
 
     A reader needs to see every row, and no more.
     Both sides need: ownership of the tables (triggers and the fence are ALTER TABLE), CREATE in the database (schema
-    `runbook`), and to set session_replication_role (rows are applied without firing triggers, on the way back too).
+    `runbook`), and to set session_replication_role (rows are applied without firing triggers, in reverse replication
+    too).
     """
     if role == "reader":
         return reading_missing(db) + standby(db, role)

@@ -1,7 +1,7 @@
 """What a table promises at a target of another engine: the translation as a catalog, to be compared with what is there.
 
 Both sides are brought into one form: definitions without names, conditions as trees. What has no like at the target is
-not promised; whoever added it there by hand is not told off for it.
+not promised; an object that somebody added there is no difference.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ def told_type(text: str, source: str) -> tuple[str, str]:
 
 
 def told_of(types: Mapping[str, str], table: str, column: str, declared: str) -> str:
-    """What was told of a column, by its name or by its type; "": nothing."""
+    """What the plan says of a column, by its name or by its type; "": nothing."""
     return types.get(f"{table}.{column}") or types.get(declared, "")
 
 

@@ -1,4 +1,4 @@
-"""Columns of a table that go into a table of their own: what is told of them."""
+"""Columns of a table that go into a table of their own: how the plan names them."""
 
 from __future__ import annotations
 

@@ -318,7 +318,7 @@ def take_back(database: Database, revisions: Revisions, revision: Revision, dire
 def _half_way(database: Database, revisions: Revisions, revision: Revision, direction: str) -> Revised:
     """Undo what is in of a revision without transaction.
 
-    Its way back is written for the whole of it. Statements about rows are left out when none of its own has run, and
+    Its down is written for the whole of it. Statements about rows are left out when none of its own has run, and
     all are run when all have; in between nothing is, unless it has none: what was filled goes with its column then.
     What says `-- at any time` does no harm in between: it is run, and has to succeed.
     A statement about the schema may fail, for what it takes away may never have been made: that the shape is what it

@@ -1,6 +1,6 @@
 """Rows that the target has more than once, though the source's key makes them one row.
 
-Rows are held against each other by their key: of two alike at the target one would answer for both. Looked for only
+Rows are compared by their key: of two alike at the target one would answer for both. Looked for only
 where sums differ, and only where no index of the target's forbids it.
 """
 

@@ -40,7 +40,7 @@ def only_ranges(link: Link, context: Context) -> dict[str, KeyRange]:
 
 
 def equal_sums(link: Link, context: Context, on_equal: Callable[[Flow, int], None]) -> dict[Flow, int]:
-    """The small tables whose checksums are equal, with their rows; `on_equal` is told of each when it is known."""
+    """The small tables whose checksums are equal, with their rows; `on_equal` is called with each when it is known."""
     canonical, equal, flows = use_canonical(link, context), dict[Flow, int](), _small(link, context)
     sides = {flow: context.compared(link, flow) for flow in flows}
     there = {flow: (side.reading, side.types) for flow, side in sides.items()}

@@ -13,13 +13,13 @@ def own_name(kind: str, *parts: str) -> str:
     return f"{words[:54]}_{digest}"
 
 
-# -- identifiers in double quotes, as the standard has them: PostgreSQL and SQLite quote alike ---
+# -- identifiers in double quotes, as the standard has them: PostgreSQL and SQLite quote alike, MySQL by another mark -
 _PART = re.compile(r'"((?:[^"]|"")+)"(?:\.|$)|([^."]+)(?:\.|$)')
 
 
-def ident(name: str) -> str:
+def ident(name: str, mark: str = '"') -> str:
     """Quote one identifier, whatever it holds (dots too)."""
-    return '"' + name.replace('"', '""') + '"'
+    return mark + name.replace(mark, mark * 2) + mark
 
 
 def split(name: str) -> tuple[str, ...]:

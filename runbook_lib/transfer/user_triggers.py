@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database, LoudTrigger
 from runbook_lib.errors import DatabaseError
 from runbook_lib.schema.kept_scripts import KEYS, TRIGGERS, Part, keeps, kept, replace_parts, state
@@ -65,7 +66,7 @@ def let_fire(database: Database, channel: str) -> int:
 
 def waiting(database: Database, channel: str) -> list[str]:
     """The scripts of the triggers that wait here; nothing is made."""
-    if database.dialect != "mysql" or not keeps(database):
+    if not dialect_of(database.dialect).loud_triggers or not keeps(database):
         return []
     return [part.script for part in kept(database, channel, TRIGGERS)]
 

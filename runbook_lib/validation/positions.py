@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Sequence_
-from runbook_lib.schema.convert.repair_ddl import sequence_name
 from runbook_lib.transfer.links import Link
 from runbook_lib.validation.context import Context
 from runbook_lib.validation.report.mismatches import Kind, Mismatch
@@ -59,14 +59,5 @@ def _said(say: Callable[..., Mismatch], link: Link, sequence: Sequence_, value: 
         target_value=here,
         name=sequence.name,
         text=f"sequence {sequence.name} is behind: {here}, {why}",
-        mend=_repair(link, sequence, value),
+        mend=dialect_of(link.writer.dialect).advance(sequence, value),
     )
-
-
-def _repair(link: Link, sequence: Sequence_, value: int) -> str:
-    if link.writer.dialect == "postgresql":
-        name = sequence_name(sequence).replace("'", "''")
-        return f"SELECT setval('{name}', {value})"
-    if link.writer.dialect == "mysql" and not sequence.column:
-        return f"SELECT setval({link.writer.ident(sequence.name)}, {value})"
-    return ""  # MySQL's and SQLite's counters are never behind their columns

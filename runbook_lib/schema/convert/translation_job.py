@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.identifiers import parts_of, split
 from runbook_lib.databases.port import Table
 from runbook_lib.schema.convert.decisions import Decision, Policies
 from runbook_lib.schema.convert.types import UserTypes
-
-LONGEST = {"postgresql": (63, "bytes"), "mysql": (64, "characters"), "sqlite": (10_000, "bytes")}
 
 
 class Known(NamedTuple):
@@ -42,7 +41,7 @@ class _Job:
 
     def name(self, name: str, subject: str) -> str:
         """A quoted name, shortened where the target's limit asks for it."""
-        limit, unit = LONGEST[self.target]
+        limit, unit = dialect_of(self.target).longest_name
         size = len(name.encode()) if unit == "bytes" else len(name)
         short = name
         if size > limit:
@@ -78,5 +77,4 @@ class _Job:
 
 def quote(name: str, dialect: str) -> str:
     """Quote one identifier for an engine, always."""
-    mark = "`" if dialect == "mysql" else '"'
-    return f"{mark}{name.replace(mark, mark * 2)}{mark}"
+    return dialect_of(dialect).ident(name)

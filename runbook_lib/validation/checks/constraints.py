@@ -9,7 +9,7 @@ from functools import partial
 
 from runbook_lib.databases.port import Constraint, Table
 from runbook_lib.schema.convert.expected_table import Promised
-from runbook_lib.schema.convert.repair_ddl import Mend
+from runbook_lib.schema.convert.repair_ddl import Repair, repair_of
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.checks.object_matching import Described, Kinds, Sides, compare, left_behind, sides
 from runbook_lib.validation.context import Context, each_table, label
@@ -34,7 +34,7 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     here, origin = written[flow.table], read[flow.feeds[0].table]
     figures = {label(link, flow): {"constraints": len(here.constraints)}}
     promised = context.promised(link).get(flow.table)
-    mend = Mend(link.writer.dialect, here, promised or Promised(here))
+    mend = repair_of(link.writer.dialect, here, promised or Promised(here))
     found = [_not_validated(link, flow, c, mend) for c in here.constraints if not c.validated and not _loose(c, origin)]
     if promised is None:
         return CheckResult(NAME, mismatches=(*found, *_key(link, flow, here, mend)), figures=figures)
@@ -105,7 +105,7 @@ def _described(table: Table, constraint: Constraint) -> Described:
     return Described(constraint.name, like, constraint.definition, columns)
 
 
-def _not_validated(link: Link, flow: Flow, constraint: Constraint, mend: Mend) -> Mismatch:
+def _not_validated(link: Link, flow: Flow, constraint: Constraint, mend: Repair) -> Mismatch:
     return Mismatch(
         NAME,
         link.service,
@@ -119,7 +119,7 @@ def _not_validated(link: Link, flow: Flow, constraint: Constraint, mend: Mend) -
     )
 
 
-def _key(link: Link, flow: Flow, here: Table, mend: Mend) -> list[Mismatch]:
+def _key(link: Link, flow: Flow, here: Table, mend: Repair) -> list[Mismatch]:
     wanted = set(flow.key)
     unique = [index for index in here.indexes if index.unique and index.valid and not index.partial]
     if not wanted or set(here.key) == wanted or any(set(index.columns) == wanted for index in unique):

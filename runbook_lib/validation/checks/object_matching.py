@@ -10,7 +10,7 @@ from runbook_lib.databases.port import Constraint, Index, Table
 from runbook_lib.schema.convert.decisions import Policies, user_types, without_columns
 from runbook_lib.schema.convert.expected_table import Promised, aligned, comparable, promise
 from runbook_lib.schema.convert.probed_types import as_made
-from runbook_lib.schema.convert.repair_ddl import Mend
+from runbook_lib.schema.convert.repair_ddl import Repair, repair_of
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.report.mismatches import Kind, Mismatch
 
@@ -99,7 +99,7 @@ class Sides:
     there: Table
     here: Table
     promised: Promised
-    mend: Mend
+    mend: Repair
 
     def there_as_it_is(self, item: Object) -> Object:
         """The promised object with its definition in the target's words."""
@@ -120,7 +120,7 @@ def _twin(item: Object, among: Sequence[Any]) -> Object:
 
 def sides(link: Link, promised: Promised, here: Table) -> Sides:
     """Both sides of a table, made comparable where the engines are not the same."""
-    mend = Mend(link.writer.dialect, here, promised)
+    mend = repair_of(link.writer.dialect, here, promised)
     if link.reader.dialect == link.writer.dialect:
         return Sides(promised.table, here, promised, mend)
     there = comparable(promised.table, link.writer.dialect)

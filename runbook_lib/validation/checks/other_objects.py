@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Sequence_, Table
 from runbook_lib.schema.convert.expected_table import Promised
-from runbook_lib.schema.convert.repair_ddl import Mend
+from runbook_lib.schema.convert.repair_ddl import repair_of
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.checks.object_matching import left_behind
 from runbook_lib.validation.context import Context
@@ -45,7 +46,7 @@ def triggers(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[Mis
     at_source = [_renamed(text, flow) for text in (*there.triggers, *wait[0].get(origin, ()))]
     promised = [text for text in at_source if not behind & set(re.findall(r"\w+", text))]
     present = [*here.triggers, *wait[1].get(flow.table, ())]
-    mend = Mend(link.writer.dialect, here, Promised(there))
+    mend = repair_of(link.writer.dialect, here, Promised(there))
     missing = [text for text in promised if text not in present]
     extra = {_called(text): text for text in present if text not in promised}
     made = {one.text: one.client for one in link.reader.loud_triggers([origin], silent=True)} if missing else {}
@@ -63,7 +64,7 @@ def triggers(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[Mis
 
 def _waiting(link: Link) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Table → the texts of triggers that wait at the reader, and at the writer."""
-    if link.writer.dialect != "mysql":
+    if not dialect_of(link.writer.dialect).loud_triggers:
         return {}, {}
     from runbook_lib.transfer.user_triggers import all_waiting  # here: it needs SQLAlchemy, most comparisons do not
 
@@ -111,7 +112,7 @@ def privileges(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[M
 
 def sequences(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mismatch]:
     """Sequences whose next value is taken already."""
-    mend = Mend(link.writer.dialect, here, Promised(here))
+    mend = repair_of(link.writer.dialect, here, Promised(here))
     table = link.writer.quote(flow.table)
     fed = [sequence for sequence in link.writer.sequences([flow.table]) if sequence.column]
     present = {each.column: _farthest(link, table, each) for each in fed}

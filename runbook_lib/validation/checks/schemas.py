@@ -10,7 +10,7 @@ from functools import partial
 from runbook_lib.databases.port import Column, Table
 from runbook_lib.schema.convert.equivalence import holds
 from runbook_lib.schema.convert.expected_table import Promised, same_column
-from runbook_lib.schema.convert.repair_ddl import Mend
+from runbook_lib.schema.convert.repair_ddl import Repair, repair_of
 from runbook_lib.schema.convert.types import Neutral, read_type, write_type
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.accounts import accounts
@@ -62,7 +62,7 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
         found = [*_derived_columns(say, flow, here), *_derived_types(say, link, flow, here)]
         found += sequences(say, link, flow, here) if context.sequences else []
         return CheckResult(NAME, mismatches=tuple(found), figures=figures)
-    mend = Mend(link.writer.dialect, here, promised)
+    mend = repair_of(link.writer.dialect, here, promised)
     found = [*_presence(say, flow, promised.table, here, mend), *_facets(say, link, flow, promised, here, mend)]
     found += sequences(say, link, flow, here) if context.sequences else []
     found += triggers(say, link, flow, context)
@@ -77,7 +77,7 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     return CheckResult(NAME, mismatches=tuple(found), information=tuple(information), figures=figures)
 
 
-def _presence(say: Say, flow: Flow, there: Table, here: Table, mend: Mend) -> Iterator[Mismatch]:
+def _presence(say: Say, flow: Flow, there: Table, here: Table, mend: Repair) -> Iterator[Mismatch]:
     promised = flow.promised or flow.columns
     present = {column.name for column in here.columns}
     for name in promised:
@@ -94,7 +94,7 @@ def _presence(say: Say, flow: Flow, there: Table, here: Table, mend: Mend) -> It
             yield say(Kind.EXTRA_COLUMN, columns=(column.name,), target_value=column.type, text=text, mend=drop)
 
 
-def _facets(say: Say, link: Link, flow: Flow, promised: Promised, here: Table, mend: Mend) -> Iterator[Mismatch]:
+def _facets(say: Say, link: Link, flow: Flow, promised: Promised, here: Table, mend: Repair) -> Iterator[Mismatch]:
     wanted = set(flow.promised or flow.columns)
     columns = {column.name: column for column in here.columns}
     across = link.reader.dialect != link.writer.dialect
@@ -132,7 +132,7 @@ def _derived_columns(say: Say, flow: Flow, here: Table) -> Iterator[Mismatch]:
 def _derived_types(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mismatch]:
     expressions = tuple(_bare(sql, kind) for sql, kind in zip(flow.expressions, flow.types, strict=True))
     types = link.reader.expression_types(flow.relation, expressions)
-    mend = Mend(link.writer.dialect, here, Promised(here))
+    mend = repair_of(link.writer.dialect, here, Promised(here))
     for name, given in zip(flow.columns, types, strict=True):
         column = here.column(name)
         neutral = read_type(given, link.reader.dialect)

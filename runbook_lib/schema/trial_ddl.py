@@ -41,10 +41,7 @@ def require_accepted(
     """
     chosen = _doubtful(source, target, scripts, rest)
     undo = rest.undo if rest else ""
-    refused = target.try_scripts(chosen, gone, undo) if any(script.strip() for script in chosen) else []
-    if isinstance(refused, str):
-        tell(f"{target.name}: the schema was not tried beforehand: {refused}")
-        return
+    refused = target.try_scripts(chosen, gone, undo, tell) if any(script.strip() for script in chosen) else []
     first = _first_causes(refused)
     if rules := [each for each in first if whole or each.kind in _RULES]:
         more = f" (and {len(rules) - _NAMED} more)" if len(rules) > _NAMED else ""
@@ -64,10 +61,11 @@ def _doubtful(source: Database, target: Database, scripts: Scripts, rest: Rest |
     before, objects, keys = scripts
     beside = _without_rows(rest.script) if rest else ""
     if source.dialect != target.dialect or not _same(source, target):
-        return [before, objects, keys, *([beside] if target.capabilities.transactional_ddl else [])]
-    if not target.capabilities.transactional_ddl:
-        return []  # SHOW CREATE of the same server version
-    _, listed = pieces(objects)
+        return [before, objects, keys, beside]
+    if target.capabilities.transactional_ddl:
+        _, listed = pieces(objects)
+    else:  # triggers stand beside the foreign keys
+        listed = [text for script in (objects, keys) for stage in target.stages(script) for text in stage]
     doubtful = [text for text in listed if (what := named(text)) is None or what.kind not in _CERTAIN]
     # A view may need a primary key, a comment its index or foreign key: then nothing is left out.
     return [before, objects, keys, beside] if doubtful or beside else []

@@ -25,10 +25,10 @@ def test_what_is_refused_is_named_and_nothing_is_left_of_the_trial(engine: str, 
     target = new_on(engine, "target")
     keys = KEYS if engine != "sqlite" else ""
     found = target.try_scripts([TABLES.format(int="int"), LATER, keys])
-    expected = ["index", "foreign key"] if engine == "postgresql" else ["index"]
-    assert [each.kind for each in found] == expected and all(each.why for each in found)
+    expected = ["index", "foreign key"] if engine != "sqlite" else ["index"]
+    assert sorted(each.kind for each in found) == sorted(expected) and all(each.why for each in found)
     if engine != "postgresql":  # whose objects are told apart by pg_dump's headings
-        assert (found[0].name, found[0].table) == ("b_w", "b")
+        assert ("b_w", "b") in [(each.name, each.table) for each in found]
     assert target.tables() == []
     assert target.try_scripts([TABLES.format(int="int")]) == []
 
@@ -90,8 +90,10 @@ def test_more_objects_than_a_server_has_locks_are_tried_in_portions_and_what_han
     [found] = target.try_scripts([tables, keys + wrong, pairs])
     assert (found.kind, found.name, found.table) == ("index", "wrong", "t7") and target.tables() == []
     many = "DO $$ BEGIN RAISE out_of_memory USING MESSAGE = 'out of shared memory'; END $$;\n"  # others use this server
-    said = target.try_scripts([heading("TABLE") + "CREATE TABLE a (id int);\n" + heading("-") + many])
-    assert isinstance(said, str) and "(53200)" in said and target.tables() == []
+    told: list[str] = []
+    script = heading("TABLE") + "CREATE TABLE a (id int);\n" + heading("-") + many
+    assert target.try_scripts([script], tell=told.append) == []
+    assert "(53200)" in told[0] and target.tables() == []
 
 
 POLICY = """--
@@ -108,7 +110,10 @@ def test_where_no_temporary_table_may_be_made_it_is_said(new_on: Any, mariadb_se
     said: list[str] = []
     require_accepted(source, poor, ("CREATE TABLE t (id int);", "", ""), tell=said.append)
     poor.close()
-    assert "the schema was not tried beforehand" in said[0]
+    assert said == [
+        "poor: 1 statement for tables: not tried beforehand: the login may not create temporary tables."
+        " Next: GRANT CREATE TEMPORARY TABLES on it"
+    ]
 
 
 def test_what_needs_a_key_or_an_index_is_not_said_to_be_left_behind_and_a_foreign_key_keeps_its_comment(new_on: Any):

@@ -7,7 +7,7 @@ each: each object takes locks, and the server's are counted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -28,15 +28,20 @@ _ABSENT = ("42P01", "42703", "42883", "42704", "3F000")
 
 
 def try_scripts(
-    db: PostgreSQLPort, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = ""
-) -> list[Refusal] | str:
+    db: PostgreSQLPort,
+    scripts: Sequence[str],
+    gone: Sequence[str] = (),
+    undo: str = "",
+    tell: Callable[[str], object] = lambda text: None,
+) -> list[Refusal]:
     """See Database.try_scripts."""
     tables, cut = find(db, gone) if gone else {}, portions(scripts, _most(db))
     found: list[Refusal] = []
     for portion in cut:
         tried = _try(db, portion, tables, undo)
         if isinstance(tried, str):
-            return tried
+            tell(f"{db.name}: the schema was not tried beforehand: {tried}")
+            return []
         found += [one for one in tried if len(cut) == 1 or not one.why.endswith(tuple(f"({s})" for s in _ABSENT))]
     return list(dict.fromkeys(found))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from runbook_lib.databases.model import (
@@ -52,12 +52,19 @@ class Ddl(Protocol):
         `again`: a kill may have let it run in part, where DDL commits by itself: what is there by its name stays.
         """
 
-    def try_scripts(self, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal] | str:
-        """Run scripts and undo all of it: what is refused. A text: why it cannot be tried here.
+    def try_scripts(
+        self,
+        scripts: Sequence[str],
+        gone: Sequence[str] = (),
+        undo: str = "",
+        tell: Callable[[str], object] = lambda text: None,
+    ) -> list[Refusal]:
+        """Run scripts and undo all of it: what is refused.
 
         Args:
             gone: Tables that are dropped before, with the types and functions that came with them.
             undo: The script that drops what depends on them.
+            tell: Told what cannot be tried here, and why.
         """
 
     def hazards(self, statements: Sequence[str], *, alone: bool, back: Sequence[str] = ()) -> list[Hazard]:

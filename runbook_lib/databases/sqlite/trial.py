@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases.port import Refusal
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 
-def try_scripts(db: SQLitePort, scripts: Sequence[str], gone: Sequence[str] = (), undo: str = "") -> list[Refusal]:
+def try_scripts(
+    db: SQLitePort,
+    scripts: Sequence[str],
+    gone: Sequence[str] = (),
+    undo: str = "",
+    tell: Callable[[str], object] = lambda text: None,  # noqa: ARG001  everything can be tried
+) -> list[Refusal]:
     """See Database.try_scripts."""
     refused = []
     with db.writing("trying the schema") as driver:

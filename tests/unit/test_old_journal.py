@@ -1,0 +1,119 @@
+"""A run that the code of commit 3a5dacf began (fixtures/old_journal/make.py) goes on with today's, or is undone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runbook_lib import steps
+from runbook_lib.config.environment import Environment, load_environment_file
+from runbook_lib.errors import GateFailed
+from runbook_lib.journal import History, Journal
+from runbook_lib.run.approvals import approve
+from runbook_lib.run.run import Run, begin
+
+OLD = Path(__file__).parents[1] / "fixtures" / "old_journal"
+NAMES = ("legacy", "users_db", "orders_db")
+MOVED = [f"database {name}" for name in NAMES]  # is in another place now, which a person has to approve
+OPTIONS = {"small_enough_keys": 10}
+
+
+class Router:
+    """Takes what it is told, and keeps it in a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def routes(self) -> dict[str, Any]:
+        known = json.loads(self.file.read_text())
+        return {name: SimpleNamespace(weights=some, acknowledged=True) for name, some in known.items()}
+
+    def set_weights(self, changes: Mapping[str, Mapping[str, int]]) -> None:
+        self.file.write_text(json.dumps(json.loads(self.file.read_text()) | changes))
+
+
+class Shop(Environment):
+    """The old run's environment; its services are well, and nobody sends traffic."""
+
+    def router(self) -> Any:
+        return Router(self.root / "routes.json")
+
+    def service(self, name: str) -> Any:
+        return SimpleNamespace(health=lambda: SimpleNamespace(ok=True))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """A copy of what was left."""
+    shutil.copytree(OLD, tmp_path, dirs_exist_ok=True)
+    loaded = load_environment_file(tmp_path / "parameters/old.yaml")
+    return Shop(**{name: getattr(loaded, name) for name in loaded.__dataclass_fields__})
+
+
+def agreed(shop: Shop, act: Callable[[], Any], *words: str) -> Any:
+    """What `act` returns, once a person has said yes to each thing that it is refused for, in this order."""
+    for wanted in words:
+        with pytest.raises(GateFailed, match=wanted):
+            act()
+        with closing(Journal(shop.journal_url)) as journal:
+            [row] = journal.runs()
+            history = History(journal.entries(row.run_id))
+            asks = [ask.name for ask in history.asks if history.granted(ask.kind, ask.name, ask.subject) is None]
+            assert len(asks) == 1 and wanted in asks[0]
+            approve(journal, row.run_id, asks[0], comment="agreed", actor="bob")
+    return act()
+
+
+def opened(shop: Shop, phase: str) -> Run:
+    return begin(shop, phase, options=OPTIONS)
+
+
+def state(shop: Shop) -> str:
+    """The run's, its chain being whole from the old entries to the new ones."""
+    with closing(Journal(shop.journal_url)) as journal:
+        [row] = journal.runs()
+        journal.verify_chain(row.run_id)
+        return row.state
+
+
+def rows(shop: Shop, database: str, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(shop.root / f"{database}.db")) as driver:
+        return driver.execute(sql).fetchall()
+
+
+def test_an_old_run_goes_on_to_its_end_and_what_was_done_is_not_repeated(shop: Shop) -> None:
+    with agreed(shop, lambda: opened(shop, "cutover"), *MOVED) as run:
+        assert run.step(steps.OpenWayBack()).repeated
+        run.step(steps.StartSync("forward"))
+        run.step(steps.VerifyData("before_cutover"))
+        with closing(sqlite3.connect(shop.root / "legacy.db")) as driver, driver:
+            driver.execute("INSERT INTO users (email) VALUES ('carl@example.org')")
+        assert run.step(steps.Cutover()).passed
+        run.step(steps.VerifyData("after_cutover"))
+        run.gate()
+    assert rows(shop, "users_db", "SELECT email FROM users WHERE id = 3") == [("carl@example.org",)]
+    with opened(shop, "cleanup") as run:
+        run.step(steps.ArchiveSource())
+        run.gate()
+    assert state(shop) == "done"
+
+
+def test_an_old_run_is_undone_by_todays_code(shop: Shop) -> None:
+    with agreed(shop, lambda: opened(shop, "rollback"), *MOVED) as run:
+        names = [item.name for item in run.rollback().items]
+    assert len(names) == len(set(names)) == 10
+    assert state(shop) == "rolled_back"
+    made = (
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'runbook*' AND name NOT GLOB 'sqlite*'"
+    )
+    assert rows(shop, "legacy", made) == [("users",), ("orders",)]
+    assert rows(shop, "legacy", "SELECT name FROM sqlite_schema WHERE type = 'trigger'") == []
+    assert rows(shop, "users_db", made) == rows(shop, "orders_db", made) == []

@@ -44,10 +44,6 @@ def _problem(plan: Plan, pitfall: str, line: int, text: str, action: str, *, blo
     return Problem(subject, f"{title}: {text}", action, blocking, detail={"pitfall": pitfall, "line": line or 1})
 
 
-def _moves_data(plan: Plan) -> bool:
-    return plan.strategy in ("dual_write", "move")
-
-
 def _switch(plan: Plan) -> str:
     """The phase in which traffic moves for good."""
     return PHASES[plan.strategy][-2]
@@ -97,7 +93,7 @@ def _too_little_testing(plan: Plan) -> Iterator[Problem]:
         action = "add `performance: {workload: plans/workload.yaml}`"
         text = "no workload to smoke-test and to measure the services with"
         yield _problem(plan, name, plan.lines.get("performance", 1), text, action)
-    if _moves_data(plan) and switch.steps and "smoke_test" not in switch.steps:
+    if switch.steps and "smoke_test" not in switch.steps:
         yield _problem(plan, name, line, "nobody tries the services after the switch", "add `smoke_test` to its steps")
     if not switch.watch_s:
         action = f"add `watch: 10 min` to {switch.name}"
@@ -110,11 +106,11 @@ def _too_little_testing(plan: Plan) -> Iterator[Problem]:
 
 def _no_integrity_validation(plan: Plan) -> Iterator[Problem]:
     name, phase = "no_integrity_validation", plan.phase("data_migration")
-    if _moves_data(plan) and phase.steps and "verify" not in phase.steps:
+    if phase.steps and "verify" not in phase.steps:
         yield _problem(plan, name, phase.line, "the copied data is not compared", "add `verify` to its steps")
     for tolerance in plan.tolerances:
         yield from _too_tolerant(plan, tolerance)
-    if _moves_data(plan) and plan.triggers and not any(t.metric == "data_inconsistency" for t in plan.triggers):
+    if plan.triggers and not any(t.metric == "data_inconsistency" for t in plan.triggers):
         line = plan.lines.get("rollback_triggers", 1)
         text = "inconsistent data would not fire a trigger"
         yield _problem(plan, name, line, text, "add `data_inconsistency` to rollback_triggers")
@@ -140,8 +136,6 @@ def _too_tolerant(plan: Plan, tolerance: Tolerance) -> Iterator[Problem]:
 
 
 def _extended_downtime(plan: Plan) -> Iterator[Problem]:
-    if not _moves_data(plan) and plan.strategy != "blue_green":
-        return
     name, phase = "extended_downtime", plan.phase(_switch(plan))
     line = phase.line or plan.lines.get("phases", 1)
     if phase.window is None:

@@ -25,7 +25,7 @@ from runbook_lib.plan.load_sections import (
     read_triggers,
 )
 from runbook_lib.plan.load_services import read_services
-from runbook_lib.plan.model import PerformanceGoal, Plan, SchemaGoal, Service
+from runbook_lib.plan.model import PerformanceGoal, Plan, SchemaGoal
 from runbook_lib.plan.yaml_value import Value, nearest, read_file
 
 # How and where something is written does not change what is approved.
@@ -127,6 +127,8 @@ def _known_strategy(value: Value) -> str:
     text = vocabulary.snake(value.text("strategy"))
     if text not in vocabulary.STRATEGIES:
         expected = "one of " + ", ".join(vocabulary.STRATEGIES)
+        if text in vocabulary.STRATEGIES_TO_COME:
+            raise value.error(f"strategy `{text}` is not in this version", expected=expected)
         raise value.error(f"unknown strategy `{text}`", expected=expected, action=nearest(text, vocabulary.STRATEGIES))
     return text
 
@@ -190,9 +192,8 @@ def _require_content(document: Value, plan: Plan) -> None:
         return  # it moves a schema, and no rows
     if not plan.phases:
         raise document.error("the plan has no phases", action="add `phases:`")
-    needs_tables: tuple[Service, ...] = plan.services if plan.strategy in ("dual_write", "move") else ()
-    if plan.strategy in ("dual_write", "move") and not plan.services:
+    if not plan.services:
         raise document.error("the plan moves nothing", action="add `services:` with their tables")
-    for service in needs_tables:
+    for service in plan.services:
         if not service.tables:
             raise PlanError(f"{document.file}:{service.line}", f"{service.name} has no tables", action="add `tables:`")

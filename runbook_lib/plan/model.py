@@ -92,7 +92,7 @@ class Phase:
     max_write_pause_s: float = 1.0
     watch_s: float = 0.0
     after_s: float = 0.0
-    archive: str = ""  # "", "parquet" or "csv"
+    archive: str = ""  # "" or "parquet"
     line: int = 0
 
 
@@ -177,7 +177,7 @@ class Plan:
     """One migration. `digest` is the SHA-256 of its canonical form: approvals and passes are bound to it."""
 
     migration: str
-    strategy: str  # dual_write | blue_green | rolling | move
+    strategy: str  # dual_write | move
     source: Name
     services: tuple[Service, ...]
     phases: tuple[Phase, ...]

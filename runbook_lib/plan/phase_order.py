@@ -20,17 +20,17 @@ ROLLBACK = "rollback"
 SCHEMA = "schema_migration"
 
 
-CHECKS = ("validation", "performance")
+VALIDATION = "validation"
 
 
-ASIDE = (*CHECKS, SCHEMA, "blue_green", "rolling", "format_conversion")
+ASIDE = (VALIDATION, SCHEMA)
 
 
 def notebook_of(phase: str) -> str:
     """The notebook that carries a phase out, for messages."""
     if phase in PHASES:
         return f"notebooks/{PHASES.index(phase):02d}_{phase}.ipynb"
-    if phase in CHECKS:
+    if phase == VALIDATION:
         return f"notebooks/checks/{phase}.ipynb"
     if phase == SCHEMA:
         return f"notebooks/patterns/{phase}.ipynb"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-STRATEGIES = ("dual_write", "blue_green", "rolling", "move")
+STRATEGIES = ("dual_write", "move")
+STRATEGIES_TO_COME = ("blue_green", "rolling")  # refused where they are read: nothing carries them out yet
 
 TOP = (
     "migration",
@@ -52,20 +53,16 @@ _FIVE = ("preparation", "gradual_extraction", "data_migration", "cutover", "clea
 PHASES = {
     "dual_write": _FIVE,
     "move": _FIVE,
-    "blue_green": ("prepare", "validate", "switch", "cleanup"),
-    "rolling": ("prepare", "upgrade", "cleanup"),
 }
 PHASE_COMMON = ("duration", "tasks", "steps")
 PHASE_OWN = {
     "gradual_extraction": ("traffic", "watch", "services"),
     "data_migration": ("strategy",),
     "cutover": ("window", "max_write_pause", "watch"),
-    "switch": ("window", "max_write_pause", "watch", "traffic"),
-    "upgrade": ("watch",),
     "cleanup": ("after", "archive"),
 }
 PHASE_ALIASES = {"delay": "after", "stability_period": "after"}
-ARCHIVES = ("parquet", "csv")
+ARCHIVES = ("parquet",)
 
 CHECKS = ("row_counts", "schemas", "indexes", "constraints", "data_sample", "checksums")
 REQUIRE = ("privileges", "column_order")  # reported, and failed where the plan asks for it

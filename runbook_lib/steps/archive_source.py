@@ -25,10 +25,6 @@ class ArchiveSource:
     requires: Sequence[str] = ("cutover",)
 
     def check(self, run: RunContext) -> list[Problem]:
-        known = ("", "parquet")
-        kind = run.plan.phase("cleanup").archive
-        if kind not in known:
-            return [Problem("archive", f"{kind} is not supported", "use parquet")]
         return [] if extras.installed("archive") else [Problem("archive", "no pyarrow", extras.install("archive"))]
 
     def apply(self, run: RunContext) -> StepResult:

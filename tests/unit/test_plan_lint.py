@@ -59,7 +59,7 @@ PITFALL = [
         "reverse",
         True,
     ),
-    ("{after: 30 days}", "{archive: csv}", "no_rollback_plan", 15, "after: 30 days", True),
+    ("{after: 30 days}", "{archive: parquet}", "no_rollback_plan", 15, "after: 30 days", True),
     ("{traffic: [1%, 50%, 100%]}", "{duration: 1 week}", "big_bang", 12, "traffic: [1%", True),
     ("[1%, 50%, 100%]", "[100%]", "big_bang", 12, "traffic: [1%", True),
     ("[1%, 50%, 100%]", "[50%, 100%]", "big_bang", 12, "traffic: [1%", False),

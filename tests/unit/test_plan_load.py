@@ -191,20 +191,21 @@ def test_a_plan_in_the_shape_of_the_wild_loads(tmp_path: Path) -> None:
     ]
 
 
-def test_phases_of_sentences_only_load_for_blue_green(tmp_path: Path) -> None:
+def test_phases_of_sentences_only_load(tmp_path: Path) -> None:
     text = """\
 migration: New version beside the old one
-migration_strategy: blue_green
+migration_strategy: move
+services: {stock: {database: stock_db, tables: [articles]}}
 phases:
-  - prepare: [Put the new version on green, Run the smoke tests on green]
-  - switch: [Point the load balancer to green]
+  - preparation: [Put the new version on green, Run the smoke tests on green]
+  - cutover: [Point the load balancer to green]
   - cleanup: [Take blue down later]
 """
     plan = load(tmp_path, text)
-    assert plan.strategy == "blue_green"
-    assert plan.phase("prepare").steps == ("smoke_test",)
-    assert plan.phase("prepare").tasks[0].text == "Put the new version on green"
-    assert plan.phase("switch").steps == ("switch_traffic",)
+    assert plan.strategy == "move"
+    assert plan.phase("preparation").steps == ("smoke_test",)
+    assert plan.phase("preparation").tasks[0].text == "Put the new version on green"
+    assert plan.phase("cutover").steps == ("switch_traffic",)
 
 
 def test_the_ten_checklist_items_are_there_unless_the_plan_says_otherwise(tmp_path: Path) -> None:
@@ -253,6 +254,14 @@ MISTAKES = [
     ("rollback_triggers:", "rolback_triggers:", "plan.yaml:28: unknown key `rolback_triggers`", "`rollback_triggers`"),
     ("source: shop", "source: shop\nsource: other", "plan.yaml:4: `source` is written twice (first in line 3)", ""),
     ("strategy: dual_write", "strategy: dual_wirte", "plan.yaml:2: unknown strategy `dual_wirte`", "`dual_write`"),
+    ("strategy: dual_write", "strategy: rolling", "plan.yaml:2: strategy `rolling` is not in this", "dual_write, move"),
+    (
+        "{steps: [enable",
+        "{strategy: blue-green, steps: [enable",
+        "plan.yaml:22: strategy `blue_green` is not in",
+        "move",
+    ),
+    ("archive: parquet", "archive: csv", "plan.yaml:24: archive is `csv`", "expected parquet"),
     ("- cutover:", "- cut_over:", "plan.yaml:23: unknown phase `cut_over`", "write `cutover`"),
     ("- cleanup: {after", "- cleanup: {traffic: [100%], after", "plan.yaml:24: `traffic` in phase cleanup", "gradual_"),
     ("duration: 2 weeks", "duration: 2 wekks", "plan.yaml:20: duration is `2 wekks`", "10 min"),
@@ -264,7 +273,7 @@ MISTAKES = [
     ("Sunday 02:00", "Sonday 02:00", "plan.yaml:23: window has the day `sonday`", "`sunday`"),
     ("02:00-06:00", "02:00-26:00", "plan.yaml:23: window has the time `26:00`", "Sunday 02:00-06:00"),
     ("02:00-06:00", "in the night", "plan.yaml:23: window is `Sunday in the night Europe/Berlin`", ""),
-    ("archive: parquet", "archive: zip", "plan.yaml:24: archive is `zip`", "parquet or csv"),
+    ("archive: parquet", "archive: zip", "plan.yaml:24: archive is `zip`", "parquet"),
     ("copy_history", "copy_hystory", "plan.yaml:22: unknown step `copy_hystory`", "write `copy_history`"),
     ("{step: create_target_schemas}", "{step: make_schema}", "plan.yaml:20: unknown step `make_schema`", "one of"),
     ("check: schemas", "check: schema", "plan.yaml:26: unknown check `schema`", "write `schemas`"),

@@ -37,7 +37,7 @@ from runbook_lib.transfer.implicit_plan import QUARANTINE
 from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.readable import require_readable
 from runbook_lib.transfer.rounded import rounded
-from runbook_lib.transfer.sequences import advance_loose, advance_sequences
+from runbook_lib.transfer.sequences import advance_all, advance_sequences
 from runbook_lib.transfer.sync_process import exclusive
 from runbook_lib.transfer.user_triggers import AT_CUTOVER, WAITS, all_waiting, hold_back, let_fire
 from runbook_lib.transfer.value_scan import problems
@@ -137,7 +137,7 @@ def clone(
     if checked := require_same_values(link, under_writes=how.follow):
         tell(f"generated columns of {checked} tables: the same values on a sample")
     left += make_each(service.name, target, REST)
-    moved = advance_sequences(link) + (0 if how.tables else advance_loose(source, target))
+    moved = advance_sequences(link) if how.tables else advance_all([link])
     remember(service.name, target, left)
     more = f", {len(rest.names)} other objects made" if rest.names and not left else ""
     tell(f"{'' if left else 'foreign keys proven, '}{moved} sequences set{more}")

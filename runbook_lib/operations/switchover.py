@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from runbook_lib.plan.model import Tolerance
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer.links import Link
-from runbook_lib.transfer.sequences import advance_loose, advance_sequences
+from runbook_lib.transfer.sequences import advance_all
 from runbook_lib.transfer.user_triggers import hold_back
 from runbook_lib.validation import Report, validate
 
@@ -58,13 +59,7 @@ def move(
 
 def _rehearsed_sequences(links: Sequence[Link]) -> float:
     """Set them once while writes go on: inside the pause only those that moved since are set again (seconds)."""
-
-    def set_all() -> None:
-        for link in links:
-            advance_sequences(link)
-            advance_loose(link.reader, link.writer)
-
-    return _timed(set_all)
+    return _timed(partial(advance_all, links))
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -30,7 +30,7 @@ from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, pending
 from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.schema_watch import SameSchema
-from runbook_lib.transfer.sequences import advance_loose, advance_sequences
+from runbook_lib.transfer.sequences import advance_all
 from runbook_lib.transfer.sync_process import exclusive, running, stop_sync
 from runbook_lib.transfer.user_triggers import let_fire
 from runbook_lib.transfer.writers import Writers
@@ -94,7 +94,7 @@ class Cutover:
         was_running = running(back)
         stop_sync(back, run.journal, run.run_id, BACK)
         if not _open_at_targets(forward) and not pending(back).keys:
-            moved = sum(advance_sequences(link) + advance_loose(link.reader, link.writer) for link in back)
+            moved = advance_all(back)
             self._restore_source(run, forward)
             return StepResult(f"the monolith has the writes; {moved} sequences set")
         for link in back:

@@ -22,7 +22,7 @@ from runbook_lib.databases.port import Database
 from runbook_lib.errors import CutoverAborted, JournalError, LeaseHeld, RollbackFailed, TransferError
 from runbook_lib.transfer.capture import capture_complete, pending
 from runbook_lib.transfer.links import Link
-from runbook_lib.transfer.sequences import advance_loose, advance_sequences
+from runbook_lib.transfer.sequences import advance_all
 from runbook_lib.transfer.sync import Key, drain, drain_once, must_wait
 from runbook_lib.transfer.user_triggers import hold_back, let_fire
 
@@ -179,14 +179,12 @@ def cutover(
         clock.mark("final sync done")
         acts.verify(touched)
         clock.mark("last keys verified")
-        moved = sum(advance_sequences(link) + advance_loose(link.reader, link.writer) for link in links)
+        moved = advance_all(links)
         _refuse_late(started, budget_s, "verification and sequences")
         clock.mark("sequences set")
         acts.still_ours()
-        for link in links:
-            undo.append(partial(hold_back, [link]))
-            let_fire(link.writer, link.channel)
-        clock.mark("triggers made")
+        if sum(_with_triggers(link, undo) for link in links):
+            clock.mark("triggers made")
         acts.still_ours()
         undo.append(acts.switch_back)
         acts.switch()
@@ -272,6 +270,12 @@ def _tables(
         database, tables = of(link)
         grouped.setdefault(database.name, (database, {}))[1].update(dict.fromkeys(tables))
     return [(database, sorted(tables)) for database, tables in grouped.values()]
+
+
+def _with_triggers(link: Link, undo: list[Callable[[], object]]) -> int:
+    """Make the triggers that wait for the writers; how many."""
+    undo.append(partial(hold_back, [link]))
+    return let_fire(link.writer, link.channel)
 
 
 def _refuse_if_too_long(predicted: Prediction, budget_s: float) -> None:

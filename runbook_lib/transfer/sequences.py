@@ -5,7 +5,9 @@ A writer waits for this inside the write pause: a few queries for all sequences,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -15,18 +17,49 @@ from runbook_lib.transfer.links import Link
 _TOGETHER = 500  # columns of a query: the least that an engine takes is 1,664
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What one side has: sequences that feed columns, and standalone ones."""
+
+    feeding: list[Sequence_]
+    standalone: list[Sequence_]
+
+
+def advance_all(links: Sequence[Link]) -> int:
+    """Set the writers' sequences, those that feed columns and standalone ones; how many there are to care for."""
+    return sum(_advance(link, standalone=True) for link in links)
+
+
 def advance_sequences(link: Link) -> int:
     """Set the writer's sequences that feed columns; how many there are to care for.
 
     One that feeds an expression (`'U' || nextval('s')`) is known by its own last value only.
     """
+    return _advance(link, standalone=False)
+
+
+def _advance(link: Link, *, standalone: bool) -> int:
+    """Both sides are asked at the same time: writers wait for it."""
     tables = {flow.table: flow.feeds[0].table for flow in link.flows}
-    theirs = {_place(s): s for s in link.reader.sequences(list(dict.fromkeys(tables.values())))}
-    here = link.writer.sequences(list(tables))
-    count = 0
-    for sequence, present in zip(here, farthest(link, here), strict=True):
-        origin = theirs.get((tables[sequence.table], *_place(sequence)[1:]))
-        values = [v for v in (present, sequence.last, origin.last if origin else None) if v is not None]
+    with ThreadPoolExecutor(1) as beside:
+        asked = beside.submit(_given, link.reader, list(dict.fromkeys(tables.values())), standalone=standalone)
+        here = _given(link.writer, list(tables), standalone=standalone)
+        present = farthest(link, here.feeding)
+        theirs = asked.result()
+    return _advance_feeding(link, tables, theirs, here, present) + _advance_standalone(link.writer, theirs, here)
+
+
+def _given(database: Database, tables: Sequence[str], *, standalone: bool) -> _Given:
+    return _Given(database.sequences(tables), database.loose_sequences() if standalone else [])
+
+
+def _advance_feeding(
+    link: Link, tables: Mapping[str, str], theirs: _Given, here: _Given, present: Sequence[int | None]
+) -> int:
+    origins, count = {_place(s): s for s in theirs.feeding}, 0
+    for sequence, farthest_value in zip(here.feeding, present, strict=True):
+        origin = origins.get((tables[sequence.table], *_place(sequence)[1:]))
+        values = [v for v in (farthest_value, sequence.last, origin.last if origin else None) if v is not None]
         if not values:
             continue
         count += 1
@@ -36,13 +69,12 @@ def advance_sequences(link: Link) -> int:
     return count
 
 
-def advance_loose(reader: Database, writer: Database) -> int:
-    """Set the writer's standalone sequences that the reader has by the same name; how many there are."""
-    here = writer.loose_sequences()
-    theirs = {sequence.name: sequence for sequence in reader.loose_sequences()} if here else {}
-    common = [s for s in here if s.name in theirs and theirs[s.name].last is not None]
+def _advance_standalone(writer: Database, theirs: _Given, here: _Given) -> int:
+    """Those that the reader has by the same name."""
+    origins = {sequence.name: sequence for sequence in theirs.standalone}
+    common = [s for s in here.standalone if s.name in origins and origins[s.name].last is not None]
     for sequence in common:
-        last = theirs[sequence.name].last or 0
+        last = origins[sequence.name].last or 0
         if sequence.last is None or (last - sequence.last) * sequence.increment > 0:
             writer.set_sequence(sequence, last)
     return len(common)

@@ -8,6 +8,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.charts import style
+from runbook_lib.display import palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +113,7 @@ def _draw_groups(axes: Axes, boxes: Mapping[str, tuple[Place, Place]]) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     for index, (service, (high, low)) in enumerate(boxes.items()):
-        colour = style.SERIES[index % len(style.SERIES)] if service != "no service" else style.UNSURE
+        colour = palette.SERIES[index % len(palette.SERIES)] if service != "no service" else palette.EDGE
         x, y = high[0] - _WIDTH / 2 - 0.3, low[1] - _HEIGHT / 2 - 0.3
         width, height = _WIDTH + 0.6, high[1] - low[1] + _HEIGHT + 0.6
         look: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.16", "linewidth": 0}
@@ -126,7 +127,7 @@ def _draw_tables(axes: Axes, place: Mapping[str, Place]) -> None:
     for table, (x, y) in place.items():
         corner = (x - _WIDTH / 2, y - _HEIGHT / 2)
         box = FancyBboxPatch(corner, _WIDTH, _HEIGHT, boxstyle="round,pad=0,rounding_size=0.08",
-                             facecolor="white", edgecolor="#c3cad1", linewidth=0.9, zorder=3)  # fmt: skip
+                             facecolor="white", edgecolor=palette.EDGE, linewidth=0.9, zorder=3)  # fmt: skip
         axes.add_patch(box)
         axes.text(x, y, table, ha="center", va="center", fontsize=9 if len(table) < 16 else 7.5, zorder=4)
 
@@ -135,7 +136,7 @@ def _draw_key(axes: Axes, place: Mapping[str, Place], key: tuple[str, str, str],
     from matplotlib.patches import FancyArrowPatch
 
     (x1, y1), (x2, y2) = place[key[0]], place[key[1]]
-    colour, width = (style.FAIL, 1.7) if red else ("#8b96a1", 1.1)
+    colour, width = (palette.FAIL, 1.7) if red else (palette.MUTED, 1.1)
     look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 11, "color": colour, "linewidth": width}
     look["zorder"] = 5 if red else 2
     if key[0] == key[1]:
@@ -163,4 +164,4 @@ def _label(axes: Axes, start: Place, stop: Place, bend: float, text: str) -> Non
     dx, dy = stop[0] - start[0], stop[1] - start[1]
     x, y = (start[0] + stop[0]) / 2 + bend * dy / 2, (start[1] + stop[1]) / 2 - bend * dx / 2
     frame = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-    axes.text(x, y, text, fontsize=8.5, color=style.FAIL, ha="center", va="center", zorder=6, bbox=frame)
+    axes.text(x, y, text, fontsize=8.5, color=palette.FAIL, ha="center", va="center", zorder=6, bbox=frame)

@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.charts import style
 from runbook_lib.charts.style import get
+from runbook_lib.display import palette
 from runbook_lib.evidence.checks_by_table import checks_grid
 from runbook_lib.verdict import words_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LOOK = {
-    "pass": (style.PASS, "✓"),
-    "fail": (style.FAIL, "✗"),
-    "could_not_run": (style.ORANGE, "?"),
-    "tolerated": (style.SKY, "≈"),
-    "": ("#eef1f4", ""),
-}
 _WORDS = {"pass": "pass", "fail": "fail", "could_not_run": "could not run", "tolerated": "declared difference"}
 
 
@@ -48,12 +42,12 @@ def integrity(report: Any) -> Figure:
     axes.set_yticks([row + 0.5 for row in range(len(grid))], [check.replace("_", " ") for check in grid])
     axes.set_xticks([column + 0.5 for column in range(len(tables))], [_wrapped(table) for table in tables])
     axes.xaxis.set_ticks_position("bottom")
-    axes.tick_params(colors=style.INK, labelsize=9, pad=3)
+    axes.tick_params(colors=palette.INK, labelsize=9, pad=3)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     seen = [outcome for outcome in _WORDS if outcome in cells]
-    text = "     ".join(f"{_LOOK[outcome][1]} {_WORDS[outcome]}" for outcome in seen)
-    fig.text(0.988, 1 - 0.36 / height, text, fontsize=9, va="top", ha="right", color=style.MUTED)
+    text = "     ".join(f"{palette.MARKS[outcome]} {_WORDS[outcome]}" for outcome in seen)
+    fig.text(0.988, 1 - 0.36 / height, text, fontsize=9, va="top", ha="right", color=palette.MUTED)
     return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 
@@ -84,13 +78,13 @@ def timeline(steps: Iterable[Any]) -> Figure:
     phases = list(dict.fromkeys(bar.phase for bar in bars))
     span = max(stop - start, 1e-9)
     for row, bar in enumerate(bars):
-        colour = style.SERIES[phases.index(bar.phase) % len(style.SERIES)]
-        colour = style.FAIL if bar.name in failed else style.MUTED if bar.name in undone else colour
+        colour = palette.SERIES[phases.index(bar.phase) % len(palette.SERIES)]
+        colour = palette.FAIL if bar.name in failed else palette.MUTED if bar.name in undone else colour
         width = max(bar.stop - bar.start, span * 0.003)
         axes.barh(row, width, left=bar.start - start, height=0.58, color=colour)
         _bar_label(axes, bar, row, start, span, width)
     axes.set_yticks(range(len(bars)), [words_of(bar.name) for bar in bars])
-    axes.tick_params(axis="y", colors=style.INK)
+    axes.tick_params(axis="y", colors=palette.INK)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     style.elapsed_axis(axes, start, stop)
     axes.set_xlim(0, span * 1.02)
@@ -116,7 +110,7 @@ def _bar_label(axes: Any, bar: _Bar, row: int, start: float, span: float, width:
                       color="white")  # fmt: skip
         return
     axes.annotate(_long(bar.stop - bar.start), (x, row), (offset, 0), textcoords="offset points", ha=align, va="center",
-                  fontsize=8.5, color=style.MUTED)  # fmt: skip
+                  fontsize=8.5, color=palette.MUTED)  # fmt: skip
 
 
 def _bar(step: Any) -> _Bar:
@@ -134,11 +128,20 @@ def _bar(step: Any) -> _Bar:
 def _cell(axes: Any, column: int, row: int, outcome: str) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    colour, mark = _LOOK.get(outcome, _LOOK[""])
+    colour = palette.tone(outcome) if outcome else palette.EMPTY
     box = FancyBboxPatch((column + 0.04, row + 0.07), 0.92, 0.86, boxstyle="round,pad=0,rounding_size=0.06",
                          mutation_aspect=1.5, facecolor=colour, edgecolor="none", alpha=0.92)  # fmt: skip
     axes.add_patch(box)
-    axes.text(column + 0.5, row + 0.5, mark, ha="center", va="center", color="white", fontsize=11, fontweight="bold")
+    axes.text(
+        column + 0.5,
+        row + 0.5,
+        palette.MARKS.get(outcome, ""),
+        ha="center",
+        va="center",
+        color="white",
+        fontsize=11,
+        fontweight="bold",
+    )
 
 
 def _failures(bad: Sequence[str]) -> str:

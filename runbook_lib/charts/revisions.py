@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.charts import style
+from runbook_lib.display import palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,14 +44,14 @@ def revisions(preview: Preview) -> Figure:
     for one, next_one in pairwise(names):
         if next_one in moved:
             continue
-        _arrow(axes, place[one], place[next_one], "#c3cad1", 1.1)
+        _arrow(axes, place[one], place[next_one], palette.EDGE, 1.1)
     for revision in path.revisions:
         low, high = place[revision.down], place[revision.id]
-        colour = style.BLUE if path.direction == "up" else style.ORANGE
+        colour = palette.BLUE if path.direction == "up" else palette.ORANGE
         _arrow(axes, *((low, high) if path.direction == "up" else (high, low)), colour, 2.2)
     for name in names:
         _box(axes, place[name], name, titles.get(name, ""), filled=name in have, here=name == path.current,
-             edge=style.BLUE if name in moved else "#c3cad1")  # fmt: skip
+             edge=palette.BLUE if name in moved else palette.EDGE)  # fmt: skip
     axes.set(xlim=(-_WIDTH / 2 - 0.1, (min(len(names), _PER_LINE) - 1) * _STEP + _WIDTH / 2 + 0.1))
     axes.set_ylim(-(lines - 1) * _ROW - 1.55, 0.75)
     axes.set_axis_off()
@@ -112,13 +113,17 @@ def _box(axes: Axes, place: tuple[float, float], name: str, title: str, *, fille
 
     x, y = place
     look: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.08", "linewidth": 1.6 if here else 1.0}
-    look |= {"facecolor": "#d9efe7" if filled else "white", "edgecolor": style.PASS if here else edge, "zorder": 3}
+    look |= {
+        "facecolor": palette.PASS_WASH if filled else "white",
+        "edgecolor": palette.PASS if here else edge,
+        "zorder": 3,
+    }
     axes.add_patch(FancyBboxPatch((x - _WIDTH / 2, y - _HEIGHT / 2), _WIDTH, _HEIGHT, **look))
     shown = name if len(name) <= 20 else f"{name[:19]}…"
     axes.text(x, y, shown, ha="center", va="center", fontsize=7.8, zorder=4)
     words = textwrap.shorten(title, 84, placeholder=" …")
     axes.text(x, y - _HEIGHT / 2 - 0.1, textwrap.fill(words, 23), ha="center", va="top", fontsize=7.8,
-              color=style.MUTED)  # fmt: skip
+              color=palette.MUTED)  # fmt: skip
     if here:
         axes.text(x, y + _HEIGHT / 2 + 0.08, "here", ha="center", va="bottom", fontsize=8.5, fontweight="bold",
-                  color=style.PASS)  # fmt: skip
+                  color=palette.PASS)  # fmt: skip

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.charts import style
 from runbook_lib.charts.style import get
+from runbook_lib.display import palette
 from runbook_lib.validation.report.mismatches import labelled
 
 if TYPE_CHECKING:
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
 
 MISSED = 0.01  # the chance to miss that a sample's worth is said for
 _KINDS = {
-    "different": (style.ORANGE, "different"),
-    "missing_on_target": (style.FAIL, "missing on target"),
-    "missing_on_source": (style.PURPLE, "missing on source"),
+    "different": (palette.ORANGE, "different"),
+    "missing_on_target": (palette.FAIL, "missing on target"),
+    "missing_on_source": (palette.PURPLE, "missing on source"),
 }
 
 
@@ -37,7 +38,7 @@ def differences(report: Any) -> Figure:
     told = "each line is a row, at its key's place" + _unread(result)
     fig, axes = style.figure(title, told, size=(8.6, height))
     for row, (table, mismatches) in enumerate(found.items()):
-        axes.barh(row, 1, height=0.62, color="#eef1f4", zorder=1)
+        axes.barh(row, 1, height=0.62, color=palette.EMPTY, zorder=1)
         ends = _ends(result, table, mismatches)
         for kind, (colour, _) in _KINDS.items():
             places = [_place(get(m, "key"), ends) for m in mismatches if str(get(m, "kind")) == kind]
@@ -46,7 +47,7 @@ def differences(report: Any) -> Figure:
     axes.set(xlim=(-0.002, 1.002), ylim=(len(found) - 0.5, -0.5))
     axes.set_yticks(range(len(found)), list(found))
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["first key", "¼", "½", "¾", "last key"])
-    axes.tick_params(axis="y", colors=style.INK)
+    axes.tick_params(axis="y", colors=palette.INK)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     _legend(fig, height, {str(get(m, "kind")) for each in found.values() for m in each})
@@ -97,15 +98,15 @@ def confidence(report: Any) -> Figure:
                              size=(8.6, height))  # fmt: skip
     top = max(0.01, *shares.values()) * 1.35
     for row, (table, share) in enumerate(shares.items()):
-        axes.hlines(row, 0, share, color=style.RULE, linewidth=2, zorder=1)
-        axes.plot(share, row, "o", color=style.BLUE if share else style.PASS, markersize=7, zorder=2, clip_on=False)
+        axes.hlines(row, 0, share, color=palette.RULE, linewidth=2, zorder=1)
+        axes.plot(share, row, "o", color=palette.BLUE if share else palette.PASS, markersize=7, zorder=2, clip_on=False)
         text = f"{_percent(share)} · {sampled[table]:,} rows" if share else f"every row, {sampled[table]:,}"
         axes.annotate(
-            text, (share, row), (9, 0), textcoords="offset points", va="center", fontsize=8.5, color=style.MUTED
+            text, (share, row), (9, 0), textcoords="offset points", va="center", fontsize=8.5, color=palette.MUTED
         )
     axes.set(xlim=(0, top), ylim=(len(shares) - 0.5, -0.5))
     axes.set_yticks(range(len(shares)), list(shares))
-    axes.tick_params(axis="y", colors=style.INK)
+    axes.tick_params(axis="y", colors=palette.INK)
     axes.xaxis.set_major_formatter(lambda value, _: _percent(value) if value else "0")
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)

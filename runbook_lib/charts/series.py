@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.charts import style
 from runbook_lib.charts.style import Point, points
+from runbook_lib.display import palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,11 +98,11 @@ def pause(events: Iterable[Any], samples: Iterable[Any], budget_s: float | None 
     fig, axes = style.figure(title, f"latency of {len(near)} writes; none is left out", size=(8.6, 3.8))
     x, y = [write.at - start for write in near], [write.value for write in near]
     many = len(near) > 1000  # as a picture inside the SVG: thousands of dots would make it megabytes
-    axes.vlines(x, 0, y, color=style.BLUE, linewidth=0.8, alpha=0.35, rasterized=many)
-    axes.plot(x, y, "o", color=style.BLUE, markersize=3.2, rasterized=many)
+    axes.vlines(x, 0, y, color=palette.BLUE, linewidth=0.8, alpha=0.35, rasterized=many)
+    axes.plot(x, y, "o", color=palette.BLUE, markersize=3.2, rasterized=many)
     axes.set_ylim(0, max(longest.value * 1.35, 1))
     _budget(axes, budget_s)
-    axes.axvspan(marks[0][0] - start, marks[-1][0] - start, color=style.ORANGE, alpha=0.13, linewidth=0)
+    axes.axvspan(marks[0][0] - start, marks[-1][0] - start, color=palette.ORANGE, alpha=0.13, linewidth=0)
     style.elapsed_axis(axes, start, near[-1].at)
     _marks(axes, [(at - start, name) for at, name in marks])
     axes.set_ylabel("write latency (ms)")
@@ -122,7 +123,7 @@ def latency(samples: Iterable[Any]) -> Figure:
     fig, axes = style.figure(
         f"Response time stayed under {_round_up(worst.value)} ms at p99", "milliseconds as the clients saw them"
     )
-    _lines(axes, groups, colours={"p50": style.BLUE, "p99": style.ORANGE})
+    _lines(axes, groups, colours={"p50": palette.BLUE, "p99": palette.ORANGE})
     axes.set_ylabel("response time (ms)")
     return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
@@ -145,9 +146,9 @@ def error_rate(samples: Iterable[Any], threshold: float | None = None) -> Figure
     top = max(worst * 100, (threshold or 0.01) * 100) * 1.3
     axes.set_ylim(-top * 0.03, top)
     if threshold is not None:
-        axes.axhline(threshold * 100, color=style.FAIL, linewidth=1, linestyle=(0, (4, 3)))
+        axes.axhline(threshold * 100, color=palette.FAIL, linewidth=1, linestyle=(0, (4, 3)))
         text = f"rollback trigger {threshold:.2%}"
-        axes.annotate(text, (0, threshold * 100), (4, 4), textcoords="offset points", color=style.FAIL, fontsize=9)
+        axes.annotate(text, (0, threshold * 100), (4, 4), textcoords="offset points", color=palette.FAIL, fontsize=9)
     axes.set_ylabel("failed requests (%)")
     return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
@@ -169,7 +170,7 @@ def traffic(weights: Iterable[Any]) -> Figure:
     stop += max(1.0, (stop - start) / 20)  # the last move holds from there on; without a width it would not be seen
     moments = [*sorted({point.at for group in groups.values() for point in group}), stop]
     layers = [[_value_at(group, at) for at in moments] for group in groups.values()]
-    colours = [style.SERIES[index % len(style.SERIES)] for index in range(len(groups))]
+    colours = [palette.SERIES[index % len(palette.SERIES)] for index in range(len(groups))]
     axes.stackplot(
         [at - start for at in moments],
         layers,
@@ -206,7 +207,7 @@ def _lines(
     look: dict[str, Any] = {"drawstyle": "steps-post"} if stepped else {}
     ends = []
     for index, (name, group) in enumerate(groups.items()):
-        colour = (colours or {}).get(name, style.SERIES[index % len(style.SERIES)])
+        colour = (colours or {}).get(name, palette.SERIES[index % len(palette.SERIES)])
         x, y = [point.at - start for point in group], [point.value for point in group]
         dots: dict[str, Any] = {"marker": "o", "markersize": 3} if len(group) < 3 else {}
         axes.plot(x, y, color=colour, **look, **dots)
@@ -228,13 +229,13 @@ def _budget(axes: Axes, budget_s: float | None) -> None:
         axes.annotate(text, (1, 1), (-4, -4), xycoords="axes fraction", textcoords="offset points", **_NOTE)
         return
     axes.set_ylim(0, max(axes.get_ylim()[1], limit * 1.2))
-    axes.axhline(limit, color=style.FAIL, linewidth=1, linestyle=(0, (4, 3)))
+    axes.axhline(limit, color=palette.FAIL, linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(f"the plan allows {limit:.0f} ms", (1, limit), (-4, 4), xycoords=("axes fraction", "data"),
-                  textcoords="offset points", ha="right", fontsize=9, color=style.FAIL)  # fmt: skip
+                  textcoords="offset points", ha="right", fontsize=9, color=palette.FAIL)  # fmt: skip
 
 
 _ON_WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}
-_NOTE: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 9, "color": style.MUTED}
+_NOTE: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 9, "color": palette.MUTED}
 
 
 def _marks(axes: Axes, marks: Sequence[tuple[float, str]]) -> None:
@@ -244,9 +245,9 @@ def _marks(axes: Axes, marks: Sequence[tuple[float, str]]) -> None:
     for at, name in marks:
         level = level + 1 if at - before < width * 0.13 else 0
         before = at
-        axes.axvline(at, color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)))
+        axes.axvline(at, color=palette.INK, linewidth=0.9, linestyle=(0, (2, 2)))
         axes.annotate(name, (at, 1), (5, -10 - 13 * level), xycoords=("data", "axes fraction"), bbox=_ON_WHITE,
-                      textcoords="offset points", fontsize=9, color=style.INK, zorder=6)  # fmt: skip
+                      textcoords="offset points", fontsize=9, color=palette.INK, zorder=6)  # fmt: skip
 
 
 def _quantiles(samples: Iterable[Any]) -> list[Point]:

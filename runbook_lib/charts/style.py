@@ -1,4 +1,4 @@
-"""The house style: readable type, a light grid, direct labels, a palette that colour-blind readers can tell apart."""
+"""The house style of charts: readable type, a light grid, direct labels."""
 
 from __future__ import annotations
 
@@ -7,40 +7,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.display import palette
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, MUTED, RULE, PAPER = "#1f2933", "#66727f", "#e3e7eb", "#ffffff"
-# Okabe and Ito's palette, slightly darker so that a thin line stays readable on white.
-BLUE, ORANGE, GREEN, PURPLE, SKY, RED = "#0b6aa8", "#d98200", "#00896a", "#a4528a", "#3c9fd4", "#c4441c"
-SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, "#8a7a00")
-PASS, FAIL, UNSURE = "#00896a", "#c4441c", "#b7bec6"
-
 _RC = {
     "font.family": ["DejaVu Sans"],
     "font.size": 10,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
+    "axes.edgecolor": palette.RULE,
+    "axes.labelcolor": palette.MUTED,
     "axes.labelsize": 9,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": RULE,
+    "grid.color": palette.RULE,
     "grid.linewidth": 0.8,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
+    "xtick.color": palette.MUTED,
+    "ytick.color": palette.MUTED,
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
-    "text.color": INK,
+    "text.color": palette.INK,
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
-    "figure.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
+    "figure.facecolor": palette.PAPER,
+    "savefig.facecolor": palette.PAPER,
     "svg.fonttype": "path",  # looks the same on a machine without the font
     "svg.hashsalt": "runbook",  # the same data gives the same bytes
 }
@@ -97,8 +93,8 @@ def figure(title: str, subtitle: str = "", *, size: tuple[float, float] = (8.6, 
         FigureCanvasAgg(fig)
         engine: Any = fig.get_layout_engine()
         engine.set(rect=(0.005, 0, 0.99, 1 - 0.62 / size[1]), w_pad=0.05, h_pad=0.04)
-        fig.text(0.012, 1 - 0.10 / size[1], title, fontsize=12, fontweight="bold", va="top", color=INK)
-        fig.text(0.012, 1 - 0.36 / size[1], subtitle, fontsize=9, va="top", color=MUTED)
+        fig.text(0.012, 1 - 0.10 / size[1], title, fontsize=12, fontweight="bold", va="top", color=palette.INK)
+        fig.text(0.012, 1 - 0.36 / size[1], subtitle, fontsize=9, va="top", color=palette.MUTED)
         axes = fig.subplots(rows, 1, sharex=True)
     _self_showing(fig)
     return fig, axes
@@ -109,7 +105,7 @@ def empty(what: str, size: tuple[float, float] = (8.6, 1.6), why: str = "") -> F
     fig, axes = figure(what, why or "no data was recorded", size=size)
     axes.set_axis_off()
     if not why:
-        axes.text(0.5, 0.5, "–", ha="center", va="center", color=UNSURE, fontsize=22, transform=axes.transAxes)
+        axes.text(0.5, 0.5, "–", ha="center", va="center", color=palette.EDGE, fontsize=22, transform=axes.transAxes)
     return fig  # type: ignore[no-any-return]  # matplotlib's types are not followed
 
 

@@ -6,20 +6,14 @@ is sent as well.
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
+from runbook_lib.display.render import render
 from runbook_lib.errors import ConfigurationError, RunbookError
 from runbook_lib.plan.phase_order import notebook_of
-
-_BOX = (
-    '<div style="border-left:4px solid #b3261e;background:#fdf3f2;color:#3b0d0a;padding:10px 14px;margin:4px 0;'
-    'font:14px/1.5 system-ui,sans-serif;max-width:60em"><div style="font-weight:600">{title}</div>{lines}</div>'
-)
-_LINE = '<div style="margin-top:4px"><span style="color:#8c4a45">{label}</span> {text}</div>'
 
 _NOT_OPENED = ConfigurationError(
     "run",
@@ -70,14 +64,12 @@ def error_html(error: BaseException, kind: str = "") -> str:
     Args:
         kind: What stands before it; empty: the error's class.
     """
-    kind = kind or type(error).__name__
-    if not isinstance(error, RunbookError):
-        return _BOX.format(title=html.escape(f"{kind}: {error}"), lines="")
-    title = f"{kind}: {error.subject}: {error.observed}"
-    clauses = [("Expected", error.expected), ("State", error.state), ("Next", error.action)]
-    clauses += [("Note", note) for note in getattr(error, "__notes__", ())]
-    lines = "".join(_LINE.format(label=label, text=html.escape(text)) for label, text in clauses if text)
-    return _BOX.format(title=html.escape(title), lines=lines)
+    title, clauses = f"{kind or type(error).__name__}: {error}", list[tuple[str, str]]()
+    if isinstance(error, RunbookError):
+        title = f"{kind or type(error).__name__}: {error.subject}: {error.observed}"
+        clauses = [("Expected", error.expected), ("State", error.state), ("Next", error.action)]
+        clauses += [("Note", note) for note in getattr(error, "__notes__", ())]
+    return render("error_box", title=title, clauses=clauses)
 
 
 def _show(

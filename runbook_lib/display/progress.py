@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import sys
 from typing import Any
 
+from runbook_lib.display.render import render
 from runbook_lib.journal.progress import Listener, ProgressRow
 
 
@@ -20,14 +20,9 @@ def line(row: ProgressRow) -> str:
 
 
 def as_html(row: ProgressRow) -> str:
-    """The same line under a static bar: it looks the same live, exported and printed."""
-    share = min(1.0, row.done / row.total) if row.total else 0.0
-    bar = (
-        '<div style="height:6px;background:#e6e8eb;border-radius:3px;max-width:480px;margin:4px 0">'
-        f'<div style="height:6px;width:{share:.1%};background:#3566a8;border-radius:3px"></div></div>'
-    )
-    text = f'<div style="font:13px/1.5 system-ui,sans-serif;color:#444">{html.escape(line(row))}</div>'
-    return (bar if row.total else "") + text
+    """The same line under a static bar."""
+    share = f"{min(1.0, row.done / row.total):.1%}" if row.total else None
+    return render("progress", share=share, line=line(row))
 
 
 def notebook_listener() -> Listener | None:

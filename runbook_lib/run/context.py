@@ -15,6 +15,7 @@ from runbook_lib.config.environment import Environment
 from runbook_lib.config.options import Options
 from runbook_lib.databases.port import Database
 from runbook_lib.display.progress import notebook_listener
+from runbook_lib.display.render import render
 from runbook_lib.errors import OutOfOrder, RunbookError
 from runbook_lib.journal import Entry, History, Journal, Lease, RunRow, Sample
 from runbook_lib.journal.progress import Progress
@@ -114,14 +115,9 @@ class RunContext:
         return f"{type(self).__name__}({self.run_id}, {self.phase}, {self.environment.name})"
 
     def _repr_html_(self) -> str:
-        from html import escape
-
         words = f"{self.plan.migration} · {self.phase.replace('_', ' ')} · {self.environment.name}"
         identity = f"run {self.run_id} · plan {self.plan.digest[:12]} · {self.actor}"
-        return (
-            f'<div style="font:14px/1.5 system-ui,sans-serif"><b>{escape(words)}</b><br>'
-            f'<span style="color:#666">{escape(identity)}</span></div>'
-        )
+        return render("text", title=words, lines=[identity], command="")
 
     @property
     def source(self) -> Database:

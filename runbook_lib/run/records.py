@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from runbook_lib.display.render import render
 from runbook_lib.journal import Entry, Unit
 
-if TYPE_CHECKING:
-    pass
-
-COLOURS = {"pass": "#1b7f4d", "fail": "#b3261e"} | dict.fromkeys(("could_not_run", "interrupted", "waived"), "#9a6700")
-_TABLE = 'style="border-collapse:collapse;font:14px/1.5 system-ui,sans-serif;margin:4px 0"'
-_CELL = 'style="text-align:left;vertical-align:top;padding:2px 14px 2px 0;border:0"'
 _FIGURES = 8  # a record is one look; the rest is in the journal
 
 
@@ -59,20 +53,14 @@ class StepRecord:
     def _repr_html_(self) -> str:
         marks = " · already done, recorded result" if self.repeated else " · resumed" if self.resumed else ""
         time = f"{self.duration_s:.1f} s" if self.duration_s else ""
-        lines = [self.text, *self._verdict()]
-        body = "".join(
-            f'<tr><td {_CELL}></td><td colspan="2" {_CELL}>{html.escape(text)}</td></tr>' for text in lines if text
-        )
-        figures = [(key, value) for key, value in self.data.items() if _is_figure(value)][:_FIGURES]
-        body += "".join(
-            f"<tr><td {_CELL}></td><td {_CELL}>"
-            f'<span style="color:#666">{html.escape(key.replace("_", " "))}</span></td>'
-            f"<td {_CELL}>{html.escape(shown(value))}</td></tr>"
-            for key, value in figures
-        )
-        head = f"<tr><td {_CELL}>{badge(self.outcome)}</td><td {_CELL}><b>{html.escape(self.name)}</b></td>"
-        return (
-            f'<table {_TABLE}>{head}<td {_CELL}><span style="color:#666">{time}{marks}</span></td></tr>{body}</table>'
+        return _listing(
+            self.name,
+            self.outcome,
+            [("", key.replace("_", " "), shown(value)) for key, value in self.data.items() if _is_figure(value)][
+                :_FIGURES
+            ],
+            lines=[text for text in (self.text, *self._verdict()) if text],
+            aside=f"{time}{marks}",
         )
 
 
@@ -80,12 +68,7 @@ class StepRecords(list[StepRecord]):
     """Several steps in one table: what a cell shows that carries out a list of steps."""
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td {_CELL}>{badge(record.outcome)}</td><td {_CELL}>{html.escape(record.name)}</td>"
-            f"<td {_CELL}>{html.escape(record.text)}</td></tr>"
-            for record in self
-        )
-        return f"<table {_TABLE}>{rows}</table>"
+        return _listing("", "", [(record.outcome, record.name, record.text) for record in self])
 
 
 @dataclass(frozen=True)
@@ -124,7 +107,7 @@ class GateRecord:
         return f"gate {self.phase}: {'pass' if self.passed else 'fail'} ({good} of {len(self.items)}{more})"
 
     def _repr_html_(self) -> str:
-        return _listing(f"Gate: {self.phase.replace('_', ' ')}", self.passed, self.items)
+        return _items(f"Gate: {self.phase.replace('_', ' ')}", self.passed, self.items)
 
 
 @dataclass(frozen=True)
@@ -145,26 +128,17 @@ class RollbackRecord:
     def _repr_html_(self) -> str:
         kept = [Item(name, "could_not_run", "cannot be undone; stays in force, as approved") for name in self.kept]
         title = "Rollback" if self.items or kept else "Rollback: nothing to undo"
-        return _listing(title, self.passed, [*self.items, *kept])
+        return _items(title, self.passed, [*self.items, *kept])
 
 
-def badge(outcome: str) -> str:
-    """An outcome as a coloured word."""
-    colour = COLOURS.get(outcome, "#555")
-    style = f"color:{colour};font-weight:600;white-space:nowrap"
-    return f'<span style="{style}">{html.escape(outcome.replace("_", " "))}</span>'
+def _listing(
+    title: str, outcome: str, rows: Sequence[tuple[str, str, str]], lines: Sequence[str] = (), aside: str = ""
+) -> str:
+    return render("listing", title=title, outcome=outcome, rows=rows, lines=lines, aside=aside)
 
 
-def _listing(title: str, passed: bool, items: Sequence[Item]) -> str:
-    rows = "".join(
-        f"<tr><td {_CELL}>{badge(item.word)}</td><td {_CELL}>{html.escape(item.name)}</td>"
-        f'<td {_CELL}><span style="color:#444">{html.escape(item.text)}</span></td></tr>'
-        for item in items
-    )
-    head = (
-        f'<tr><td {_CELL}>{badge("pass" if passed else "fail")}</td><td colspan="2" {_CELL}><b>{html.escape(title)}</b>'
-    )
-    return f"<table {_TABLE}>{head}</td></tr>{rows}</table>"
+def _items(title: str, passed: bool, items: Sequence[Item]) -> str:
+    return _listing(title, "pass" if passed else "fail", [(item.word, item.name, item.text) for item in items])
 
 
 def _is_figure(value: Any) -> bool:

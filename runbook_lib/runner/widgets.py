@@ -6,7 +6,6 @@ state is blank in an offline page, and evidence must not be.
 
 from __future__ import annotations
 
-import html
 import os
 import threading
 from dataclasses import dataclass
@@ -14,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.display.error_box import error_html
 from runbook_lib.display.progress import as_html
+from runbook_lib.display.render import render
 from runbook_lib.errors import RunbookError
 from runbook_lib.run.approvals import approve as record_approval
 
 if TYPE_CHECKING:
     from runbook_lib.journal import Ask
     from runbook_lib.run.run import Run
-
-_TEXT = 'style="font:14px/1.5 system-ui,sans-serif;margin:4px 0"'
 
 
 @dataclass(frozen=True)
@@ -108,9 +106,7 @@ def _form(run: Run, gate: str) -> Any:
             answer.value, button.disabled = error_html(error), False
             return
         comment.disabled = True
-        answer.value = (
-            f"<div {_TEXT}>✓ {html.escape(gate)}: approved by {html.escape(entry.actor)}. Run the gate again.</div>"
-        )
+        answer.value = _shown(f"✓ {gate}: approved by {entry.actor}. Run the gate again.").html
 
     button.on_click(press)
     return ipywidgets.VBox([answer, ipywidgets.HBox([comment, button])])
@@ -125,13 +121,15 @@ def _asked(run: Run, gate: str) -> Ask | None:
 
 def _question(run: Run, gate: str, asked: Ask | None) -> Static:
     if asked is None:
-        text = f"{gate}: nothing waits for an approval"
-        return Static(f"<div {_TEXT}>{html.escape(text)}</div>", text)
+        return _shown(f"{gate}: nothing waits for an approval")
     command = f'runbook approve {run.run_id} "{asked.name}" --comment …'
-    text = f"{asked.name}: waits for {'an approval' if asked.kind == 'approval' else 'a sign-off'}"
-    return Static(
-        f"<div {_TEXT}>{html.escape(text)}<br><code>{html.escape(command)}</code></div>", f"{text}; {command}"
-    )
+    return _shown(f"{asked.name}: waits for {'an approval' if asked.kind == 'approval' else 'a sign-off'}", command)
+
+
+def _shown(text: str, command: str = "", bar: str = "") -> Static:
+    """A line, a command below it, and a progress bar that is HTML already."""
+    page = render("text", title="", lines=[text], command=command)
+    return Static(f"{page}{bar}", f"{text}; {command}" if command else text)
 
 
 def _state(run: Run) -> Static:
@@ -143,4 +141,4 @@ def _state(run: Run) -> Static:
     now = f"{going[-1].phase}: {going[-1].name}" if going else "nothing is under way"
     text = " · ".join(part for part in (now.replace("_", " "), phases) if part)
     bar = as_html(row) if row is not None and going and row.step == going[-1].name else ""
-    return Static(f"<div {_TEXT}>{html.escape(text)}</div>{bar}", text)
+    return _shown(text, bar=bar)

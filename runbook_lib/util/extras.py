@@ -18,7 +18,7 @@ MODULES = {
     "postgresql": ("psycopg",),
     "mysql": ("pymysql",),
     "notebook": (
-        "IPython", "ipykernel", "ipywidgets", "jinja2", "jupyter_client", "jupyter_core", "markupsafe", "matplotlib",
+        "IPython", "ipykernel", "ipywidgets", "jupyter_client", "jupyter_core", "matplotlib",
         "nbclient", "nbconvert", "nbformat", "networkx", "pandas", "papermill", "psutil", "pygments",
     ),
     "archive": ("pyarrow",),

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from runbook_lib import charts
+from runbook_lib.display import palette
 from runbook_lib.evidence.checks_by_table import checks_grid
 from runbook_lib.journal import Sample
 from runbook_lib.schema.revisions.dry_run import Preview
@@ -212,4 +213,4 @@ def test_a_run_that_was_undone_is_told_in_one_line_and_is_no_failure() -> None:
     bars = [{"name": f"phase_{n}", "started": AT + n, "ended": AT + n + 1, "outcome": "undone"} for n in range(5)]
     figure = charts.timeline([*bars, {"name": "last_one", "started": AT + 6, "ended": AT + 7, "outcome": "fail"}])
     assert title(figure) == "The run took 7.0 s; not passed: last one; undone: 5"
-    assert charts.style.FAIL not in charts.svg(charts.timeline(bars))
+    assert palette.FAIL not in charts.svg(charts.timeline(bars))

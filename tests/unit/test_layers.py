@@ -43,7 +43,7 @@ TOP = {"runner", "charts", "sandbox", "cli"}
 ENGINES = {"postgresql", "mysql", "sqlite"}
 DRIVERS = {"psycopg", "pymysql", "sqlite3"}
 KERNELS = {"papermill", "nbclient", "jupyter_client", "ipywidgets", "jupyterlab", "jupyter_server"}
-HEAVY = {"pandas", "matplotlib", "pyarrow", "networkx", "numpy", "IPython", "nbconvert", "rich", *KERNELS}
+HEAVY = {"pandas", "matplotlib", "pyarrow", "networkx", "numpy", "IPython", "nbconvert", "rich", "jinja2", *KERNELS}
 
 
 class Import(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 
 from runbook_lib.databases.port import Database
+from runbook_lib.display.render import render
 from runbook_lib.plan.model import LintRule
 from runbook_lib.schema.revisions import version_store
 from runbook_lib.schema.revisions.apply import by_statement
@@ -15,9 +15,7 @@ from runbook_lib.schema.revisions.lint import Hazards, hazards
 from runbook_lib.schema.snapshot import in_words
 from runbook_lib.util.text import counted
 
-_CODE = "background:#f6f8fa;padding:8px 12px;margin:2px 0 10px 0;white-space:pre-wrap;font-size:12px;line-height:1.45"
 _MADE_BEFORE = ("syntax-error", "duplicate-values")
-_TEXT = "font:14px/1.5 system-ui,sans-serif"
 
 
 @dataclass(frozen=True)
@@ -74,12 +72,11 @@ class Preview:
         return f"{revision.id} ({self.path.direction}, {how}{back}): {revision.title}"
 
     def _repr_html_(self) -> str:
-        body = "".join(
-            f'<div style="{_TEXT}"><b>{escape(self._title(revision))}</b></div>{_listed(judged)}'
-            f'<pre style="{_CODE}">{escape(str(rendered))}</pre>'
+        revisions = [
+            (self._title(revision), judged.findings, rendered)
             for revision, rendered, judged in zip(self.path.revisions, self.sql, self.hazards, strict=True)
-        )
-        return f'<div style="{_TEXT}">{escape(self.state)}<br>{escape(self.aim)}</div>{body}'
+        ]
+        return render("preview", state=self.state, aim=self.aim, revisions=revisions)
 
 
 def _judged(found: Hazards, number: int) -> Hazards:
@@ -89,11 +86,6 @@ def _judged(found: Hazards, number: int) -> Hazards:
     """
     known = [finding for finding in found.findings if number == 0 or finding.hazard.rule not in _MADE_BEFORE]
     return replace(found, findings=tuple(known))
-
-
-def _listed(judged: Hazards) -> str:
-    items = "".join(f"<li>{escape(str(finding))}</li>" for finding in judged.findings)
-    return f'<ul style="{_TEXT};margin:2px 0">{items}</ul>' if items else ""
 
 
 def preview(

@@ -1,4 +1,4 @@
-"""What a comparison costs those it looks at: its peak memory over ten times the rows, its longest transaction.
+"""What a comparison costs those it reads: its peak memory over ten times the rows, its longest transaction.
 
 All six checks, 1,000 rows different and named: that is the path that holds the most.
 """
@@ -50,7 +50,7 @@ def _peak(source: bench.PostgreSQLServer, target: bench.PostgreSQLServer, rows: 
 
 @contextmanager
 def _watched(server: bench.PostgreSQLServer, longest: list[float]) -> Iterator[None]:
-    """Keep the age of the oldest transaction that a comparison has open there (seconds, looked at 50 times in each)."""
+    """Keep the age of the oldest transaction that a comparison has open there (seconds, read 50 times in each)."""
     done = threading.Event()
 
     def watch() -> None:

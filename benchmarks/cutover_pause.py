@@ -1,6 +1,6 @@
 """The write pause at cutover of a table of 10 M rows beside one of 1 M rows, under a writer.
 
-Cutover and return take turns; the figure is what the command reports: from the first writer turned away to the first
+Cutover and return take turns; the figure is what the command reports: from the first rejected write to the first
 one let in at the other side. Wanted: within 20 %, and the 99th percentile under 500 ms.
 """
 

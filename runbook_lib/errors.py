@@ -5,7 +5,7 @@
     ├── ConfigurationError       environment, secret, port, disk, lock of the environment
     ├── DatabaseError            unreachable, wrong password, missing privilege, wrong version
     │   └── LockRefused          somebody has locked the table; others can be read
-    ├── TransferError            copy, capture or sync could not go on
+    ├── TransferError            copy, capture or sync could not continue
     │   ├── KeyNotAdvancing      a range's last key is not greater than the one before
     │   └── RowRejected          the target refused a row: table, key, column
     ├── JournalError             the record of the run is damaged or not ours
@@ -64,7 +64,7 @@ class LockRefused(DatabaseError):
 
 
 class TransferError(RunbookError):
-    """Copy, capture or sync could not go on; what was committed stays and is resumed."""
+    """Copy, capture or sync could not continue; what was committed stays and is resumed."""
 
 
 class KeyNotAdvancing(TransferError):

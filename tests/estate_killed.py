@@ -15,7 +15,7 @@ from typing import Any
 # The moments of a cutover and of a return, in their order.
 EVENTS = (
     "fence requested",
-    "writers turned away",
+    "writes rejected",
     "final sync done",
     "last keys verified",
     "sequences set",

@@ -93,7 +93,7 @@ def plan(*services: Service) -> Plan:
 
 @dataclass(frozen=True)
 class Estate:
-    """The three databases; links are made anew at each call, as every phase of a run does."""
+    """The three databases; links are built again at each call, as every phase of a run does."""
 
     source: Any
     users: Any

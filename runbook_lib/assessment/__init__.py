@@ -1,6 +1,6 @@
 """The pitfalls of a source, found before anything moves: what the target would refuse, change or miss.
 
-It reads; it changes nothing. One pass over each table, at a bounded cost; what was not looked at is said.
+It reads; it changes nothing. One pass over each table, at a bounded cost; what was not checked is said.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def assess(
     bounds: Bounds = Bounds(),  # noqa: B008  frozen
     open_s: float = OPEN_S,
 ) -> Assessment:
-    """Look at the source's planned tables, and at what they are to become.
+    """Check the source's planned tables, and what they are to become.
 
     Args:
-        targets: By name; of a service without one the source is looked at as for its own engine.
+        targets: By name; of a service without one the source is checked as for its own engine.
         tables: Only these of the source's; empty: all of the plan's.
-        rights: Whether the logins' privileges are looked at as well.
+        rights: Whether the logins' privileges are checked as well.
         bounds: How much of large tables is read.
         open_s: A transaction open for longer is reported (seconds).
     """

@@ -47,7 +47,7 @@ class Account:
     """All lines, in the order of the source's inventory.
 
     Attributes:
-        measured: Whether the target was looked at afterwards; otherwise it is a prediction.
+        measured: Whether the target was checked afterwards; otherwise it is a prediction.
         counts: Kind → how many the source's whole catalog has (count).
         title: Of which service, where there are several.
     """

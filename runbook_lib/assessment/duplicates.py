@@ -16,7 +16,7 @@ _TEXTS = ("text", "varchar", "char", "any")
 
 
 def duplicate_findings(subject: Subject, source: Database) -> tuple[list[Finding], str]:
-    """A finding for each unique key of the target that the source's rows would break, and why it was not looked at."""
+    """A finding for each unique key of the target that the source's rows would break, and why it was not checked."""
     if subject.mapping.derived:
         return [], ""
     found: list[Finding] = []

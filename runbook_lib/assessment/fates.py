@@ -1,4 +1,4 @@
-"""What becomes of each kind of object: rules by engines, then the account that they predict or that was measured."""
+"""How each kind of object is handled: rules by engines, then the account that they predict or that was measured."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ Side = tuple[Route, Inventory | None]
 
 
 def predict(there: Inventory, here: Inventory | None, route: Route, *more: Side) -> Account:
-    """What will become of everything that the source has.
+    """How everything that the source has will be handled.
 
     Args:
         there: The source's.
@@ -92,7 +92,7 @@ def _there_already(
 
 
 def measure(there: Inventory, here: Inventory, route: Route, *more: tuple[Route, Inventory]) -> Account:
-    """What became of everything that the source has, as all databases show it."""
+    """How everything that the source has was handled, as all databases show it."""
     sides = ((route, here), *more)
     present = {id(target): _present(target) for _, target in sides}
     lines = []

@@ -62,11 +62,11 @@ class Assessment:
     """All findings of a source, the gravest first.
 
     Attributes:
-        tables: How many were looked at (count).
+        tables: How many were checked (count).
         rows: How many of their rows were (count); none where the target holds all that the source does.
         partly: Table → why not all of its rows.
         elapsed_s: Seconds.
-        account: What will become of everything that the source has.
+        account: How everything that the source has will be handled.
     """
 
     findings: tuple[Finding, ...]
@@ -94,7 +94,7 @@ class Assessment:
         if not self.open:
             more = f", {len(self.findings)} noted or declared" if self.findings else ""
             return f"nothing to declare: {looked}{more}"
-        return f"{len(self.open)} to declare or mend: {'; '.join(map(str, self.open))} ({looked})"
+        return f"{len(self.open)} to declare or correct: {'; '.join(map(str, self.open))} ({looked})"
 
     def verdict(self) -> Verdict:
         """For a gate."""
@@ -144,7 +144,7 @@ class Assessment:
 
     @property
     def _title(self) -> str:
-        return self.text if not self.open else f"{len(self.open)} findings to declare or mend"
+        return self.text if not self.open else f"{len(self.open)} findings to declare or correct"
 
 
 def _row(finding: Finding) -> Sequence[object]:

@@ -1,7 +1,7 @@
 """Rows of the source that the target's keys will refuse: children without a parent, values that it takes for one.
 
 One anti-join for each foreign key that the source does not enforce as the target will: SQLite enforces none unasked,
-MySQL compares by collation and may have been told not to look, PostgreSQL has NOT VALID. Within PostgreSQL and within
+MySQL compares by collation and may have been set not to look, PostgreSQL has NOT VALID. Within PostgreSQL and within
 SQLite such a key is kept as the source has it.
 """
 

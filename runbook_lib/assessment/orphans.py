@@ -36,7 +36,7 @@ def orphan_findings(services: Sequence[Service], every: Sequence[Subject], sourc
 
 
 def not_looked(subject: Subject) -> str:
-    """Why a table was not looked at; empty: it was."""
+    """Why a table was not checked; empty: it was."""
     keys = any(constraint.kind == "foreign" for constraint in subject.written.constraints)
     return f"rows without a parent were not looked for: over {MOST_ROWS:,} rows" if keys and _large(subject) else ""
 

@@ -50,10 +50,10 @@ def _parts(table: Table) -> list[tuple[str, str]]:
 
 
 def predicted(plan: Plan, source: Database, targets: Mapping[str, Database]) -> Account:
-    """What will become of everything that the source has, by the plan.
+    """How everything that the source has will be handled, by the plan.
 
     Args:
-        targets: By name; of a service without one the source is looked at as for its own engine.
+        targets: By name; of a service without one the source is checked as for its own engine.
     """
     there, here = source.inventory(), {name: target.inventory() for name, target in targets.items()}
     routes = [_planned(plan, s, source, targets.get(s.database, source), there) for s in plan.services]
@@ -62,7 +62,7 @@ def predicted(plan: Plan, source: Database, targets: Mapping[str, Database]) -> 
 
 
 def measured(plan: Plan, source: Database, targets: Mapping[str, Database]) -> Account:
-    """What became of everything that the source has, as the plan's targets show it."""
+    """How everything that the source has was handled, as the plan's targets show it."""
     there, here = source.inventory(), {name: target.inventory() for name, target in targets.items()}
     routes = [_planned(plan, service, source, targets[service.database], there) for service in plan.services]
     first, *more = zip(routes, (here[service.database] for service in plan.services), strict=True)

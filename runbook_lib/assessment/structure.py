@@ -48,7 +48,7 @@ def _finding(
 def _of_table(subject: Subject, source: Database) -> Iterator[Finding]:
     table = subject.read
     if not table.key:
-        text = "has no key that a change could be captured by, or a row be told by"
+        text = "has no key that a change could be captured by, or a row be identified by"
         yield _finding("no_key", "blocks", subject, text, action=NO_KEY)
     if source.dialect == "mysql":
         yield from _cascades(subject, table, "", "blocks")

@@ -38,10 +38,10 @@ class Subject:
 def subjects(
     plan: Plan, source: Database, targets: Mapping[str, Database]
 ) -> tuple[list[Subject], dict[str, Translation]]:
-    """The tables that the source has, and by service what has no like at a target of another engine.
+    """The tables that the source has, and by service what has no equivalent at a target of another engine.
 
     Args:
-        targets: By name; a service without one is looked at as if it stayed in the source's engine.
+        targets: By name; a service without one is checked as if it stayed in the source's engine.
     """
     found, translations = list[Subject](), dict[str, Translation]()
     for service in plan.services:

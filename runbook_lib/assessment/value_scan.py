@@ -15,7 +15,7 @@ PART_ROWS = 100_000
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much is looked at.
+    """How much is checked.
 
     Attributes:
         whole_rows: Tables of up to so many rows (count, as the catalog estimates) are read whole.

@@ -49,7 +49,7 @@ class _Sought:
 def value_findings(
     plan: Plan, subject: Subject, source: Database, encoding: str, bounds: Bounds
 ) -> tuple[list[Finding], Looked | None]:
-    """The findings of one table, and what was looked at; None: there was nothing to look for.
+    """The findings of one table, and what was checked; None: there was nothing to look for.
 
     Args:
         encoding: The source database's.

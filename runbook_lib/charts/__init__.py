@@ -1,6 +1,6 @@
 """Charts take plain data and return matplotlib figures; they never query.
 
-In a notebook a chart stands on a cell's last line: `charts.throughput(run.samples("copy.rows"))`. A sample is any
+In a notebook a chart is a cell's last line: `charts.throughput(run.samples("copy.rows"))`. A sample is any
 object or mapping with `at` (seconds since the epoch), `value`, and `labels` or further keys. Data that is missing
 gives a figure that says so.
 """

@@ -1,4 +1,4 @@
-"""A source looked at before anything moves: `runbook assess`."""
+"""A source checked before anything moves: `runbook assess`."""
 
 from __future__ import annotations
 

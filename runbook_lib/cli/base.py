@@ -255,7 +255,7 @@ def environment_of(file: Path) -> Environment:
 
 @contextmanager
 def journal_of(file: Path) -> Iterator[Journal]:
-    """The environment's journal; looking at it does not make one."""
+    """The environment's journal; reading it does not make one."""
     from runbook_lib.journal import Journal
 
     environment = environment_of(file)

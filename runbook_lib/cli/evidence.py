@@ -14,7 +14,7 @@ from runbook_lib.errors import EvidenceError
 
 @main.group()
 def evidence() -> None:
-    """Look at the evidence of a run, or verify it."""
+    """Show the evidence of a run, or verify it."""
 
 
 @evidence.command("verify")

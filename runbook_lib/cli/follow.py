@@ -69,7 +69,7 @@ def apply_ddl(
         done = carry(pair, journal, run_id, at_origin=first, tell=click.echo)
     for text in done.left:
         click.echo(f"taken as it is: {text}")
-    click.echo("both sides are as the next cutover expects them; `runbook copy … --follow` goes on")
+    click.echo("both sides are as the next cutover expects them; `runbook copy … --follow` resumes")
 
 
 def _of_a_run(file: Path, first: list[str], *, yes: bool, dry_run: bool) -> None:

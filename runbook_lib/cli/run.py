@@ -36,7 +36,7 @@ def lint(file: Path) -> None:
 @click.option("--phase", default="", help="Only this phase.")
 @click.option("--from", "first", default="", help="First phase.")
 @click.option("--to", "last", default="", help="Last phase.")
-@click.option("--run-id", default="", help="The run to go on with; the default is the environment's unfinished one.")
+@click.option("--run-id", default="", help="The run to resume; the default is the environment's unfinished one.")
 def run(file: Path, phase: str, first: str, last: str, run_id: str) -> None:
     """Run the plan's notebooks with papermill and seal their evidence.
 
@@ -93,7 +93,7 @@ def approve(run_id: str, what: str, comment: str, file: Path) -> None:
 @click.option("--direction", type=click.Choice(["forward", "back"]), default="forward", show_default=True)
 @click.option("--since", default=-1, help="The journal's last entry when this was asked for.")
 def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str, since: int) -> None:
-    """Keep the other side current until told to stop. The notebooks start this by themselves."""
+    """Keep the other side current until stopped. The notebooks start this by themselves."""
     from runbook_lib.config.environment import load_environment_file
     from runbook_lib.config.options import read_options
     from runbook_lib.journal import Journal

@@ -45,7 +45,7 @@ def schema_status(**where: Any) -> None:
     for revision in found.known:
         click.echo(f"  {'–' if revision in missing else '✓'} {revision.id}  {revision.title}")
     if found.half_way:
-        click.echo("Next: run the same upgrade or downgrade again: it goes on, or finishes its undo")
+        click.echo("Next: run the same upgrade or downgrade again: it resumes, or finishes its undo")
     elif found.drift:
         click.echo("Next: undo that by hand, or take it as it is: runbook schema upgrade --accept-drift")
     if found.drift or found.half_way:

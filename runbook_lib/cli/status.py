@@ -56,9 +56,10 @@ class _Shown:
     """One run, or one copy, ready to be said.
 
     Attributes:
-        waits: Whom or what it waits for, with the command that goes on.
+        waits: Whom or what it waits for, with the command that resumes it.
         detail: Its phases and steps.
-        standing: What its databases say; None: they say nothing about it any more (it is over, or a newer one goes on).
+        standing: What its databases say; None: they say nothing about it any more (it is over, or a newer one
+        continues).
     """
 
     kind: str
@@ -130,7 +131,7 @@ def _runs(file: Path | None, run_id: str) -> Iterator[_Shown]:
     environment = environment_of(file or DEMO)
     url = environment.journal_url
     path = Path(url.removeprefix("sqlite:///"))
-    if url.startswith("sqlite:") and not path.exists():  # looking at it does not make one
+    if url.startswith("sqlite:") and not path.exists():  # reading it does not make one
         if file is not None and not run_id:
             raise ConfigurationError(f"journal {path}", "there is none yet", action=f"runbook run -f {file}")
         return
@@ -159,11 +160,11 @@ def _run(journal: Journal, environment: Environment, row: RunRow, *, detailed: b
         waits.append(holder)
     if seen and seen.side is not None and seen.side.name == "BETWEEN" and not over:
         waits.append(
-            "nobody can write until the cutover goes on, or is undone."
+            "nobody can write until the cutover resumes, or is undone."
             f" Next: runbook run -f {file}, or runbook rollback -f {file}"
         )
     elif not over and not waits:
-        waits.append(f"somebody who goes on. Next: runbook run -f {file}")
+        waits.append(f"somebody to resume it. Next: runbook run -f {file}")
     return _Shown(
         "run",
         row,
@@ -228,7 +229,7 @@ def _copy(journal: Journal, row: RunRow, note: Entry) -> _Shown:
         waits.append(holder)
     elif seen and seen.side is not None and seen.side.name == "BETWEEN":
         waits.append(
-            f"nobody can write until the move goes on, or the writers return. Next: runbook cutover {both} --switch CMD"
+            f"nobody can write until the move resumes, or the writers return. Next: runbook cutover {both} --switch CMD"
         )
     elif seen and any(log.syncs[0] < log.syncs[1] for _, log in seen.logs()):
         waits.append(f"a sync. Next: runbook copy {both} --follow")
@@ -250,7 +251,7 @@ def _places_of_copy(row: RunRow, said: Mapping[str, Any]) -> tuple[Place, list[P
 
 
 def _opened(address: str, role: str) -> Database:
-    """The database of a copy; its password is looked up anew: no journal has one."""
+    """The database of a copy; its password is looked up again: no journal has one."""
     from runbook_lib.config.database_url import open_endpoint
 
     try:

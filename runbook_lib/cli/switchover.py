@@ -34,7 +34,7 @@ def _moving(to: str) -> Callable[[Any], Any]:
     def decorated(command: Any) -> Any:
         for decorate in (
             click.option("--yes", is_flag=True, help=_YES),
-            click.option("--leave-quarantined", is_flag=True, help="Rows that were set aside may stay behind."),
+            click.option("--leave-quarantined", is_flag=True, help="Quarantined rows may stay behind."),
             click.option("--dry-run", is_flag=True, help=_DRY_RUN),
             click.option("--switch-back", default="", help="Command that undoes --switch."),
             click.option("--switch", default="", metavar="CMD|none", help=_SWITCH.format(to)),
@@ -204,11 +204,11 @@ def _foreseen_lines(move: _Move, seen: Foreseen, budget_s: float, switch: str) -
     for row in seen.refused[:SHOWN]:
         yield f"    {row.table} ({', '.join(map(str, row.key))}): {row.reason}"
     yield "what happens:"
-    yield f"  1. the {move.leaves} rejects writes (SQLSTATE RB001); reads go on"
+    yield f"  1. the {move.leaves} rejects writes (SQLSTATE RB001); reads continue"
     yield "  2. the last keys are synced and compared, the sequences are set"
     command = switch if switch not in ("", BY_HAND) else "nothing: you move the applications by hand"
     yield f"  3. the switch: {command}"
-    yield f"  4. the {move.to} takes writes; the {move.leaves} goes on rejecting them"
+    yield f"  4. the {move.to} takes writes; the {move.leaves} still rejects them"
     yield "past the allowed pause, or where something fails, all is put back as it was"
     yield "afterwards:"
     yield from _afterwards(move, by_hand=switch in ("", BY_HAND))

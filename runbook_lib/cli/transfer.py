@@ -34,7 +34,7 @@ _LIMITS = (
         help="Copy and sync wait while it exists.",
     ),
     click.option("--source-sessions", default=0, type=_COUNT, help="They wait while more are at work at the source."),
-    click.option("--target-sessions", default=0, type=_COUNT, help="The same at the target; 0: not looked at."),
+    click.option("--target-sessions", default=0, type=_COUNT, help="The same at the target; 0: not checked."),
     click.option("--replica-lag-s", default=0.0, type=_SECONDS, help="They wait while a replica is farther behind."),
     click.option("--replica-lag-bytes", default=0, type=_COUNT, help="The same in bytes of PostgreSQL's log."),
     click.option("--replicas", default="", help="Replicas by their names in the inventory of -f, with commas."),
@@ -54,7 +54,7 @@ def endpoints(command: Any) -> Any:
 
 
 def limits(command: Any) -> Any:
-    """What a copy bears; named as the options of a parameter file."""
+    """The limits of a copy; named as the options of a parameter file."""
     for decorate in reversed(_LIMITS):
         command = decorate(command)
     return command
@@ -65,7 +65,7 @@ def limits(command: Any) -> Any:
 @click.option("--tables", default=None, help="Only these, separated by commas; the default is all.")
 @click.option("--jobs", default=2, type=_JOBS, show_default=True, help="Ranges, tables, indexes at a time.")
 @click.option("--chunk-rows", default=250_000, type=_ROWS, show_default=True, help="Rows in a range.")
-@click.option("--follow", is_flag=True, help="Capture changes from the start, and go on syncing until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Capture changes from the start, and continue syncing until Ctrl-C.")
 @click.option("--capture", type=CAPTURE, default=None, help=CAPTURE_HELP.format("source"))
 @click.option(
     "--on-existing",
@@ -73,7 +73,7 @@ def limits(command: Any) -> Any:
     type=click.Choice(["refuse", "keep", "empty", "drop"]),
     default="refuse",
     show_default=True,
-    help="What becomes of tables that the target has already.",
+    help="How tables that the target has already are handled.",
 )
 @click.option(
     "--on-bad-row",
@@ -130,7 +130,7 @@ def copy(
         screen.tell(f"{done.tables} tables, {done.rows:,} rows ({done.rows_now:,} now) in {done.elapsed_s:.1f} s")
         if done.quarantined:
             screen.tell(
-                f"{done.quarantined} rows were refused, and are set aside in .runbook/quarantine: `runbook replay`"
+                f"{done.quarantined} rows were rejected, and are quarantined in .runbook/quarantine: `runbook replay`"
             )
         for one in done.left_behind:
             screen.tell(one.line)
@@ -146,7 +146,7 @@ def _throttle(
     """When to wait, from the options of `limits`, which are taken out of `how`."""
     from runbook_lib.transfer.throttle import Limits, throttle
 
-    borne = Limits(
+    tolerated = Limits(
         file=how.pop("throttle_file"),
         sessions={"source": how.pop("source_sessions"), "target": how.pop("target_sessions")},
         lag_s=how.pop("replica_lag_s"),
@@ -159,7 +159,7 @@ def _throttle(
         replicas = [environment_of(file).database(name) for name in names if file]
         for replica in replicas:
             opened.callback(replica.close)
-        yield throttle(borne, {"source": [reader], "target": [writer]}, replicas, on_reason)
+        yield throttle(tolerated, {"source": [reader], "target": [writer]}, replicas, on_reason)
 
 
 def _follow(pair: Pair, tables: tuple[str, ...], pause: Callable[[], str]) -> None:
@@ -207,7 +207,7 @@ def open_both(
     create: bool = False,
     capture: Mapping[str, str | None] | None = None,
 ) -> Iterator[tuple[Database, Database]]:
-    """Both databases, asked one thing, so that one that does not answer is told before anything else.
+    """Both databases, asked one thing, so that one that does not answer is reported before anything else.
 
     Args:
         capture: How a role's changes are to be captured, where that was said.

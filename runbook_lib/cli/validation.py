@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY_S = 2.0
 RESUME = "Hours for which what an interrupted comparison has read may be taken over."
-SETTLE = "Seconds in which a difference may vanish while writes go on; 0: nobody writes."
+SETTLE = "Seconds in which a difference may vanish while writes continue; 0: nobody writes."
 
 
 def _shared(command: Callable[..., None]) -> Callable[..., None]:

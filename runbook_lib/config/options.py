@@ -34,9 +34,9 @@ class Options:
         batch_share: The part of the time that a revision's statement in batches may work (above 0, at most 1).
         keep_backups: Backups of a database that stay; the last one that was proven always does (count).
         throttle_file: Copy, sync and batches wait while this file exists (below the project's folder; empty: no file).
-        source_sessions: More sessions at work at the source than these, and they wait (count; 0: not looked at).
+        source_sessions: More sessions at work at the source than these, and they wait (count; 0: not checked).
         target_sessions: The same at the targets (count).
-        replica_lag_s: They wait while a replica is farther behind (seconds; 0: not looked at).
+        replica_lag_s: They wait while a replica is farther behind (seconds; 0: not checked).
         replica_lag_bytes: The same in bytes of PostgreSQL's log (count).
         replicas: Databases of the inventory that are such replicas (names, separated by commas); replicas that are
             connected to a PostgreSQL source or target are seen without being named.

@@ -54,7 +54,7 @@ def _of_papermill() -> Path | None:
         psutil = importlib.import_module("psutil")  # of ipykernel: there is no kernel without it
         parent = psutil.Process(os.getppid())
         words, folder = list(parent.cmdline()), str(parent.cwd())
-    except Exception:  # no such module, or a process that may not be looked at: the working folder's files are read
+    except Exception:  # no such module, or a process that may not be read: the working folder's files are read
         return None
     name = _file_of(words) if any(Path(word).name in ("papermill", "papermill.exe") for word in words[:3]) else ""
     return Path(folder, name) if name else None

@@ -182,7 +182,7 @@ def patiently(
     Args:
         attempt: Gets the number of the attempt (from 1).
         transient: Errors worth another attempt, where `passing` says so too; every other error goes through.
-        within_s: How long to go on (seconds).
+        within_s: How long to continue (seconds).
         refused: Makes the error that is raised in the end, from the last one and the number of attempts.
     """
     deadline, pause_s, number = time.monotonic() + within_s, 0.05, 0

@@ -56,7 +56,7 @@ class Table:
     """One table as its catalog describes it. `key` is the primary key, or the unique index that serves as one.
 
     `inherited`: it has children by plain inheritance, whose rows a statement without ONLY would take for its own.
-    `incarnation` is another text after the table was made anew, emptied by TRUNCATE or loaded from a backup.
+    `incarnation` is another text after the table was recreated, emptied by TRUNCATE or loaded from a backup.
     """
 
     name: str

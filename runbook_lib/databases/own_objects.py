@@ -15,7 +15,7 @@ from runbook_lib.errors import DatabaseError
 if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
 
-PREFIX = "runbook_"  # MySQL and SQLite have no schemas inside a database: our tables and triggers bear this
+PREFIX = "runbook_"  # MySQL and SQLite have no schemas inside a database: our tables and triggers start with this
 SCHEMA = "runbook"  # PostgreSQL: they are all in it
 PROOF = "runbook_proof"  # first column of a scratch table whose others are a user's
 

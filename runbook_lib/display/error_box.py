@@ -100,12 +100,12 @@ def _show(
 
 
 def _interrupted(notes: Iterable[str]) -> RunbookError:
-    """What somebody is told who stopped a cell: frames of the library say nothing about the databases."""
+    """What a person who stopped a cell reads: frames of the library say nothing about the databases."""
     error = RunbookError(
         "this cell",
         "was interrupted",
         state="what it had begun is in the journal, and may be in place in part",
-        action=f"run the cell again: it goes on where it was; or go back with {notebook_of('rollback')}",
+        action=f"run the cell again: it resumes where it was; or go back with {notebook_of('rollback')}",
     )
     for note in notes:  # a cutover that put everything back says so here
         error.add_note(note)

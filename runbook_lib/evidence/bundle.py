@@ -61,7 +61,7 @@ class Sealed:
 
 
 def phase_folder(bundle: Path, name: str) -> Path:
-    """The folder for a phase's next attempt; an earlier, sealed attempt is set aside as `NN_phase.attempt-1`, ….
+    """The folder for a phase's next attempt; an earlier, sealed attempt is renamed to `NN_phase.attempt-1`, ….
 
     Args:
         bundle: The run's folder.
@@ -249,7 +249,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _reopen(bundle: Path) -> None:
-    """A run that goes on is not closed: its closing statement would no longer fit."""
+    """A run that continues is not closed: its closing statement would no longer fit."""
     for name in st.TRIO:
         (bundle / name).unlink(missing_ok=True)
 

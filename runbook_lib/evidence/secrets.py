@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 
 from runbook_lib.errors import EvidenceError
 
-SHORTEST = 4  # characters: a shorter value cannot be told apart from ordinary text
+SHORTEST = 4  # characters: a shorter value cannot be distinguished from ordinary text
 
 
 @dataclass(frozen=True)

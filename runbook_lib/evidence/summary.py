@@ -138,7 +138,7 @@ def _figures(results: Iterable[Mapping[str, Any]], name: str) -> list[float]:
 def _last_grid(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     for data in reversed(results):
         report = data.get("report", data)
-        # A delta verification looks at a few keys only: the whole one is what the summary shows.
+        # A delta verification checks a few keys only: the whole one is what the summary shows.
         if isinstance(report, Mapping) and isinstance(report.get("results"), list) and not report.get("only_keys"):
             return checks_grid(report)
     return {}

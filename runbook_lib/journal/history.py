@@ -154,7 +154,7 @@ class History:
     def passed_by(self, phase: str) -> Entry | None:
         """The gate that the phase passed, unless a step of it was undone since.
 
-        A later gate that did not pass takes nothing away: it is of a version that judged anew what had passed.
+        A later gate that did not pass takes nothing away: it is of a version that judged again what had passed.
         """
         gate = self._passes.get(phase)
         return gate if gate is not None and self._undone_at.get(phase, 0) < gate.seq else None

@@ -160,7 +160,7 @@ def create_tables(connection: Connection) -> None:
     postgresql = connection.dialect.name == "postgresql"
     if postgresql:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SETUP_LOCK})
-    if inspect(connection).has_table("progress"):  # the last one: complete, and a login without CREATE may go on
+    if inspect(connection).has_table("progress"):  # the last one: complete, and a login without CREATE may continue
         return
     metadata.create_all(connection, tables=[runs, entries, leases, samples, progress])
     statements = _REFUSE_POSTGRESQL if postgresql else [_REFUSE_SQLITE.format(verb=v) for v in ("UPDATE", "DELETE")]

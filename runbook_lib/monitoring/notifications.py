@@ -31,7 +31,7 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Notice:
-    """What people are told.
+    """What people are notified of.
 
     Attributes:
         event: Short and stable, e.g. `cutover_started`, `rollback_trigger`, `gate_failed`.

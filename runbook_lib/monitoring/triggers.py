@@ -100,7 +100,7 @@ class Alarm:
 
 
 def in_window(observations: Sequence[Observation], window_s: float) -> list[Observation]:
-    """The observations of the last `window_s` seconds; a router that was started anew begins a new window."""
+    """The observations of the last `window_s` seconds; a router that was restarted begins a new window."""
     recent = [seen for seen in observations if seen.at >= observations[-1].at - window_s] if observations else []
     for index in range(len(recent) - 1, 0, -1):
         if recent[index].requests < recent[index - 1].requests:

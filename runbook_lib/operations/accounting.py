@@ -15,7 +15,7 @@ from runbook_lib.schema.convert.left_behind import LeftBehind
 
 
 def expected(source: Database, target: Database, route: Route) -> tuple[Account, Inventory]:
-    """What will become of everything that the source has, and what it has.
+    """How everything that the source has will be handled, and what it has.
 
     Raises:
         TransferError: something that the tables cannot be without is missing at the target; nothing was done.
@@ -34,7 +34,7 @@ def expected(source: Database, target: Database, route: Route) -> tuple[Account,
 
 
 def finish(there: Inventory, target: Database, route: Route, left: Sequence[LeftBehind] = ()) -> Account:
-    """Give owners and privileges, then say what became of everything that the source has.
+    """Give owners and privileges, then say how everything that the source has was handled.
 
     Args:
         left: What could not be made, with the database's reasons.

@@ -1,4 +1,4 @@
-"""Whether both sides still agree, looked at before the fence of every cutover and every return.
+"""Whether both sides still agree, checked before the fence of every cutover and every return.
 
 What differed when the copy was made, and was said then, is known (the *baseline*, in the journal); what has changed
 since is named: a column, an index, a table, a partition, a view, a sequence. Writers are not moved away from what the
@@ -24,7 +24,7 @@ from runbook_lib.validation.accounts import wordings
 from runbook_lib.validation.context import Catalogs
 
 SHAPES = ("schemas", "indexes", "constraints")
-LEAVE = Tolerance("", "they are left behind, as was told", kind="quarantined")
+LEAVE = Tolerance("", "they are left behind, as requested", kind="quarantined")
 SHOWN = 6  # differences in a message
 # Of a followed table the checks compare these column by column; who owns what is another's affair than the writers'.
 _COMPARED = frozenset(
@@ -96,7 +96,7 @@ def refuse(there: Link, found: Sequence[Difference]) -> None:
 def disagreements(
     pair: Pair, there: Link, opposite: Link, known: Mapping[str, Any], *, whole: bool, leave_quarantined: bool = False
 ) -> list[Difference]:
-    """Compare both sides while writes go on; nothing is fenced, and nothing written.
+    """Compare both sides while writes continue; nothing is fenced, and nothing written.
 
     Args:
         there: The link over which the writers move; its writer is the side without them.
@@ -121,10 +121,10 @@ def disagreements(
 
 def in_quarantine(links: Sequence[Link], tolerances: Sequence[Tolerance] = ()) -> Iterator[Difference]:
     """Tables with rows that the other side has refused, but for those that somebody declared to be left behind."""
-    borne = {(one.service, one.table) for one in tolerances if one.kind == Kind.QUARANTINED}
+    tolerated = {(one.service, one.table) for one in tolerances if one.kind == Kind.QUARANTINED}
     for link in links:
         for flow in link.flows:
-            if borne & {("", ""), (link.service, ""), ("", flow.table), (link.service, flow.table)}:
+            if tolerated & {("", ""), (link.service, ""), ("", flow.table), (link.service, flow.table)}:
                 continue
             if held := list(link.quarantine.held(link.channel, flow.table).values()) if link.quarantine else []:
                 first = f"the first: key {shown(held[0].key)}: {held[0].reason}"
@@ -141,7 +141,7 @@ def of_schema(
     told: Sequence[str] = (),
     catalogs: Mapping[str, Catalogs] | None = None,
 ) -> Iterator[Difference]:
-    """What the tables differ in, but for what is known or tolerated, and texts of findings that are told otherwise."""
+    """What the tables differ in, but for what is known or tolerated, and findings reported otherwise."""
     report = validate(forward, checks=checks, types=types, tolerances=tolerances, catalogs=catalogs)
     before, elsewhere = {*known}, {*told}
     for mismatch in report.mismatches:

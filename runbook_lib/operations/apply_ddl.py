@@ -1,4 +1,4 @@
-"""Carry an approved change of the schema to the other side of a followed copy, without beginning anew.
+"""Carry an approved change of the schema to the other side of a followed copy, without starting again.
 
 What is missing at the side without the writers is found by comparing, so that a run that was killed anywhere is run
 again and does what is left: there is no list of statements to lose. Order: what was logged before is applied; the DDL;

@@ -1,7 +1,7 @@
 """A whole database moved without a plan: schema, rows, indexes, keys, sequences; then kept current, if wanted.
 
 State is in the two databases alone: ranges done and scripts left at the target, capture at the source. Killed
-anywhere, the same call goes on where it was.
+anywhere, the same call resumes where it was.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ _READ_AS = (
 
 @dataclass(frozen=True)
 class Cloned:
-    """What was done; rows and tables are counts, `rows` includes earlier attempts, `quarantined` were set aside.
+    """What was done; rows and tables are counts, `rows` includes earlier attempts, `quarantined` those in quarantine.
 
-    `left_behind`: what could not be made; everything else is there. `account`: what became of everything.
+    `left_behind`: what could not be made; everything else is there. `account`: how everything was handled.
     """
 
     tables: int

@@ -11,7 +11,7 @@ SAMPLE_ROWS = 200
 
 
 def require_same_values(link: Link, *, under_writes: bool) -> int:
-    """Compare a sample of each table that computes a column at both ends; how many tables were looked at.
+    """Compare a sample of each table that computes a column at both ends; how many tables were checked.
 
     Within one engine the expression is the same text. Tables without a key are left to `runbook compare`.
 

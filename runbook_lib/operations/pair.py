@@ -21,11 +21,11 @@ class How:
     """How to copy.
 
     Attributes:
-        tables: Only these; empty: all, with views, routines and loose sequences.
+        tables: Only these; empty: all, with views, routines and standalone sequences.
         jobs: Ranges, tables or indexes at a time (count).
         chunk_rows: Rows in a range (count).
         follow: Capture changes at the source from before the first row, and fence the target.
-        existing: What becomes of tables that are there already: `refuse` them; `keep` them as they are (empty ones
+        existing: How tables that are there already are handled: `refuse` them; `keep` them as they are (empty ones
             only); `empty` them; `drop` them.
     """
 
@@ -38,7 +38,7 @@ class How:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two databases and what is moved between them; links are made anew at each use, from the catalogs of now.
+    """Two databases and what is moved between them; links are built again at each use, from the catalogs of now.
 
     `plan` is implicit, or a user's (of a file) with the one service between these two.
     `read` is what both sides' tables were at a moment (`seen`): links are made of that, and nobody is asked again.

@@ -44,7 +44,7 @@ class Foreseen:
 
 
 def foresee(pair: Pair, to: Side) -> Foreseen:
-    """Look at both sides; nothing is written, synced, or stopped.
+    """Check both sides; nothing is written, synced, or stopped.
 
     Args:
         to: TARGET is the cutover, SOURCE the return.

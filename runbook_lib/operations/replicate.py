@@ -171,7 +171,7 @@ def follow(
                 break
             tell("stepping aside while the writers move, or a change of the schema is carried over")
             pair = _as_followed(pair, known_notes(journal, run_id))  # tables may have been taken in
-        tell(f"stopped; {applied:,} keys applied. Capture goes on: the same command continues")
+        tell(f"stopped; {applied:,} keys applied. Capture continues: the same command resumes")
     return applied
 
 
@@ -184,7 +184,7 @@ def _sync(
     batch_keys: int,
     pause: Callable[[], str],
 ) -> tuple[int, bool]:
-    """Sync until told; the keys applied, and whether somebody asked for the way (and no signal came)."""
+    """Sync until asked to stop; the keys applied, and whether somebody asked for the way (and no signal came)."""
     since = last_entry(journal, run_id)  # before looking: who moves the writers after that has asked us to stop
     side = _settled(pair, journal, run_id, stop)
     if side is None:
@@ -279,7 +279,7 @@ def move(
 
 
 def _undo_interrupted(there: Link, back: Link, journal: Journal, run_id: str) -> None:
-    """Let the writers in again at the side they are to leave, with all that the other side took before it was fenced.
+    """Resume writes at the side they are to leave, with all that the other side took before it was fenced.
 
     It may have been a move the other way that was interrupted: then this side does not have its last writes yet.
     """

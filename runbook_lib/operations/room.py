@@ -1,4 +1,4 @@
-"""What becomes of tables that a copy finds there: what was told today outranks what a half-made copy remembers."""
+"""How tables that a copy finds there are handled: today's options outrank those of a half-made copy."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _NAMED = 5  # of many
 
 
 def make_room(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -> None:
-    """Drop, empty, keep or refuse the tables that are there, as told; without a word a copy of ours goes on.
+    """Drop, empty, keep or refuse the tables that are there, as requested; without a word a copy of ours resumes.
 
-    A half-made copy of ours that was begun with other `--type` is begun anew: its tables are dropped.
+    A half-made copy of ours that was begun with other `--type` is started again: its tables are dropped.
 
     Raises:
         TransferError: tables that this copy did not make, or that it finished with other types; nothing was done.
@@ -92,7 +92,7 @@ def _refuse_others(target: Database, rest: Rest) -> None:
 
 
 def goes_on(pair: Pair, how: How) -> bool:
-    """Whether this call goes on with a copy that was begun before."""
+    """Whether this call resumes a copy that was begun before."""
     anew = how.existing in ("drop", "empty") or _told_otherwise(pair)
     return not anew and begun(pair.target, pair.service.name)
 
@@ -123,8 +123,8 @@ def _begin_anew(pair: Pair, tell: Callable[[str], object]) -> None:
             f"{target.name}: {len(service.tables)} tables",
             "were copied with other --type than today's",
             state="nothing was done",
-            action="the same --type to go on, or --on-existing drop to begin anew",
+            action="the same --type to resume, or --on-existing drop to start again",
         )
     made.drop_tables(service, target)
     forget_channel(target, service.name)
-    tell("the copy that was begun with other --type is begun anew: its tables were dropped")
+    tell("the copy that was begun with other --type is started again: its tables were dropped")

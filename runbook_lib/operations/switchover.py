@@ -41,7 +41,7 @@ def move(
 
     Args:
         back: The links in the other direction, captured already (none: no rollback path is kept).
-        compare: What `acts.verify` will do, rehearsed while writes go on: how long, not how equal.
+        compare: What `acts.verify` will do, rehearsed while writes continue: how long, not how equal.
     Raises:
         CutoverAborted: the state before is restored.
         RollbackFailed: something could not be put back; named.
@@ -58,7 +58,7 @@ def move(
 
 
 def _rehearsed_sequences(links: Sequence[Link]) -> float:
-    """Set them once while writes go on: inside the pause only those that moved since are set again (seconds)."""
+    """Set them once while writes continue: inside the pause only those that moved since are set again (seconds)."""
     return _timed(partial(advance_all, links))
 
 

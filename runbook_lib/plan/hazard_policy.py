@@ -1,4 +1,4 @@
-"""What a schema change may do to others, rule by rule: what becomes of such a revision unless the plan says otherwise.
+"""What a schema change may do to others, rule by rule: how such a revision is handled unless the plan says otherwise.
 
 | answer | means |
 |---|---|
@@ -70,7 +70,7 @@ RULES: dict[str, tuple[str, str]] = {
     "require-lock-timeout": (OFF, _OURS),
     "require-statement-timeout": (OFF, _OURS),
     "require-timeout-settings": (OFF, _OURS),
-    "prefer-robust-stmts": (OFF, "a revision that was cut off goes on after its last statement"),
+    "prefer-robust-stmts": (OFF, "a revision that was cut off resumes after its last statement"),
     "ban-char-field": (OFF, _TASTE),
     "prefer-bigint-over-int": (OFF, _TASTE),
     "prefer-bigint-over-smallint": (OFF, _TASTE),

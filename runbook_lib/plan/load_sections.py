@@ -17,7 +17,7 @@ CHECKLIST = (
     ChecklistItem("rollback_plan_documented", "The rollback is written down and was rehearsed", "rollback_rehearsed"),
     ChecklistItem("tested_in_staging", "The same plan has passed in staging", "staging_evidence"),
     ChecklistItem("downtime_window_scheduled", "The window is agreed and lies ahead", "window_scheduled"),
-    ChecklistItem("stakeholders_notified", "Everybody concerned was told", "notified"),
+    ChecklistItem("stakeholders_notified", "Everybody concerned was notified", "notified"),
     ChecklistItem("monitoring_enhanced", "The rollback triggers are defined and watched", "triggers_defined"),
     ChecklistItem("success_criteria_defined", "What counts as success is written down", "criteria_defined"),
     ChecklistItem("validation_plan_ready", "The integrity checks are on, tolerances declared", "validation_enabled"),
@@ -101,7 +101,7 @@ def read_performance(value: Value) -> PerformanceGoal:
 
 
 def read_lint(value: Value) -> dict[str, LintRule]:
-    """What becomes of hazards in schema revisions, where it is not the default: rule to policy and reason."""
+    """How hazards are handled in schema revisions, where it is not the default: rule to policy and reason."""
     rules: dict[str, LintRule] = {}
     for entry in value.entries("lint"):
         if entry.name not in RULES:

@@ -98,7 +98,7 @@ CARRIED_OUT_BY = {
 def library_steps() -> tuple[str, ...]:
     """Names that `step:` may have: the ones above, and every module in `runbook_lib/steps` that holds a step.
 
-    The modules are looked at, not imported: steps are four layers above the plan.
+    The modules are read, not imported: steps are four layers above the plan.
     """
     folder = Path(__file__).parent.parent / "steps"
     modules = {path.stem: path.stem.title().replace("_", "") for path in folder.glob("*.py")}

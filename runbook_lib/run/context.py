@@ -244,7 +244,7 @@ class RunContext:
         return [p for p in found if all(p.labels.get(key) == value for key, value in labels.items())]
 
     def verdict(self, name: str, verdict: Verdict) -> StepRecord:
-        """Record a check that stands on its own; the gate demands that its last outcome is a pass.
+        """Record a check that belongs to no step; the gate demands that its last outcome is a pass.
 
         Of a phase that has passed, what its gate counted is returned instead.
         """
@@ -255,7 +255,7 @@ class RunContext:
 
     @property
     def replayed(self) -> Entry | None:
-        """The gate that this phase has passed already: what was recorded is shown, nothing is judged anew."""
+        """The gate that this phase has passed already: what was recorded is shown, nothing is judged again."""
         return replayed_gate(self.history(), self.journal.run(self.run_id), self.phase)
 
     def recorded(self, name: str) -> Entry | None:

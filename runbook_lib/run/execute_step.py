@@ -94,7 +94,7 @@ class _Attempt:
         with self._stage("verify"):
             verdict = step.verify(run)
         with self._stage("health"):
-            health = run.health() if verdict.passed else Verdict(Outcome.COULD_NOT_RUN, "not looked at")
+            health = run.health() if verdict.passed else Verdict(Outcome.COULD_NOT_RUN, "not checked")
         worst = verdict if not verdict.passed or health.passed else health
         entry = self._close(worst.outcome, result.text, result.data, verdict=verdict, health=health, problems=problems)
         if not worst.passed:

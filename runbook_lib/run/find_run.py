@@ -69,7 +69,8 @@ def require_order(history: History, row: RunRow, phase: str, plan: Plan) -> None
 def replayed_gate(history: History, row: RunRow, phase: str) -> Entry | None:
     """The gate that this phase has passed for good; None where its notebook has something to judge.
 
-    What stands aside (a check, a migration of a schema) is meant to be repeated; a rollback too, while the run goes on.
+    What stands aside (a check, a migration of a schema) is meant to be repeated; a rollback too, while the run
+    continues.
     """
     gate = None if phase in ASIDE else history.passed_by(phase)
     if gate is None or phase != ROLLBACK:
@@ -79,7 +80,7 @@ def replayed_gate(history: History, row: RunRow, phase: str) -> Entry | None:
 
 
 def _own_run(journal: Journal, environment: Environment, phase: str) -> RunRow | None:
-    """The unfinished run; for a phase that is not a first one also the latest that ended, to look at or to undo."""
+    """The unfinished run; for a phase that is not a first one also the latest that ended, to inspect or to undo."""
     unfinished = journal.latest_run(environment.name, states=("open", "rolling_back"))
     first = phase != ROLLBACK and not phases_before(phase, environment.plan)
     begins = first and (phase not in ASIDE or not environment.plan.phases)

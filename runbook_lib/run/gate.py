@@ -56,7 +56,7 @@ def _replay(run: RunContext, gate: Entry) -> GateRecord:
     """What the gate recorded; what a kill may have kept from following it follows now."""
     recorded = gate.payload
     items = [Item(**item) for item in recorded["items"]]
-    if not run.history().phase_passed(run.phase):  # a later gate, which judged anew, must not outlive it
+    if not run.history().phase_passed(run.phase):  # a later gate, which judged again, must not outlive it
         run.write("gate", payload=recorded)
     _end_run(run)
     return GateRecord(run.phase, True, items, recorded["subject"], recorded["approval"])
@@ -72,7 +72,7 @@ def _end_run(run: RunContext) -> None:
 def subject_of(run: RunContext, history: History) -> str:
     """Digest of what an approval of this phase is bound to: the plan, each step's result so far, each verdict.
 
-    A step's result is bound by its entry's hash. A free-standing verdict is bound by its outcome: it is looked at
+    A step's result is bound by its entry's hash. A free-standing verdict is bound by its outcome: it is checked
     afresh each time the notebook runs, so that its entry is another one when the approver has answered.
     """
     steps = {unit.name: unit.result.hash for unit in history.latest() if unit.result is not None and not unit.undone}

@@ -1,6 +1,6 @@
 """Rollback: what a run has applied, undone in reverse order, each undo proven, past failures to the end.
 
-With one exception: what a step stands on is not taken away while that step is still in force. An undo that failed
+With one exception: what a step depends on is not taken away while that step is still in force. An undo that failed
 holds everything that the step requires, and a step that says it is a `barrier` (the cutover: the targets may hold
 writes that are nowhere else) holds everything before it.
 """
@@ -53,7 +53,7 @@ def rollback(run: RunContext, to_phase: str = "", *, steps: Container[str] | Non
         items.append(held.item(unit) or _undo(run, unit, errors))
         if not items[-1].passed:
             held.by(unit, rebuild(unit.intent.payload, run.step_packages))
-    run.progress(len(items), len(items), unit="steps", reason="every one looked at")
+    run.progress(len(items), len(items), unit="steps", reason="every one checked")
     record = RollbackRecord(tuple(items), tuple(unit.name for unit in kept))
     if not record.passed:
         raise _failed(run, record, units, errors)
@@ -65,7 +65,7 @@ def rollback(run: RunContext, to_phase: str = "", *, steps: Container[str] | Non
 
 
 class _Held:
-    """Steps that must stay in force because a later one, which stands on them, could not be undone."""
+    """Steps that must stay in force because a later one, which depends on them, could not be undone."""
 
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {}
@@ -170,7 +170,7 @@ def _failed(run: RunContext, record: RollbackRecord, units: list[Unit], errors: 
         f"run {run.run_id}",
         f"{len(missing)} of {len(record.items)} not undone: {listed}",
         state="what is not named is undone; writes that were fenced stay fenced",
-        action="put it right and run the rollback again: it goes on with what is left",
+        action="put it right and run the rollback again: it resumes with what is left",
     )
     for unit in units:
         if unit.result is not None and unit.outcome not in ("pass", "undone"):

@@ -38,7 +38,7 @@ class Look:
         words: The drift in one line; empty: none.
         renewal: What to record to approve what is there now.
         subject: Digest of what is there now: what an approval of the drift is bound to.
-        error: Why it could not be looked at; empty: it could.
+        error: Why it could not be checked; empty: it could.
     """
 
     database: str

@@ -51,7 +51,7 @@ def watch(run: Run, every_s: float = 1.0) -> Any:
     """Live progress of a run, also of one that another process carries out.
 
     Args:
-        every_s: Seconds between looks at the journal.
+        every_s: Seconds between reads of the journal.
     Returns:
         A widget that follows the run until its gate; static HTML where nobody watches.
     """

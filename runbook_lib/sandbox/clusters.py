@@ -150,7 +150,9 @@ class Cluster:
         secret.unlink()
         if ran.returncode:
             raise ConfigurationError(
-                f"initdb {self.name}", ran.stderr.strip().replace("\n", " | "), state=f"{self.data} is left to look at"
+                f"initdb {self.name}",
+                ran.stderr.strip().replace("\n", " | "),
+                state=f"{self.data} is left for inspection",
             )
         (self.data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
 

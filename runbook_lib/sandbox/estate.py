@@ -47,7 +47,7 @@ class Estate:
         scale: Size of the sample data; 1.0 is about 260,000 rows.
         client: Start the client as well.
         rate: The client's requests per second.
-        keep: Leave the data directories behind for somebody to look at.
+        keep: Leave the data directories behind for somebody to inspect.
     Raises:
         ConfigurationError: already running, a port in use, no room on the disk, a program missing or not starting.
     """

@@ -146,7 +146,7 @@ def wait_until(ready: Callable[[], bool], timeout_s: float, subject: str, child:
             )
         if time.monotonic() > deadline:
             words = f": {child.last_words()}" if child else ""
-            raise ConfigurationError(subject, f"not ready after {timeout_s:g} s{words}", action="look at its log")
+            raise ConfigurationError(subject, f"not ready after {timeout_s:g} s{words}", action="read its log")
         time.sleep(0.01)
 
 

@@ -64,7 +64,7 @@ def create_tables(
         scripts: What makes them, where it was tried already (`scripts_of`).
     Raises:
         TransferError: the target has a table of this name that was not made by this function, or refuses the schema.
-        PlanError: something cannot be translated, and the plan does not say what becomes of it.
+        PlanError: something cannot be translated, and the plan does not say how to handle it.
     """
     wanted = tuple(mapping.target for mapping in service.tables)
     if keep and not state(target, service.name) and set(_present(service, target)) >= set(wanted):
@@ -91,7 +91,7 @@ def accepted_scripts(
 
     Raises:
         TransferError: the target has such a table, or refuses some of it, if only an index: each by name.
-        PlanError: something cannot be translated, and the plan does not say what becomes of it.
+        PlanError: something cannot be translated, and the plan does not say how to handle it.
     """
     return _accepted(service, source, target, types or {}, None) if _to_make(service, target) else None
 
@@ -170,7 +170,7 @@ def index_tasks(
 ) -> Callable[[Sequence[str]], Sequence[Task]]:
     """What can be made when tables have all their rows, as `build_indexes` would: their keys, then their indexes.
 
-    What was kept is read and told apart once, for all the tables.
+    What was kept is read and split once, for all the tables.
 
     Args:
         beside_writers: What the rows do not allow yet is left to `build_indexes`.
@@ -225,7 +225,7 @@ def build_indexes(
 
     Args:
         jobs: Tables worked on at a time (count).
-        settle: Applies what was logged at the source. Ranges are read one after the other while writes go on, so a
+        settle: Applies what was logged at the source. Ranges are read one after the other while writes continue, so a
             unique value that moved from row to row may be there twice until then.
         refused: Takes what the database refuses; None: the first is an error, when all of its stage were tried.
     Raises:
@@ -256,7 +256,7 @@ def build_indexes(
 def _refused_of(
     target: Database, service: str, groups: Sequence[Sequence[Part]], jobs: int
 ) -> dict[Part, DatabaseError]:
-    """Run all of these, whatever becomes of the others; those that the database refused."""
+    """Run all of these, even when some of them fail; those that the database refused."""
     refused: dict[Part, DatabaseError] = {}
     for _, errors in run_all(partial(run_together, target, service), groups, jobs=jobs):
         refused |= errors

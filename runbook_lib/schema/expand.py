@@ -26,7 +26,7 @@ __all__ = ["Column", "Move", "Split", "contract", "expand", "out_of_step", "rest
 
 
 def expand(change: Split | Move) -> None:
-    """Add the new shape, keep both in step from now on, fill what is there."""
+    """Add the new shape, keep both equal from now on, fill what is there."""
     emit(lambda dialect: change.stages(dialect).expand)
 
 
@@ -41,7 +41,7 @@ def contract(change: Split | Move) -> None:
 
 
 def restore(change: Split | Move) -> None:
-    """Bring the old shape back, filled from the new one, both in step again."""
+    """Bring the old shape back, filled from the new one, both equal again."""
     emit(lambda dialect: change.stages(dialect).restore)
 
 

@@ -78,7 +78,7 @@ class IndexAdvice:
 
 
 def advise(database: Database, *, watched_s: float = WATCHED_S) -> IndexAdvice:
-    """Look at catalog and statistics; nothing is changed.
+    """Read catalog and statistics; nothing is changed.
 
     Args:
         watched_s: How long reads must have been counted before an index is called unused (seconds).

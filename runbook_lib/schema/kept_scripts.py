@@ -150,11 +150,11 @@ def state(target: Database, service: str) -> str:
 
 
 def told_at(target: Database, services: Sequence[str]) -> dict[str, str]:
-    """The types that a copy was told; none where this database keeps nothing. Nothing is made.
+    """The types that a copy was given; none where this database keeps nothing. Nothing is made.
 
     Args:
         services: Its possible names, the likeliest first. Where the target knows none of them (other tables were
-            chosen, or there are more by now) all that any copy was told counts.
+            chosen, or there are more by now) all that any copy was given counts.
     """
     if not keeps(target):
         return {}

@@ -1,4 +1,4 @@
-"""What a revision in Python writes in one line, so that writers go on (the statements: `docs/schema-changes.md`).
+"""What a revision in Python writes in one line, so that writers continue (the statements: `docs/schema-changes.md`).
 
     from runbook_lib.schema import online
 

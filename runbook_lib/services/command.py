@@ -137,7 +137,7 @@ class CommandService:
         begun = time.perf_counter()
         try:
             status, text = self._ask()
-        except ConfigurationError as error:  # refused at once and silent for long are told apart
+        except ConfigurationError as error:  # refused at once and silent for long are distinguished
             return Health(False, (time.perf_counter() - begun) * 1000, error.observed)
         elapsed_ms = (time.perf_counter() - begun) * 1000
         if status != self.check.status:

@@ -1,4 +1,4 @@
-"""The account of a run: what became of everything that the source has, looked at when the tables are complete."""
+"""The account of a run: how everything that the source has was handled, checked when the tables are complete."""
 
 from __future__ import annotations
 

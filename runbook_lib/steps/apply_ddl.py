@@ -91,7 +91,7 @@ class ApplyDdl:
 def schema_changes(run: RunContext, statements: Sequence[str] = ()) -> list[ApplyDdl]:
     """The step that carries over what differs now (or these statements); none where nothing differs.
 
-    One that was interrupted goes on under its own number.
+    One that was interrupted resumes under its own number.
     """
     if not run.history().step_passed("build_indexes"):
         return []

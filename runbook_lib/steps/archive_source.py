@@ -17,7 +17,7 @@ from runbook_lib.verdict import StepResult, Verdict
 
 @dataclass(frozen=True)
 class ArchiveSource:
-    """The reverse sync is drained and stopped first, so that the source stands still; its log goes on growing."""
+    """The reverse sync is drained and stopped first, so that the source stands still; its log keeps growing."""
 
     name: str = "archive_source"
     reversible: bool = True

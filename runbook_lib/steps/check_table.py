@@ -1,4 +1,4 @@
-"""What a look at something found: a table that shows itself, and the verdict that the gate counts."""
+"""What a check found: a table that shows itself, and the verdict that the gate counts."""
 
 from __future__ import annotations
 

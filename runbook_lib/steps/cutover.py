@@ -52,13 +52,13 @@ class Cutover:
 
     def check(self, run: RunContext) -> list[Problem]:
         ill = [name for s in run.plan.services for name in [backend(s, "target")] if not run.service(name).health().ok]
-        return [Problem(name, "not healthy", "look at its log; nothing was fenced") for name in ill]
+        return [Problem(name, "not healthy", "read its log; nothing was fenced") for name in ill]
 
     def apply(self, run: RunContext) -> StepResult:
         forward, back, writers = links(run), links(run, BACK), writers_of_run(run)
         if _lifted(writers):
             _refuse_written(forward, writers)
-            return self._finish(run, forward)  # killed after the point of no return: go on from there
+            return self._finish(run, forward)  # killed after the point of no return: resume there
         _refuse_written(back, writers)
         self._restore_source(run, forward)  # killed before it: begin again from the state before
         same = SameSchema(forward)
@@ -83,10 +83,10 @@ class Cutover:
         return verdict(not problems, ", ".join(problems) or "the services have the writes, the source is fenced")
 
     def rollback(self, run: RunContext) -> StepResult:
-        """The return: fence the services, sync their last writes back, and let writers in at the monolith.
+        """The return: fence the services, sync their last writes back, and resume writes at the monolith.
 
         Where a kill may have left things is read from the databases, never guessed, and the targets decide: only when
-        every table there is fenced and nothing is in the log back has no write of the services to be brought home.
+        every table there is fenced and nothing is in the log back has no write of the services to be replicated back.
         """
         forward, back = links(run), links(run, BACK)
         if _open_at_targets(forward) and pending(back).keys:
@@ -161,7 +161,7 @@ def _move(
 def _require_agreement(
     run: RunContext, forward: Sequence[Link], there: Sequence[Link], opposite: Sequence[Link]
 ) -> None:
-    """Nobody is moved away from what the other side does not have; looked at while the writers write (agreement.py).
+    """Nobody is moved away from what the other side does not have; checked while the writers write (agreement.py).
 
     On the return an index that the source lacks keeps nobody from it: its rows are what counts there.
     """

@@ -27,7 +27,7 @@ class DisableWritesToSource:
         routes = run.router.routes()
         moved = [name for s in run.plan.services if shares(routes[name := writes(s)]) != {origin(run): 100}]
         return run.source.privileges_missing("source") + [
-            Problem(name, "the writes have left the source: its fence is in earnest", "nothing to rehearse any more")
+            Problem(name, "the writes have left the source: the cutover's fence is up", "nothing to rehearse any more")
             for name in moved
         ]
 

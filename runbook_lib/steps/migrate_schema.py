@@ -51,7 +51,7 @@ class Way:
 def migrate_schema(
     run: RunContext, to: str = "", *, database: str = "", direction: str = "", accept_drift: bool = False
 ) -> StepRecords:
-    """Carry a path of revisions out, or go on with the one that was interrupted; whatever fails, it is undone.
+    """Carry a path of revisions out, or resume the one that was interrupted; whatever fails, it is undone.
 
     Args:
         to: The wanted version; empty: the plan's. Where the migration under way began: it is given up and undone.
@@ -169,7 +169,7 @@ def _require_harmless(run: RunContext, found: Preview) -> None:
             f"schema of {found.database}",
             f"refused by the plan's policy: {'; '.join(refused)}",
             state="nothing was run",
-            action="look with `runbook schema plan`; mend the revision, or decide it in the plan's `lint:`",
+            action="look with `runbook schema plan`; correct the revision, or decide it in the plan's `lint:`",
         )
     for one, rendered in zip(found.hazards, found.sql, strict=True):
         if one.to_approve:
@@ -260,7 +260,7 @@ def _undo(run: RunContext, way: Way, why: str, action: str) -> StepFailed:
             subject,
             f"{why}; and undoing it failed: {cause.subject}: {cause.observed}",
             state=where(database),
-            action="put that right and run again: it goes on undoing; or restore the backup into a new database",
+            action="put that right and run again: it continues undoing; or restore the backup into a new database",
         )
         error.add_note(str(second))
         return error

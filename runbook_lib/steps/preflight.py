@@ -82,7 +82,7 @@ def inspect_traffic(run: RunContext) -> Findings:
             problems.append(Problem(writes(service), f"goes to {', '.join(weights)}, not to {origin(run)}"))
     health = run.service(origin(run)).health()
     if not health.ok:
-        problems.append(Problem(origin(run), f"is not healthy: {health.text}", "start it, or look at its log"))
+        problems.append(Problem(origin(run), f"is not healthy: {health.text}", "start it, or read its log"))
     return findings(
         run, "traffic_inspected", "Routes", ("route", "goes to"), rows, problems, f"all writes go to {origin(run)}"
     )

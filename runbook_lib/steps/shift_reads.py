@@ -34,7 +34,7 @@ class ShiftReads:
 
     def check(self, run: RunContext) -> list[Problem]:
         health = run.service(self._new(run)).health()
-        return [] if health.ok else [Problem(self._new(run), f"not healthy: {health.text}", "look at its log")]
+        return [] if health.ok else [Problem(self._new(run), f"not healthy: {health.text}", "read its log")]
 
     def apply(self, run: RunContext) -> StepResult:
         weights = {self._new(run): self.percent, self._old(run): 100 - self.percent}

@@ -18,7 +18,7 @@ from runbook_lib.verdict import Outcome, StepResult, Verdict
 
 @dataclass(frozen=True)
 class VerifyData:
-    """One verdict, right while writes go on: what is still on its way is told apart from what is wrong.
+    """One verdict, right while writes continue: what is still on its way is distinguished from what is wrong.
 
     Attributes:
         when: Distinguishes the verifications of a run, e.g. "before_reads".
@@ -75,7 +75,7 @@ def _compare(
     sequences: bool = False,
     catalogs: Mapping[str, Catalogs] | None = None,
 ) -> Report:
-    """Killed in the middle, the same verification goes on where it was; another one reads everything itself."""
+    """Killed in the middle, the same verification resumes where it was; another one reads everything itself."""
     folder = run.environment.root / ".runbook" / "comparisons" / run.run_id / when
     return validate(
         every,

@@ -109,7 +109,7 @@ def _buckets(histogram: Mapping[str, Any]) -> Buckets:
 def _since(before: Buckets, now: Buckets) -> Buckets:
     earlier = dict(before)
     delta = tuple((bound, count - earlier.get(bound, 0)) for bound, count in now)
-    return now if any(count < 0 for _, count in delta) else delta  # Envoy was started anew
+    return now if any(count < 0 for _, count in delta) else delta  # Envoy was restarted
 
 
 def quantile(buckets: Buckets, share: float) -> float | None:

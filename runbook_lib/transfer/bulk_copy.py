@@ -29,7 +29,7 @@ SMALL_ROWS = 2_000  # of a table that may share a transaction
 class CopyResult:
     """What one link's copy did; rows are counts, `rows` includes those of earlier attempts.
 
-    `quarantined`: rows by table that the target refused and that are set aside, those of earlier attempts too.
+    `quarantined`: rows by table that the target refused and that are quarantined, those of earlier attempts too.
     `changed`: `table.column: what` → rows at the source whose value the plan changes on the way.
     `throttled_s`: how long there was a reason to wait (seconds).
     """
@@ -61,7 +61,7 @@ def copy_link(
     """Copy every row of a link's flows and return what was copied.
 
     Each range is read in its own short snapshot and written with its progress mark in one target transaction:
-    killed anywhere, it is run again and goes on exactly where it was. Where there are many small tables several of
+    killed anywhere, it is run again and resumes exactly where it was. Where there are many small tables several of
     them share the transaction.
 
     Args:

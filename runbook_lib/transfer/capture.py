@@ -11,7 +11,7 @@ from runbook_lib.errors import RunbookError
 from runbook_lib.transfer import held_record
 from runbook_lib.transfer.links import Link
 
-_MANY = 8  # captured tables: a look at each log costs a few statements
+_MANY = 8  # captured tables: a read of each log costs a few statements
 
 
 def enable_capture(link: Link) -> None:

@@ -1,6 +1,6 @@
 """Cutover: writers move from the reader's side of the links to the writer's side, without a lost write (traps 32, 33).
 
-Order: reverse capture → catch up while writes go on → predict → FENCE (writers in flight are drained) → final sync →
+Order: reverse capture → catch up while writes continue → predict → FENCE (writers in flight are drained) → final sync →
 verify the keys of the final sync → sequences → switch → LIFT on the new side. What is between the capitals is the
 write pause; its length does not depend on the size of the tables. Each act has its compensation: up to the first lift
 everything is put back as it was, and the error says so. From the first lift on the new side has the writes, and the
@@ -31,7 +31,7 @@ Touched = Mapping[tuple[str, str], frozenset[Key]]  # (service, table) → keys
 
 @dataclass(frozen=True)
 class Prediction:
-    """The write pause expected from what was measured while writes went on (seconds; rate in keys per second)."""
+    """The write pause expected from what was measured while writes continued (seconds; rate in keys per second)."""
 
     pending_keys: int
     drain_rate: float
@@ -47,7 +47,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class CutoverResult:
-    """What happened: `pause_s` from the first writer turned away to the first lift on the new side (seconds)."""
+    """What happened: `pause_s` from the first rejected write to the first lift on the new side (seconds)."""
 
     predicted: Prediction
     budget_s: float
@@ -96,7 +96,7 @@ class _Clock:
 
 @dataclass(frozen=True)
 class CaughtUp:
-    """`rate`: keys applied per second while writes went on; `touched`: the keys of the last rounds."""
+    """`rate`: keys applied per second while writes continued; `touched`: the keys of the last rounds."""
 
     rate: float
     touched: Touched
@@ -172,7 +172,7 @@ def cutover(
         for database, tables in fences:
             undo.append(partial(database.lower_fence, tables))
             database.raise_fence(tables, timeout_s=budget_s - (time.time() - started))
-        clock.mark("writers turned away")
+        clock.mark("writes rejected")
         acts.same_schema()
         touched = drain(links, until=lambda: time.time() - started > budget_s, copied=True)
         _refuse_late(started, budget_s, "the final sync", pending(links).keys)
@@ -202,7 +202,10 @@ def cutover(
         if isinstance(error, CutoverAborted) or not isinstance(error, Exception):
             raise
         raise CutoverAborted(
-            "cutover", f"{error}", state="the state before the cutover is restored", action="mend it, then run it again"
+            "cutover",
+            f"{error}",
+            state="the state before the cutover is restored",
+            action="correct it, then run it again",
         ) from error
     _let_in(opened)  # from here on the new side has the writes: nothing is undone any more
     ended = clock.mark("writers let in at the new side")
@@ -246,12 +249,12 @@ def _let_in(opened: Sequence[tuple[Database, list[str]]]) -> None:
             "cutover",
             f"the new side's fence was not lowered everywhere: {'; '.join(map(str, failed))}",
             state="the traffic is switched, and the side before stays fenced",
-            action="run the phase again: it goes on from there",
+            action="run the phase again: it resumes there",
         ) from failed[0]
 
 
 def _all_of(acts: Iterable[Callable[[], object]]) -> list[Exception]:
-    """Do every act, whatever becomes of the others; their errors."""
+    """Do every act, even when some of them fail; their errors."""
     failed = []
     for act in acts:
         try:

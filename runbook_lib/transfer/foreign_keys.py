@@ -23,7 +23,7 @@ _QUIET_ROUNDS = 2  # without anything in the log: another one would find the sam
 def add_keys(service: Service, link: Link, *, batch_keys: int = 2_000) -> list[LeftBehind]:
     """Add the foreign keys between two rounds of the sync, when parents and children agree.
 
-    The tables were copied one after the other while writes went on, so a child may have come before its parent. What
+    The tables were copied one after the other while writes continued, so a child may have come before its parent. What
     is missing is in the log: it is drained first, children before their parents, which were committed earlier. Only
     a parent that was deleted meanwhile can be ahead of its children then; the next round brings them. A key that
     keeps failing is broken at the source too: only it is tried again, and it keeps no other back.
@@ -60,7 +60,7 @@ def require_sync_keys(link: Link, left: Sequence[LeftBehind]) -> None:
                 f"changes are applied by its key ({', '.join(flow.key)}), which could not be made"
                 f"{': ' if mine else ''}{told_together(mine)}",
                 state="all rows are copied, changes stay in the log at the source",
-                action="correct it and run the same copy again, which goes on here; or leave the table out (--tables)",
+                action="correct it and run the same copy again, which resumes here; or leave the table out (--tables)",
             )
 
 

@@ -1,4 +1,4 @@
-"""Tables whose changes cannot be applied now: they wait in their log, the other tables go on.
+"""Tables whose changes cannot be applied now: they wait in their log, the other tables continue.
 
 A row that the target refuses, a partition or a column that one side lacks: it is named once, and again when it is
 another, and tried again after a while that doubles. The rows of the table that the target takes are applied at each
@@ -24,7 +24,7 @@ from runbook_lib.util.text import counted
 FIRST_S, LONGEST_S = 2.0, 60.0
 NAMED = 5  # keys in a message
 KEYS = 100_000  # changes of a table that are tried together
-_STATE = "its changes stay in the log, the other tables go on"
+_STATE = "its changes stay in the log, the other tables continue"
 _ACTION = (
     "correct the row at the source or the table at the target; runbook follow apply-ddl carries a changed schema over"
 )
@@ -68,7 +68,7 @@ class Held:
             return self._hold(link, place, error)
         if wait and self.waiting.pop(place, None):
             held_record.remove(link, table)
-            self.tell(f"{table}: goes on, its changes are applied")
+            self.tell(f"{table}: resumes, its changes are applied")
         return done
 
     def _hold(self, link: Link, place: tuple[str, str], error: Exception, refused: Sequence[Refused] = ()) -> Round:

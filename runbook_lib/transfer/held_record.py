@@ -1,6 +1,6 @@
 """What a sync holds back, written beside the log it waits in: a comparison reads there that nobody carries it over.
 
-A record is written before the sync goes on without the table, and removed when all that waits has been applied. One
+A record is written before the sync continues without the table, and removed when all that waits has been applied. One
 that a killed sync leaves is removed by the next, which tries the table at once.
 """
 

@@ -1,7 +1,7 @@
 """A range that the target refuses, copied in ever smaller pieces until the rows that it refuses stand alone.
 
 The pieces are ranges like any other: recorded at the target before they are copied, marked with their rows. What is
-said of the copy holds for them: killed anywhere, it is run again and goes on exactly where it was.
+said of the copy holds for them: killed anywhere, it is run again and resumes exactly where it was.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _guess(key: Key) -> tuple[Any, ...]:
 
 
 def _keys(link: Link, chunk: Chunk) -> list[Key]:
-    """The keys of a range; nothing else of its rows is looked at."""
+    """The keys of a range; nothing else of its rows is read."""
     flow = chunk.flow
     reading = replace(flow.reading, columns=flow.reading.key)
     types = [flow.types[flow.columns.index(column)] for column in flow.key]

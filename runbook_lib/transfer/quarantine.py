@@ -1,4 +1,4 @@
-"""Rows that the target refuses, set aside in files: one JSON line each, on disk before anything counts as done.
+"""Rows that the target refuses, quarantined in files: one JSON line each, on disk before anything counts as done.
 
 A file only grows. A row that is refused twice (a kill between its line and its mark) has two lines, a row that fits
 later has one more that lifts it: of the lines of a key the last one counts.
@@ -50,7 +50,7 @@ class Quarantine:
     """Where refused rows go: `folder/channel/table.jsonl`.
 
     Attributes:
-        limit: Rows of one channel that may be set aside (count); one more is an error after all.
+        limit: Rows of one channel that may be quarantined (count); one more is an error after all.
     """
 
     folder: Path
@@ -61,7 +61,7 @@ class Quarantine:
         return self.folder / _safe(channel) / f"{_safe(table)}.jsonl"
 
     def held(self, channel: str, table: str) -> dict[tuple[str, ...], Refused]:
-        """The rows that are set aside now, by their key as text."""
+        """The rows that are quarantined now, by their key as text."""
         return read(self.file(channel, table))
 
     def put(self, row: Refused) -> None:
@@ -83,7 +83,7 @@ class Quarantine:
             append(self.file(row.channel, row.table), row)
 
     def lift(self, channel: str, table: str, keys: Sequence[Key]) -> None:
-        """Record that these rows, of those that are set aside, fit now."""
+        """Record that these rows, of those that are quarantined, fit now."""
         file = self.file(channel, table)
         if not file.exists():
             return
@@ -92,7 +92,7 @@ class Quarantine:
                 append(file, Refused(channel, table, text, lifted=True))
 
     def forget(self, channel: str, table: str) -> None:
-        """Remove the file: the table is copied anew."""
+        """Remove the file: the table is copied again."""
         self.file(channel, table).unlink(missing_ok=True)
 
 
@@ -149,7 +149,7 @@ def shown(key: Sequence[Any]) -> str:
 
 
 def counts(quarantine: Quarantine | None, channel: str, tables: Sequence[str]) -> Mapping[str, int]:
-    """Rows set aside by table (counts), tables without any left out."""
+    """Quarantined rows by table (counts), tables without any left out."""
     held = {table: len(quarantine.held(channel, table)) for table in tables} if quarantine else {}
     return {table: count for table, count in held.items() if count}
 

@@ -1,4 +1,4 @@
-"""Rows of a quarantine file tried again: read anew at the source, written at the target if it takes them now."""
+"""Rows of a quarantine file tried again: read again at the source, written at the target if it takes them now."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runbook_lib.transfer.user_triggers import hold_back
 
 @dataclass(frozen=True)
 class Replayed:
-    """What became of a file's rows: `tried` (count), and those that are `left`, with their reasons of now."""
+    """What happened to a file's rows: `tried` (count), and those that are `left`, with their reasons of now."""
 
     file: Path
     tried: int

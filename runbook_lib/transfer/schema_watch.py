@@ -1,4 +1,4 @@
-"""While a sync runs, a schema that changes is named within seconds; what can be synced goes on (held.py).
+"""While a sync runs, a schema that changes is named within seconds; what can be synced continues (held.py).
 
 The same look, taken before a comparison and again when the writers are fenced, says that what was compared is still so.
 """
@@ -39,16 +39,16 @@ class SchemaWatch:
         self._sides = _sides(links)
 
     def look(self) -> None:
-        """Look, if it is time; a database that does not answer is looked at the next time."""
+        """Look, if it is time; a database that does not answer is checked the next time."""
         now = time.monotonic()
         if now < self._next:
             return
         for side in self._sides:
             try:
                 for line in _changes(side):
-                    self.tell(f"{line}. What both sides have goes on")
+                    self.tell(f"{line}. What both sides have is still synced")
             except DatabaseError as error:
-                sys.stderr.write(f"schema of {side.database.name}: could not be looked at: {error}\n")
+                sys.stderr.write(f"schema of {side.database.name}: could not be checked: {error}\n")
         ended = time.monotonic()
         self._next = ended + max(EVERY_S, SHARE * (ended - now))
 

@@ -141,7 +141,7 @@ class Standing:
 
 
 def account_text(seen: Seen) -> str:
-    """What became of everything that the source had, in one line; "" where no account is kept here."""
+    """How everything that the source had was handled, in one line; "" where no account is kept here."""
     said = ", ".join(f"{count:,} {outcome}" for outcome, count in seen.account.items() if count)
     where = f'{seen.place.name}: table "later" in schema runbook, or runbook_later; kind "account"'
     return f"{said}; each that is not moved: {where}" if said else ""

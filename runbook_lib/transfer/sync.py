@@ -7,8 +7,8 @@ links.
 A unique value that moved between a row of the batch and a row outside it is refused by the target: the row outside is
 read again and applied in the same transaction (trap 6), and the batch takes in more of the log when that is not enough.
 
-What the target refuses even then stops the sync; with a quarantine it is set aside, row by row. A change of a row that
-is set aside tries all of its table again: one may have held the unique value that another needs.
+What the target refuses even then stops the sync; with a quarantine it is quarantined, row by row. A change of a row
+that is quarantined tries all of its table again: one may have held the unique value that another needs.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def drain_once(
     Args:
         batch_keys: Log rows taken at a time (count).
         waiting: Written tables whose bulk copy has not ended: their changes stay in the log (trap 8).
-        held: Takes in the tables whose changes cannot be applied, so that the others go on.
+        held: Takes in the tables whose changes cannot be applied, so that the others continue.
     Raises:
         RowRejected: the target refused a row, and there is no quarantine, or a full one; its log rows stay.
     """
@@ -198,7 +198,7 @@ def make_equal(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
 
 
 def apply_apart(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
-    """Make the rows of these keys equal in ever smaller batches; what is refused alone is set aside.
+    """Make the rows of these keys equal in ever smaller batches; what is refused alone is quarantined.
 
     Raises:
         RowRejected: the quarantine is full, or there is none.
@@ -216,7 +216,7 @@ def apply_apart(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
 
 
 def _with_held(link: Link, flow: Flow, keys: Sequence[Key]) -> Sequence[Key]:
-    """With one of the rows that are set aside, all of its table."""
+    """With one of the rows that are quarantined, all of its table."""
     held = link.quarantine.held(link.channel, flow.table) if link.quarantine else {}
     changed = {as_text(key) for key in keys}
     if not changed & held.keys():

@@ -2,7 +2,7 @@
 
 It runs beside the notebooks, because reads that were switched need a target that keeps up between two phases too.
 An advisory lock on each reader is the truth about whether a sync is running: it dies with the process. Killed anywhere,
-nothing is lost: the log rows are still there, and the next start goes on.
+nothing is lost: the log rows are still there, and the next start resumes.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def sync_forever(
 ) -> int:
     """Drain the links until a stop is asked for (`stop`, journal, or the watched parent gone); the keys applied.
 
-    A database or a journal that does not answer is tried again, with the locks taken anew. A table whose changes cannot
-    be applied waits, and the others go on (held.py).
+    A database or a journal that does not answer is tried again, with the locks taken again. A table whose changes
+    cannot be applied waits, and the others continue (held.py).
 
     Args:
         stop: Ends it; `stop_at_signals` sets one.
@@ -76,7 +76,7 @@ def sync_forever(
         try:
             for keys in _drain_while_ours(links, journal, run_id, direction, batch_keys, over, pause, held, watch):
                 if wait_s > _FIRST_WAIT_S:
-                    sys.stderr.write(f"sync {direction}: goes on\n")
+                    sys.stderr.write(f"sync {direction}: resumes\n")
                 applied, wait_s = applied + keys, _FIRST_WAIT_S
             return applied
         except (DatabaseError, JournalError) as error:
@@ -153,7 +153,7 @@ def _drain_while_ours(
                 looked = time.monotonic()
                 _tell(links, journal, run_id, direction, applied, throttled=bool(pause()))
                 for database in {id(side): side for link in links for side in (link.reader, link.writer)}.values():
-                    database.keep_up()  # the other direction's capture goes on, and nobody drains it
+                    database.keep_up()  # the other direction's capture continues, and nobody drains it
                 if over():
                     break
                 if not running(links):  # our own session was ended: somebody else may hold the locks in a moment
@@ -210,7 +210,7 @@ def start_sync(links: Sequence[Link], command: Sequence[str], log: Path, environ
             process.kill()  # were it slow, it would take its locks after we said that it did not start
             process.wait()
             last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
-            raise StepFailed("sync", f"did not start: {last}", state="capture goes on", action=f"read {log}")
+            raise StepFailed("sync", f"did not start: {last}", state="capture continues", action=f"read {log}")
         time.sleep(0.05)
     return process.pid
 
@@ -272,7 +272,7 @@ def _hold(locks: ExitStack, link: Link) -> None:
         if locks.enter_context(link.reader.advisory_lock(_lock(link))):
             return
         time.sleep(0.05)
-    raise TransferError(f"sync {link.channel}", "another one is running", state="it goes on", action="stop it first")
+    raise TransferError(f"sync {link.channel}", "another one is running", state="it continues", action="stop it first")
 
 
 def lock_of(channel: str) -> str:

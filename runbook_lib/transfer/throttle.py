@@ -16,7 +16,7 @@ Ask = Callable[[], str]  # a reason to wait, "" for none
 
 @dataclass(frozen=True)
 class Limits:
-    """What is borne; 0 or None: not looked at.
+    """What is tolerated; 0 or None: not checked.
 
     Attributes:
         file: Everything waits while it exists.
@@ -80,18 +80,18 @@ def throttle(
         asks.append(lambda: f"{file} exists" if file.exists() else "")
     lag = bool(limits.lag_s or limits.lag_bytes)
     for side, databases in sides.items():
-        borne = (limits.sessions or {}).get(side, 0)
-        if borne or lag:
-            asks += [_server(database, side, borne, limits) for database in {d.name: d for d in databases}.values()]
+        tolerated = (limits.sessions or {}).get(side, 0)
+        if tolerated or lag:
+            asks += [_server(database, side, tolerated, limits) for database in {d.name: d for d in databases}.values()]
     asks += [_replica(database, limits) for database in replicas if lag]
     return Throttle(*asks, on_reason=on_reason)
 
 
-def _server(database: Database, side: str, borne: int, limits: Limits) -> Ask:
+def _server(database: Database, side: str, tolerated: int, limits: Limits) -> Ask:
     def ask() -> str:
         found = database.load()
-        if borne and found.active > borne:
-            return f"{found.active} sessions at work at the {side} {database.name}, more than {borne}"
+        if tolerated and found.active > tolerated:
+            return f"{found.active} sessions at work at the {side} {database.name}, more than {tolerated}"
         return _behind(f"a replica of {database.name}", found, limits)
 
     return ask

@@ -53,7 +53,7 @@ def measure(link: Link, *, changed_only: bool = False) -> list[Measured]:
 
 
 def problems(link: Link, *, quarantine: bool) -> list[Problem]:
-    """The same for a step's check: what will be refused blocks, unless refused rows are set aside."""
+    """The same for a step's check: what will be refused blocks, unless refused rows are quarantined."""
     return [
         Problem(
             f"{link.service}.{each.table}.{each.column}",

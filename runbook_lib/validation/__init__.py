@@ -1,4 +1,4 @@
-"""Validation: six checks over every table of the links, one verdict, right while writes go on."""
+"""Validation: six checks over every table of the links, one verdict, right while writes continue."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def validate(
         checks: Names out of `ALL`; over reverse links use `DATA` (the schemas are the forward links' affair).
         tolerances: The plan's declared differences; nothing else is tolerated.
         jobs: Statements at a time on each side (count).
-        under_writes: The source, the target or both are written to: differences are looked at again until stable.
+        under_writes: The source, the target or both are written to: differences are checked again until stable.
         settle_s: The longest time a check waits for differences of a link to settle (seconds); of a table, where no log
             tells what is on its way.
         chunk_rows: Rows in a checksum's range (count, about); 0: what takes about a second.

@@ -25,7 +25,7 @@ class Pair:
     links: tuple[Link, ...]
     out: LeftOut = field(default_factory=LeftOut)
     catalogs: Mapping[str, Catalogs] = field(default_factory=dict)
-    types: Mapping[str, str] = field(default_factory=dict)  # that the copy was told, without a plan
+    types: Mapping[str, str] = field(default_factory=dict)  # that the copy was given, without a plan
 
     def plus(self, other: Pair) -> Pair:
         """Both."""
@@ -53,7 +53,7 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = (), foll
     name = _followed(source, target, candidates)
     types = _told(source, target, [name or service.name, *candidates])
     plan = replace(plan, services=(replace(service, name=name or service.name, tables=kept),), types=types)
-    if QUARANTINE.is_dir():  # the copy was told to set rows aside
+    if QUARANTINE.is_dir():  # the copy had a quarantine
         plan = replace(plan, on_bad_row="quarantine")
     known = there.tables, here.tables
     [link] = forward_links(plan, source, {"target": target}, QUARANTINE, known)
@@ -62,7 +62,7 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = (), foll
 
 
 def _told(source: Database, target: Database, services: Sequence[str]) -> Mapping[str, str]:
-    """The types that a copy to another engine was told."""
+    """The types that a copy to another engine was given."""
     if source.dialect == target.dialect:
         return {}
     from runbook_lib.schema.kept_scripts import told_at  # it takes SQLAlchemy, a third of a short command's time

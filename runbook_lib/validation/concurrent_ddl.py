@@ -20,7 +20,7 @@ TEXT = "its columns or its key were changed at the {side} meanwhile. Next: compa
 
 
 def with_altered(results: Sequence[CheckResult], links: Sequence[Link], context: Context) -> list[CheckResult]:
-    """The results, with an error for each table that is another one now, in every check that looked at it."""
+    """The results, with an error for each table that is another one now, in every check that covers it."""
     why = {table: text for link in links for table, text in _altered(link, context).items()}
     return [
         replace(result, errors={**{t: why[t] for t in result.tables if t in why}, **result.errors})

@@ -33,7 +33,7 @@ Catalogs = tuple[Mapping[str, Table], Mapping[str, Table]]  # a link's tables at
 class Progress:
     """How far a check is: `done` of `total` tables; `table` is the one begun now ("" at the end).
 
-    `rows` and `rows_total` (counts, of the whole link, estimated) are told by the check that reads every row.
+    `rows` and `rows_total` (counts, of the whole link, estimated) are reported by the check that reads every row.
     """
 
     check: str
@@ -105,7 +105,7 @@ class Context:
         return self.once(("catalogs", link.channel), lambda: self._read_catalogs(link))
 
     def catalogs_now(self, link: Link) -> Catalogs | None:
-        """The same read anew, once, when all is compared; None where that is not possible any more."""
+        """The same read again, once, when all is compared; None where that is not possible any more."""
 
         def read() -> Catalogs | None:
             try:
@@ -249,7 +249,7 @@ def label(link: Link, flow: Flow) -> str:
 def each_table(
     check: str, link: Link, context: Context, look: Callable[[Flow], CheckResult], *, tell: bool = True
 ) -> CheckResult:
-    """Look at every table of a link; one that cannot be looked at is recorded with its reason, the others go on.
+    """Check every table of a link; one that cannot be checked is recorded with its reason, the others continue.
 
     `tell` is False for a check that says itself how far it is.
     """

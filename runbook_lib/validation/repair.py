@@ -36,7 +36,7 @@ class Repaired:
         upserted: Rows written at the target (count).
         deleted: Rows removed at the target (count).
         left: Differences of these keys that are still there.
-        not_repairable: Differences that no copying of rows mends (schema).
+        not_repairable: Differences that no copying of rows repairs (schema).
         refused: `service.table` of tables without a key that were left alone → why.
     """
 
@@ -61,7 +61,7 @@ class Repaired:
     @property
     def _beside(self) -> str:
         count = len(self.not_repairable)
-        return f"; {counted(count, 'difference')} that copying rows cannot mend" if count else ""
+        return f"; {counted(count, 'difference')} that copying rows cannot repair" if count else ""
 
     @property
     def lines(self) -> list[str]:
@@ -90,8 +90,8 @@ def repair(link: Link, report: Report, *, dry_run: bool = True) -> Repaired:
     """Make the rows that a report names equal at the link's target, and compare them again.
 
     A row is read at the source as it is now; one that the source does not have is deleted at the target. In a table
-    without a key rows are made as many as at the source; where that cannot be told exactly the table is left alone, and
-    it is said why. Tolerated differences stay. The link's sync is kept out meanwhile: an older row
+    without a key rows are made as many as at the source; where that cannot be known exactly the table is left alone,
+    and it is said why. Tolerated differences stay. The link's sync is kept out meanwhile: an older row
     must not overwrite a newer one.
 
     Args:

@@ -144,7 +144,9 @@ def test_a_timeout_aborts_names_the_writer_and_leaves_the_fence_lowered(fenced_d
     writer = connect()
     writer.execute("INSERT INTO history (account) VALUES (1)")
     started = time.monotonic()
-    with pytest.raises(CutoverAborted, match=rf"pid {writer.info.backend_pid} of .*INSERT INTO history.*writes go on"):
+    with pytest.raises(
+        CutoverAborted, match=rf"pid {writer.info.backend_pid} of .*INSERT INTO history.*writes continue"
+    ):
         fenced_database.raise_fence(TABLES, timeout_s=0.5)
     assert time.monotonic() - started < 2
     assert fenced_database.fenced(TABLES) == frozenset()

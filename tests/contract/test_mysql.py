@@ -277,7 +277,7 @@ def test_the_fence_turns_writers_away_drains_them_and_lets_the_sync_pass(databas
     writer = threading.Thread(target=write)
     writer.start()
     in_flight.wait(10)
-    with pytest.raises(CutoverAborted, match="fence is lowered, writes go on"):
+    with pytest.raises(CutoverAborted, match="fence is lowered, writes continue"):
         database.raise_fence(["t", "u"], timeout_s=0.5)
     assert database.fenced(["t", "u"]) == frozenset()
     threading.Timer(0.4, may_end.set).start()

@@ -477,7 +477,7 @@ def test_a_writer_in_flight_is_waited_for_and_its_write_counts(fenced):
 def test_a_timeout_aborts_and_leaves_the_fence_lowered(fenced):
     with application(fenced) as app:
         app.execute("BEGIN IMMEDIATE")
-        with pytest.raises(CutoverAborted, match=r"not granted within 0.*writes go on"):
+        with pytest.raises(CutoverAborted, match=r"not granted within 0.*writes continue"):
             fenced.raise_fence(FENCED, timeout_s=0.2)
         app.execute("ROLLBACK")
         assert fenced.fenced(FENCED) == frozenset()

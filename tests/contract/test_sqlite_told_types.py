@@ -1,4 +1,4 @@
-"""A told type is how SQLite's values are read: other programs' times are moved, compared, and bad ones named by key."""
+"""A declared type is how SQLite's values are read: other programs' times arrive, and bad ones are named."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_times_of_go_dotnet_and_prisma_are_moved_and_compared_where_their_type_i
         clone(pair_of(source, target), How())
     assert target.tables() == []
     clone(pair_of(source, target, types=told), How())
-    pair = compared(source, target)  # it knows what the copy was told
+    pair = compared(source, target)  # it knows what the copy was given
     assert dict(pair.types) == told
     report = validate(pair.links, types=pair.types, catalogs=pair.catalogs, under_writes=False)
     assert report.passed, report.text

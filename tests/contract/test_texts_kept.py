@@ -213,7 +213,7 @@ def test_texts_in_defaults_checks_and_generated_columns_arrive_byte_for_byte_at_
         heard: list[str] = []
         clone(pair := pair_of(source, target), How(jobs=1), heard.append)
         assert validate([pair.forward], under_writes=False).passed
-        assert not [line for line in heard if "something else" in line or "no like" in line]
+        assert not [line for line in heard if "something else" in line or "no equivalent" in line]
         columns = ", ".join(f"c{i}" for i in range(len(said)))
         computed = ", ".join(f"g{i}" for i in range(len(said)))
         target.execute(

@@ -1,4 +1,4 @@
-"""Rows that the target refuses: named, or set aside in a file, and everything around them copied and synced exactly."""
+"""Rows that the target refuses: named, or quarantined, and everything around them copied and synced exactly."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_a_foreign_key_between_types_that_do_not_fit_is_left_out_and_said(engine
     said, report = moved(source, target, person__at="text")
     assert report.passed, report.text
     assert "badge foreign key (person_id): person_id is" in said and "person.id is bigint" in said
-    assert "the default CURRENT_TIMESTAMP has no like: no default" in said
+    assert "the default CURRENT_TIMESTAMP has no equivalent: no default" in said
     assert [c.referenced_table for c in target.catalog()["badge"].constraints if c.kind == "foreign"] == ["issuer"]
 
 

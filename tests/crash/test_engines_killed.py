@@ -39,7 +39,7 @@ Kill = Callable[..., None]
 
 
 def carry_out(order: dict[str, Any]) -> None:
-    """In the forked process: open both databases anew, arm one of them, act."""
+    """In the forked process: open both databases again, arm one of them, act."""
     opened = {
         name: import_module(f"runbook_lib.databases.{dialect}").open_database(name, url, password, {})
         for name, dialect, url, password in order["databases"]

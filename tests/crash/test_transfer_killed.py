@@ -32,7 +32,7 @@ def act(what: str, estate: Estate) -> None:
 
 
 def carry_out(order: dict[str, Any]) -> None:
-    """In the forked process: open the databases anew, arm one of them, act."""
+    """In the forked process: open the databases again, arm one of them, act."""
     opened = [open_database(name, url, order["password"]) for name, url in order["databases"]]
     for database in opened:
         if database.name == order["armed"]:

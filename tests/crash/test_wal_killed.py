@@ -16,7 +16,7 @@ PLACES = {"slots": replication_slot, "spool": slot_reader, "Keys": changed_keys.
 
 
 def carry_out(order: dict[str, Any]) -> None:
-    """In the forked process: open the database anew, arm a step, act."""
+    """In the forked process: open the database again, arm a step, act."""
     database = open_database("source", order["url"], order["password"], {"capture": "wal"})
     place, method, moment = order["point"].split(":")
     estate_killed.arm(PLACES[place], method, moment, order["number"])

@@ -1,4 +1,4 @@
-"""The strict runner on real kernels: whatever papermill would let pass is told apart."""
+"""The strict runner on real kernels: whatever papermill would let pass is distinguished."""
 
 from __future__ import annotations
 

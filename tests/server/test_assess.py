@@ -252,7 +252,7 @@ def test_a_finding_that_nothing_declares_fails_the_pre_flight_and_so_does_one_th
         with start(replace(environment, plan=plan)) as run:
             assert "add a primary key, or leave the table out" in assess_source(run)._repr_html_()
             with pytest.raises(
-                GateFailed, match=r"source_assessed \(fail\): 1 to declare or mend: stock\.k: has no key"
+                GateFailed, match=r"source_assessed \(fail\): 1 to declare or correct: stock\.k: has no key"
             ):
                 run.gate()
     source.run_script("DROP TABLE k; CREATE TABLE k (x integer PRIMARY KEY NOT NULL);")

@@ -277,8 +277,8 @@ def test_a_switch_that_fails_puts_everything_back_and_a_lost_session_is_taken_up
     arrived = "SELECT 1 FROM users WHERE name = 'still here'"
     wait_for(lambda: pair.target.rows(arrived) != [], "the row at the target: the sync holds its session", 120)
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    pair.source.rows(f"SELECT pg_terminate_backend(pid) {others}")  # as a server does that is started anew
-    wait_for(lambda: "sync forward: goes on" in log.read_text(), "the sync after that", 120)
+    pair.source.rows(f"SELECT pg_terminate_backend(pid) {others}")  # as a server does that is restarted
+    wait_for(lambda: "sync forward: resumes" in log.read_text(), "the sync after that", 120)
     assert "trying again in 0.5 s" in log.read_text()
     pair.end(follower, log)
 
@@ -296,7 +296,7 @@ def test_rows_that_the_target_refuses_stop_the_copy_or_are_set_aside(pair: Pair)
     line = pair.run(*words, status=2)
     assert re.search(r"target\.users, key \(id = \d*77\)", line) and "users_name_check" in line
     said = pair.run(*words, "--on-bad-row", "quarantine", status=1, output=True)
-    assert "30 rows were refused, and are set aside" in said
+    assert "30 rows were rejected, and are quarantined" in said
     assert pair.target.rows("SELECT count(*) FROM users") == [(2970,)]
 
 

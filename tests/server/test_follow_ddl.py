@@ -1,4 +1,4 @@
-"""The schema changes while a copy is followed: the other tables go on, and the change is carried to both sides."""
+"""The schema changes while a copy is followed: the other tables continue, and the change is carried to both sides."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def test_what_one_table_cannot_apply_waits_and_is_named_while_the_others_and_its
     [line] = told
     assert line.startswith("m: held back: target.m, key (2, 2025-02-02): 1 row refused: ") and "no partition" in line
     assert target.rows("SELECT id FROM m") == [(1,)]
-    source.execute("INSERT INTO t VALUES (99, 'goes on', 'x')")
+    source.execute("INSERT INTO t VALUES (99, 'continues', 'x')")
     drain_once(pair.forward, held=held)
-    assert target.rows("SELECT v FROM t WHERE id = 99") == [("goes on",)]
+    assert target.rows("SELECT v FROM t WHERE id = 99") == [("continues",)]
     target.execute(CHANGED[4])
     held.waiting[pair.forward.channel, "m"].until = 0.0  # its time has come
     drain_once(pair.forward, held=held)
-    assert told[1:] == ["m: goes on, its changes are applied"]
+    assert told[1:] == ["m: resumes, its changes are applied"]
     assert target.rows("SELECT id FROM m ORDER BY id") == [(1,), (2,)]
 
 

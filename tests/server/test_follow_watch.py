@@ -42,7 +42,10 @@ def test_what_changes_at_either_side_is_told_once_and_what_does_not_is_not(
     watch.look()
     watch.look()
     assert [line.partition(":")[0] for line in told] == ["table later", "table t", "view late"]
-    assert "changed at source: + column mail " in told[1] and "new at source. What both sides have goes on" in told[0]
+    assert (
+        "changed at source: + column mail " in told[1]
+        and "new at source. What both sides have is still synced" in told[0]
+    )
     target.execute("CREATE INDEX other ON u (id)")
     watch.look()
     assert len(told) == 4 and told[3].startswith("table u: changed at target: + index ")

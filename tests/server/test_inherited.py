@@ -35,7 +35,7 @@ def test_each_row_is_in_its_own_table_on_both_sides_whatever_was_written_through
     pair = pair_of(source, target)
     clone(pair, How(follow=True))
     assert target.rows(WHERE) == source.rows(WHERE)
-    assert copy_link(pair.forward).rows_now == 0  # the parent's own rows are what the copy has looked at
+    assert copy_link(pair.forward).rows_now == 0  # the parent's own rows are what the copy has read
     source.execute(
         "UPDATE readings SET v = -1 WHERE id IN (1, 102)",  # through the parent: one of them is a child's
         "INSERT INTO readings_eu VALUES (106, 6), (2, 7)",  # a key that the parent has too

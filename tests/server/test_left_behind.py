@@ -93,7 +93,7 @@ def test_types_told_today_begin_a_half_made_copy_anew_and_a_finished_one_is_refu
         clone(pair_of(source, target), How())
     said: list[str] = []
     done = clone(pair_of(source, target, types={"t.v": "text"}), How(), said.append)
-    assert done.rows_now == 1 and any("begun anew" in text for text in said)
+    assert done.rows_now == 1 and any("started again" in text for text in said)
     with pytest.raises(TransferError, match="were copied with other --type"):
         clone(pair_of(source, target, types={"t.v": "varchar(80)"}), How())
     target.execute("UPDATE t SET v = 'other'")

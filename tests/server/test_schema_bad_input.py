@@ -76,7 +76,11 @@ def test_a_revision_that_fails_half_way_is_told_with_its_statement_and_everythin
     assert status == 1
     undone = "4 revisions undone and verified: practice is at base"
     says(
-        line, r"schema of practice: revision 0004 \(up\), statement 2 of 2: ", "INSERT INTO orders", undone, "mend the"
+        line,
+        r"schema of practice: revision 0004 \(up\), statement 2 of 2: ",
+        "INSERT INTO orders",
+        undone,
+        "correct the",
     )
     assert (place.version(), version_store.shape(place.database)) == (BASE, shape)
 
@@ -87,7 +91,7 @@ def test_a_verification_that_fails_is_told_with_the_rows_and_everything_is_back(
     status, line = runbook(place, "upgrade")
     assert status == 1
     verification = "schema of practice: revision one: its verification fails: `SELECT id .*` finds 1, 2, 3"
-    says(line, verification, ONE_UNDONE, "mend the data")
+    says(line, verification, ONE_UNDONE, "correct the data")
     assert (place.version(), version_store.shape(place.database)) == (BASE, shape)
 
 
@@ -108,7 +112,7 @@ def test_a_down_that_fails_too_is_told_with_both_errors_and_the_version_that_the
     assert place.version() == "one"
     assert "note" in {column.name for column in place.database.catalog()["users"].columns}
     write(place.folder, revision="one", **NOTE)
-    status, line = runbook(place, "upgrade")  # as the line says: put that right, and it goes on undoing
+    status, line = runbook(place, "upgrade")  # as the line says: put that right, and it continues undoing
     assert status == 1
     says(line, r"schema of practice: revision two \(up\)", ONE_UNDONE, "run again: the undo")
     assert place.version() == BASE

@@ -81,7 +81,7 @@ SQLITE = {
 }
 
 
-# Types as they come from the field: what is written anew is the server's to say, not a list's.
+# Types as they come from the field: the server says what is rewritten, not a list's.
 REWRITTEN = {
     "ALTER TABLE t ADD COLUMN s bigserial": "table-rewrite",
     "ALTER TABLE t ADD COLUMN s bigint GENERATED ALWAYS AS IDENTITY": "adding-field-with-default",

@@ -307,7 +307,7 @@ def test_the_sync_s_writes_are_left_alone_and_the_contract_refused_while_a_row_i
 
 
 # Every point was tried once; these are the ones where rows and triggers do not stand as they did. Giving a downgrade of
-# the expansion up half-way is refused once its table is gone: it goes on.
+# the expansion up half-way is refused once its table is gone: it continues.
 WAY = [
     ("settings_expand", UP, (-2,)),
     ("settings_contract", UP, (-2, -1)),
@@ -323,13 +323,13 @@ def test_cut_off_in_any_stage_it_is_taken_back_or_goes_on_with_every_write(
         with cut_off_after(number):
             revise(shop, revisions, revision, direction, FAST)
 
-    for version, direction, points in WAY:  # each stage goes on to the next one's beginning
+    for version, direction, points in WAY:  # each stage continues to the next one's beginning
         revision, before = revisions.by_id[version], version_store.shape(shop)
         statements = revisions.render(revision, direction, shop.dialect).statements
         changes = [n for n, one in enumerate(statements, 1) if not asks(one) and batches_of(one) is None]
         for point in points:
             cut(revision, direction, changes[point])
-            if version == "settings_contract":  # the new version goes on meanwhile
+            if version == "settings_contract":  # the new version continues meanwhile
                 shop.execute("UPDATE preferences SET theme = concat(theme, '!') WHERE user_id = 1")
             take_back(shop, revisions, revision, direction)
             assert version_store.shape(shop) == before, (version, direction, point)

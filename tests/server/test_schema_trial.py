@@ -27,7 +27,7 @@ def test_what_is_refused_is_named_and_nothing_is_left_of_the_trial(engine: str, 
     found = target.try_scripts([TABLES.format(int="int"), LATER, keys])
     expected = ["index", "foreign key"] if engine != "sqlite" else ["index"]
     assert sorted(each.kind for each in found) == sorted(expected) and all(each.why for each in found)
-    if engine != "postgresql":  # whose objects are told apart by pg_dump's headings
+    if engine != "postgresql":  # whose objects are distinguished by pg_dump's headings
         assert ("b_w", "b") in [(each.name, each.table) for each in found]
     assert target.tables() == []
     assert target.try_scripts([TABLES.format(int="int")]) == []

@@ -55,7 +55,7 @@ def test_apply_rollback_apply_leaves_no_trace_in_between_and_loses_no_write(esta
 
     # One fence of the source is gone (somebody's ENABLE/DISABLE TRIGGER): the services still have the writes.
     execute(estate.conninfo("monolith", "postgres"), "ALTER TABLE users DISABLE TRIGGER runbook_fence")
-    # The session that holds the sync's lock is ended: the sync takes it anew, and nobody else drains beside it.
+    # The session that holds the sync's lock is ended: the sync takes it again, and nobody else drains beside it.
     ended = execute(
         estate.conninfo("users_db", "postgres"),
         "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory'",

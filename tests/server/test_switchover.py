@@ -25,7 +25,7 @@ def runbook(*words: str) -> Result:
 
 
 def write(name: str) -> str:
-    """What becomes of an application's write: "" where it is taken."""
+    """What happens to an application's write: "" where it is taken."""
     connection = sqlite3.connect(name)
     try:
         with connection:
@@ -127,7 +127,7 @@ def test_a_return_asks_too_and_a_switch_or_yes_is_an_answer(followed: Path) -> N
     assert subprocess.run([*COMMAND, "return", "s.db", "t.db", "--yes"], env=killed, check=False).returncode == -9
     said = runbook("status").stdout
     assert "writers  nobody: both sides reject writes, a cutover was interrupted" in said
-    assert "nobody can write until the move goes on" in said
+    assert "nobody can write until the move resumes" in said
     Path("t.db").rename("gone.db")
     said = runbook("status").stdout
     assert "writers  not known: target did not answer" in said and "source is fenced on 1 of 1 tables" in said

@@ -63,7 +63,7 @@ class Application:
     def more(self, count: int = 60) -> None:
         """Wait until so many more writes are acknowledged."""
         wanted = self.acknowledged + count
-        wait_for(lambda: self.acknowledged >= wanted or bool(self.errors), "writers going on", 30.0)
+        wait_for(lambda: self.acknowledged >= wanted or bool(self.errors), "writers continuing", 30.0)
 
     def _write(self, number: int) -> None:
         try:
@@ -299,9 +299,9 @@ def test_a_fence_that_is_not_granted_is_named_and_writers_go_on(
     with psycopg.connect(url, password=postgresql_server.password) as holder:
         holder.execute("UPDATE users SET note = 'open' WHERE id = 1")
         given = acts(application, TARGETS, SOURCE, estate.forward)
-        with pytest.raises(CutoverAborted, match=r"held by pid \d+ of migrator.*the fence is lowered, writes go on"):
+        with pytest.raises(CutoverAborted, match=r"held by pid \d+ of migrator.*the fence is lowered, writes continue"):
             cutover(estate.forward, estate.back, given, Prediction(0, 1.0, 0, 0, 0, 0), budget_s=0.5)
-        estate.source.execute("INSERT INTO users (email) VALUES ('goes on@x')")
+        estate.source.execute("INSERT INTO users (email) VALUES ('continues@x')")
         holder.commit()
     before(estate, application)
 

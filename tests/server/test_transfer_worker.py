@@ -101,11 +101,11 @@ def test_a_signal_that_comes_as_a_cutover_asks_for_the_way_ends_the_follower(
         if not journal.entries("r", kind="note", step=STOP):
             journal.append("r", "note", step=STOP, payload={"direction": FORWARD})
             os.kill(os.getpid(), number)
-        assert len(said) == 1, "it went on after the signal"
+        assert len(said) == 1, "it continued after the signal"
         return ""
 
     assert follow(pair, journal, "r", said.append, pause=meanwhile) == 0
-    assert said[1:] == ["stopped; 0 keys applied. Capture goes on: the same command continues"]
+    assert said[1:] == ["stopped; 0 keys applied. Capture continues: the same command resumes"]
 
 
 def test_a_second_signal_interrupts_what_the_first_one_waits_for() -> None:

@@ -1,4 +1,4 @@
-"""Validation while writes go on, of given keys, of many rows, with tolerances, and the repair of what it names."""
+"""Validation while writes continue, of given keys, of many rows, with tolerances, and the repair of what it names."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_the_report_shows_itself_and_survives_json(database: Any, target: Any) -
     report = validate([link], under_writes=False, on_progress=seen.append)
     page = report._repr_html_()
     assert "&lt;script&gt;" in page and "<script>" not in page and "http" not in page
-    assert "SET NOT NULL" not in page and "DROP NOT NULL" in page  # what would mend it
+    assert "SET NOT NULL" not in page and "DROP NOT NULL" in page  # what would repair it
     data = json.loads(report.to_json())
     assert data["outcome"] == "fail" and data["results"][5]["mismatches"][0]["columns"] == ["name"]
     assert dict(zip(report.to_frame()["check"], report.to_frame()["outcome"], strict=True)) == {

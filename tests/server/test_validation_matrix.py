@@ -1,4 +1,4 @@
-"""Faults on every pair of engines: each check says what docs/validation-matrix.md shows, and the SQL mends it."""
+"""Faults on every pair of engines: each check says what docs/validation-matrix.md shows, and the SQL repairs it."""
 
 from __future__ import annotations
 

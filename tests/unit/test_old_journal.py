@@ -1,4 +1,4 @@
-"""A run that the code of commit 3a5dacf began (fixtures/old_journal/make.py) goes on with today's, or is undone."""
+"""A run that the code of commit 3a5dacf began (fixtures/old_journal/make.py) continues with today's, or is undone."""
 
 from __future__ import annotations
 

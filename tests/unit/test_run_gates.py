@@ -99,7 +99,7 @@ def test_a_waived_sign_off_is_recorded_as_such(tmp_path: Path) -> None:
     with start(small_environment(tmp_path, policy=AUTO)) as run:
         run.step(WriteFile(str(tmp_path), "first"))
         assert run.signoff("Tell the teams").passed
-        record = run.gate(approval="Go on")
+        record = run.gate(approval="Continue")
         assert [item.word for item in record.items] == ["pass", "waived", "waived"]
         assert record._repr_html_().count(">waived</span>") == 2
         assert str(record) == "gate preflight: pass (3 of 3, 2 of them waived)"

@@ -1,4 +1,4 @@
-"""A phase that has passed stays passed: going through it again shows what was recorded and judges nothing anew."""
+"""A phase that has passed stays passed: going through it again shows what was recorded and judges nothing again."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def mapping_document() -> str:
     """The page as it must be."""
     lines = ["# Types across engines", "", "Made by `tests/unit/test_schema_translate.py` from `runbook_lib/schema`."]
     lines += ["A note says what differs; **lossy**: some values do not survive, or are refused; **the plan decides**:"]
-    lines += ["nothing is created until `types:` or `unmapped: text` in the plan says what becomes of it.", ""]
+    lines += ["nothing is created until `types:` or `unmapped: text` in the plan says how to handle it.", ""]
     for source in ENGINES:
         others = [engine for engine in ENGINES if engine != source]
         lines += [f"## From {source}", "", f"| {source} | {' | '.join(others)} |", "|---|---|---|"]
@@ -83,7 +83,7 @@ def test_every_type_is_mapped_or_left_to_the_plan(source, target):
     unknown = made.blocking
     assert {d.subject for d in unknown} <= {f"t.c{i}" for i, text in enumerate(TYPES[source]) if len(text) > 3}
     if unknown:
-        with pytest.raises(PlanError, match=r"has no like.*nothing was created.*decide in the plan"):
+        with pytest.raises(PlanError, match=r"has no equivalent.*nothing was created.*decide in the plan"):
             made.require_decided()
     kept = translate({"t": table(columns=columns)}, source, target, Policies(unmapped="text"), USER)
     assert not kept.blocking and kept.before.partition("CREATE TABLE")[2].count("\n") == len(columns) + 2
@@ -147,7 +147,7 @@ def test_defaults_identity_keys_and_indexes_go_over(source, target):
     assert f"CREATE INDEX {q['i']} ON {q['t']} ({q['Ünï']}, {q['id']});" in made.after
     keys = made.before if target == "sqlite" else made.references
     assert f"FOREIGN KEY ({q['Ünï']}) REFERENCES {q['t']} ({q['id']}) ON DELETE CASCADE" in keys
-    for word in ("my_function() has no like", "CHECK (my_function(id) > 0)", "t e", "refers to other", "trigger"):
+    for word in ("my_function() has no equivalent", "CHECK (my_function(id) > 0)", "t e", "refers to other", "trigger"):
         assert about(made, word) and about(made, word)[0].chosen, word
     assert made.decisions == tuple(dict.fromkeys(made.decisions))
 

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: in a terminal, in CI, in a notebook."""
+"""What a person sees while a run continues: in a terminal, in CI, in a notebook."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def recount_rows(
         finally:
             make_loud(driver)
 
-    return lock_retry.in_transaction(db, work, doing=f"counting rows of {table} anew")
+    return lock_retry.in_transaction(db, work, doing=f"recounting rows of {table}")
 
 
 def _locked(

@@ -32,7 +32,7 @@ _WORDS = {
     ),
     "table-copy": (
         r"ALTER\s+TABLE\b.*\b(?:(?:REORGANIZE|COALESCE|REBUILD|CONVERT)\s+PARTITION|REMOVE\s+PARTITIONING|PARTITION\s+BY)\b",
-        "writes whole partitions anew while writers wait",
+        "rewrites whole partitions while writers wait",
         "choose a quiet time",
     ),
     "ban-drop-table": (r"DROP\s+TABLE\b", "dropping a table may break existing clients", ""),
@@ -104,7 +104,7 @@ def _changed(db: MySQLPort, number: int, bare: str) -> list[Hazard]:
         if error is None:
             return [_copies(number, "as it says itself")] if online_ddl.says_copy(bare) else []
         if connection.code(error) == _SYNTAX:
-            return [Hazard("syntax-error", number, one_line(str(error.args[-1])), "mend the statement")]
+            return [Hazard("syntax-error", number, one_line(str(error.args[-1])), "correct the statement")]
         if not online_ddl.refused(error):
             return []  # the real one will say the same: it is no matter of locks
         refusal = error

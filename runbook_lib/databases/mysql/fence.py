@@ -3,7 +3,7 @@
 A writer's trigger reads the row of its table in `runbook_fences` FOR SHARE and keeps that lock until it commits.
 Raising takes these rows FOR UPDATE: it waits for every writer in flight, new ones queue behind it for that moment, and
 read the raised flag then, whatever their snapshot: a locking read sees the latest. No DDL, no table lock, readers pass.
-Sessions of the sync pass by `@runbook_sync`. TRUNCATE and DDL fire no trigger: they are not turned away.
+Sessions of the sync pass by `@runbook_sync`. TRUNCATE and DDL fire no trigger: they are not rejected.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def raise_fence(db: MySQLPort, tables: Sequence[str], *, timeout_s: float) -> fl
                 raise CutoverAborted(
                     f"fence of {quoting.listed(sorted(tables))}",
                     f"locks were not granted within {elapsed_s:.2f} s ({attempts} attempts){lock_retry.oldest(db)}",
-                    state="the fence is lowered, writes go on",
+                    state="the fence is lowered, writes continue",
                     action="let that transaction end, then cut over again, or allow a longer write pause",
                 ) from error
         time.sleep(random.uniform(0.01, 0.06))  # noqa: S311  jitter
@@ -117,7 +117,7 @@ def _raise_once(db: MySQLPort, tables: Sequence[str]) -> None:
 
 
 def lower_fence(db: MySQLPort, tables: Sequence[str]) -> None:
-    """Let writers in again, all tables in one transaction. Idempotent; a table without a fence is left alone."""
+    """Resume writes, all tables in one transaction. Idempotent; a table without a fence is left alone."""
     if tables and _known(db):
         listed = quoting.listed([quoting.text(table) for table in tables])
 

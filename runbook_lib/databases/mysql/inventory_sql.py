@@ -1,7 +1,7 @@
 """The queries of the inventory: (kind, name, table, definition, columns, statement, role), and how many of each kind.
 
 All of information_schema that belongs to one database. What has a kind of its own there (a table's, a routine's, a
-constraint's type) bears that kind, whatever it is: a kind that no rule knows shows as unaccounted. Names of tables
+constraint's type) has that kind, whatever it is: a kind that no rule knows shows as unaccounted. Names of tables
 compare there without regard to case, whatever the server does with them: BINARY tells `Case` from `case`.
 """
 

@@ -55,7 +55,7 @@ def run(driver: Connection, *statements: str) -> int:
 def in_transaction(db: MySQLPort, work: Callable[[Connection], Result], *, doing: str = "") -> Result:
     """Do work in one transaction with the short lock timeout; again, after a jittered pause, when a lock is refused.
 
-    DDL commits implicitly (trap 28): `work` must bear to be repeated from its beginning.
+    DDL commits implicitly (trap 28): `work` must be repeatable from its beginning.
 
     Raises:
         DatabaseError: a statement failed, or locks were not granted within `db.lock_wait_s` seconds.

@@ -1,4 +1,4 @@
-"""One schema change that lets writers go on: the server is told not to copy the table and not to lock it.
+"""One schema change that lets writers continue: the server is asked not to copy the table and not to lock it.
 
 INSTANT is asked for first, then INPLACE with LOCK=NONE; where the server would have to copy, it says so and the
 statement is not run. A foreign key can be added in place only while keys are not checked: its rows are checked then.
@@ -34,7 +34,7 @@ _SAID = re.compile(r"\b(?:ALGORITHM|LOCK)\s*=?\s*(?:INSTANT|NOCOPY|INPLACE|COPY|
 _COPY = re.compile(r"\b(?:ALGORITHM\s*=?\s*COPY|LOCK\s*=?\s*(?:SHARED|EXCLUSIVE))\b", re.IGNORECASE)
 FOREIGN = re.compile(rf"ADD\s+CONSTRAINT\s+{_NAME}\s+FOREIGN\s+KEY\b", re.IGNORECASE)
 _TEXT = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"", re.DOTALL)
-# Clauses that bear no ALGORITHM beside them.
+# Clauses that allow no ALGORITHM beside them.
 _ALONE = re.compile(
     r"\b(?:RENAME\s+(?:TO|AS)\b|(?:DIS|EN)ABLE\s+KEYS|TABLESPACE\b|PARTITION\s+BY\b|REMOVE\s+PARTITIONING\b"
     r"|(?:ADD|DROP|TRUNCATE|REORGANIZE|EXCHANGE|COALESCE|REBUILD|ANALYZE|CHECK|OPTIMIZE|REPAIR|CONVERT)\s+PARTITION\b)",
@@ -148,7 +148,7 @@ def _add_foreign_key(db: MySQLPort, statement: str, *, again: bool) -> None:
             f"foreign key {name} of {table}",
             f"rows without a parent, e.g. ({orphan})",
             state="it was dropped again",
-            action="mend these rows, then run again",
+            action="correct these rows, then run again",
         )
 
 

@@ -1,4 +1,4 @@
-"""What a change left of the columns of a clone: MODIFY and CHANGE state a column anew, and what they leave out is gone.
+"""What a change left of the columns of a clone: MODIFY and CHANGE restate a column, and what they leave out is gone.
 
 Compared are the clone's columns and unique keys before and after a statement, as the server's catalog tells them.
 """
@@ -78,7 +78,7 @@ def hazards(
     for words, old, new in changes:
         lost = list(_forgotten(words, before.columns[old], after.columns[new]))
         if lost:
-            text = f"{table}.{new} loses {', '.join(lost)}: the statement states the column anew and leaves that out"
+            text = f"{table}.{new} loses {', '.join(lost)}: the statement restates the column and leaves that out"
             action = (
                 "write all that is to stay into it; ALTER COLUMN … SET DEFAULT, or a lighter clause, says one thing"
             )
@@ -135,7 +135,7 @@ def _forgotten(words: set[str], old: Column, new: Column) -> Iterator[str]:
 
 
 def _to_be_unique(before: State, after: State, renamed: dict[str, str]) -> Iterator[tuple[tuple[str, int | None], ...]]:
-    """Unique keys that have to hold for the rows anew: those that came, those of columns whose values compare anew."""
+    """Unique keys to check against the rows again: new ones, and those of columns whose values compare differently."""
     for name, keys in after.unique.items():
         anew = name not in before.unique
         for column, _ in keys:

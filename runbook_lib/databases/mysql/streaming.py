@@ -18,7 +18,7 @@ from pymysql.protocol import OKPacketWrapper
 BLOCK_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024
 _SEND_BYTES = 1024 * 1024  # far below every max_allowed_packet
-_LONGEST = 0xFFFFFF  # a payload of this size goes on in the next packet
+_LONGEST = 0xFFFFFF  # a payload of this size continues in the next packet
 
 _plain: list[ssl.SSLContext] = []
 
@@ -74,7 +74,7 @@ class Connection(PyMySQLConnection):
     def load(self, sql: str, blocks: Iterator[bytes]) -> tuple[int, int]:
         """Run LOAD DATA LOCAL INFILE with these blocks as the file: the rows and the warnings (counts).
 
-        When the iterator fails the statement is ended and the error goes on: the caller rolls back.
+        When the iterator fails the statement is ended and the error is passed on: the caller rolls back.
         """
         self._execute_command(COMMAND.COM_QUERY, sql)
         packet = self._read_packet()

@@ -2,7 +2,7 @@
 
 Between two PostgreSQL databases a value travels in its text form, as the server itself prints it, and is cast to the
 written column's type: infinity, BC dates, NaN and types Python does not know survive. A sync's reader on another
-engine may give Python values; `text_form` says what becomes of them.
+engine may give Python values; `text_form` says how they are written.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def recount_rows(
         except (pg.IntegrityError, pg.DataError) as error:
             raise rejected(table, error, "the batch was rolled back") from error
 
-    return lock_retry.in_transaction(db, work, doing=f"counting rows of {table} anew")
+    return lock_retry.in_transaction(db, work, doing=f"recounting rows of {table}")
 
 
 def _among(hashes: Sequence[str], *, canonical: bool) -> str:

@@ -100,7 +100,7 @@ def restore(
 
     Args:
         when_filled: Called once the rows are in, beside the building of indexes and constraints. The database is then
-            one to look at: a crash of the server may empty its tables.
+            one to inspect: a crash of the server may empty its tables.
     Raises:
         DatabaseError: the backup is not what it was, the database exists, the disk lacks room, or pg_restore failed;
             the scratch database is dropped again.

@@ -120,7 +120,7 @@ def _take_back(db: PostgreSQLPort, channel: str, error: BaseException) -> None:
     """Remove what a channel has that got no slot: its logs are empty, and its publication would stay for nobody.
 
     Killed meanwhile, it is as if the making had been killed: `slots` has the channel until all of it is gone, and
-    whoever installs or removes the capture goes on from there.
+    whoever installs or removes the capture resumes there.
     """
     try:
         with db.raw() as driver:

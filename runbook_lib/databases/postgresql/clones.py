@@ -1,6 +1,6 @@
 """Statements tried on empty clones of their tables, in a transaction that is always rolled back.
 
-Whether a change writes the table anew depends on types, defaults, domains and indexes, not on its rows. An empty clone
+Whether a change rewrites the table depends on types, defaults, domains and indexes, not on its rows. An empty clone
 (`LIKE … INCLUDING ALL`) takes no lock that a reader or writer would meet, and its file number says what was written:
 another one is another table. What only reads every row is told by the server's own note of it (`ATRewriteTable`).
 """
@@ -86,7 +86,7 @@ class Tried:
 
     @property
     def written(self) -> str:
-        """What is written anew: the table, or an index by its name; empty: nothing."""
+        """What is rewritten: the table, or an index by its name; empty: nothing."""
         if self.before.file != self.after.file:
             return "the whole table"
         old, new = self.before.indexes, self.after.indexes
@@ -101,7 +101,7 @@ class Tried:
 
     @property
     def to_be_unique(self) -> list[Index]:
-        """Unique indexes that have to hold for the rows anew: those that came, and those of retyped columns."""
+        """Unique indexes to check against the rows again: new ones, and those of retyped columns."""
         changed = {quoting.ident(name) for name in self.retyped} | set(self.retyped)
         return [
             index

@@ -1,4 +1,4 @@
-"""Sessions that are kept between uses: without them each statement would log in anew.
+"""Sessions that are kept between uses: without them each statement would log in again.
 
 Neither SQLAlchemy nor its pool is loaded for it: that took a third of the time before a command's first statement
 (docs/decisions/0055). Where its Core is wanted, its engine takes its connections from here (`engine`), so there is one

@@ -1,7 +1,7 @@
 """What squawk, a linter of PostgreSQL's locks, and the server say of statements before they run.
 
-Squawk (rules: https://squawkhq.com/docs/rules) reads a statement's words; whether a table is written anew is not in
-them. The server is asked on an empty clone: what it does not write anew is not called a rewrite.
+Squawk (rules: https://squawkhq.com/docs/rules) reads a statement's words; whether a table is rewritten is not in
+them. The server is asked on an empty clone: what it does not rewrite is not called a rewrite.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WORDS = {
     "lock-table": (r"LOCK\b", "holds its lock until the transaction ends", "keep that transaction short"),
     "table-rewrite": (
         r"VACUUM\b[^;]*\bFULL\b|CLUSTER\b|ALTER\s+TABLE\b.*\bSET\s+(?:TABLESPACE|LOGGED|UNLOGGED|ACCESS\s+METHOD)\b",
-        "writes the whole table anew under a lock that readers wait for too",
+        "rewrites the whole table under a lock that readers wait for too",
         "use pg_repack, or a window",
     ),
 }
@@ -75,7 +75,7 @@ def _judge(found: dict[tuple[int, str], Hazard], session: Any, tried: clones.Tri
     number, written = tried.statement, tried.written
     known = any((number, rule) in found for rule in _LOCKS)
     if written and not known:
-        found[number, "table-rewrite"] = Hazard("table-rewrite", number, f"writes {written} anew under a lock", _LATER)
+        found[number, "table-rewrite"] = Hazard("table-rewrite", number, f"rewrites {written} under a lock", _LATER)
     elif tried.scanned and not known and not tried.validates:
         found[number, "table-scan"] = Hazard("table-scan", number, "reads every row under a lock", _LATER)
     if not written and not tried.scanned:

@@ -169,13 +169,13 @@ def _aborted(
     return CutoverAborted(
         f"fence of {listed(sorted(tables))}",
         f"locks were not granted within {elapsed_s:.2f} s ({attempts} attempts){who}",
-        state="the fence is lowered, writes go on",
+        state="the fence is lowered, writes continue",
         action="let that transaction end, then cut over again, or allow a longer write pause",
     )
 
 
 def lower_fence(db: PostgreSQLPort, tables: Sequence[str]) -> None:
-    """Let writers in again, all tables in one transaction. Idempotent; a table without a fence is left alone."""
+    """Resume writes, all tables in one transaction. Idempotent; a table without a fence is left alone."""
 
     def lower(driver: psycopg.Connection[Any]) -> None:
         _displace_autovacuum(driver)

@@ -67,7 +67,7 @@ def run_online(db: PostgreSQLPort, statement: str, *, again: bool = False) -> No
 
     Args:
         again: An attempt before was cut off after it had changed the schema: an index of this name that is invalid
-            is built anew, everything else is taken for done.
+            is rebuilt, everything else is taken for done.
     Raises:
         DatabaseError: it failed, or a lock was never granted; nothing of it is left, or the message says what.
     """

@@ -28,7 +28,7 @@ class Bulk(Protocol):
         ...
 
     def only_ranges(self, wanted: Sequence[tuple[Selection, int]]) -> list[KeyRange | None]:
-        """For each selection the range that is all of it, where one look at the catalog shows that it is no larger.
+        """For each selection the range that is all of it, where one read of the catalog shows that it is no larger.
 
         The numbers are rows in a range (count, about). None: `ranges` cuts it.
         """

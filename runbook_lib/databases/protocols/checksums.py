@@ -77,7 +77,7 @@ class Checksums(Protocol):
         *,
         canonical: bool,
     ) -> Applied:
-        """Make rows without a key be there as often as told, in one transaction, as silently as `apply_rows`.
+        """Make rows without a key be there as often as given, in one transaction, as silently as `apply_rows`.
 
         `changes` are by the hash of `selection`; `columns` are what a row gives. Refused: the counts of now are others.
         """

@@ -66,7 +66,7 @@ def recount_rows(
         RowRejected: a value does not fit, or a constraint refuses it.
     """
     row_hash = hash_of_rows(db, selection, types, canonical=canonical)
-    with db.writing(f"counting rows of {table} anew") as driver, silenced(driver, [table]):
+    with db.writing(f"recounting rows of {table}") as driver, silenced(driver, [table]):
         number = _row_number(driver, table)
         where = f" WHERE {selection.where}" if selection.where else ""
         numbers: dict[str, list[int]] = {}
@@ -92,7 +92,7 @@ def _row_number(driver: sqlite3.Connection, table: str) -> str:
     if not free:
         raise DatabaseError(
             f"table {table}",
-            "its columns hide the row number, by which rows without a key are told apart",
+            "its columns hide the row number, by which rows without a key are distinguished",
             state="nothing was written to it",
             action="copy the table again",
         )

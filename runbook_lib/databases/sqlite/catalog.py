@@ -60,7 +60,7 @@ def _present(driver: sqlite3.Connection) -> dict[str, tuple[str, bool]]:
 
 
 def _incarnation(db: SQLitePort) -> str:
-    """Another text after any write: nothing cheaper tells a table from one that was made anew."""
+    """Another text after any write: nothing cheaper tells a table from one that was recreated."""
     log = db.path.with_name(f"{db.path.name}-wal")
     states = [path.stat() for path in (db.path, log) if path.exists()]
     return " ".join(f"{state.st_ino}/{state.st_size}/{state.st_mtime_ns}" for state in states if state.st_size)
@@ -252,7 +252,7 @@ def _cast_type(expression: str) -> str:
 
 
 def is_column(expression: str) -> bool:
-    """Whether its type is a column's own promise, not one that somebody told for an expression."""
+    """Whether its type is a column's own, not one that was declared for an expression."""
     return not _cast_type(expression)
 
 

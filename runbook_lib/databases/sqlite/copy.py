@@ -164,7 +164,7 @@ def locate(db: SQLitePort, selection: Selection, where: str, bound: Sequence[Any
                             f"{_shown(row[i])!r:.80} is {error}",
                             expected=f"a value of type {kind.type or 'any'}",
                             state="the range was not read",
-                            action="mend the value, or name another type for this column in the plan",
+                            action="correct the value, or name another type for this column in the plan",
                         )
         finally:
             driver.text_factory = str

@@ -17,7 +17,7 @@ from runbook_lib.util.text import one_line
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
-_REBUILD = "writes the whole table anew while every writer of the file waits"
+_REBUILD = "rewrites the whole table while every writer of the file waits"
 _WORDS = {
     "ban-drop-column": (
         r"ALTER\s+TABLE\b.*\bDROP\s+(?!CONSTRAINT\b)",

@@ -78,14 +78,14 @@ def raise_fence(db: SQLitePort, tables: Sequence[str], *, timeout_s: float) -> f
         raise CutoverAborted(
             f"fence of {', '.join(sorted(tables))}",
             f"the write lock was not granted within {time.monotonic() - started:.2f} s",
-            state="the fence is lowered, writes go on",
+            state="the fence is lowered, writes continue",
             action="let that transaction end, then cut over again, or allow a longer write pause",
         ) from error
     return time.monotonic() - started
 
 
 def lower_fence(db: SQLitePort, tables: Sequence[str]) -> None:
-    """Let writers in again, all tables in one transaction. Idempotent; a table without a fence is left alone."""
+    """Resume writes, all tables in one transaction. Idempotent; a table without a fence is left alone."""
     own = _own_names(db, tables)
     with db.raw() as driver:
         standing = [table for table, since in _states(driver).items() if table in own and since]

@@ -88,7 +88,9 @@ def key_text(value: Any, kind: Kind, table: str, column: str) -> Any:
             raise Misfit(f"not in the form {text}")
     except Misfit as error:
         raise RowRejected(
-            f"{table}, key {column} = {value!r:.80}", f"{kind.declared or 'no type'}: {error}", action="mend this key"
+            f"{table}, key {column} = {value!r:.80}",
+            f"{kind.declared or 'no type'}: {error}",
+            action="correct this key",
         ) from error
     return int(text) if kind.type in INTEGERS else text
 

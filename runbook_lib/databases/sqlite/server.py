@@ -26,7 +26,7 @@ FILE = "database.sqlite"
 
 def facts(db: SQLitePort) -> ServerFacts:
     """Describe the library and the file."""
-    with db.reading("looking at the database") as driver:
+    with db.reading("reading the database") as driver:
         [pages], [page], [encoding] = (
             driver.execute(f"PRAGMA {what}").fetchone() for what in ("page_count", "page_size", "encoding")
         )

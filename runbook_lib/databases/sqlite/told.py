@@ -1,7 +1,7 @@
 """Stored values read as a type that was told: times as Go and .NET write them, numbers of seconds or ticks.
 
-Nothing is guessed: a number is a moment only where its unit was told (`timestamp from milliseconds`), and what is in no
-known form stays as it is, so that whoever needs the type names the row.
+Nothing is guessed: a number is a moment only where its unit was declared (`timestamp from milliseconds`), and what is
+in no known form stays as it is, so that whoever needs the type names the row.
 
 Rules: fractions are rounded to six digits, half up; a moment without a zone is in UTC, as SQLite's own are; a type
 without a zone keeps the moment's time in UTC.

@@ -163,7 +163,7 @@ def _alone(job: _Job, table: Table, column: Column, neutral: Neutral, place: str
             job.decide(place, f"{column.type} by the plan", told[asked])
             return Mapped(told_type(told[asked], job.source)[0])
     if job.policies.nan == "text" and neutral.kind in ("real", "double") and job.target != "postgresql":
-        job.decide(place, "NaN has no like: kept as text by the plan", "text", lossy=True)
+        job.decide(place, "NaN has no equivalent: kept as text by the plan", "text", lossy=True)
         return Mapped("varchar(30)")
     mapped = write_type(neutral, job.target, key_parts=_key_parts(job, table, column), unmapped=job.policies.unmapped)
     if mapped.unknown:
@@ -235,7 +235,7 @@ def _indexes(job: _Job, subject: str, table: Table) -> list[str]:
             job.decide(place, what, "left out", "make it by hand", lossy=index.unique)
             continue
         if method and method[1].lower() not in ("btree", "unique", "hash"):
-            job.decide(place, f"access method {method[1]} has no like", "left out", "make it by hand")
+            job.decide(place, f"access method {method[1]} has no equivalent", "left out", "make it by hand")
             continue
         if index.unique and "NULLS NOT DISTINCT" in index.definition.upper():
             job.decide(place, f"{index.definition}: NULLs may be there more than once", "a weaker rule", lossy=True)

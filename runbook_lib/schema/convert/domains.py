@@ -12,7 +12,7 @@ from runbook_lib.schema.convert.types import DomainRules, UserTypes
 
 
 def with_domains(tables: Mapping[str, Table], user: UserTypes) -> dict[str, Table]:
-    """The tables, whose columns bear the rules of their domains themselves."""
+    """The tables, whose columns have the rules of their domains themselves."""
     return {name: _table(table, user) if user.rules else table for name, table in tables.items()}
 
 

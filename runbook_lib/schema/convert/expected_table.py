@@ -1,7 +1,7 @@
 """What a table promises at a target of another engine: the translation as a catalog, to be compared with what is there.
 
-Both sides are brought into one form: definitions without names, conditions as trees. What has no like at the target is
-not promised; an object that somebody added there is no difference.
+Both sides are brought into one form: definitions without names, conditions as trees. What has no equivalent at the
+target is not promised; an object that somebody added there is no difference.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Promised:
     Attributes:
         table: Its columns, indexes and constraints as the target has to show them.
         neutral: Column → the source's type.
-        free: Columns whose default or expression has no like: any will do.
-        open_checks: Some check has no like: further ones may stand there.
-        open_indexes: Some index has no like.
+        free: Columns whose default or expression has no equivalent: any will do.
+        open_checks: Some check has no equivalent: further ones may stand there.
+        open_indexes: Some index has no equivalent.
         blind: Columns whose texts the source itself compares without case (or accents, or trailing spaces).
-        create: DDL of the table, of its own engine; made anew where ALTER TABLE cannot mend (SQLite).
+        create: DDL of the table, of its own engine; recreated where ALTER TABLE cannot repair it (SQLite).
         after: DDL of its indexes.
     """
 
@@ -119,7 +119,7 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> tuple[Colu
 
 
 def _constraint(job: _Job, subject: str, table: Table, constraint: Constraint) -> Constraint | None:
-    """A constraint in the target's words; None where it has no like. A key to a table outside stays as it is."""
+    """A constraint in the target's words; None where it has no equivalent. A key to a table outside stays as it is."""
     if constraint.kind == "check":
         text = condition(job, table, inner(constraint.definition, job.source))
         return None if text is None else replace(constraint, definition=f"CHECK ({text})")
@@ -136,7 +136,7 @@ def _constraint(job: _Job, subject: str, table: Table, constraint: Constraint) -
 
 
 def _index(job: _Job, subject: str, table: Table, index: Index) -> Index | None:
-    """An index as the translation makes it, definition without names; None where it has no like."""
+    """An index as the translation makes it, definition without names; None where it has no equivalent."""
     made = ddl._indexes(job, subject, replace(table, indexes=(index,), constraints=()))
     cut = job.source == "mysql" and bool(prefixes(index))
     if not made or (cut and job.target == "sqlite"):

@@ -32,7 +32,7 @@ def default_clause(job: _Job, column: Column, neutral: Neutral, mapped: Mapped, 
         text = f"'{job.policies.zero_dates}'" if job.policies.zero_dates[:1].isdigit() else "a zero date"
     found = default(text, neutral.kind, job.source, job.target, int(digits[1]) if digits else 0)
     if found is None or (neutral.kind not in (*DATES, "time") and text.strip().lower() in NOW | TODAY):
-        job.decide(place, f"the default {told} has no like", "no default", "set it at the target", lossy=True)
+        job.decide(place, f"the default {told} has no equivalent", "no default", "set it at the target", lossy=True)
         return ""
     return f" DEFAULT {found}"
 
@@ -44,7 +44,7 @@ def _kept(neutral: Neutral, mapped: Mapped, job: _Job) -> Neutral:
 
 
 def _reader(job: _Job, table: Table) -> Translator:
-    """What reads the table's expressions: each column by its type and collation; one of a told type is nobody's."""
+    """What reads the table's expressions: each column by its type and collation; one of a declared type is nobody's."""
     from runbook_lib.schema.convert.translation_job import quote
 
     columns = {}

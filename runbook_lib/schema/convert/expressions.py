@@ -26,7 +26,7 @@ _SQLITE_UUID = (
 
 
 def default(text: str, kind: str, source: str, target: str, digits: int = 6) -> str | None:
-    """A column's default in the target's words; None when it has no like there.
+    """A column's default in the target's words; None when it has no equivalent there.
 
     Args:
         kind: The neutral kind of the column.

@@ -31,7 +31,7 @@ def left_out(job: _Job, subject: str, table: Table) -> None:
             job.decide(f"{subject} {rule.name}", what, "checked at once", lossy=True)
     if table.triggers:
         what = f"{len(table.triggers)} trigger{'s' if len(table.triggers) > 1 else ''} in the source's language"
-        job.decide(subject, what, "left out", "write them anew at the target", lossy=True)
+        job.decide(subject, what, "left out", "rewrite them for the target", lossy=True)
     if table.partitioned:
         job.decide(subject, "partitions are the source's own", "one table", "partition it by hand")
     blind = sorted({c.collation for c in table.columns if re.search(r"(?i)_ci\b|nocase|rtrim", c.collation)})
@@ -41,7 +41,7 @@ def left_out(job: _Job, subject: str, table: Table) -> None:
 
 
 def values(job: _Job) -> None:
-    """Values that the target may not have: the policy says what becomes of them."""
+    """Values that the target may not have: the policy says how they are handled."""
     kinds = {read_type(c.type, job.source, job.user).kind for t in job.tables.values() for c in t.columns}
     if job.source == "mysql" and kinds & {"date", "timestamp", "timestamptz"}:
         job.decide("zero dates", "0000-00-00 is no date elsewhere", job.policies.zero_dates, "error", "null")

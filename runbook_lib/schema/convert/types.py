@@ -18,7 +18,7 @@ KEY_BYTES, BYTES_A_CHARACTER = 3072, 4  # InnoDB's longest index entry; utf8mb4
 
 @dataclass(frozen=True)
 class Neutral:
-    """A type that belongs to no engine. `kind` "unknown" is what has no like elsewhere."""
+    """A type that belongs to no engine. `kind` "unknown" is what has no equivalent elsewhere."""
 
     kind: str
     modifiers: tuple[int, ...] = ()
@@ -121,13 +121,15 @@ def write_type(neutral: Neutral, dialect: str, *, key_parts: int = 0, unmapped: 
 
     Args:
         key_parts: In a key or unique index: how many text columns share it (0: in none).
-        unmapped: `text` keeps what has no like as text; `error` leaves it to the plan.
+        unmapped: `text` keeps what has no equivalent as text; `error` leaves it to the plan.
     """
     if neutral.kind == "unknown":
         text = {"postgresql": "text", "mysql": "longtext", "sqlite": "text"}[dialect]
         if unmapped == "text":
-            return Mapped(text, f"{neutral.text} has no like: its text form is kept, its operators are not", lossy=True)
-        return Mapped(text, f"{neutral.text} has no like", lossy=True, unknown=True)
+            return Mapped(
+                text, f"{neutral.text} has no equivalent: its text form is kept, its operators are not", lossy=True
+            )
+        return Mapped(text, f"{neutral.text} has no equivalent", lossy=True, unknown=True)
     return {"postgresql": _postgresql, "mysql": _mysql, "sqlite": _sqlite}[dialect](neutral, key_parts)
 
 

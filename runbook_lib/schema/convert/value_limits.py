@@ -1,7 +1,7 @@
 """Values that a written type does not hold, as conditions at the source: what a copy would trip over, row by row.
 
-`schema.policies` knows the values that another engine has no like of; here is what is too long, too large or too fine
-for the type that they go into, and what a source lets in although its column says otherwise (SQLite).
+`schema.policies` knows the values that have no equivalent in another engine; here is what is too long, too large or too
+fine for the type that they go into, and what a source lets in although its column says otherwise (SQLite).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UTF8 = (
     "|f[1-3]([89ab].){3}|f48.([89ab].){2})*$"
 )
 
-_GARBLED = 100  # characters that are looked at for bytes of another character set
+_GARBLED = 100  # characters that are searched for bytes of another character set
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ Parts = Iterator[tuple[str, str] | tuple[str, str, str]]
 
 def _mysql(sql: str, here: Neutral, there: Neutral, target: str, policies: Policies) -> Parts:
     if there.kind in _TEXTS and policies.zero_dates == "error" and here.kind in (*_MOMENTS, "time"):
-        return  # told to be a text: it takes whatever the source has
+        return  # declared as text: it takes whatever the source has
     if here.kind in _MOMENTS:
         yield "zero dates", f"{sql} = 0", _instead_of_zero(sql, here, policies)
         if there.kind not in _TEXTS:

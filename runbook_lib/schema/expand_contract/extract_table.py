@@ -9,7 +9,7 @@
         new={"theme": Column("text", "theme"), "notifications": Column("boolean", "notifications_enabled")},
     )
 
-Triggers on both tables keep them in step: AFTER a row of one is written, the row of the other follows in the same
+Triggers on both tables keep them equal: AFTER a row of one is written, the row of the other follows in the same
 transaction, unless it fits already; so nothing loops. A row of the first table that has nothing in the old columns
 needs none in the second; the trigger makes one as soon as there is a value, and a default is one.
 

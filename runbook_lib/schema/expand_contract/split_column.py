@@ -1,4 +1,4 @@
-"""Expand and contract in one table: it has its old and its new columns side by side, and a trigger keeps them in step.
+"""Expand and contract in one table: it has its old and its new columns side by side, and a trigger keeps them equal.
 
 Whoever writes one shape, the other follows in the same row: a trigger BEFORE each row sets it, so nothing loops. A row
 that is inserted with every new column NULL is taken for an old client's.

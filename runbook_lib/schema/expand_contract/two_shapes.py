@@ -62,7 +62,7 @@ def defaults(table: str, columns: Mapping[str, Column], dialect: str) -> list[st
 
 
 def without_not_null(table: str, columns: Mapping[str, Column], dialect: str) -> list[str]:
-    """What undoes `firm`. MySQL states the column anew: a default goes as well, and the statement says so."""
+    """What undoes `firm`. MySQL restates the column: a default goes as well, and the statement says so."""
     gone = " DEFAULT NULL" if dialect == "mysql" else ""
     kinds = {name: f"{column.kind}{gone if column.default else ''}" for name, column in columns.items()}
     return [s for n, c in columns.items() if not c.nullable for s in null(dialect, table, n, kinds[n])]

@@ -3,7 +3,7 @@
 Where the engine allows it everything is one transaction: statements, the version, the revision's own verification.
 Where each DDL statement commits by itself (MySQL, `transaction: no`), every statement is recorded in the database
 before and after: one that writes rows together with its mark, in one transaction; one that changes the schema by its
-intent and the schema's shape before it. Whether that one has happened is found out by looking at the shape again.
+intent and the schema's shape before it. Whether that one has happened is found out by reading the shape again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def writes_rows(statement: str) -> bool:
 
 
 def asks(statement: str) -> bool:
-    """Whether a statement is a question that has to find nothing before the revision goes on."""
+    """Whether a statement is a question that has to find nothing before the revision continues."""
     return statement.lstrip().lower().startswith(NOTHING_MAY_BE_FOUND)
 
 
@@ -60,7 +60,7 @@ def require_nothing(connection: Connection, statement: str) -> None:
     found = connection.exec_driver_sql(statement, execution_options=_BARE).fetchmany(3)
     if found:
         rows = ", ".join("/".join(map(str, row)) for row in found)
-        raise DatabaseError("the revision", f"finds {rows}, where nothing may be found", action="mend these rows")
+        raise DatabaseError("the revision", f"finds {rows}, where nothing may be found", action="correct these rows")
 
 
 def by_statement(database: Database, revision: Revision) -> bool:
@@ -109,7 +109,7 @@ def revise(
             f"revision {revision.id}",
             f"its verification fails: {one_line(problems[0], 300)}",
             state=f"it is applied: the database is at {revision.id}",
-            action="mend the data or the revision, then run again",
+            action="correct the data or the revision, then run again",
         )
     return done
 
@@ -165,7 +165,7 @@ def _in_one(
                 f"revision {revision.id}",
                 f"its verification fails: {one_line('; '.join(problems), 300)}",
                 state=f"rolled back: the database is at {before}",
-                action="mend the data or the revision, then run again",
+                action="correct the data or the revision, then run again",
             )
         return Revised(len(rendered.statements), rows)
 
@@ -188,7 +188,7 @@ def _failed(
     where = f", statement {at} of {len(rendered.statements)}" if at else ""
     words = one_line(without_comments(rendered.statements[at - 1]), 80) if at else ""
     what = f" in `{words}`" if words and words not in error.observed else ""
-    action = error.action or "mend the revision, then run again"
+    action = error.action or "correct the revision, then run again"
     return DatabaseError(
         f"revision {revision.id} ({direction}){where}", error.observed + what, state=state, action=action
     )
@@ -362,7 +362,7 @@ def _stuck(database: Database, revision: Revision, direction: str, why: str) -> 
         f"revision {revision.id} ({direction})",
         f"cannot be undone half-way: {why}",
         state=f"the database is between {revision.before(direction)} and {revision.after(direction)}",
-        action=f"put right what made it fail and run again (it goes on where it stopped), or restore the backup"
+        action=f"put right what made it fail and run again (it resumes where it stopped), or restore the backup"
         f" of {database.name}",
     )
 

@@ -5,7 +5,7 @@
 
 The comment names the table whose key is cut into ranges (with `as u` where the statement calls it so); `:range` stands
 where the condition of a range goes. Ranges are cut once and kept, as a copy's are: killed anywhere, the statement
-goes on with the first range that has no mark. The last range is open: rows added before it runs are in it.
+resumes with the first range that has no mark. The last range is open: rows added before it runs are in it.
 """
 
 from __future__ import annotations

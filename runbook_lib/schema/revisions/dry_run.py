@@ -96,7 +96,7 @@ def preview(
     *,
     judged: bool = True,
 ) -> Preview:
-    """Look at a database and at the way to another version; nothing is changed.
+    """Read a database and the path to another version; nothing is changed.
 
     Args:
         policy: The plan's `lint:`.

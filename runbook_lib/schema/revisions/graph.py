@@ -1,6 +1,6 @@
 """Versioned revisions on Alembic: a folder of `.py` and `.sql` files is one graph, without an ini and without env.py.
 
-A revision is rendered to SQL before anything runs, whichever way it is written: what is shown, looked at for
+A revision is rendered to SQL before anything runs, whichever way it is written: what is shown, checked for
 hazards and recorded is exactly what is run. Alembic keeps the graph, the path and the table of the version.
 """
 
@@ -222,12 +222,12 @@ class Revisions:
                 f"cannot be written down as SQL: {_words(error)}",
                 expected="operations and SQL: what is shown before is what is run",
                 state="nothing was run",
-                action=f"mend {revision.path.name}; rows are changed by SQL statements",
+                action=f"correct {revision.path.name}; rows are changed by SQL statements",
             ) from error
         return written.rendered()
 
     def problems(self, revision: Revision, database: Database) -> list[str]:
-        """What the revision's own verification finds wrong, looking at the database; empty: nothing."""
+        """What the revision's own verification finds wrong, reading the database; empty: nothing."""
         with database.engine.connect() as connection:
             return self.verify(revision, connection)
 
@@ -251,7 +251,7 @@ def undo_of(revisions: Revisions, revision: Revision, direction: str, dialect: s
         return ()
     try:
         return revisions.render(revision, DOWN, dialect).statements
-    except ConfigurationError:  # it is told when somebody wants to go that way
+    except ConfigurationError:  # it is reported when somebody wants to go that way
         return ()
 
 

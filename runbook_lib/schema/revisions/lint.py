@@ -27,7 +27,7 @@ _WORST = (REFUSE, APPROVE, WARN)
 
 @dataclass(frozen=True)
 class Finding:
-    """One hazard with what becomes of it; `because` is the plan's reason, or the default's."""
+    """One hazard and how it is handled; `because` is the plan's reason, or the default's."""
 
     hazard: Hazard
     statement: str
@@ -97,7 +97,7 @@ def hazards(
         statements: As they will be run.
         policy: The plan's `lint:`; rules that are not in it have the default of `plan.hazards`.
         alone: Each statement is its own transaction.
-        back: The statements of the other direction: what they would lose is told before there is something to lose.
+        back: The statements of the other direction: what they would lose is reported before there is something to lose.
     Raises:
         ConfigurationError: the linter is missing.
         DatabaseError: the server cannot be asked.

@@ -65,7 +65,7 @@ def statements(text: str, dialect: str = "") -> Iterator[str]:
 
 
 class _Readings:
-    """A file as each engine reads it: head, title and sections. An engine for which it is wrong is told when asked."""
+    """A file as each engine reads it: head, title and sections. An engine for which it is wrong says so when asked."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

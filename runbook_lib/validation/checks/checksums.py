@@ -42,7 +42,7 @@ def checksums(link: Link, context: Context) -> CheckResult:
 
 
 class _Told:
-    """How far the rows of a link are, told after each range."""
+    """How far the rows of a link are, reported after each range."""
 
     def __init__(self, link: Link, context: Context) -> None:
         self._context, self._tables, self._rows = context, len(link.flows), 0

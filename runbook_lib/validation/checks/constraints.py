@@ -46,7 +46,7 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     for constraint in _own(both.there):
         if behind.intersection(constraint.columns):
             information.append(
-                _aside(link, flow, constraint, Kind.OMITTED_COLUMN, "stands on a column that stays behind")
+                _aside(link, flow, constraint, Kind.OMITTED_COLUMN, "depends on a column that stays behind")
             )
         elif constraint.kind == "foreign" and constraint.referenced_table not in inside:
             what = f"references {constraint.referenced_table}, outside the service"

@@ -18,8 +18,8 @@ KINDS = Kinds(Kind.MISSING_INDEX, Kind.EXTRA_INDEX, Kind.DIFFERENT_INDEX)
 def indexes(link: Link, context: Context) -> CheckResult:
     """Compare the indexes of a forward link's tables by definition; a derived table promises nothing but its key.
 
-    In another engine: columns, uniqueness and condition; what has no like there (expressions, access methods) is not
-    promised.
+    In another engine: columns, uniqueness and condition; what has no equivalent there (expressions, access methods) is
+    not promised.
     """
     context.catalogs(link)
     return each_table(NAME, link, context, lambda flow: _table(link, flow, context))
@@ -52,7 +52,7 @@ def _own(table: Table) -> list[Index]:
 
 
 def _needs(index: Index, left_behind: set[str]) -> bool:
-    """Whether an index stands on a column that stays behind, in an expression or a condition too."""
+    """Whether an index depends on a column that stays behind, in an expression or a condition too."""
     return bool(left_behind.intersection(index.columns)) or any(
         name in _words(index.definition) for name in left_behind
     )
@@ -77,7 +77,7 @@ def _invalid(link: Link, flow: Flow, index: Index, mend: str = "") -> Mismatch:
 
 
 def _behind(link: Link, flow: Flow, index: Index) -> Mismatch:
-    text = f"index {index.name} stands on a column that stays behind"
+    text = f"index {index.name} depends on a column that stays behind"
     return Mismatch(
         NAME, link.service, flow.table, Kind.OMITTED_COLUMN, columns=index.columns, name=index.name, text=text
     )

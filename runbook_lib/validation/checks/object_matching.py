@@ -74,7 +74,7 @@ def left_behind(table: Table, flow: Flow) -> set[str]:
 
 
 def _same(link: Link, flow: Flow, there: Table) -> Promised:
-    """SQLite mends by making a table anew: the source's own DDL, where the plan omits nothing of it."""
+    """SQLite repairs by recreating a table: the source's own DDL, where the plan omits nothing of it."""
     if link.reader.dialect != "sqlite" or left_behind(there, flow):
         return Promised(there)
     origin = flow.feeds[0].table
@@ -94,7 +94,7 @@ def _there(table: Table, flow: Flow, renamed: Mapping[str, str]) -> Table:
 
 @dataclass(frozen=True)
 class Sides:
-    """One table: what is promised (`there`), what is (`here`), both comparable by definition, and what mends it."""
+    """One table: what is promised (`there`), what is (`here`), both comparable by definition, and what repairs it."""
 
     there: Table
     here: Table

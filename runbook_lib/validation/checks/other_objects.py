@@ -33,7 +33,7 @@ def order(say: Say, flow: Flow, there: Table, here: Table) -> Iterator[Mismatch]
 
 
 def triggers(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[Mismatch]:
-    """Triggers of the same engine, by their text; another engine's are written anew, and not compared.
+    """Triggers of the same engine, by their text; another engine's are rewritten by a person, and not compared.
 
     Those that wait for their side to get the writers count as being there.
     """

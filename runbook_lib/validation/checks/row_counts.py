@@ -56,7 +56,7 @@ def _again(
     has_queue, deadline = captured(link, flow, context), time_for(link, flow, context, deadline)
     pause, moved = FIRST_PAUSE_S, 0
     while True:
-        time.sleep(pause)  # between two looks at a moving target
+        time.sleep(pause)  # between two reads of a moving target
         pause = min(pause * 2, LONGEST_PAUSE_S)
         before, waiting = counts, _pending(link, flow, context) if has_queue else 0
         counts = context.counts(link, flow, now=True)

@@ -98,7 +98,7 @@ class Contents:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Every `service.table` that some check looked at, in their order."""
+        """Every `service.table` that some check covers, in their order."""
         return tuple(dict.fromkeys(table for result in self.results for table in result.tables))
 
     @property
@@ -113,7 +113,7 @@ class Contents:
 
     @property
     def stranded(self) -> int:
-        """Rows in flight that nobody carries over, as no sync runs (count): they differ, and will go on to."""
+        """Rows in flight that nobody carries over, as no sync runs (count): they differ, and will continue to."""
         return self._rows_in_flight() if self.idle else 0
 
     def _rows_in_flight(self) -> int:
@@ -181,7 +181,7 @@ class Contents:
             "validation",
             self.text,
             expected="every check to pass",
-            action="look at the report; `runbook repair` copies the named rows again, "
+            action="read the report; `runbook repair` copies the named rows again, "
             "a wanted difference is declared under validation.tolerate",
         )
 

@@ -66,7 +66,7 @@ class Mismatch:
         target_value: What the writer has (text).
         name: Name of the index, constraint or sequence.
         text: The difference in words.
-        mend: SQL for the target that would mend it; empty where none is known.
+        mend: SQL for the target that would repair it; empty where none is known.
         times: Of a row without a key: how often it is at the source and at the target (counts).
     """
 
@@ -102,7 +102,7 @@ class CheckResult:
     """One check over some tables.
 
     Attributes:
-        tables: `service.table` of every table that was looked at.
+        tables: `service.table` of every table that was checked.
         mismatches: Undeclared differences: the check fails.
         tolerated: Differences that the plan declares.
         in_flight: Differences that writes still under way explain.
@@ -124,13 +124,13 @@ class CheckResult:
 
     @property
     def outcome(self) -> Outcome:
-        """Fail when something is wrong, could_not_run when some table could not be looked at."""
+        """Fail when something is wrong, could_not_run when some table could not be checked."""
         if self.mismatches:
             return Outcome.FAIL
         return Outcome.COULD_NOT_RUN if self.errors else Outcome.PASS
 
     def of(self, table: str) -> Outcome | None:
-        """The outcome for one `service.table`; None when the check did not look at it."""
+        """The outcome for one `service.table`; None when the check did not cover it."""
         if any(mismatch.label == table for mismatch in self.mismatches):
             return Outcome.FAIL
         if table in self.errors:

@@ -1,4 +1,4 @@
-"""The SQL that would mend what differs, as one script for each service's target: to be read, then pasted."""
+"""The SQL that would repair what differs, as one script for each service's target: to be read, then pasted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from runbook_lib.validation.report.contents import Contents
 from runbook_lib.validation.report.mismatches import Kind, Mismatch
 
-_ANEW = " RENAME TO "  # SQLite: the whole table is made anew as it should be, with its indexes
+_ANEW = " RENAME TO "  # SQLite: the whole table is recreated as it should be, with its indexes
 # Dropping a parent would delete its children's rows, renaming would look into views.
 _SQLITE = "PRAGMA foreign_keys = OFF;\nPRAGMA legacy_alter_table = ON;\nBEGIN;\n{}\nCOMMIT;"
 # Differences of the schema, which somebody must see to even where no statement is known; rows have `runbook repair`.
@@ -28,7 +28,7 @@ _BY_HAND = {
 
 
 def mending(report: Contents) -> dict[str, str]:
-    """Service → script: the undeclared differences as comments, each with what mends it below; nothing is run.
+    """Service → script: the undeclared differences as comments, each with what repairs it below; nothing is run.
 
     A PostgreSQL script that builds or drops indexes is no single transaction: psql runs its statements one by one.
     """
@@ -40,11 +40,11 @@ def mending(report: Contents) -> dict[str, str]:
 def heading(report: Contents, service: str) -> str:
     """What stands above a script; the service is named where there are several."""
     several = len(report.services) > 1
-    return f"SQL that would mend the target{f' of {service}' if several else ''}; read it before you run it there"
+    return f"SQL that would repair the target{f' of {service}' if several else ''}; read it before you run it there"
 
 
 def _script(found: Sequence[Mismatch]) -> str:
-    """Each statement once: differences of one column, or of a table that is made anew, may have the same mend."""
+    """Each statement once: differences of one column, or of a table that is recreated, may have the same repair."""
     anew = {m.table: m.mend for m in found if _ANEW in m.mend}
     why: dict[str, list[str]] = {}
     by_hand = dict[str, None]()
@@ -56,7 +56,7 @@ def _script(found: Sequence[Mismatch]) -> str:
         comes_along = mismatch.table in anew and not mismatch.kind.endswith(("_trigger", "_privilege", "_behind"))
         mend = anew[mismatch.table] if comes_along else mismatch.mend
         why.setdefault(mend, []).append(said)
-    # What is not part of a table that is made anew comes after all that are.
+    # What is not part of a table that is recreated comes after all that are.
     parts = [
         "\n".join([*(f"-- {line}" for line in lines), mend if mend.endswith(";") else f"{mend};"])
         for mend, lines in sorted(why.items(), key=lambda each: _ANEW not in each[0])

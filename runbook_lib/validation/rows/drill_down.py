@@ -38,7 +38,7 @@ class Narrowed:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """The keys to look at."""
+        """The keys to compare."""
         return tuple(key for key, _, _ in self.rows)
 
 

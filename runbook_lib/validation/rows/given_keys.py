@@ -15,7 +15,7 @@ from runbook_lib.validation.rows.row_pairs import Pair, as_mismatch, read_pairs
 
 
 def given_keys(link: Link, flow: Flow, context: Context) -> list[tuple[object, ...]]:
-    """The keys to look at in this table; a table that is not named has none."""
+    """The keys to compare in this table; a table that is not named has none."""
     return list((context.only_keys or {}).get((link.service, flow.table), ()))
 
 

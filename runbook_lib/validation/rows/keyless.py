@@ -138,7 +138,7 @@ def _kind(counts: Counts) -> Kind:
 
 
 def _figures(counts: dict[str, Counts]) -> dict[str, int]:
-    """How many rows are lost, of no like at the source, and there too often."""
+    """How many rows are lost, without an equal at the source, and there too often."""
     names = {
         Kind.MISSING_ON_TARGET: "lost_rows",
         Kind.MISSING_ON_SOURCE: "extra_rows",

@@ -19,7 +19,7 @@ from runbook_lib.validation.rows.compared import Compared
 from runbook_lib.validation.rows.row_pairs import Key, Pair, as_mismatch, plain, read_pairs
 
 REMEMBERED = 10_000  # rows found different that a later check need not watch again (a table)
-QUEUE_KEYS = 100_000  # log rows looked at; a longer queue explains every difference: the sync is far behind
+QUEUE_KEYS = 100_000  # log rows read; a longer queue explains every difference: the sync is far behind
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
 
 
@@ -101,7 +101,7 @@ def _watch(
     moved: set[Key] = set()
     pause = FIRST_PAUSE_S
     while True:
-        time.sleep(pause)  # between two looks at a moving target; nothing signals its rest
+        time.sleep(pause)  # between two reads of a moving target; nothing signals its rest
         pause = min(pause * 2, LONGEST_PAUSE_S)
         before = {pair.key: pair for pair in unequal}
         queue = read_queue(link, flow, context) if has_queue else Queue(frozenset(), complete=True)

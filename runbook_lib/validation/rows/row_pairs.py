@@ -122,7 +122,7 @@ def _form(kind: str, stored: str, *, across: bool) -> Callable[[Any], str]:
     if across or known.padded:
         return lambda value: canonical_text(value, kind) or ""
     if known.tag == NUMBER and known.modifiers:
-        # The other side may be an expression: both are told at the scale, as the engine prints them.
+        # The other side may be an expression: both are printed at the scale, as the engine prints them.
         own = stored if stored and both_decimal(stored, kind) else ""
         return lambda value: (own and excess_digits(value, own)) or at_scale(value, known)
     return lambda value: bytes(value).hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)

@@ -112,5 +112,5 @@ def _keys(database: Database, selection: Selection, side: Compared, condition: s
     """The keys of the rows that fulfil a condition, in the form in which the adapter binds them back."""
     where = " AND ".join(f"({part})" for part in (selection.where, condition) if part)
     narrow = replace(selection, columns=selection.key, where=where)
-    # Their hashes are not looked at; an engine's own hash may not know the other engine's types.
+    # Their hashes are not checked; an engine's own hash may not know the other engine's types.
     return list(database.row_sums(narrow, side.key_types, KeyRange(0), canonical=True))

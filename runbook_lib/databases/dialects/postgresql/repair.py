@@ -47,7 +47,7 @@ class PostgreSQLRepair(Repair):
         return [f"{at} SET DEFAULT {column.default}" if column.default else f"{at} DROP DEFAULT"]
 
     def _counter(self, column: Column) -> list[str]:
-        """The column fed by its own counter, which goes on behind the column's values."""
+        """The column fed by its own counter, which continues behind the column's values."""
         at = f"ALTER COLUMN {self._q(column.name)}"
         there = next((c for c in self.here.columns if c.name == column.name), column)
         gone = [self._alter(f"{at} DROP IDENTITY")] if there.identity in ("always", "by default") else []

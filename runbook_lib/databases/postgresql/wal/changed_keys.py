@@ -46,7 +46,7 @@ class _Log:
 
 @dataclass
 class Keys:
-    """One look at a slot: what is known of it, and the keys that are still to be written."""
+    """One read of a slot: what is known of it, and the keys that are still to be written."""
 
     channel: str
     driver: psycopg.Connection[Any]

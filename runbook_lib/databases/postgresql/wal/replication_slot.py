@@ -141,7 +141,7 @@ def channels(driver: psycopg.Connection[Any]) -> list[str]:
 
 
 def problems(db: PostgreSQLPort) -> list[Problem]:
-    """What this server or login lacks to be captured through its log, each with what mends it."""
+    """What this server or login lacks to be captured through its log, each with what repairs it."""
     level, standby, used, most, keep, login, may = db.rows(_SERVER)[0]
     found = []
     if standby:
@@ -169,7 +169,7 @@ def refuse_unfit(driver: psycopg.Connection[Any], keys: dict[str, tuple[str, ...
     A table without a usable identity would not only leave gaps: once published, its writers' updates would fail.
 
     Raises:
-        TransferError: the first table that does not fit, with the SQL that mends it.
+        TransferError: the first table that does not fit, with the SQL that repairs it.
     """
     quoted = {quoting.quote(table): table for table in keys}
     for name, *facts in driver.execute(_IDENTITY, {"tables": list(quoted)}).fetchall():
@@ -220,7 +220,7 @@ def publish(driver: psycopg.Connection[Any], channel: str, table: str) -> None:
 def create(db: PostgreSQLPort, channel: str) -> None:
     """Make the channel's slot; the publication is committed, and nobody who is older writes any more. Idempotent.
 
-    One that a killed attempt left is made anew: nothing was copied yet, so nothing is lost with it.
+    One that a killed attempt left is recreated: nothing was copied yet, so nothing is lost with it.
 
     Raises:
         DatabaseError: a transaction (of any database of the server) does not end in `db.lock_wait_s`, or somebody has

@@ -28,7 +28,7 @@ from runbook_lib.errors import DatabaseError, TransferError
 if TYPE_CHECKING:
     from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
-CHANGES = 50_000  # looked at in one transaction, or one transaction of the users' if that has more
+CHANGES = 50_000  # read in one transaction, or one transaction of the users' if that has more
 FETCHED = 5_000  # messages that are in memory at a time
 RESTART_BYTES = 1 << 20  # of the server's log that each look reads again
 SEEN_BYTES = 1 << 20  # of the server's log without a change of ours, before the slot lets go of it
@@ -58,7 +58,7 @@ def keep_up(db: PostgreSQLPort) -> None:
     except psycopg.Error as error:
         raise connection.explain(db.name, error, "looking for captures") from error
     for channel in found:
-        with contextlib.suppress(TransferError):  # a gap is told to whoever reads this capture
+        with contextlib.suppress(TransferError):  # a gap is reported to whoever reads this capture
             fill(db, channel)
 
 

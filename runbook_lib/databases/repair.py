@@ -88,7 +88,6 @@ class Repair:
 
     def build_again(self, index: Index) -> str:
         """Make an invalid index valid; only PostgreSQL has such."""
-        del index
         return ""
 
     # -- constraints ---
@@ -102,7 +101,6 @@ class Repair:
 
     def validate(self, constraint: Constraint) -> str:
         """Prove a constraint over the rows that were there before it; only PostgreSQL has such."""
-        del constraint
         return ""
 
     # -- the rest ---
@@ -112,7 +110,6 @@ class Repair:
 
     def change_trigger(self, here: str, text: str, add: str) -> str:
         """Make a trigger that is there what its text says; `add` is the statement that makes it."""
-        del text
         return f"{self.drop_trigger(here)};\n{add}"
 
     def drop_trigger(self, text: str) -> str:

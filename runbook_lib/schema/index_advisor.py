@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.identifiers import own_name, parts_of
 from runbook_lib.databases.port import Constraint, Database, Index, IndexUse, Table
 from runbook_lib.display.html_table import html_table
@@ -194,18 +195,12 @@ def _drop(dialect: str, table: str, index: Index, kind: str, text: str) -> Advic
 
 
 def _create(dialect: str, table: str, index: str, definition: str) -> str:
-    unique, rest = ("UNIQUE ", definition[7:]) if definition.startswith("UNIQUE ") else ("", definition)
+    unique, rest = definition.startswith("UNIQUE "), definition.removeprefix("UNIQUE ")
     method, _, columns = rest.partition("(")
-    how: Mapping[str, str] = {"postgresql": " CONCURRENTLY"}
-    on = f"ON {quoted(table, dialect)}"
-    if dialect == "mysql" and method.strip() in ("fulltext", "spatial"):
-        return f"CREATE {method.strip().upper()} INDEX {quote(index, dialect)} {on} ({columns}"
-    using = f" USING {method.strip()}" if method.strip() and dialect == "postgresql" else ""
-    return f"CREATE {unique}INDEX{how.get(dialect, '')} {quote(index, dialect)} {on}{using} ({columns}"
+    names = quote(index, dialect), quoted(table, dialect), f"({columns}"
+    return dialect_of(dialect).create_index(*names, unique=unique, method=method.strip())
 
 
 def _dropping(dialect: str, table: str, index: str) -> str:
-    if dialect == "mysql":
-        return f"DROP INDEX {quote(index, dialect)} ON {quoted(table, dialect)}"
     name = ".".join(quote(part, dialect) for part in (*parts_of(table, dialect)[:-1], index))
-    return f"DROP INDEX CONCURRENTLY {name}" if dialect == "postgresql" else f"DROP INDEX {quote(index, dialect)}"
+    return dialect_of(dialect).drop_index(name, quoted(table, dialect))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.own_objects import make
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.statement_names import pieces, shared_settings
@@ -131,20 +132,17 @@ def forget(target: Database, service: str) -> None:
         connection.execute(text(f"DELETE FROM {_table(target)} WHERE service = :s"), {"s": service})
 
 
-def _script_type(target: Database) -> str:
-    return "LONGTEXT" if target.dialect == "mysql" else "TEXT"  # MySQL's TEXT ends after 64 KiB
-
-
 def state(target: Database, service: str) -> str:
     """MADE, BEING_MADE (an attempt was killed), or "" when the tables were never made here."""
+    kind = f"script {dialect_of(target.dialect).long_text} NOT NULL"
     make(
         target,
         "later",
         "service VARCHAR(100) NOT NULL, kind VARCHAR(20) NOT NULL, stage INTEGER NOT NULL, ordinal INTEGER NOT NULL,"
-        f" script {_script_type(target)} NOT NULL, PRIMARY KEY (service, kind, stage, ordinal)",
+        f" {kind}, PRIMARY KEY (service, kind, stage, ordinal)",
     )
-    if target.dialect == "mysql" and target.rows(_NARROW, {"t": _LATER}):  # made by an earlier version
-        target.execute(f"ALTER TABLE {_table(target)} MODIFY script {_script_type(target)} NOT NULL")
+    if dialect_of(target.dialect).states_columns_whole and target.rows(_NARROW, {"t": _LATER}):  # by an earlier version
+        target.execute(f"ALTER TABLE {_table(target)} MODIFY {kind}")
     kinds = target.rows(f"SELECT kind FROM {_table(target)} WHERE service = :s", {"s": service})
     return next((kind for (kind,) in kinds if kind in (MADE, BEING_MADE)), "")
 
@@ -168,8 +166,8 @@ def keeps(target: Database) -> bool:
     """Whether this database keeps anything of a copy. Nothing is made."""
     from sqlalchemy import inspect
 
-    seen = inspect(target.engine)  # `own_table` would make the schema
-    return seen.has_table("later", schema="runbook") if target.dialect == "postgresql" else seen.has_table(_LATER)
+    name, schema = dialect_of(target.dialect).own_place("later")  # `own_table` would make the schema
+    return inspect(target.engine).has_table(name, schema=schema)
 
 
 def kept(target: Database, service: str, kind: str) -> list[Part]:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from runbook_lib.databases.identifiers import own_name, parts_of
+from runbook_lib.databases.dialect import dialect_of
+from runbook_lib.databases.identifiers import own_name
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.schema.convert.translation_job import quote
 from runbook_lib.schema.revisions.batched_update import RANGE, ROWS
 
 
@@ -39,25 +39,17 @@ def create_index(name: str, table: str, columns: Sequence[str], *, unique: bool 
     """Build an index beside the writers. `where` makes it partial (PostgreSQL, SQLite)."""
 
     def make(dialect: str) -> list[str]:
-        how = " CONCURRENTLY" if dialect == "postgresql" else ""
         listed = ", ".join(quoted(column, dialect) for column in columns)
-        kind = "UNIQUE INDEX" if unique else "INDEX"
-        condition = f" WHERE {where}" if where else ""
-        return [f"CREATE {kind}{how} {quoted(name, dialect)} ON {quoted(table, dialect)} ({listed}){condition}"]
+        what = f"({listed}) WHERE {where}" if where else f"({listed})"
+        here = quoted(table, dialect)
+        return [dialect_of(dialect).create_index(quoted(name, dialect), here, what, unique=unique)]
 
     emit(make)
 
 
 def drop_index(name: str, table: str) -> None:
     """Drop an index without waiting for readers while they wait."""
-
-    def make(dialect: str) -> list[str]:
-        if dialect == "mysql":
-            return [f"DROP INDEX {quoted(name, dialect)} ON {quoted(table, dialect)}"]
-        how = " CONCURRENTLY" if dialect == "postgresql" else ""
-        return [f"DROP INDEX{how} {quoted(name, dialect)}"]
-
-    emit(make)
+    emit(lambda dialect: [dialect_of(dialect).drop_index(quoted(name, dialect), quoted(table, dialect))])
 
 
 def add_check(name: str, table: str, condition: str) -> None:
@@ -113,27 +105,14 @@ def fill(table: str, assignments: str, where: str = "", *, rows: int = ROWS) -> 
 
 def not_null(dialect: str, table: str, column: str, kind: str) -> list[str]:
     """The statements of `set_not_null`."""
-    here, name = quoted(table, dialect), quoted(column, dialect)
-    if dialect == "mysql":
-        return [f"ALTER TABLE {here} MODIFY {name} {kind} NOT NULL"]
-    check = _check(table, column)
-    return [
-        *_constraint(dialect, table, check, f"CHECK ({name} IS NOT NULL)"),
-        f"ALTER TABLE {here} ALTER COLUMN {name} SET NOT NULL",
-        f"ALTER TABLE {here} DROP CONSTRAINT {quoted(check, dialect)}",
-    ]
+    names = quoted(table, dialect), quoted(column, dialect), kind, quoted(_check(table, column), dialect)
+    return dialect_of(dialect).set_not_null(*names)
 
 
 def null(dialect: str, table: str, column: str, kind: str) -> list[str]:
     """The statements of `allow_null`."""
-    here, name = quoted(table, dialect), quoted(column, dialect)
-    if dialect == "mysql":
-        return [f"ALTER TABLE {here} MODIFY {name} {kind} NULL"]
-    left = quoted(_check(table, column), dialect)
-    return [
-        f"ALTER TABLE {here} DROP CONSTRAINT IF EXISTS {left}",
-        f"ALTER TABLE {here} ALTER COLUMN {name} DROP NOT NULL",
-    ]
+    names = quoted(table, dialect), quoted(column, dialect), kind, quoted(_check(table, column), dialect)
+    return dialect_of(dialect).drop_not_null(*names)
 
 
 def _check(table: str, column: str) -> str:
@@ -142,13 +121,9 @@ def _check(table: str, column: str) -> str:
 
 
 def _constraint(dialect: str, table: str, name: str, definition: str) -> list[str]:
-    change = f"ALTER TABLE {quoted(table, dialect)}"
-    add = f"{change} ADD CONSTRAINT {quoted(name, dialect)} {definition}"
-    if dialect != "postgresql":
-        return [add]
-    return [f"{add} NOT VALID", f"{change} VALIDATE CONSTRAINT {quoted(name, dialect)}"]
+    return dialect_of(dialect).add_constraint(quoted(table, dialect), quoted(name, dialect), definition)
 
 
 def quoted(name: str, dialect: str) -> str:
     """An identifier, or each part of `schema.table`, quoted; a part that holds a dot comes in quotes."""
-    return ".".join(quote(part, dialect) for part in parts_of(name, dialect))
+    return dialect_of(dialect).quoted(name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database, Problem
 from runbook_lib.errors import RollbackFailed
 from runbook_lib.run.context import RunContext
@@ -89,11 +90,7 @@ class CopyHistory:
 
 
 def _emptying(writer: Database, tables: Sequence[str]) -> list[str]:
-    """PostgreSQL empties all at once; MySQL's TRUNCATE refuses what a foreign key leads to, SQLite has none."""
-    names = [writer.quote(table) for table in tables]
-    if writer.dialect == "postgresql":
-        return [f"TRUNCATE {', '.join(names)}"]
-    return [f"DELETE FROM {name}" for name in reversed(names)]
+    return dialect_of(writer.dialect).emptied([writer.quote(table) for table in tables])
 
 
 def _refuse_while_in_use(run: RunContext) -> None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.own_objects import make
 from runbook_lib.databases.port import Database
 from runbook_lib.transfer.links import Link
@@ -44,7 +45,7 @@ def write(link: Link, table: str, reason: str, refused: Sequence[Refused] = ()) 
     for row in refused:
         keys.setdefault(row.table, []).append(as_text(row.key))
     said = json.dumps(keys if 0 < len(refused) <= KEYS else None, ensure_ascii=False)
-    long = "LONGTEXT" if link.reader.dialect == "mysql" else "TEXT"
+    long = dialect_of(link.reader.dialect).long_text
     texts = f"table_name {long} NOT NULL, reason {long} NOT NULL, refused {long} NOT NULL"
     relation = make(link.reader, "held", f"channel VARCHAR(100) NOT NULL, {texts}")
     _remove(link, table)
@@ -85,7 +86,5 @@ def _remove(link: Link, table: str) -> None:
 def _there(database: Database) -> bool:
     from sqlalchemy import inspect  # here: a comparison without a capture needs none of it
 
-    seen = inspect(database.engine)  # `own_table` would make the schema
-    return (
-        seen.has_table("held", schema="runbook") if database.dialect == "postgresql" else seen.has_table("runbook_held")
-    )
+    name, schema = dialect_of(database.dialect).own_place("held")  # `own_table` would make the schema
+    return inspect(database.engine).has_table(name, schema=schema)

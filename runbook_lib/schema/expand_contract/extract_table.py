@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.schema.expand_contract import extract_table_mysql, extract_table_postgresql
 from runbook_lib.schema.expand_contract.extraction import Extraction
 from runbook_lib.schema.expand_contract.two_shapes import (
@@ -50,7 +51,7 @@ class Move(Extraction):
 
         What is filled meets no trigger that would carry it back: the other direction's are made after it.
         """
-        parts = extract_table_mysql if dialect == "mysql" else extract_table_postgresql
+        parts = extract_table_postgresql if dialect_of(dialect).trigger_functions else extract_table_mysql
         forth, back = parts.forth(self), parts.back(self)
         no_forth, no_back = parts.no_forth(self), parts.no_back(self)
         asked = _out_of_step(self, dialect)

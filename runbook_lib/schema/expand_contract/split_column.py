@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.identifiers import own_name
 from runbook_lib.schema.expand_contract.two_shapes import (
     NOTHING_MAY_BE_FOUND,
@@ -90,8 +91,7 @@ def _added(split: Split, columns: Mapping[str, Column], dialect: str) -> list[st
 def _loosened(split: Split, columns: Mapping[str, Column], dialect: str) -> list[str]:
     """Without NOT NULL and defaults: a client that does not know these columns leaves them out."""
     change, statements = f"ALTER TABLE {quoted(split.table, dialect)} ALTER COLUMN", []
-    # Once its default is dropped, MySQL takes no row without the column, though it may be NULL (error 1364).
-    without = "SET DEFAULT NULL" if dialect == "mysql" else "DROP DEFAULT"
+    without = dialect_of(dialect).no_default
     for name, column in columns.items():
         statements += without_not_null(split.table, {name: column}, dialect)
         statements += [f"{change} {quoted(name, dialect)} {without}"] if column.default else []
@@ -114,14 +114,14 @@ def _trigger(split: Split, event: str = "") -> str:
 
 
 def _apart(split: Split, dialect: str) -> list[str]:
-    if dialect == "mysql":
+    if not dialect_of(dialect).trigger_functions:
         return [f"DROP TRIGGER IF EXISTS {quoted(_trigger(split, event), dialect)}" for event in ("_ins", "_upd")]
     name = quoted(_trigger(split), dialect)
     return [f"DROP TRIGGER IF EXISTS {name} ON {quoted(split.table, dialect)}", f"DROP FUNCTION IF EXISTS {name}()"]
 
 
 def _triggers(split: Split, dialect: str) -> list[str]:
-    return _mysql_triggers(split) if dialect == "mysql" else _postgresql_trigger(split)
+    return _postgresql_trigger(split) if dialect_of(dialect).trigger_functions else _mysql_triggers(split)
 
 
 def _postgresql_trigger(split: Split) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.schema.online import not_null, null, quoted
 
 NOTHING_MAY_BE_FOUND = "-- nothing may be found"
@@ -63,7 +64,7 @@ def defaults(table: str, columns: Mapping[str, Column], dialect: str) -> list[st
 
 def without_not_null(table: str, columns: Mapping[str, Column], dialect: str) -> list[str]:
     """What undoes `firm`. MySQL restates the column: a default goes as well, and the statement says so."""
-    gone = " DEFAULT NULL" if dialect == "mysql" else ""
+    gone = " DEFAULT NULL" if dialect_of(dialect).states_columns_whole else ""
     kinds = {name: f"{column.kind}{gone if column.default else ''}" for name, column in columns.items()}
     return [s for n, c in columns.items() if not c.nullable for s in null(dialect, table, n, kinds[n])]
 
@@ -75,9 +76,7 @@ def empty(columns: Mapping[str, Column], dialect: str, row: str = "") -> str:
 
 def same(dialect: str, pairs: Mapping[str, str]) -> str:
     """SQL against SQL, NULL like NULL, byte by byte: 'a' and 'A' are two values in every collation."""
-    if dialect == "postgresql":
-        return " AND ".join(f"{one} IS NOT DISTINCT FROM ({other})" for one, other in pairs.items())
-    return " AND ".join(f"CAST({one} AS BINARY) <=> CAST(({other}) AS BINARY)" for one, other in pairs.items())
+    return " AND ".join(dialect_of(dialect).same(one, other) for one, other in pairs.items())
 
 
 def written(columns: Mapping[str, Column], dialect: str, record: str = "NEW") -> str:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Text, TextClause, inspect, text
-from sqlalchemy.dialects.mysql import LONGTEXT
+from sqlalchemy import Connection, TextClause, inspect, text
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.own_objects import make
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import DatabaseError
@@ -25,7 +25,7 @@ shape = partial(shape_of, without=(VERSION_TABLE,))
 
 def prepare(database: Database) -> None:
     """Make the tables of versions, shapes and marks where they are missing."""
-    long = Text().with_variant(LONGTEXT(), "mysql").compile(dialect=database.engine.dialect)
+    long = dialect_of(database.dialect).long_text
     database.execute(
         f"CREATE TABLE IF NOT EXISTS {VERSION_TABLE} (version_num varchar(32) NOT NULL,"  # as Alembic makes it
         f" CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))",

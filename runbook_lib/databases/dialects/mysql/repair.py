@@ -18,7 +18,6 @@ class MySQLRepair(Repair):
         return ident(name, "`")
 
     def change_column(self, column: Column, facet: str) -> str:
-        del facet
         return self._alter(f"MODIFY COLUMN {self._line(column)}")
 
     def _line(self, column: Column) -> str:
@@ -63,5 +62,4 @@ class MySQLRepair(Repair):
         return f"DELIMITER ;;\n{made};;\nDELIMITER ;" if ";" in made else made
 
     def sequence(self, sequence: Sequence_, last: int) -> str:
-        del sequence
         return self._alter(f"AUTO_INCREMENT = {last + 1}")

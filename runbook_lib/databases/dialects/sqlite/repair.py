@@ -17,7 +17,6 @@ class SQLiteRepair(Repair):
         return self._recreated() if column.generated or column.identity else super().add_column(column)
 
     def change_column(self, column: Column, facet: str) -> str:
-        del column, facet
         return self._recreated()
 
     def add_constraint(self, constraint: Constraint) -> str:
@@ -27,11 +26,9 @@ class SQLiteRepair(Repair):
         return self._recreated() or (unique if constraint.kind in ("primary", "unique") else "")
 
     def drop_constraint(self, constraint: Constraint) -> str:
-        del constraint
         return self._recreated()
 
     def sequence(self, sequence: Sequence_, last: int) -> str:
-        del sequence
         return f"UPDATE sqlite_sequence SET seq = {last} WHERE name = {string(self.here.name)}"
 
     def _recreated(self) -> str:

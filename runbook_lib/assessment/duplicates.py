@@ -10,6 +10,7 @@ from runbook_lib.assessment.table_pairs import Subject
 from runbook_lib.assessment.value_scan import reading_of
 from runbook_lib.databases.port import Column, Database, Table
 from runbook_lib.schema.convert.types import read_type
+from runbook_lib.schema.convert.value_limits import shown
 
 MOST_ROWS = 20_000_000  # grouping more takes minutes, and room on the source's disk
 _TEXTS = ("text", "varchar", "char", "any")
@@ -22,7 +23,7 @@ def duplicate_findings(subject: Subject, source: Database) -> tuple[list[Finding
     found: list[Finding] = []
     for key in _keys(subject):
         folded = {name: _folded(subject, source, name) for name in key}
-        if key in _unique(subject.read) and all(sql == source.quote(name) for name, sql in folded.items()):
+        if key in _unique(subject.read) and all(sql == source.ident(name) for name, sql in folded.items()):
             continue  # the source holds the same rows apart already
         if subject.read.rows_estimate > MOST_ROWS:
             return found, f"duplicates of ({', '.join(key)}) were not looked for: over {MOST_ROWS:,} rows"
@@ -43,7 +44,7 @@ def _unique(table: Table) -> list[tuple[str, ...]]:
 
 def _folded(subject: Subject, source: Database, name: str) -> str:
     """The column as the target's key sees it, in the source's words; the column itself where all texts stay apart."""
-    sql, here, there = source.quote(name), subject.read.column(name), _column(subject, name)
+    sql, here, there = source.ident(name), subject.read.column(name), _column(subject, name)
     if there is None or read_type(here.type, source.dialect).kind not in _TEXTS:
         return sql
     if source.dialect == subject.dialect and (here.type, here.collation) == (there.type, there.collation):
@@ -87,12 +88,13 @@ def _without_case(text: str, dialect: str, *, accents: bool) -> str:
 
 def _grouped(subject: Subject, source: Database, key: Sequence[str], folded: Sequence[str]) -> Iterator[Finding]:
     reading = reading_of(source, subject)
-    given = [f"{source.quote(name)} IS NOT NULL" for name in key] + ([f"({reading.where})"] if reading.where else [])
+    given = [f"{source.ident(name)} IS NOT NULL" for name in key] + ([f"({reading.where})"] if reading.where else [])
     rows = f"FROM {reading.relation} WHERE {' AND '.join(given)} GROUP BY {', '.join(folded)} HAVING COUNT(*) > 1"
     [(count,)] = source.rows(f"SELECT COUNT(*) FROM (SELECT 1 AS one {rows}) AS d")
     if not count:
         return
-    one, other = (f"{end}({source.quote(name)})" for end in ("MIN", "MAX") for name in _first(subject, source, key))
+    [first] = (source.ident(name) for name in _first(subject, source, key))
+    one, other = (shown(f"{end}({first})", source.dialect) for end in ("MIN", "MAX"))
     [(least, greatest)] = source.rows(f"SELECT {one}, {other} {rows} LIMIT 1")
     yield Finding(
         "duplicates",

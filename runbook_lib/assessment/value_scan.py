@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from runbook_lib.assessment.table_pairs import Subject
 from runbook_lib.databases.port import Database, KeyRange, Selection
+from runbook_lib.schema.convert.value_limits import shown
 
 WHOLE_ROWS = 2_000_000  # up to here a table is read in one statement, a few seconds
 PART_ROWS = 100_000
@@ -70,13 +71,14 @@ def example(source: Database, subject: Subject, condition: str, place: str = "")
     if not reading.key:
         return ""
     where = _where(reading.where, place, condition)
-    found = source.rows(f"SELECT {', '.join(reading.key)} FROM {reading.relation}{where} LIMIT 1")
+    listed = ", ".join(shown(column, source.dialect) for column in reading.key)
+    found = source.rows(f"SELECT {listed} FROM {reading.relation}{where} LIMIT 1")
     return ", ".join(f"{n} {v}" for n, v in zip(subject.read.key, found[0], strict=True)) if found else ""
 
 
 def reading_of(source: Database, subject: Subject) -> Selection:
     """The subject's rows at the source, by their key."""
-    key = tuple(source.quote(name) for name in subject.read.key)
+    key = tuple(source.ident(name) for name in subject.read.key)
     return Selection(source.quote(subject.mapping.source), key, key, subject.mapping.where)
 
 

@@ -72,7 +72,7 @@ def _sought(plan: Plan, subject: Subject, source: Database, encoding: str) -> It
         there = written.get(column.name)
         if there is None or there.generated or column.generated or column.name in subject.mapping.omit:
             continue
-        sql, key = source.quote(column.name), column.name in subject.read.key
+        sql, key = source.ident(column.name), column.name in subject.read.key
         told = told_of(plan.types, subject.read.name, column.name, column.type) if source.dialect == "sqlite" else ""
         if (as_told := reading(sql, there.type, told, source.dialect)) != sql and dialects[0] != dialects[1]:
             sql, column = as_told, replace(column, type=there.type)

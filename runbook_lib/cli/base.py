@@ -23,6 +23,7 @@ import click
 
 from runbook_lib.errors import ConfigurationError, RunbookError
 from runbook_lib.util import extras
+from runbook_lib.util.redact import mask
 
 if TYPE_CHECKING:
     from runbook_lib.config.environment import Environment
@@ -156,7 +157,7 @@ def _say(text: str, error: BaseException) -> int:
     if os.environ.get("RUNBOOK_TRACEBACK"):  # beside the line, and with the same exit status: raised, it would be 1
         traceback.print_exception(error)
     with suppress(OSError, ValueError):  # a standard error that is closed hears nothing
-        click.echo(f"runbook: {' '.join(text.split())}", err=True)
+        click.echo(f"runbook: {mask(' '.join(text.split()))}", err=True)  # click repeats arguments, URLs too
     return COULD_NOT_RUN
 
 

@@ -27,6 +27,7 @@ from runbook_lib.operations.room import goes_on, make_room, spared, tried
 from runbook_lib.schema import create_target as made
 from runbook_lib.schema.convert.left_behind import LeftBehind, keep_account, make_apart, make_each, remember
 from runbook_lib.schema.convert.service_tables import STRAY, decisions, foreseen, strays
+from runbook_lib.schema.convert.value_policies import NO_VALUE
 from runbook_lib.schema.kept_scripts import KEYS, REST, Part
 from runbook_lib.transfer.build_links import forward_links
 from runbook_lib.transfer.bulk_copy import Progress, copy_link
@@ -248,7 +249,8 @@ def _refuse_misfits(pair: Pair, how: How, origin: Mapping[str, Table], tell: Tel
             f"{source.name}.{first.subject.partition('.')[2]}",
             first.text + (f" (and {more} more columns have such values)" if more else ""),
             state="nothing was done",
-            action=_READ_AS * (source.dialect == "sqlite")
+            action=_READ_AS * (source.dialect == "sqlite" and NO_VALUE in first.text)
+            + "drop them with --type nul=strip; or " * ("NUL characters" in first.text and "JSON" not in first.text)
             + "correct them at the source, decide with --type, or set them aside with --on-bad-row quarantine",
         )
     for line in rounded(link, known[0], pair.plan.types):

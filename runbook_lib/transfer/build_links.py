@@ -109,7 +109,9 @@ def _ruled(
         sql, kind = as_told, written.type
     rules = rules_of(written.name, sql, kind, written.type, dialects, policies, key=written.name in key)
     expression = applied(sql, plain_form(sql, kind, written.type, dialects), rules)
-    return expression, [*rules, *_refused(sql, kind, read.column(written.name), written, dialects)]
+    changed = {rule.name for rule in rules if rule.instead}
+    refused = _refused(sql, kind, read.column(written.name), written, dialects)
+    return expression, [*rules, *(rule for rule in refused if rule.name not in changed)]
 
 
 def _reverse(

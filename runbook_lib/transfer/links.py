@@ -17,7 +17,7 @@ from runbook_lib.schema.convert.value_policies import Rule
 from runbook_lib.transfer.quarantine import Quarantine
 
 # Kinds of limits; but for what is asked of every text.
-_LOOKED_FOR, _LEFT_TO_THE_LOAD = ("lengths", "numbers", "other_types", "nul"), "NUL characters"
+_LOOKED_FOR, _LEFT_TO_THE_LOAD = ("lengths", "numbers", "other_types", "nul", "encoding"), "NUL characters"
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,13 @@ class Link:
 def _refused(sql: str, kind: str, read: Column, written: Column, dialects: tuple[str, str]) -> Iterator[Rule]:
     """Values that the written column cannot take, which SQLite lets in, or for which a type was told too narrow.
 
-    NUL characters and bytes that are no text are left to the load: looking for them reads every text once more.
+    A server's NUL characters are left to the load: it would read every text once more; in SQLite's file that is cheap.
     """
     if dialects[0] == dialects[1]:
         return
     for limit in limits_of(sql, kind, written.type, dialects):
-        if limit.refused and limit.kind in _LOOKED_FOR and limit.name != _LEFT_TO_THE_LOAD:
+        late = limit.name == _LEFT_TO_THE_LOAD and dialects[0] != "sqlite"
+        if limit.refused and limit.kind in _LOOKED_FOR and not late:
             yield Rule(written.name, limit.name, limit.found)
     if read.nullable and not written.nullable:
         yield Rule(written.name, "NULLs where the target takes none", f"{sql} IS NULL")

@@ -139,8 +139,8 @@ class Context:
         if extra:
             names = tuple(extra)
             columns, types = (*columns, *names), (*types, *extra.values())
-            reading = replace(reading, columns=(*reading.columns, *map(link.reader.quote, names)))
-            writing = replace(writing, columns=(*writing.columns, *map(link.writer.quote, names)))
+            reading = replace(reading, columns=(*reading.columns, *map(link.reader.ident, names)))
+            writing = replace(writing, columns=(*writing.columns, *map(link.writer.ident, names)))
         stored = self._stored(link, flow, reading.columns)
         filled = self._never_null(link, flow)
         alike = "all" if link.reader.dialect == link.writer.dialect == "sqlite" else "misfits"

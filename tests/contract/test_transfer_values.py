@@ -8,7 +8,8 @@ import struct
 import pytest
 from estate_sqlite import new_database as new_file
 
-from runbook_lib.errors import ConfigurationError, RowRejected
+from runbook_lib.assessment import assess
+from runbook_lib.errors import ConfigurationError, RowRejected, TransferError
 from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How, pair_of
 from runbook_lib.plan.model import Plan, Service, TableMapping
@@ -17,6 +18,7 @@ from runbook_lib.schema.create_target import add_foreign_keys, build_indexes, cr
 from runbook_lib.transfer.build_links import forward_links, reverse_links
 from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import enable_capture
+from runbook_lib.transfer.implicit_plan import whole_plan
 from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.value_scan import measure, problems
 from runbook_lib.validation import validate
@@ -187,6 +189,41 @@ def test_nul_of_sqlite_is_stripped_for_postgresql(new_on, tmp_path):
     assert_equal(link, back)
     assert target.rows("SELECT name FROM t ORDER BY id") == [("ab",), ("ab",), ("",)]
     source.close()
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_nul_and_bytes_that_are_no_text_are_named_by_key_before_anything_is_made(new_on, engine):
+    source, target = new_on("sqlite", "source"), new_on(engine, "target")
+    source.execute("CREATE TABLE t (id varchar(9) NOT NULL PRIMARY KEY, v text)")
+    source.execute(
+        "INSERT INTO t VALUES ('a', 'ü'), ('b', 'x' || char(0)), ('c', CAST(x'61e4' AS text)),"
+        " (CAST(x'e478' AS text), 'ok'), ('k' || char(0), '')"
+    )
+    told = []
+    with pytest.raises(
+        TransferError, match=r"source\.t\.id: 1 texts that are no UTF-8: .*\\xe4x\).*; nothing was done"
+    ):
+        clone(pair_of(source, target), How(), told.append)
+    named = [line for line in told if "will refuse the rows" in line]
+    assert [line.rpartition("rows ")[2] for line in named if "UTF-8" in line] == ["(\\xe4x)", "(c)"]
+    nul = [line.rpartition("rows ")[2] for line in named if "NUL" in line]
+    assert nul == (["(k\\x00)", "(b)"] if engine == "postgresql" else [])
+    assert target.catalog() == {}
+    found = assess(whole_plan(source, target), source, {"target": target}).findings
+    examples = {(each.kind, each.example) for each in found if each.kind in ("encoding", "nul")}
+    assert {("encoding", "id \\xe4x"), ("encoding", "id c")} <= examples
+    assert {kind for kind, _ in examples} == ({"encoding", "nul"} if engine == "postgresql" else {"encoding"})
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "sqlite"])
+def test_a_key_whose_name_has_a_dot_is_found_by_every_look_before_a_copy(new_on, engine):
+    source = new_on(engine, "source")
+    name = source.ident("k.e y")
+    source.execute(f"CREATE TABLE t ({name} varchar(9) NOT NULL, n int, PRIMARY KEY ({name}))")
+    source.execute("INSERT INTO t VALUES ('a', 1), ('a ', 2)" if engine != "mysql" else "INSERT INTO t VALUES ('a', 1)")
+    target = new_on("mysql" if engine != "mysql" else "postgresql", "target")
+    found = assess(whole_plan(source, target), source, {"target": target}).findings
+    assert [each.subject for each in found if each.kind == "duplicates"] == ([] if engine == "mysql" else ["t (k.e y)"])
 
 
 SINGLES = ("3.4028235e38", "-3.4028235e38", "3.4028233e38", "-3.402823e38", "1.17549435e-38", "1e-40", "16777217")

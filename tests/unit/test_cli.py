@@ -293,6 +293,11 @@ def test_a_wrong_word_is_one_line_with_the_help_that_fits(arguments: list[str], 
     assert re.search(r"Next: runbook[ \w]* --help$", line)
 
 
+def test_a_password_in_a_url_is_not_repeated_by_a_refused_command():
+    line = refused(runbook("status", "mysql://me:sesame@host/db"))
+    assert "mysql://me:***@host/db" in line and "sesame" not in line
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

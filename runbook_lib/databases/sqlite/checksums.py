@@ -285,6 +285,7 @@ def register(driver: sqlite3.Connection) -> None:
     """Make the canonical encoding known to SQL on this connection."""
     driver.create_function("runbook_canonical", 3, canonical_field, deterministic=True)
     driver.create_function("runbook_unreadable", 1, unreadable, deterministic=True)
+    driver.create_function("runbook_shown", 1, shown, deterministic=True)
     driver.create_function("runbook_folded", 1, folded, deterministic=True)
     driver.create_function("runbook_without_nul", 1, without_nul, deterministic=True)
 
@@ -296,6 +297,12 @@ def unreadable(value: Any) -> bool:
     except UnicodeDecodeError:
         return True
     return False
+
+
+def shown(value: bytes) -> str:
+    """The SQL function runbook_shown: a text's bytes as a person may read them, whatever they are."""
+    text = value.decode(errors="backslashreplace")
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def folded(value: Any) -> Any:

@@ -104,6 +104,9 @@ def explain(name: str, error: BaseException, doing: str = "", *, wait_s: float =
             state="rolled back",
             action="end that transaction, or try again at a quieter time",
         )
+    if "Could not decode" in text:
+        action = "correct the row; `runbook assess` names it, and others of its kind"
+        return DatabaseError(f"database {name}", f"{text}{during}", state="nothing of it was done", action=action)
     if "readonly" in text:
         return DatabaseError(f"database {name}", f"the file or its directory is read-only{during}", state="rolled back")
     if "full" in text:

@@ -79,6 +79,13 @@ def limits_of(
     return found
 
 
+def shown(sql: str, source: str) -> str:
+    """A column of the source for a person: SQLite's texts may hold bytes that no driver gives."""
+    if source != "sqlite":
+        return sql
+    return f"CASE typeof({sql}) WHEN 'text' THEN runbook_shown(CAST({sql} AS BLOB)) ELSE {sql} END"
+
+
 def _length(sql: str, here: Neutral, there: Neutral, source: str) -> Iterator[Limit]:
     most = there.modifiers[0] if there.modifiers else 1 if there.kind == "char" else 0
     if not most or there.kind not in ("varchar", "char", "varbytes"):

@@ -1,5 +1,5 @@
 # ruff: noqa: E501  a row of values is read along its line
-"""A schema with every kind of awkward name, type and value (traps 11–26), and helpers to compare databases."""
+"""A schema with every kind of awkward name, type and value (docs/correctness.md#tables-without-a-key), and helpers to compare databases."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The canonical encoding of values and rows: the same bytes from every engine, so that hashes compare (trap 19).
+"""The canonical encoding of values and rows: the same bytes from every engine, so that hashes compare.
 
+See docs/correctness.md#canonical-rows.
 The reference implementation. Adapters render the same in SQL; docs/canonical-values.md is the published description.
 
     row    = field*                                 in the order of the columns
@@ -55,7 +56,7 @@ class CanonicalType:
         tag: Its family's letter.
         name: The type's name without modifiers, lower case.
         modifiers: The numbers in its parentheses, e.g. (12, 2).
-        padded: Fixed length: trailing spaces do not belong to the value (trap 17).
+        padded: Fixed length: trailing spaces do not belong to the value (docs/correctness.md#padded-text).
     """
 
     tag: str

@@ -10,7 +10,8 @@ EMPTY, EDGE = "#edf0f2", "#c3cad1"  # a cell or a track without anything in it; 
 PASS, FAIL, UNSURE, LINK = "#00735a", "#b3361b", "#8a5a00", "#0b5f96"
 PASS_WASH, FAIL_WASH, UNSURE_WASH, LINK_WASH = "#e7f4ef", "#fcebe5", "#fdf3da", "#e3f0f9"
 
-# Okabe and Ito's palette, slightly darker so that a thin line stays readable on white; told apart by the colour-blind.
+# Okabe and Ito's palette, slightly darker so that a thin line stays readable on white; distinguished by the
+# colour-blind.
 BLUE, ORANGE, GREEN, PURPLE, SKY, OLIVE = "#0b6aa8", "#d98200", "#00896a", "#a4528a", "#3c9fd4", "#8a7a00"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, OLIVE)
 

@@ -84,7 +84,7 @@ def _start(root: Path, directory: Path, port: int, token: str) -> Child:
         *(sys.executable, "-m", "jupyterlab", "--no-browser"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
         f"--ServerApp.root_dir={root}",
-        "--LabApp.expose_app_in_browser=True",  # what a browser test waits on (shared recipes, tests/browser)
+        "--LabApp.expose_app_in_browser=True",  # what a browser test waits on (tests/browser)
     ]
     if os.geteuid() == 0:
         argv.append("--allow-root")

@@ -6,7 +6,7 @@
 | `estate_owner` | owns the monolith's objects; cannot log in | ownership is lent, not copied |
 | `migrator` | member of `estate_owner` | triggers, views, LOCK, pg_dump of the monolith need ownership |
 | | owner of the three target databases, CREATEDB | makes schemas there, and scratch databases to prove a restore |
-| | SET on `session_replication_role` | loading must not fire the target's triggers (traps.md 23) |
+| | SET on `session_replication_role` | loading must not fire the target's triggers |
 | | `pg_read_all_stats`, `pg_signal_backend` | sees and, past the deadline, ends writers in flight before the switch |
 | | REPLICATION | logical decoding; pg_hba.conf has no line for physical replication |
 

@@ -22,7 +22,7 @@ from runbook_lib.verdict import StepResult, Verdict
 
 @dataclass(frozen=True)
 class BuildIndexes:
-    """After the load it is faster, and every constraint is proven over all rows at once; ANALYZE follows (trap 34)."""
+    """After the load it is faster, and every constraint is proven over all rows at once; ANALYZE follows."""
 
     name: str = "build_indexes"
     reversible: bool = True

@@ -15,7 +15,7 @@ _MANY = 8  # captured tables: a read of each log costs a few statements
 
 
 def enable_capture(link: Link) -> None:
-    """Log every change at the reader from now on; returns when no transaction older than the log is left (trap 4)."""
+    """Log every change at the reader from now on; returns when no transaction older than the log is left."""
     link.reader.install_capture(link.channel, link.captured)
 
 

@@ -1,5 +1,6 @@
-"""Which ranges of which table are done: kept in the target, marked in the same transaction as the rows (trap 7).
+"""Which ranges of which table are done: kept in the target, marked in the same transaction as the rows.
 
+See docs/correctness.md#progress-with-the-rows.
 The ranges are cut once, before the first row is read, and stored: a resumed copy works on the same ranges, whatever
 was written to the source meanwhile. The last range has no upper bound, so that nothing falls behind it.
 """
@@ -53,7 +54,7 @@ def planned(link: Link, rows_per_chunk: int) -> list[Chunk]:
 
 
 def unfinished(link: Link) -> tuple[str, ...]:
-    """Tables whose bulk copy has not ended: their changes must wait (trap 8)."""
+    """Tables whose bulk copy has not ended: their changes must wait."""
     found = recorded(link).items()
     return tuple(table for table, chunks in found if not chunks or any(chunk.rows_done is None for chunk in chunks))
 

@@ -1,5 +1,6 @@
-"""Cutover: writers move from the reader's side of the links to the writer's side, without a lost write (traps 32, 33).
+"""Cutover: writers move from the reader's side of the links to the writer's side, without a lost write.
 
+See docs/correctness.md#order-of-a-cutover.
 Order: reverse capture → catch up while writes continue → predict → FENCE (writers in flight are drained) → final sync →
 verify the keys of the final sync → sequences → switch → LIFT on the new side. What is between the capitals is the
 write pause; its length does not depend on the size of the tables. Each act has its compensation: up to the first lift

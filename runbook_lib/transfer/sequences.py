@@ -1,5 +1,6 @@
-"""Sequences moved past everything that was given out at the reader (trap 20), in either direction of the writers.
+"""Sequences moved past everything that was given out at the reader, in either direction of the writers.
 
+See docs/correctness.md#sequences.
 A writer waits for this inside the write pause: a few queries for all sequences, and a statement only for those behind.
 """
 

@@ -1,11 +1,12 @@
-"""Sync: the capture log consumed as a queue (trap 1).
+"""Sync: the capture log consumed as a queue (docs/correctness.md#late-commits).
 
 Take keys from the log, re-read their current rows, make the target's rows equal, commit there, and only then delete
 the log rows. A kill between any two of these repeats harmless work. Reverse replication is the same code over reverse
 links.
 
 A unique value that moved between a row of the batch and a row outside it is refused by the target: the row outside is
-read again and applied in the same transaction (trap 6), and the batch takes in more of the log when that is not enough.
+read again and applied in the same transaction (docs/correctness.md#swapped-unique-values), and the batch takes in more
+of the log when that is not enough.
 
 What the target refuses even then stops the sync; with a quarantine it is quarantined, row by row. A change of a row
 that is quarantined tries all of its table again: one may have held the unique value that another needs.
@@ -68,11 +69,14 @@ class Holding(Protocol):
 def drain_once(
     link: Link, *, batch_keys: int = 2_000, waiting: Collection[str] = (), held: Holding | None = None
 ) -> Round:
-    """Apply one batch of each captured table, in the plan's order, one channel per table (trap 6).
+    """Apply one batch of each captured table, in the plan's order, one channel per table.
+
+    See docs/correctness.md#swapped-unique-values.
 
     Args:
         batch_keys: Log rows taken at a time (count).
-        waiting: Written tables whose bulk copy has not ended: their changes stay in the log (trap 8).
+        waiting: Written tables whose bulk copy has not ended: their changes stay in the log
+        (docs/correctness.md#copy-and-sync-of-one-table).
         held: Takes in the tables whose changes cannot be applied, so that the others continue.
     Raises:
         RowRejected: the target refused a row, and there is no quarantine, or a full one; its log rows stay.

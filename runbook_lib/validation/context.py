@@ -130,7 +130,7 @@ class Context:
         return self.once(("promised", link.channel), lambda: promises(link, *self.catalogs(link), self.types))
 
     def compared(self, link: Link, flow: Flow) -> Compared:
-        """The columns to compare; generated columns are excluded from copying and included here (trap 21)."""
+        """The columns to compare; generated columns are excluded from copying and included here."""
         return self.once(("compared", link.channel, flow), lambda: self._compared(link, flow))
 
     def _compared(self, link: Link, flow: Flow) -> Compared:

@@ -22,7 +22,7 @@ CHROMIUM = shutil.which("chromium")
 TOKEN = "only-for-this-test"
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-# "Run all" right after the idle indicator can hang: first wait for a kernel that answers (shared recipes).
+# "Run all" right after the idle indicator can hang: first wait for a kernel that answers.
 KERNEL_ANSWERS = """async () => {
   const widget = jupyterapp.shell.currentWidget;
   await widget.context.ready; await widget.sessionContext.ready;

@@ -207,3 +207,12 @@ def test_views_show_the_future_tables_to_whoever_may_read_the_present_ones(
     for _ in range(2):
         drop_views(USERS, estate.source)
     assert not estate.source.rows("SELECT 1 FROM pg_namespace WHERE nspname = 'user_service'")
+
+
+def test_the_planner_has_statistics_once_the_indexes_are_built(estate: Estate, tmp_path: Path) -> None:
+    steps.CreateTargetSchemas().apply(a_run(estate, tmp_path))
+    copy_link(estate.captures().forward[0])
+    known = "SELECT count(*) FROM pg_stats WHERE schemaname = 'public' AND tablename = 'users'"
+    assert estate.users.rows(known) == [(0,)]
+    assert build_indexes(USERS, estate.users)
+    assert estate.users.rows(known)[0][0] > 0

@@ -108,3 +108,32 @@ def test_nothing_is_added_to_the_old_list_of_decisions() -> None:
 def exists(named: str) -> bool:
     """A file or folder; a decision may be named by its number alone."""
     return (ROOT / named).exists() or (bool(re.search(r"/\d{4}$", named)) and bool([*ROOT.glob(f"{named}-*.md")]))
+
+
+# -- correctness ---
+
+
+CORRECTNESS = ROOT / "docs/correctness.md"
+
+
+def test_each_section_of_correctness_names_tests_and_every_test_named_exists() -> None:
+    sections = re.split(r"^### ", CORRECTNESS.read_text("utf-8"), flags=re.MULTILINE)[1:]
+    assert len(sections) > 35
+    named = {section.split("\n")[0]: re.findall(r"`([\w/]+\.py)::(\w+)`", section) for section in sections}
+    assert [title for title, tests in named.items() if not tests] == []
+    every = {test for tests in named.values() for test in tests}
+    assert sorted(f"{file}::{name}" for file, name in every if not is_test(file, name)) == []
+
+
+def is_test(file: str, name: str) -> bool:
+    path = ROOT / "tests" / file
+    return path.exists() and bool(re.search(rf"^(async )?def {name}\(", path.read_text("utf-8"), re.MULTILINE))
+
+
+def test_what_code_says_of_correctness_is_a_section_there() -> None:
+    listed = subprocess.run(
+        ["git", "grep", "-hoE", r"correctness\.md#[a-z0-9-]+"], cwd=ROOT, capture_output=True, text=True
+    )
+    cited = {line.split("#")[1] for line in listed.stdout.split()}
+    assert len(cited) > 15
+    assert sorted(cited - anchors(CORRECTNESS)) == []

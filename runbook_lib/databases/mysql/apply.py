@@ -1,7 +1,7 @@
 """Apply: read the current rows of some keys, and make the rows of these keys at the target exactly those.
 
-INSERT … ON DUPLICATE KEY UPDATE matches any unique key (trap 5). It is used only for rows whose primary key was just
-found and locked, where it can match nothing else; rows that are not there are plain INSERTs.
+INSERT … ON DUPLICATE KEY UPDATE matches any unique key (docs/correctness.md#unique-conflicts). It is used only for rows
+whose primary key was just found and locked, where it can match nothing else; rows that are not there are plain INSERTs.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ def _update(driver: Connection, batch: Batch, key: Key, row: tuple[Any, ...]) ->
 
 
 def _write(driver: Connection, batch: Batch, statement: str) -> None:
-    """Run a statement; a warning is an error (trap 30)."""
+    """Run a statement; a warning is an error (docs/correctness.md#strict-mode)."""
     with driver.cursor() as cursor:
         cursor.execute(statement)
         cursor.execute("SHOW WARNINGS")

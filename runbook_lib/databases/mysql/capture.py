@@ -1,9 +1,11 @@
-"""Capture by triggers: every change logs its key, nothing else (trap 1); the log is consumed as a queue.
+"""Capture by triggers: every change logs its key, nothing else; the log is consumed as a queue.
 
+See docs/correctness.md#late-commits.
 CREATE TRIGGER needs the table for itself: it waits for every transaction that has used it. When the third trigger is
-there, no older writer of the table is left (trap 4). Two things fire no trigger. TRUNCATE gives the table another
-number in InnoDB's dictionary: seen there, it is logged as a marker (so are rebuilding ALTERs, which costs a comparison
-and loses nothing). Changes by a foreign key's CASCADE or SET NULL: such tables are refused (trap 3).
+there, no older writer of the table is left (docs/correctness.md#start-of-capture). Two things fire no trigger. TRUNCATE
+gives the table another number in InnoDB's dictionary: seen there, it is logged as a marker (so are rebuilding ALTERs,
+which costs a comparison and loses nothing). Changes by a foreign key's CASCADE or SET NULL: such tables are refused
+(docs/correctness.md#cascades-that-fire-no-trigger).
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ def _without_overlaps(
 
 
 def _key(columns: Sequence[Column], built: Sequence[Index], rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
-    """The primary key, else the narrowest unique index that is not null and over whole columns (trap 11)."""
+    """The primary key, else the narrowest unique index that is not null and over whole columns."""
     required = {column.name for column in columns if not column.nullable}
     prefixed = {row[0] for row in rows if row[4]}
     usable = []

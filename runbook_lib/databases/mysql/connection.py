@@ -19,7 +19,8 @@ from runbook_lib.util.text import one_line
 
 MINIMUM = {"MySQL": (8, 0), "MariaDB": (10, 6)}
 
-# Strict, but zero dates and zeros in auto_increment columns that are there may be copied as they are (traps 14, 30).
+# Strict, but zero dates and zeros in auto_increment columns that are there may be copied as they are
+# (docs/correctness.md#zero-dates).
 SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"
 SETTINGS = (
     f"SET SESSION sql_mode = '{SQL_MODE}', time_zone = '+00:00', lock_wait_timeout = 30, innodb_lock_wait_timeout = 30,"
@@ -68,7 +69,7 @@ def read_login(name: str, url: str, password: str | None) -> Login:
     except (ArgumentError, ValueError):
         raise ConfigurationError(f"database {name}", "its URL cannot be read", expected=expected) from None
     secret = query.pop("password", "")
-    query.pop("charset", "")  # always utf8mb4 (trap 16)
+    query.pop("charset", "")  # always utf8mb4 (docs/correctness.md#nul-and-character-sets)
     if unknown := sorted(set(query) - set(OPTIONS)):
         raise ConfigurationError(f"database {name}", f"unknown option {unknown[0]}", expected=", ".join(OPTIONS))
     if not parsed.database:

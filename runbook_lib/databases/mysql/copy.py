@@ -22,7 +22,8 @@ from runbook_lib.util.text import one_line
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
-# Our triggers let a session pass that has set this; foreign keys are checked by anti-joins afterwards (trap 22).
+# Our triggers let a session pass that has set this; foreign keys are checked by anti-joins afterwards
+# (docs/correctness.md#foreign-keys).
 SILENT = "SET @runbook_sync = 1, SESSION foreign_key_checks = 0"
 LOUD = "SET @runbook_sync = NULL, SESSION foreign_key_checks = 1"
 
@@ -120,7 +121,7 @@ def make_loud(driver: Connection) -> None:
 
 
 def refuse_triggers(db: MySQLPort, table: Table) -> None:
-    """MySQL cannot switch the user's triggers off for a session; they would fire on rows that are copies (trap 23)."""
+    """MySQL cannot switch the user's triggers off for a session; they would fire on rows that are copies."""
     if not any("@runbook_sync" not in trigger for trigger in table.triggers):
         return
     now = catalog.catalog(db, [table.name])[table.name]  # `table` may be a few seconds old

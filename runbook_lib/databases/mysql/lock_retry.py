@@ -55,7 +55,8 @@ def run(driver: Connection, *statements: str) -> int:
 def in_transaction(db: MySQLPort, work: Callable[[Connection], Result], *, doing: str = "") -> Result:
     """Do work in one transaction with the short lock timeout; again, after a jittered pause, when a lock is refused.
 
-    DDL commits implicitly (trap 28): `work` must be repeatable from its beginning.
+    DDL commits implicitly (docs/correctness.md#ddl-that-commits-by-itself): `work` must be repeatable from its
+    beginning.
 
     Raises:
         DatabaseError: a statement failed, or locks were not granted within `db.lock_wait_s` seconds.

@@ -1,5 +1,6 @@
-"""The user's triggers that no session can silence: they fire for the rows that the library writes, too (trap 23).
+"""The user's triggers that no session can silence: they fire for the rows that the library writes, too.
 
+See docs/correctness.md#triggers-at-the-target.
 A trigger whose body begins with `IF @runbook_sync IS NULL` silences itself, and is left where it is.
 """
 

@@ -76,7 +76,7 @@ def render(sql: str, type_text: str, *, escaped: bool) -> str:
         DatabaseError: a type without a neutral text.
     """
     kind = kind_of(type_text)
-    if kind.boolean:  # any other number shows itself, and is refused where only booleans fit (trap 15)
+    if kind.boolean:  # any other number shows itself, and is refused where only booleans fit
         return f"CASE {sql} WHEN 0 THEN 'f' WHEN 1 THEN 't' ELSE CAST({sql} AS CHAR) END"
     if kind.integer or kind.name in ("decimal", "numeric", "year"):
         return f"({sql} + 0)" if "zerofill" in type_text.lower() else sql

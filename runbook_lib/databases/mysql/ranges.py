@@ -1,8 +1,8 @@
 """Cut a selection into key ranges, and say a range as an SQL condition that an index can serve.
 
-Order is that of bytes: texts compare by their UTF-8, so that two engines cut alike (trap 9). An index serves that only
-where the column's own collation is bytewise and does not pad. Tuples are compared column by column: MySQL's row
-comparison uses no index (trap 10).
+Order is that of bytes: texts compare by their UTF-8, so that two engines cut alike (docs/correctness.md#text-keys). An
+index serves that only where the column's own collation is bytewise and does not pad. Tuples are compared column by
+column: MySQL's row comparison uses no index (docs/correctness.md#keys-of-several-columns).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def ranges(db: MySQLPort, selection: Selection, rows_per_range: int) -> list[Key
     """Cut a selection into ranges of about `rows_per_range` rows, without gaps or overlaps.
 
     Integer keys without big holes: even steps between the least and greatest. Other keys: every n-th key. No key: one
-    range, since MySQL rows have no address (trap 11).
+    range, since MySQL rows have no address (docs/correctness.md#tables-without-a-key).
 
     Raises:
         KeyNotAdvancing: two boundaries are equal, so the key is not unique.

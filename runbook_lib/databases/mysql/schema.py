@@ -1,7 +1,7 @@
 """The DDL of some tables at full fidelity: the server's own SHOW CREATE, cut into what comes before and after the data.
 
 A script may hold statements with semicolons inside (triggers): as in the mysql client, a DELIMITER line changes what
-ends a statement. MySQL commits each DDL statement by itself (trap 28).
+ends a statement. MySQL commits each DDL statement by itself (docs/correctness.md#ddl-that-commits-by-itself).
 """
 
 from __future__ import annotations

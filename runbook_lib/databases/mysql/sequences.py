@@ -1,4 +1,4 @@
-"""AUTO_INCREMENT and MariaDB's sequences: moved forwards only (trap 20)."""
+"""AUTO_INCREMENT and MariaDB's sequences: moved forwards only (docs/correctness.md#sequences)."""
 
 from __future__ import annotations
 

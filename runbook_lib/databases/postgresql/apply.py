@@ -253,7 +253,7 @@ def _once(db: PostgreSQLPort, batch: _Batch, work: Callable[[psycopg.Connection[
 
 
 def silence(db: PostgreSQLPort, driver: psycopg.Connection[Any]) -> None:
-    """Triggers, fence and foreign keys of the target do not fire in this transaction (trap 23); no capture takes it."""
+    """Triggers, fence and foreign keys of the target do not fire in this transaction; no capture takes it."""
     changed_keys.mark(driver)
     try:
         driver.execute("SET LOCAL session_replication_role = replica")

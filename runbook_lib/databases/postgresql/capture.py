@@ -1,4 +1,4 @@
-"""Capture: every change logs its key, nothing else (trap 1); the log is consumed as a queue.
+"""Capture: every change logs its key, nothing else (docs/correctness.md#late-commits); the log is consumed as a queue.
 
 Triggers write the log, in the writer's own transaction; or, with `capture: wal`, it is filled from the server's
 write-ahead log whenever somebody asks for it (spool.py). What a channel was made for is recorded with it.
@@ -211,7 +211,7 @@ def _require_intact(
 
 
 def _await_older_writers(db: PostgreSQLPort, state: str = "the capture is installed and logs changes") -> None:
-    """Wait until the transactions that have written anything by now have ended (trap 4).
+    """Wait until the transactions that have written anything by now have ended (docs/correctness.md#start-of-capture).
 
     Readers are not waited for: a write of theirs from now on finds the trigger, and a backup may read for hours.
     """

@@ -145,7 +145,7 @@ def _trigger(definition: str, enabled: str) -> str:
 
 
 def _key(columns: Sequence[Column], indexes: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
-    """The primary key, else the narrowest unique index that is complete, immediate and not null (trap 11)."""
+    """The primary key, else the narrowest unique index that is complete, immediate and not null."""
     required = {column.name for column in columns if not column.nullable}
     usable = []
     for _, parts, unique, _, valid, partial, _, primary, immediate, plain_columns in indexes:

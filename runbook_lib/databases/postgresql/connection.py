@@ -17,7 +17,8 @@ from runbook_lib.util.text import one_line
 
 MINIMUM_VERSION = 14
 
-# Values are compared as text and hashed: both sides must print alike (trap 19). search_path is the user's.
+# Values are compared as text and hashed: both sides must print alike (docs/correctness.md#canonical-rows). search_path
+# is the user's.
 SETTINGS = {
     "TimeZone": "UTC",
     "DateStyle": "ISO, YMD",

@@ -1,8 +1,8 @@
 """Cut a selection into key ranges, and say a range as an SQL condition that an index can serve.
 
 Order is the engine's binary order: text compares under COLLATE "C", so that two servers with different locales cut
-alike (trap 9). Where the column's own collation is already bytewise the clause is left out: only then can the
-column's index serve it.
+alike (docs/correctness.md#text-keys). Where the column's own collation is already bytewise the clause is left out: only
+then can the column's index serve it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def ranges(db: PostgreSQLPort, selection: Selection, rows_per_range: int) -> lis
     """Cut a selection into ranges of about `rows_per_range` rows, without gaps or overlaps.
 
     Integer keys without big holes: even steps between the least and greatest. Other keys: every n-th key, found in
-    one ordered pass over the index. No key: blocks of the table, which hold only while nobody writes (trap 11).
+    one ordered pass over the index. No key: blocks of the table, which hold only while nobody writes
+    (docs/correctness.md#tables-without-a-key).
 
     Raises:
         KeyNotAdvancing: two boundaries are equal, so the key is not unique.

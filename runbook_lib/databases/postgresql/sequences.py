@@ -1,4 +1,4 @@
-"""Sequences that feed columns: identity, serial and plain defaults; moved forwards only (trap 20)."""
+"""Sequences that feed columns: identity, serial and plain defaults; moved forwards only."""
 
 from __future__ import annotations
 

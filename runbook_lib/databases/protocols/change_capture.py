@@ -22,7 +22,8 @@ class ChangeCapture(Protocol):
     def install_capture(self, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
         """Log the keys of every change of these tables (table → key columns) under this channel.
 
-        Returns only when transactions older than the capture have ended (trap 4). Idempotent.
+        Returns only when transactions older than the capture have ended (docs/correctness.md#start-of-capture).
+        Idempotent.
         """
         ...
 

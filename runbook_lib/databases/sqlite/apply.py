@@ -130,7 +130,7 @@ def _delete(table: str, key: Sequence[str]) -> str:
 
 
 def _upsert(table: str, key: Sequence[str], columns: Sequence[str]) -> str:
-    """OR ABORT: a constraint that was declared ON CONFLICT REPLACE must not remove another row (trap 5)."""
+    """OR ABORT: a constraint that was declared ON CONFLICT REPLACE must not remove another row."""
     listed, marks = ", ".join(quoting.ident(c) for c in columns), ", ".join("?" * len(columns))
     target = ", ".join(quoting.ident(c) for c in key)
     changes = ", ".join(f"{quoting.ident(c)} = excluded.{quoting.ident(c)}" for c in columns)

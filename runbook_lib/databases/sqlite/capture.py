@@ -1,9 +1,10 @@
-"""Capture by triggers: every change logs its key, nothing else (trap 1); the log is consumed as a queue.
+"""Capture by triggers: every change logs its key, nothing else; the log is consumed as a queue.
 
+See docs/correctness.md#late-commits.
 SQLite has one writer at a time, so a log's order is the order of commits, and a trigger that has been committed has no
-older writer to wait for (trap 4). REPLACE deletes a row that is in its way without firing the delete trigger, so the
-keys of rows that conflict with a new one in a unique index are logged before it is written. There is no TRUNCATE; a
-DELETE of all rows fires the trigger for each. Not seen: DROP TABLE.
+older writer to wait for (docs/correctness.md#start-of-capture). REPLACE deletes a row that is in its way without firing
+the delete trigger, so the keys of rows that conflict with a new one in a unique index are logged before it is written.
+There is no TRUNCATE; a DELETE of all rows fires the trigger for each. Not seen: DROP TABLE.
 """
 
 from __future__ import annotations

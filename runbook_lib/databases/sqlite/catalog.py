@@ -210,7 +210,7 @@ def _trigger(sql: str) -> str:
 
 
 def _key(columns: Sequence[Column], primary: Sequence[str], indexes: Sequence[Index], alias: str) -> tuple[str, ...]:
-    """The primary key where it is not null (SQLite allows NULLs), else the narrowest such unique index (trap 11)."""
+    """The primary key where it is not null (SQLite allows NULLs), else the narrowest such unique index."""
     required = {column.name for column in columns if not column.nullable}
     if primary and (alias or required.issuperset(primary)):
         return tuple(primary)

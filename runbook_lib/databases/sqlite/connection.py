@@ -18,7 +18,8 @@ from runbook_lib.util.text import one_line
 
 MINIMUM_VERSION = (3, 35)  # RETURNING, upsert, generated columns, DROP COLUMN
 
-# Foreign keys do not fire for us (trap 22: they are proven by anti-joins); triggers are silenced where needed.
+# Foreign keys do not fire for us (docs/correctness.md#foreign-keys: they are proven by anti-joins); triggers are
+# silenced where needed.
 SETTINGS = (
     "PRAGMA foreign_keys = OFF",
     "PRAGMA recursive_triggers = OFF",

@@ -225,7 +225,8 @@ def insert(
 ) -> None:
     """Insert rows as they are stored. `piece`: what an error says was rolled back with them.
 
-    OR ABORT: a constraint declared ON CONFLICT REPLACE or IGNORE must not lose rows (trap 5).
+    OR ABORT: a constraint declared ON CONFLICT REPLACE or IGNORE must not lose rows
+    (docs/correctness.md#unique-conflicts).
     """
     listed, marks = ", ".join(map(quoting.ident, columns)), ", ".join("?" * len(columns))
     try:

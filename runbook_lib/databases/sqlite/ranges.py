@@ -1,7 +1,7 @@
 """Cut a selection into key ranges, and say a range as a condition with bound values.
 
 Order is the order of bytes (BINARY), for exact decimals kept as text their value. A table without a key is cut by
-rowid, which holds only while nobody writes (trap 11).
+rowid, which holds only while nobody writes (docs/correctness.md#tables-without-a-key).
 """
 
 from __future__ import annotations

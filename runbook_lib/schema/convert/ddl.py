@@ -2,7 +2,7 @@
 
 The decisions are there before anything is created; one without a choice blocks until the plan makes it (`types:` for
 a column or a source type, or a policy). Text compares bytewise at the target, so that keys are unique on both sides
-alike (trap 9).
+alike (docs/correctness.md#text-keys).
 """
 
 from __future__ import annotations

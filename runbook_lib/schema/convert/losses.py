@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def collisions(job: _Job, subject: str, table: Table) -> None:
-    """Names that differ only in case are one name at MySQL and SQLite (trap 26)."""
+    """Names that differ only in case are one name at MySQL and SQLite (docs/correctness.md#names)."""
     if job.target == "postgresql":
         return
     seen: dict[str, str] = {}

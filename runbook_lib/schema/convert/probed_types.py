@@ -17,8 +17,9 @@ INTEGERS = ("tinyint", "smallint", "integer", "bigint")
 def as_measured(
     tables: Mapping[str, Table], source: Database, policies: Policies
 ) -> tuple[dict[str, Table], list[Decision]]:
-    """The tables with the types that their values ask for, and a decision for each (trap 15).
+    """The tables with the types that their values ask for, and a decision for each.
 
+    See docs/correctness.md#unsigned-numbers-tinyint1-and-bits.
     What the plan decides itself is left alone. One pass over each table that has such a column.
     """
     if source.dialect != "mysql":

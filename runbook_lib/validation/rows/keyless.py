@@ -1,4 +1,4 @@
-"""Tables without a key: every row must be there as often on both sides (trap 11).
+"""Tables without a key: every row must be there as often on both sides (docs/correctness.md#tables-without-a-key).
 
 Rows have no name but their hash. The databases sum by buckets of it; unequal buckets are cut finer until they hold few
 rows, and only those rows' hashes are listed, with their counts: what is held does not grow with the table.

@@ -20,7 +20,7 @@ _OUTCOMES = {
     "fail": (FAIL, FAIL_WASH),
     "tolerated": (LINK, LINK_WASH),
 } | dict.fromkeys(("could_not_run", "interrupted", "waived"), (UNSURE, UNSURE_WASH))  # fmt: skip
-MARKS = {"pass": "✓", "fail": "✗", "could_not_run": "?", "tolerated": "≈"}
+MARKS = {"pass": "✓", "fail": "✗", "could_not_run": "?", "tolerated": "≈", "undone": "↩"}
 
 
 def tone(outcome: str) -> str:

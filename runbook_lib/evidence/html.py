@@ -6,7 +6,6 @@ not change while it is read.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -15,9 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
+from runbook_lib.display.render import render
 from runbook_lib.util.fast_imports import without_iri_grammar
 
-_TEMPLATES = Path(__file__).parent / "template"
 # Another phase's notebook is not in this folder, and may never be in the run's: its name stays, the dead link does not.
 _LINK = re.compile(r"\[([^\]]*)\]\([\w./-]+\.ipynb\)")
 # What is shown of an output that has several forms: pictures and markup before text; never scripts or widgets.
@@ -27,12 +28,21 @@ _ERROR_MARKER = "papermill-error-cell-tag"
 
 
 @dataclass(frozen=True)
+class _Output:
+    """`kind`: text, error, html, or a picture's type; `words` stand above an error, or for a picture."""
+
+    kind: str
+    body: str
+    words: str = ""
+
+
+@dataclass(frozen=True)
 class _Cell:
     kind: str
     html: str
     first: str = ""
     seconds: str = ""
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[_Output, ...] = ()
 
 
 def notebook_html(notebook: Path, *, run_id: str, passed: bool) -> str:
@@ -46,7 +56,7 @@ def notebook_html(notebook: Path, *, run_id: str, passed: bool) -> str:
     content = json.loads(notebook.read_text(encoding="utf-8"))
     cells = [_cell(cell) for cell in content["cells"] if _ERROR_MARKER not in _tags(cell)]
     return render(
-        "notebook.html.j2",
+        "evidence_notebook",
         title=_title(content) or notebook.parent.name,
         run_id=run_id,
         passed=passed,
@@ -55,41 +65,27 @@ def notebook_html(notebook: Path, *, run_id: str, passed: bool) -> str:
     )
 
 
-def render(template: str, **values: Any) -> str:
-    """A page from one of our templates; everything in it is escaped unless the template says `safe`."""
-    return str(_environment().get_template(template).render(css=_style(), **values))
+def _html(text: str) -> Markup:
+    """What a converter has made of a cell: it has escaped what is text. A page's policy forbids scripts in it."""
+    return Markup(text)  # noqa: S704
 
 
 @cache
-def _environment() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-
-
-@cache
-def _style() -> Any:
-    from markupsafe import Markup
-
-    return Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704  our own file
-
-
-@cache
-def _highlight_css() -> Any:
-    from markupsafe import Markup
+def _highlight_css() -> Markup:
     from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]  # has no types
 
-    return Markup(HtmlFormatter(style="friendly", nobackground=True).get_style_defs(".highlight"))  # noqa: S704  a style sheet of ours
+    return _html(HtmlFormatter(style="friendly", nobackground=True).get_style_defs(".highlight"))
 
 
 @cache
-def _filters() -> tuple[Callable[[str], str], Callable[[str], str], Callable[[str], str]]:
+def _filters() -> tuple[Callable[[str], Markup], Callable[[str], Markup], Callable[[str], Markup]]:
     with without_iri_grammar():
         from nbconvert.filters import Highlight2HTML, ansi2html, markdown2html
 
-    return markdown2html, Highlight2HTML(pygments_lexer="python"), ansi2html
+    def marked(convert: Callable[[str], str]) -> Callable[[str], Markup]:
+        return lambda text: _html(convert(text))
+
+    return marked(markdown2html), marked(Highlight2HTML(pygments_lexer="python")), marked(ansi2html)
 
 
 def _cell(cell: Mapping[str, Any]) -> _Cell:
@@ -101,42 +97,33 @@ def _cell(cell: Mapping[str, Any]) -> _Cell:
         return _Cell("code", "")
     outputs = cell.get("outputs", [])
     boxed = any("text/html" in output.get("data", {}) for output in outputs)
-    shown = tuple(filter(None, (_output(output, boxed) for output in outputs)))
+    shown = tuple(found for found in (_output(output, boxed) for output in outputs) if found.body or found.words)
     return _Cell("code", highlight(source), source.strip().splitlines()[0], _seconds(cell), shown)
 
 
-def _output(output: Mapping[str, Any], boxed: bool) -> str:
-    kind = output["output_type"]
+def _output(output: Mapping[str, Any], boxed: bool) -> _Output:
+    kind, ansi = output["output_type"], _filters()[2]
     if kind == "stream":
-        return f"<pre>{_filters()[2](_text(output['text']))}</pre>"
-    if kind == "error":
-        # An error of ours has said everything in its box; its one line would only say it again.
-        return "" if boxed and len(output["traceback"]) == 1 else _error(output)
-    return _data(output["data"])
+        return _Output("text", ansi(_text(output["text"])))
+    if kind != "error":
+        return _data(output["data"])
+    if boxed and len(output["traceback"]) == 1:  # an error of ours has said everything in its box
+        return _Output("text", "")
+    return _Output("error", ansi("\n".join(output["traceback"])), f"{output['ename']}: {_text(output['evalue'])}")
 
 
-def _error(output: Mapping[str, Any]) -> str:
-    line = html.escape(f"{output['ename']}: {_text(output['evalue'])}")
-    trace = _filters()[2]("\n".join(output["traceback"]))
-    folded = f"<details><summary>where it was raised</summary><pre>{trace}</pre></details>" if trace else ""
-    return f'<div class="error"><strong>{line}</strong>{folded}</div>'
-
-
-def _data(data: Mapping[str, Any]) -> str:
-    if _WIDGET in data and "text/html" not in data:
-        return ""
+def _data(data: Mapping[str, Any]) -> _Output:
     kind = next((known for known in _PRIORITY if known in data), "")
     text = _text(data[kind]) if kind else ""
     if kind == "image/svg+xml":
-        return text[text.find("<svg") :]
+        return _Output("html", _html(text[text.find("<svg") :]))
     if kind.startswith("image/"):
-        encoded = re.sub(r"\s", "", text)
-        return f'<img alt="{html.escape(_text(data.get("text/plain", "chart")))}" src="data:{kind};base64,{encoded}">'
+        return _Output(kind, re.sub(r"\s", "", text), _text(data.get("text/plain", "chart")))
     if kind == "text/html":
-        return text
+        return _Output("html", _html(text))
     if kind == "text/markdown":
-        return _filters()[0](text)
-    return f"<pre>{html.escape(text)}</pre>" if text else ""
+        return _Output("html", _filters()[0](text))
+    return _Output("text", "" if _WIDGET in data else text)
 
 
 def _text(value: str | list[str]) -> str:

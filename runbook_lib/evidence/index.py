@@ -9,11 +9,10 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from runbook_lib.evidence.html import render
+from runbook_lib.display.palette import MARKS
+from runbook_lib.display.render import render
 from runbook_lib.evidence.keys import NAMESPACE, PRINCIPAL
 from runbook_lib.verdict import words_of
-
-_MARKS = {"pass": "✓", "fail": "✗", "could_not_run": "?", "tolerated": "≈"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,8 @@ def index_html(
     found = dict.fromkeys(table for row in summary["checks_by_table"].values() for table in row)
     tables = sorted(found, key=lambda table: table.partition(".")[0])  # a service's tables stand together
     return render(
-        "index.html.j2",
+        "evidence_index",
+        run_id=summary["run_id"],
         summary=summary,
         title=title or f"Migration of {summary['environment']}",
         tone=tone,
@@ -67,7 +67,6 @@ def index_html(
         fingerprint=fingerprint,
         namespace=NAMESPACE,
         principal=PRINCIPAL,
-        marks=_MARKS,
         started=clock(summary["started"]),
         duration=duration(summary["duration_s"]),
         example=folders[-1] if folders else "NN_phase",
@@ -146,7 +145,7 @@ def _step(step: Mapping[str, Any]) -> dict[str, Any]:
     spent = step["duration_s"]
     outcome = str(step["outcome"])
     tone = {"pass": "pass", "fail": "fail"}.get(outcome, "unsure")
-    mark = {"pass": "✓", "fail": "✗", "undone": "↩"}.get("undone" if step["kind"] == "undo" else outcome, "?")
+    mark = MARKS.get("undone" if step["kind"] == "undo" else outcome, "?")
     took = "" if spent is None else duration(spent)
     title = words_of(step["name"])
     return {**step, "title": title, "tone": tone, "mark": mark, "took": took}

@@ -112,7 +112,7 @@ def test_every_kind_of_output_is_shown_statically(tmp_path: Path):
     nbformat.write(nbformat.v4.new_notebook(cells=[marker, head, cell]), path)
     page = notebook_html(path, run_id=RUN, passed=False)
     for shown in ("<h1>Copy the history</h1>", "<em>words</em>", "&lt;tag&gt;", "data:image/png;base64,iVBORw0K",
-                  "<svg id='s'>", "class='dataframe'", "KeyError: &#x27;x&#x27;", "did not pass its gate"):  # fmt: skip
+                  "<svg id='s'>", "class='dataframe'", "KeyError: &#39;x&#39;", "did not pass its gate"):  # fmt: skip
         assert shown in page, shown
     for hidden in ("IntSlider", "alert(1)", "An Exception was encountered", "\x1b", "<?xml"):
         assert hidden not in page, hidden

@@ -17,8 +17,13 @@ from runbook_lib.display.progress import as_html
 from runbook_lib.display.render import render
 from runbook_lib.errors import GateFailed
 from runbook_lib.journal import ProgressRow
+from runbook_lib.plan.model import Tolerance
 from runbook_lib.run.records import GateRecord, Item, RollbackRecord, StepRecord, StepRecords
 from runbook_lib.runner.widgets import _shown
+from runbook_lib.validation.report.as_html import LISTED
+from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
+from runbook_lib.validation.report.report import Report
+from runbook_lib.validation.report.tolerance import Tolerated
 from runbook_lib.verdict import Outcome
 
 PACKAGE = Path(__file__).parents[2] / "runbook_lib"
@@ -72,7 +77,25 @@ def test_colours_and_markup_are_written_in_the_palette_and_the_templates_alone()
     assert found == []
 
 
+REPORT = Report(
+    results=(
+        CheckResult("row_counts", (f"s.{HOSTILE}", "s.b"), errors={"s.b": HOSTILE}),
+        CheckResult(
+            "checksums",
+            (f"s.{HOSTILE}", "s.b"),
+            tuple(
+                Mismatch("checksums", "s", HOSTILE, Kind.DIFFERENT, (HOSTILE, n), (HOSTILE,), HOSTILE, HOSTILE)
+                for n in range(LISTED + 2)
+            ),
+        ),
+    ),
+    started="2026-12-01T03:00:00Z",
+    elapsed_s=1.5,
+    tolerances=(Tolerated(Tolerance("schemas", HOSTILE), 0),),
+    idle=(HOSTILE,),
+)
 SHOWN = {
+    "report": REPORT._repr_html_(),
     "table": html_table(HOSTILE, Outcome.FAIL, [HOSTILE, "b"], [[HOSTILE, 1], [None, HOSTILE]]),
     "step": StepRecord(HOSTILE, "p", "pass", HOSTILE, {HOSTILE: 1, "x": HOSTILE[:70]}, HOSTILE)._repr_html_(),
     "steps": StepRecords([StepRecord(HOSTILE, "p", HOSTILE, HOSTILE)])._repr_html_(),
@@ -97,3 +120,11 @@ def test_a_hostile_value_stays_text_wherever_it_is_shown(name: str) -> None:
 def test_a_value_that_a_template_needs_and_is_not_given_is_an_error_not_an_empty_place() -> None:
     with pytest.raises(UndefinedError, match="title"):
         render("table", outcome="pass", header=[], rows=[])
+
+
+def test_a_report_shows_every_table_what_differs_and_how_much_is_not_listed() -> None:
+    page = SHOWN["report"]
+    assert "Validation failed" in page and "2 checks, 2 tables" in page
+    assert page.count("different") == LISTED + 1 and "and 2 more; the JSON has all" in page
+    for part in ("Could not run", "Declared in the plan", "0: matches nothing any more", "sample seed 0"):
+        assert part in page, part

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.display import render as templates
@@ -13,6 +14,18 @@ from runbook_lib.validation.report.repair_script import heading, mending
 
 LISTED = 8  # differences shown of each check, table and kind: one table must not hide another; the JSON has all
 _HEADLINES = {"pass": "Validation passed", "fail": "Validation failed"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What stands under the grid: a line to heed, a script, or a table; one without rows is not shown."""
+
+    title: str = ""
+    line: str = ""
+    script: str = ""
+    count: int = 0
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
 
 
 def render(report: Contents) -> str:
@@ -35,27 +48,22 @@ def _grid(report: Contents) -> list[tuple[str, list[dict[str, Any]]]]:
     ]
 
 
-def _parts(report: Contents) -> Iterator[dict[str, Any]]:
-    """What stands under the grid: lines, tables and scripts, those without rows too."""
+def _parts(report: Contents) -> Iterator[Part]:
     errors = [(r.check, table, why) for r in report.results for table, why in r.errors.items()]
-    yield _table("Could not run", ["check", "table", "reason"], errors)
+    yield Part("Could not run", header=["check", "table", "reason"], rows=errors)
     said = report.sync.text
     for line in [*([said] if said and said not in report.late else []), *report.idle, *report.late]:
-        yield {"line": line}
+        yield Part(line=line)
     yield _differences("Differences", report.mismatches)
     for service, script in mending(report).items():
-        yield {"title": heading(report, service), "script": script}
+        yield Part(heading(report, service), script=script)
     yield _differences("In flight (writes under way explain these)", report.in_flight)
     yield _differences("Tolerated", [m for r in report.results for m in r.tolerated])
-    yield _table("Declared in the plan", ["difference", "because", "matched"], _tolerances(report))
+    yield Part("Declared in the plan", header=["difference", "because", "matched"], rows=_tolerances(report))
     yield _differences("Expected by the mapping", [m for r in report.results for m in r.information])
 
 
-def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], count: int = 0) -> dict[str, Any]:
-    return {"title": title, "count": count, "header": header, "rows": rows}
-
-
-def _differences(title: str, mismatches: Sequence[Mismatch]) -> dict[str, Any]:
+def _differences(title: str, mismatches: Sequence[Mismatch]) -> Part:
     rows, groups = [], dict[tuple[str, str, str], list[Mismatch]]()
     for mismatch in mismatches:
         groups.setdefault((mismatch.check, mismatch.label, mismatch.kind.replace("_", " ")), []).append(mismatch)
@@ -63,7 +71,8 @@ def _differences(title: str, mismatches: Sequence[Mismatch]) -> dict[str, Any]:
         rows += [(*group, _what(m), m.source_value, m.target_value) for m in found[:LISTED]]
         if len(found) > LISTED:
             rows.append((*group, f"and {len(found) - LISTED:,} more; the JSON has all", "", ""))
-    return _table(title, ["check", "table", "kind", "what", "source", "target"], rows, len(mismatches))
+    header = ["check", "table", "kind", "what", "source", "target"]
+    return Part(title, count=len(mismatches), header=header, rows=rows)
 
 
 def _what(m: Mismatch) -> str:

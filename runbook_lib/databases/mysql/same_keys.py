@@ -26,8 +26,13 @@ def keys_are_there(db: MySQLPort, statement: str) -> bool:
     if sql_text.words(code, 0, 2) != ("ALTER", "TABLE") or len(code) < 5 or code[3].upper != "ADD":
         return True
     shown = str(db.rows(f"SHOW CREATE TABLE {quoting.ident(sql_text.unquoted(code[2]))}")[0][1])
-    there = {_normal(part) for part in create_table.lines(shown)}
-    return all(_normal(part[1:]) in there for part in _clauses(code[3:]))
+    there = [_normal(part) for part in create_table.lines(shown)]
+    return all(any(_same(_normal(part[1:]), line) for line in there) for part in _clauses(code[3:]))
+
+
+def _same(asked: Sequence[str], shown: Sequence[str]) -> bool:
+    """A name that was written without quotes is in capitals here, like every word; the server shows it as it is."""
+    return len(asked) == len(shown) and all(a in (b, b.upper()) for a, b in zip(asked, shown, strict=True))
 
 
 def _clauses(code: Sequence[Token]) -> Iterator[list[Token]]:

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from typing import cast
 
 from runbook_lib.databases.identifiers import ident, split
 from runbook_lib.databases.model import Sequence_
+from runbook_lib.databases.neutral_type import Mapped, Neutral
 from runbook_lib.databases.repair import Repair
 
 ENGINES = ("postgresql", "mysql", "sqlite")
+# Of collations: all texts differ; trailing spaces do not count; case or accents do not count.
+EXACT, PADDED, BLIND = "exact", "padded", "blind"
 
 
 class Dialect:
@@ -28,6 +31,39 @@ class Dialect:
         states_columns_whole: A column is changed by stating its whole definition again, the default too.
         no_default: Clause of ALTER COLUMN after which a row may leave the column out.
         long_text: The type of a text of any length.
+        longest_row: Of a table (bytes); 0: no limit that a translation meets.
+        text_collation: In which a column of text is made; "" the database's.
+        today: The date of today, as a default.
+        random_uuid: A random UUID, as a default.
+        user_types: Its users define types (enums, domains).
+        types_by_values: A type may stand for two (a boolean or a number): the values decide which is meant.
+        exclusion_constraints: It has them.
+        partial_indexes: It has indexes with a condition.
+        prefix_indexes: An index holds the first characters of a text, and of a long one it has to.
+        shows_index_expressions: Its catalog shows the expressions of an index as its columns.
+        indexes_foreign_keys: Every foreign key gets an index that nobody asked for.
+        on_update_defaults: A default may have an ON UPDATE behind it.
+        generates_from_counters: A generated column may read a counter's column.
+        table_comments: It keeps comments on tables.
+        alters_constraints: ALTER TABLE adds and drops constraints; else they are named and made with their table only.
+        keys_after_load: A primary key is made after the load: sorting once is cheaper than finding each row its place.
+        keys_take_null: A column of the primary key may be NULL.
+        shared_names: Tables, indexes and counters share their names.
+        checks_references: A foreign key is checked for its types and its parent's key when it is made.
+        references_indexes: A foreign key may refer to the first columns of any index.
+        references_same_size: Numbers of a foreign key have to be of one size and sign.
+        folds_case: Columns whose names differ only in case are one.
+        backslash_escapes: A backslash escapes in every text.
+        escape_strings: It has texts with escapes (E'…').
+        charset_introducers: A character set may stand before a text (_utf8mb4'…').
+        join_power: How strongly `||` binds (expression_tree's powers); None: it joins no texts.
+        loose_types: Any column keeps any value; exact numbers of many digits, dates and times are texts.
+        keeps_nan: Its numbers may be NaN.
+        keeps_nul: Its texts may hold NUL characters.
+        zero_dates: It has dates of 0.
+        boolean_is_number: A boolean is a number.
+        char_ignores_blanks: Blanks at the end of a CHAR do not count when it is compared.
+        char_without_blanks: A CHAR is read without the blanks at its end.
         own_schema: The schema of the library's own tables; "" where their names begin with `runbook_`.
         repair: Statements that bring one table into its expected form.
     """
@@ -35,12 +71,49 @@ class Dialect:
     name: str
     longest_name: tuple[int, str]
     repair: type[Repair]
+    longest_row: int = 0
     loud_triggers: bool = False
     trigger_functions: bool = False
     states_columns_whole: bool = False
     no_default: str = "DROP DEFAULT"
     long_text: str = "TEXT"
     own_schema: str = ""
+    text_collation: str = ""
+    today: str = "CURRENT_DATE"
+    random_uuid: str
+    # What its catalog and its statements have.
+    user_types: bool = False
+    types_by_values: bool = False
+    exclusion_constraints: bool = False
+    partial_indexes: bool = True
+    prefix_indexes: bool = False
+    shows_index_expressions: bool = True
+    indexes_foreign_keys: bool = False
+    on_update_defaults: bool = False
+    generates_from_counters: bool = True
+    table_comments: bool = True
+    alters_constraints: bool = True
+    keys_after_load: bool = False
+    keys_take_null: bool = False
+    shared_names: bool = True
+    # What a foreign key may refer to.
+    checks_references: bool = True
+    references_indexes: bool = False
+    references_same_size: bool = False
+    # How it reads SQL.
+    folds_case: bool = True
+    backslash_escapes: bool = False
+    escape_strings: bool = False
+    charset_introducers: bool = False
+    join_power: int | None = None
+    # Values that it has, or has not.
+    loose_types: bool = False
+    keeps_nan: bool = False
+    keeps_nul: bool = True
+    zero_dates: bool = False
+    boolean_is_number: bool = False
+    char_ignores_blanks: bool = False
+    char_without_blanks: bool = False
 
     def ident(self, name: str) -> str:
         """One identifier, quoted, whatever it holds (dots too)."""
@@ -100,6 +173,90 @@ class Dialect:
         MySQL's TRUNCATE refuses what a foreign key leads to, SQLite has none.
         """
         return [f"DELETE FROM {table}" for table in reversed(tables)]
+
+    # -- types and expressions ---
+    def read_kind(self, declared: str, name: str, kind: str, modifiers: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+        """A neutral kind and its modifiers, where this engine's type is another than its name says.
+
+        Args:
+            declared: The type's text in small letters.
+            name: The same without modifiers.
+        """
+        return kind, modifiers
+
+    def write_type(self, neutral: Neutral, key_parts: int) -> Mapped:
+        """A neutral type as this engine's.
+
+        Args:
+            key_parts: In a key or unique index: how many text columns share it (0: in none).
+        """
+        raise NotImplementedError
+
+    def key_type(self, kind: str) -> str:
+        """The type of a column that is a table's key by itself and no counter."""
+        return kind
+
+    def collation(self, name: str) -> str:
+        """How texts of a collation compare: EXACT, PADDED or BLIND."""
+        raise NotImplementedError
+
+    def string(self, value: str) -> str:
+        """A text as a literal, under the settings of our sessions."""
+        return "'" + value.replace("'", "''") + "'"
+
+    def boolean(self, *, value: bool) -> str:
+        """A boolean as a literal."""
+        return str(int(value))
+
+    def date(self, text: str) -> str:
+        """A date as a literal."""
+        return f"'{text}'"
+
+    def text_default(self, literal: str, kind: str) -> str:
+        """A text's literal as the default of a column of this neutral kind."""
+        return literal
+
+    def now(self, *, zone: bool, digits: int) -> str:
+        """The moment, as a default: with its zone or as UTC's clock, with so many digits of a second."""
+        raise NotImplementedError
+
+    def bytewise(self, sql: str) -> str:
+        """A text that is compared by its bytes, trailing spaces too."""
+        return sql
+
+    def large(self, sql: str) -> str:
+        """An integer that does not overflow where 64 bits hold the result."""
+        return sql
+
+    def joined(self, one: str, other: str, wrapped: Callable[[str], str]) -> str:
+        """Two texts in one."""
+        return f"{wrapped(one)} || {wrapped(other)}"
+
+    def first_part(self, column: str, length: int, *, binary: bool) -> str:
+        """The first characters (bytes) of a quoted column, as an index has them."""
+        raise NotImplementedError
+
+    # -- a table's DDL ---
+    def table_options(self, comment: str) -> str:
+        """What stands behind the columns of CREATE TABLE."""
+        return ""
+
+    def comment_on(self, table: str, comment: str) -> str:
+        """The statement that comments on a table; "" where there is none of its own."""
+        return ""
+
+    def counter(self, *, alone: bool, first: bool) -> tuple[str, str]:
+        """What makes a column a counter (`!`: in place of its type), or why it cannot be one.
+
+        Args:
+            alone: It is the primary key.
+            first: The primary key begins with it.
+        """
+        raise NotImplementedError
+
+    def marked(self, statement: str) -> str:
+        """A statement of a script as the adapter cuts the script by."""
+        return statement
 
     def advance(self, sequence: Sequence_, last: int) -> str:
         """Make a sequence's next value the one after `last`; "" for a counter that is never behind its column."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Database, Table
 from runbook_lib.errors import PlanError
 from runbook_lib.plan.model import Plan, Service, TableMapping
@@ -183,7 +184,9 @@ def _reverse_flow(
 
     def counted(column: Column) -> str:
         """A tinyint(1) that went into a number comes back as one."""
-        number = source.dialect == "mysql" and read_type(column.type, "mysql").kind == "boolean"
+        number = (
+            dialect_of(source.dialect).boolean_is_number and read_type(column.type, source.dialect).kind == "boolean"
+        )
         if number and column.name in there and read_type(there[column.name].type, target.dialect).kind != "boolean":
             return "tinyint"
         return column.type

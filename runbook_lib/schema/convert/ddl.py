@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.identifiers import split
 from runbook_lib.databases.port import Column, Index, Table
 from runbook_lib.schema.convert.decisions import Policies, Translation
@@ -24,7 +25,7 @@ from runbook_lib.schema.convert.expression_clauses import (
     says,
 )
 from runbook_lib.schema.convert.losses import collisions, left_out, values
-from runbook_lib.schema.convert.prefix_index import prefix, prefixes
+from runbook_lib.schema.convert.prefix_index import prefixes
 from runbook_lib.schema.convert.references import references
 from runbook_lib.schema.convert.row_size import too_long
 from runbook_lib.schema.convert.translation_job import Known, _Job
@@ -37,7 +38,7 @@ TEXTS = ("text", "varchar", "char", "any", "bytes", "varbytes")
 def known(tables: Mapping[str, Table], target: str) -> Known:
     """Where tables, indexes and counters share their names, those that are given by themselves are taken."""
     taken = set[str]()
-    for table in () if target == "mysql" else tables.values():
+    for table in tables.values() if dialect_of(target).shared_names else ():
         own = split(table.name)[-1].lower()
         taken |= {own, f"{own}_pkey", *(f"{own}_{c.name.lower()}_seq" for c in table.columns if c.identity)}
     return Known({table.name: subject for subject, table in tables.items()}, frozenset(taken))
@@ -53,61 +54,48 @@ def translate(
     """Translate tables (by name, as `Database.catalog` gives them) from one dialect to another."""
     tables = with_domains(tables, user)
     job = _Job(source, target, tables, policies, user, known(tables, target))
+    dialect = dialect_of(target)
     before, after, references = list[str](), list[str](), list[str]()
     for subject, table in tables.items():
         collisions(job, subject, table)
         foreign = _references(job, subject, table)
-        inline = foreign if target == "sqlite" else []
+        inline = [] if dialect.alters_constraints else foreign
         before.append(_create(job, subject, table, inline))
         after += [*_late_key(job, subject, table), *_indexes(job, subject, table)]
-        if target != "sqlite":
-            own = job.table(table.name)
+        own = job.table(table.name)
+        if dialect.alters_constraints:
             references += [f"ALTER TABLE {own} ADD {each};" for each in foreign]
         left_out(job, subject, table)
-        if table.comment and target == "postgresql":
-            after.append(f"COMMENT ON TABLE {job.table(table.name)} IS {_string(table.comment)};")
+        if table.comment and (said := dialect.comment_on(own, table.comment)):
+            after.append(said)
     values(job)
     unique = tuple(dict.fromkeys(job.decisions))
-    if target == "postgresql":
-        before, after, references = ([_marked(each) for each in part] for part in (before, after, references))
+    before, after, references = (list(map(dialect.marked, part)) for part in (before, after, references))
     return Translation(_script(before), _script(after), _script(references), unique, dict(job.renamed))
-
-
-def _marked(statement: str) -> str:
-    """A statement under the heading that pg_dump gives it: what the adapter cuts a script by."""
-    kinds = {"CREATE TABLE": "TABLE", "ALTER TABLE": "CONSTRAINT", "COMMENT ON": "COMMENT"}
-    kind = kinds.get(" ".join(statement.split(maxsplit=2)[:2]), "INDEX")
-    return f"--\n-- Name: -; Type: {kind}; Schema: -; Owner: -\n--\n\n{statement}"
 
 
 def _script(statements: Sequence[str]) -> str:
     return "\n".join(statements) + "\n" if statements else ""
 
 
-def _string(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _create(job: _Job, subject: str, table: Table, foreign: Sequence[str]) -> str:
     lines = [_column(job, subject, table, column) for column in table.columns]
     primary = next((c for c in table.constraints if c.kind == "primary"), None)
-    if primary and job.target != "postgresql" and not any(" PRIMARY KEY" in line for line in lines):
+    dialect = dialect_of(job.target)
+    if primary and not dialect.keys_after_load and not any(" PRIMARY KEY" in line for line in lines):
         lines.append(f"PRIMARY KEY ({job.listed(subject, primary.columns)})")
     lines += _checks(job, subject, table)
     lines += foreign
-    options = ""
-    if job.target == "mysql":
-        comment = f" COMMENT={_string(table.comment)}" if table.comment else ""
-        options = f" ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin{comment}"
-    elif job.target == "sqlite" and table.comment:
+    options = dialect.table_options(table.comment)
+    if table.comment and not dialect.table_comments:
         job.decide(subject, "SQLite has no comments on tables", "the comment is left out", lossy=True)
     return f"CREATE TABLE {job.table(table.name)} (\n  " + ",\n  ".join(lines) + f"\n){options};"
 
 
 def _late_key(job: _Job, subject: str, table: Table) -> list[str]:
-    """The primary key where it is made after the load: sorting its rows once is cheaper than finding each its place."""
+    """The primary key where it is made after the load."""
     primary = next((c for c in table.constraints if c.kind == "primary"), None)
-    if primary is None or job.target != "postgresql":
+    if primary is None or not dialect_of(job.target).keys_after_load:
         return []
     return [f"ALTER TABLE {job.table(table.name)} ADD PRIMARY KEY ({job.listed(subject, primary.columns)});"]
 
@@ -123,8 +111,8 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> str:
     identity = _identity(job, table, column, place)
     if identity.startswith("!"):
         return f"{own} {identity[1:]}"
-    if job.target == "sqlite" and mapped.type.lower() == "integer" and table.key == (column.name,):
-        line = f"{own} int"  # an INTEGER would be the row's number, and be given when it is left out
+    if table.key == (column.name,):
+        line = f"{own} {dialect_of(job.target).key_type(mapped.type)}".rstrip()
     line += "" if column.nullable else " NOT NULL"
     line += identity
     if column.default and not identity and not re.match(r"(?i)nextval\(", column.default):
@@ -136,8 +124,9 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> str:
 
 def _mapped(job: _Job, table: Table, column: Column, neutral: Neutral, place: str) -> Mapped:
     mapped = _alone(job, table, column, neutral, place)
-    if job.target == "mysql" and column.name in _to_text(job, table):
-        what = f"{mapped.type}: with the other columns more than the 65,535 bytes of a MySQL row"
+    longest = dialect_of(job.target).longest_row
+    if longest and column.name in _to_text(job, table):
+        what = f"{mapped.type}: with the other columns more than the {longest:,} bytes of a MySQL row"
         mapped = Mapped("longblob" if mapped.type.startswith("varbinary") else "longtext")
         job.decide(place, what, mapped.type, f"types: {{{place}: …}}")
     return mapped
@@ -162,7 +151,7 @@ def _alone(job: _Job, table: Table, column: Column, neutral: Neutral, place: str
         if asked in told:
             job.decide(place, f"{column.type} by the plan", told[asked])
             return Mapped(told_type(told[asked], job.source)[0])
-    if job.policies.nan == "text" and neutral.kind in ("real", "double") and job.target != "postgresql":
+    if job.policies.nan == "text" and neutral.kind in ("real", "double") and not dialect_of(job.target).keeps_nan:
         job.decide(place, "NaN has no equivalent: kept as text by the plan", "text", lossy=True)
         return Mapped("varchar(30)")
     mapped = write_type(neutral, job.target, key_parts=_key_parts(job, table, column), unmapped=job.policies.unmapped)
@@ -186,18 +175,11 @@ def _identity(job: _Job, table: Table, column: Column, place: str) -> str:
     serial = column.identity or (column.default and re.match(r"(?i)nextval\(", column.default))
     if not serial:
         return ""
-    alone = table.key == (column.name,)
-    if job.target == "postgresql":
-        return " GENERATED BY DEFAULT AS IDENTITY"
-    if job.target == "sqlite":
-        if alone:
-            return "!INTEGER PRIMARY KEY AUTOINCREMENT"
-        job.decide(place, "SQLite counts only a single primary key", "no counter: give values", lossy=True)
-        return ""
-    if table.key[:1] == (column.name,):
-        return " AUTO_INCREMENT"
-    job.decide(place, "AUTO_INCREMENT needs a key that begins with the column", "no counter: give values", lossy=True)
-    return ""
+    own = (column.name,)
+    counter, why = dialect_of(job.target).counter(alone=table.key == own, first=table.key[:1] == own)
+    if why:
+        job.decide(place, why, "no counter: give values", lossy=True)
+    return counter
 
 
 def _checks(job: _Job, subject: str, table: Table) -> list[str]:
@@ -205,7 +187,11 @@ def _checks(job: _Job, subject: str, table: Table) -> list[str]:
     for check in table.constraints:
         if check.kind == "exclusion":
             own = "exclusion constraints are PostgreSQL's own"
-            what = own if job.source == "postgresql" else f"{check.definition}: only MariaDB has such a key"
+            what = (
+                own
+                if dialect_of(job.source).exclusion_constraints
+                else f"{check.definition}: only MariaDB has such a key"
+            )
             job.decide(f"{subject} {check.name}", what, "left out", lossy=True)
         if check.kind != "check":
             continue
@@ -225,7 +211,7 @@ def _indexes(job: _Job, subject: str, table: Table) -> list[str]:
     kinds = {c.name: read_type(c.type, job.source, job.user) for c in table.columns}
     for index in sorted(table.indexes, key=lambda each: not each.unique):
         place = f"{subject} {index.name}"
-        lengths = prefixes(index) if job.source == "mysql" else {}
+        lengths = prefixes(index) if dialect_of(job.source).prefix_indexes else {}
         if index.unique and index.columns in made and not index.partial and not lengths:
             continue
         where = _where(job, table, index)
@@ -244,7 +230,7 @@ def _indexes(job: _Job, subject: str, table: Table) -> list[str]:
         if index.unique and not lengths:
             made.add(index.columns)
         parts = ", ".join(
-            prefix(job.name(name, f"{subject}.{name}"), lengths[name], kinds[name], job.target)
+            _prefix(job, subject, name, lengths[name], kinds[name])
             if name in lengths
             else _index_part(job, subject, index, name, kinds[name])
             for name in index.columns
@@ -255,11 +241,16 @@ def _indexes(job: _Job, subject: str, table: Table) -> list[str]:
     return statements
 
 
+def _prefix(job: _Job, subject: str, column: str, length: int, kind: Neutral) -> str:
+    binary = kind.kind in ("bytes", "varbytes")
+    return dialect_of(job.target).first_part(job.name(column, f"{subject}.{column}"), length, binary=binary)
+
+
 def _where(job: _Job, table: Table, index: Index) -> str | None:
     if not index.partial:
         return ""
     found = index_condition(index.definition, job.source)
-    if not found or job.target == "mysql":
+    if not found or not dialect_of(job.target).partial_indexes:
         return None
     expression = condition(job, table, found)
     return f" WHERE {expression}" if expression else None
@@ -269,7 +260,7 @@ def _index_part(job: _Job, subject: str, index: Index, column: str, neutral: Neu
     """MySQL needs a length for long text in an index that is not unique (in unique ones the column itself is short)."""
     own = job.name(column, f"{subject}.{column}")
     table = job.tables[subject]
-    if job.target != "mysql" or index.unique or neutral.kind not in TEXTS:
+    if not dialect_of(job.target).prefix_indexes or index.unique or neutral.kind not in TEXTS:
         return own
     if _key_parts(job, table, table.column(column)) or 0 < (neutral.modifiers or (0,))[0] <= 255:
         return own

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.errors import PlanError
 from runbook_lib.schema.convert.types import DomainRules, UserTypes
@@ -75,7 +76,7 @@ class Translation:
 
 def user_types(source: Database) -> UserTypes:
     """PostgreSQL's enums and domains, which the catalog names without describing; other engines have none."""
-    if source.dialect != "postgresql":
+    if not dialect_of(source.dialect).user_types:
         return UserTypes()
     labels: dict[str, list[str]] = {}
     for name, bare, found in source.rows(_ENUMS):

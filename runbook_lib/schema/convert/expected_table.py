@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Constraint, Index, Table
 from runbook_lib.schema.convert import ddl as ddl
 from runbook_lib.schema.convert.decisions import Policies
@@ -76,7 +77,7 @@ def _promised(job: _Job, subject: str) -> Promised:
     made_table = replace(
         table, columns=tuple(columns), constraints=tuple(constraints), indexes=tuple(indexes), triggers=()
     )
-    inline = ddl._references(job, subject, table) if job.target == "sqlite" else []
+    inline = ddl._references(job, subject, table) if not dialect_of(job.target).alters_constraints else []
     return Promised(
         table=made_table,
         neutral=neutral,
@@ -96,7 +97,7 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> tuple[Colu
     mapped = ddl._mapped(job, table, column, neutral, place)
     identity = ddl._identity(job, table, column, place)
     primary = any(c.kind == "primary" and column.name in c.columns for c in table.constraints)
-    nullable = column.nullable and not (primary and job.target != "sqlite")
+    nullable = column.nullable and not (primary and not dialect_of(job.target).keys_take_null)
     generated, free, default = False, False, None
     if column.generated:
         made = generated_clause(job, table, column, place)
@@ -113,7 +114,7 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> tuple[Colu
         default=default,
         generated=generated,
         identity=counted,
-        collation="utf8mb4_bin" if job.target == "mysql" and neutral.kind in ("text", "varchar", "char") else "",
+        collation=dialect_of(job.target).text_collation if neutral.kind in ("text", "varchar", "char") else "",
     )
     return described, free
 
@@ -138,8 +139,8 @@ def _constraint(job: _Job, subject: str, table: Table, constraint: Constraint) -
 def _index(job: _Job, subject: str, table: Table, index: Index) -> Index | None:
     """An index as the translation makes it, definition without names; None where it has no equivalent."""
     made = ddl._indexes(job, subject, replace(table, indexes=(index,), constraints=()))
-    cut = job.source == "mysql" and bool(prefixes(index))
-    if not made or (cut and job.target == "sqlite"):
+    cut = dialect_of(job.source).prefix_indexes and bool(prefixes(index))
+    if not made or (cut and not dialect_of(job.target).shows_index_expressions):
         return None
     _, _, body = made[0].rstrip(";").partition(f" ON {job.table(table.name)} ")
     unnamed = not index.name or index.name == "PRIMARY" or index.name.startswith("sqlite_autoindex")
@@ -186,7 +187,7 @@ def aligned(promised: Table, here: Table, dialect: str) -> Table:
     """
     wanted = {c.columns for c in promised.constraints if c.kind == "unique"}
     as_index = {i.columns for i in promised.indexes if i.unique and not i.constraint and not i.partial} - wanted
-    foreign = [c.columns for c in here.constraints if c.kind == "foreign"] if dialect == "mysql" else []
+    foreign = [c.columns for c in here.constraints if c.kind == "foreign" and dialect_of(dialect).indexes_foreign_keys]
     named = {i.definition for i in promised.indexes}
     constraints = [c for c in here.constraints if c.kind != "unique" or c.columns not in as_index]
     held = {c.columns for c in constraints if c.kind == "unique"}

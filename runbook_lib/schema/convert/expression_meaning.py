@@ -14,6 +14,9 @@ from decimal import Decimal
 from typing import Any
 
 from runbook_lib.databases import sql_text
+from runbook_lib.databases.dialect import BLIND as BLIND
+from runbook_lib.databases.dialect import EXACT, dialect_of
+from runbook_lib.databases.dialect import PADDED as PADDED
 from runbook_lib.databases.port import Column
 from runbook_lib.schema.convert.expression_tree import Tree, Unreadable, columns_of, read
 from runbook_lib.schema.convert.types import Neutral, read_type
@@ -23,7 +26,6 @@ FAMILIES = {
     "double": "double", "real": "real", "boolean": "boolean", "text": "text", "varchar": "text", "char": "char",
     "enum": "enum", "date": "date", "timestamp": "timestamp", "timestamptz": "instant", "uuid": "uuid",
 }  # fmt: skip
-EXACT, PADDED, BLIND = "exact", "padded", "blind"
 _NUMBERS = ("integer", "numeric")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
@@ -58,21 +60,18 @@ def typed(column: Column, neutral: Neutral, source: str, target: str) -> Typed:
     scale: int | None = 0
     if neutral.kind == "numeric":
         scale = (neutral.modifiers[1] if len(neutral.modifiers) > 1 else 0) if neutral.modifiers else None
-    if "sqlite" in (source, target):
+    if loose(source, target):
         long = neutral.kind == "numeric" and (not neutral.modifiers or neutral.modifiers[0] > 15)
         if long or (neutral.kind == "bigint" and neutral.unsigned) or "decimal text" in neutral.text.lower():
             family = "other"  # a text there
-    return Typed(family, _collation(column.collation, source), scale, neutral.labels, unsigned=neutral.unsigned)
+    return Typed(
+        family, dialect_of(source).collation(column.collation), scale, neutral.labels, unsigned=neutral.unsigned
+    )
 
 
-def _collation(name: str, dialect: str) -> str:
-    if dialect == "mysql":
-        exact = name == "binary" or name.endswith(("nopad_bin", "0900_bin")) or not name
-        return EXACT if exact else PADDED if name.endswith("_bin") else BLIND
-    if dialect == "sqlite":
-        return EXACT if name.upper() in ("", "BINARY") else BLIND
-    known = name in ("", "default", "C", "POSIX", "ucs_basic") or re.fullmatch(r"[a-z]{2,3}([-_@.].*)?", name)
-    return EXACT if known else BLIND  # a collation of the user's own may take different texts for equal
+def loose(source: str, target: str) -> bool:
+    """Whether one of them keeps numbers and moments otherwise than they are declared."""
+    return dialect_of(source).loose_types or dialect_of(target).loose_types
 
 
 class Apart(ValueError):
@@ -117,7 +116,7 @@ class Translator:
         if result.family == "numeric" and found.family in _NUMBERS:
             if found.scale is None or result.scale is None:
                 return False
-            return found.scale <= result.scale or "sqlite" not in (self.source, self.target)
+            return found.scale <= result.scale or not loose(self.source, self.target)
         if result.family == "text":
             return found.family in ("text", "literal")
         return result.family == found.family and result.family in ("integer", "double", "boolean", "date", "timestamp")
@@ -159,12 +158,10 @@ class Translator:
                 1
             ]
         if kind == "string":
-            return Typed("literal", literal=True), text_literal(tree[1], self.target)
+            return Typed("literal", literal=True), dialect_of(self.target).string(tree[1])
         if kind == "null":
             return Typed("null", literal=True), "NULL"
-        if self.target == "postgresql":
-            return Typed("boolean", literal=True), kind.upper()
-        return Typed("boolean", literal=True), "1" if kind == "true" else "0"
+        return Typed("boolean", literal=True), dialect_of(self.target).boolean(value=kind == "true")
 
     def _cast(self, kind: str, tree: Tree) -> tuple[Typed, str]:
         """Only casts that change nothing, or give a constant its type."""
@@ -193,11 +190,8 @@ class Translator:
             wide = found if family != "double" else replace(found, family="double")
             return wide, f"-{sql}" if text[:1] == "-" else sql
         if family == "date" and _DATE.fullmatch(text):
-            return Typed("date", literal=True), self._date(text)
+            return Typed("date", literal=True), dialect_of(self.target).date(text)
         raise Apart(kind)
-
-    def _date(self, text: str) -> str:
-        return f"DATE '{text}'" if self.target == "postgresql" else f"'{text}'"
 
     def _logical(self, kind: str, operands: tuple[Tree, ...]) -> tuple[Typed, str]:
         parts = [self._of(each) for each in operands]
@@ -217,36 +211,36 @@ class Translator:
         found = self._united(parts)
         ordering = kind in ("<", ">", "<=", ">=")
         self._comparable(found, parts, ordering=ordering, like=kind == "like")
-        if found.family in ("text", "literal") and self.target == "mysql" and kind != "like":
-            # its collations pad with spaces: bytes do not
-            parts = [(t, sql if t.literal else f"CAST({sql} AS BINARY)") for t, sql in parts]
+        if found.family in ("text", "literal") and kind != "like":
+            parts = [(t, sql if t.literal else dialect_of(self.target).bytewise(sql)) for t, sql in parts]
         texts = [self._wrapped(sql) for _, sql in parts]
         if kind == "in":
             return Typed("boolean"), f"{texts[0]} IN ({', '.join(sql for _, sql in parts[1:])})"
         return Typed("boolean"), f"{texts[0]} {kind.upper()} {texts[1]}"
 
     def _comparable(self, found: Typed, parts: list[tuple[Typed, str]], *, ordering: bool, like: bool) -> None:
-        engines = (self.source, self.target)
+        loosely = loose(self.source, self.target)
         family = found.family
         collations = {
             each.collation for each, _ in parts if not each.literal and each.family in ("text", "enum", "char")
         }
         if family in ("text", "literal"):
-            good = collations <= {EXACT} and not ordering and not (like and "sqlite" in engines)
+            good = collations <= {EXACT} and not ordering and not (like and loosely)
         elif like:
             good = False
         elif family == "char":
-            good = engines == ("postgresql", "mysql") and not ordering
+            source, target = dialect_of(self.source), dialect_of(self.target)
+            good = source.char_ignores_blanks and target.char_without_blanks and not ordering
         elif family == "enum":
             good = not ordering
         elif family in _NUMBERS:
-            good = "sqlite" not in engines or not any(each.worked and each.family == "numeric" for each, _ in parts)
+            good = not loosely or not any(each.worked and each.family == "numeric" for each, _ in parts)
         elif family == "real":
             good = all(not each.literal or each.family == "integer" for each, _ in parts)
         elif family == "boolean":
             good = not ordering
         elif family in ("timestamp", "instant"):
-            good = "sqlite" not in engines and not any(each.literal for each, _ in parts)
+            good = not loosely and not any(each.literal for each, _ in parts)
         else:
             good = family in ("double", "date")
         if not good:
@@ -263,8 +257,9 @@ class Translator:
         family = "integer" if families == {"integer"} else "double" if "double" in families else "numeric"
         if family == "numeric" and (scale is None or scale > _MOST_DECIMALS):
             raise Apart(kind)
-        if self.target == "postgresql" and families == {"integer"}:  # which keeps to 32 bits where MySQL takes 64
-            parts = [(t, sql if t.literal or t.worked else f"CAST({sql} AS bigint)") for t, sql in parts]
+        if families == {"integer"}:
+            large = dialect_of(self.target).large
+            parts = [(t, sql if t.literal or t.worked else large(sql)) for t, sql in parts]
         found = Typed(family, scale=scale, worked=True, literal=all(t.literal for t, _ in parts))
         texts = [self._wrapped(sql) for _, sql in parts]
         if kind == "neg":
@@ -278,9 +273,7 @@ class Translator:
         parts = [self._of(one), self._of(other)]
         if any(found.family not in ("text", "literal") for found, _ in parts):
             raise Apart("||")
-        left, right = (self._wrapped(sql) for _, sql in parts)
-        text = f"CONCAT({parts[0][1]}, {parts[1][1]})" if self.target == "mysql" else f"{left} || {right}"
-        return Typed("text"), text
+        return Typed("text"), dialect_of(self.target).joined(parts[0][1], parts[1][1], self._wrapped)
 
     def _case(self, tree: Tree) -> tuple[Typed, str]:
         operand, *rest = tree[1:]
@@ -325,7 +318,7 @@ class Translator:
             return part
         if tree[0] != "string" or not _DATE.fullmatch(tree[1]):
             raise Apart("a text beside a date")
-        return Typed("date", literal=True), self._date(tree[1])
+        return Typed("date", literal=True), dialect_of(self.target).date(tree[1])
 
     def _united(self, parts: list[tuple[Typed, str]]) -> Typed:
         """The type of what may be any of these."""
@@ -366,9 +359,3 @@ def _wrapped(sql: str, dialect: str) -> str:
         len(found) == 2 and (found[0].text in ("-", "DATE")) and found[1].kind in (sql_text.NUMBER, sql_text.STRING)
     )
     return sql if len(found) == 1 or whole or constant else f"({sql})"
-
-
-def text_literal(value: str, dialect: str) -> str:
-    """A text as an engine's literal, under the settings of our sessions."""
-    doubled = value.replace("'", "''")
-    return "'" + (doubled.replace("\\", "\\\\") if dialect == "mysql" else doubled) + "'"

@@ -14,6 +14,7 @@ from collections.abc import Collection
 from typing import Any
 
 from runbook_lib.databases import sql_text
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.sql_text import NAME, NUMBER, STRING, WORD, Token
 
 Tree = tuple[Any, ...]
@@ -58,8 +59,9 @@ def value_of(token: Token, dialect: str) -> str:
     text = token.text
     if text[:1] == "$":
         return text[text.index("$", 1) + 1 : text.rindex("$", 0, len(text) - 1)]
-    escaped = dialect == "mysql"
-    if dialect == "postgresql" and text[:1] in "eE":
+    engine = dialect_of(dialect)
+    escaped = engine.backslash_escapes
+    if engine.escape_strings and text[:1] in "eE":
         text, escaped = text[1:], True
     if text[:1] not in ("'", '"'):
         raise Unreadable(token.text)
@@ -86,7 +88,7 @@ class _Reader:
         self.tokens, self.dialect, self.at = tokens, dialect, 0
         self.columns = set(columns)
         self.folded = {name.lower(): name for name in columns}
-        joins = {"postgresql": 5, "sqlite": 8}.get(dialect)  # an OR in MySQL
+        joins = dialect_of(dialect).join_power
         self.powers = {"OR": _OR, "AND": _AND, "+": 6, "-": 6, "*": 7, **({"||": joins} if joins else {})}
 
     def _peek(self, ahead: int = 0) -> str:
@@ -211,7 +213,8 @@ class _Reader:
             if not _CALLS[word][0] <= len(found) <= _CALLS[word][1]:
                 raise Unreadable(word)
             return (word.lower(), *found)
-        if self.dialect == "mysql" and re.fullmatch(r"_[A-Z0-9]+", word) and self.at < len(self.tokens):
+        introduced = re.fullmatch(r"_[A-Z0-9]+", word) and self.at < len(self.tokens)
+        if introduced and dialect_of(self.dialect).charset_introducers:
             return self._primary(self._take())  # _utf8mb4'text'
         raise Unreadable(token.text)
 

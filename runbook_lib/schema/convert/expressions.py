@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from runbook_lib.databases import sql_text
-from runbook_lib.schema.convert.expression_meaning import text_literal
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.schema.convert.expression_tree import Unreadable, read
 
 CASTS = re.compile(
@@ -19,10 +19,6 @@ NOW = {
 }  # fmt: skip
 TODAY = {"current_date", "curdate()", "date('now')", "(curdate())", "current_date()"}
 RANDOM = {"gen_random_uuid()", "uuid_generate_v4()", "uuid()", "(uuid())"}
-_SQLITE_UUID = (
-    "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || "
-    "substr('89ab', 1 + (abs(random()) % 4), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))"
-)
 
 
 def default(text: str, kind: str, source: str, target: str, digits: int = 6) -> str | None:
@@ -41,9 +37,9 @@ def default(text: str, kind: str, source: str, target: str, digits: int = 6) -> 
     if stripped in NOW:
         return _now(kind, target, digits)
     if stripped in TODAY:
-        return "(CURRENT_DATE)" if target == "mysql" else "CURRENT_DATE"
+        return dialect_of(target).today
     if stripped in RANDOM:
-        return {"postgresql": "gen_random_uuid()", "mysql": "(UUID())", "sqlite": _SQLITE_UUID}[target]
+        return dialect_of(target).random_uuid
     return _literal(bare, "bits", kind, target) if re.fullmatch(r"[bB]'[01]+'", bare) else None
 
 
@@ -86,23 +82,17 @@ def _literal(value: str, written: str, kind: str, target: str) -> str | None:
         return None  # written differently everywhere
     if kind in ("tinyint", "smallint", "integer", "bigint", "numeric", "real", "double"):
         return value if re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", value) else None
-    text = text_literal(value, target)
-    return f"({text})" if target == "mysql" and kind in ("text", "json") else text
+    dialect = dialect_of(target)
+    return dialect.text_default(dialect.string(value), kind)
 
 
 def _boolean(value: str, target: str) -> str | None:
     if value not in ("true", "false", "1", "0", "t", "f", "b'1'", "b'0'"):
         return None
-    true = value in ("true", "1", "t", "b'1'")
-    return str(true).lower() if target == "postgresql" else str(int(true))
+    return dialect_of(target).boolean(value=value in ("true", "1", "t", "b'1'")).lower()
 
 
 def _now(kind: str, target: str, digits: int) -> str | None:
     if kind not in ("timestamp", "timestamptz"):
         return None
-    if target == "postgresql":
-        return "CURRENT_TIMESTAMP" if kind == "timestamptz" else "(CURRENT_TIMESTAMP AT TIME ZONE 'UTC')"
-    if target == "mysql":
-        return f"CURRENT_TIMESTAMP({digits})" if digits else "CURRENT_TIMESTAMP"
-    zone = "+00" if kind == "timestamptz" else ""
-    return f"(strftime('%Y-%m-%d %H:%M:%f{zone}', 'now'))"
+    return dialect_of(target).now(zone=kind == "timestamptz", digits=digits)

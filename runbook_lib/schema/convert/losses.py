@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Table
 from runbook_lib.schema.convert.types import read_type
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def collisions(job: _Job, subject: str, table: Table) -> None:
     """Names that differ only in case are one name at MySQL and SQLite (docs/correctness.md#names)."""
-    if job.target == "postgresql":
+    if not dialect_of(job.target).folds_case:
         return
     seen: dict[str, str] = {}
     for column in table.columns:
@@ -42,10 +43,11 @@ def left_out(job: _Job, subject: str, table: Table) -> None:
 
 def values(job: _Job) -> None:
     """Values that the target may not have: the policy says how they are handled."""
+    source = dialect_of(job.source)
     kinds = {read_type(c.type, job.source, job.user).kind for t in job.tables.values() for c in t.columns}
-    if job.source == "mysql" and kinds & {"date", "timestamp", "timestamptz"}:
+    if source.zero_dates and kinds & {"date", "timestamp", "timestamptz"}:
         job.decide("zero dates", "0000-00-00 is no date elsewhere", job.policies.zero_dates, "error", "null")
-    if job.target == "postgresql" and kinds & {"text", "varchar", "char", "json", "any"}:
+    if not dialect_of(job.target).keeps_nul and kinds & {"text", "varchar", "char", "json", "any"}:
         job.decide("NUL characters", "PostgreSQL's text has none", job.policies.nul, "error", "strip")
-    if job.source == "postgresql" and kinds & {"real", "double", "numeric"}:
+    if source.keeps_nan and kinds & {"real", "double", "numeric"}:
         job.decide("NaN", "a number that the target has not", job.policies.nan, "error", "text")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from runbook_lib.databases.port import Index
-from runbook_lib.schema.convert.types import Neutral
 
 _PART = re.compile(r"`((?:[^`]|``)+)`\((\d+)\)")
 
@@ -13,17 +12,6 @@ _PART = re.compile(r"`((?:[^`]|``)+)`\((\d+)\)")
 def prefixes(index: Index) -> dict[str, int]:
     """Column → how many of its characters (of bytes: bytes) a MySQL index holds; only those that it cuts."""
     return {name.replace("``", "`"): int(length) for name, length in _PART.findall(index.definition)}
-
-
-def prefix(column: str, length: int, kind: Neutral, target: str) -> str:
-    """The first part of a (quoted) column as an index's expression."""
-    if target == "mysql":
-        return f"{column}({length})"
-    if target == "sqlite":
-        return f"substr({column}, 1, {length})"
-    if kind.kind in ("bytes", "varbytes"):
-        return f"(substring({column} FROM 1 FOR {length}))"
-    return f"(left({column}, {length}))"
 
 
 def cut_columns(index: Index) -> tuple[str, ...]:

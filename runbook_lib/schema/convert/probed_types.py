@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Database, Table
 from runbook_lib.schema.convert.decisions import Decision, Policies
 from runbook_lib.schema.convert.types import Neutral, read_type
@@ -22,7 +23,7 @@ def as_measured(
     See docs/correctness.md#unsigned-numbers-tinyint1-and-bits.
     What the plan decides itself is left alone. One pass over each table that has such a column.
     """
-    if source.dialect != "mysql":
+    if not dialect_of(source.dialect).types_by_values:
         return dict(tables), []
     found: dict[str, Table] = {}
     decisions: list[Decision] = []

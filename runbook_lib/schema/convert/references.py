@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Constraint, Table
 from runbook_lib.schema.convert.types import read_type
 
@@ -67,7 +68,11 @@ def _reference(job: _Job, subject: str, table: Table, constraint: Constraint, ty
     if re.search(r"DEFERRABLE|MATCH FULL|SET DEFAULT", constraint.definition):
         what = f"{constraint.definition}: checked at once, simple match"
         job.decide(place, what, "a plain foreign key", lossy=True)
-    named = f"CONSTRAINT {job.object(constraint.name, subject, 'fkey')} " if job.target != "sqlite" else ""
+    named = (
+        f"CONSTRAINT {job.object(constraint.name, subject, 'fkey')} "
+        if dialect_of(job.target).alters_constraints
+        else ""
+    )
     own = job.listed(subject, constraint.columns)
     text = f"{named}FOREIGN KEY ({own}) REFERENCES {job.table(parent.name)} ({job.listed(parent.name, there)})"
     return text + "".join(f" {action}" for action in _actions(job, place, table, constraint))
@@ -89,7 +94,7 @@ def _actions(job: _Job, place: str, table: Table, constraint: Constraint) -> lis
 
 def _unlike(job: _Job, table: Table, parent: Table, pairs: list[tuple[str, str]], type_of: TypeOf) -> str:
     """The first two columns whose types do not fit at the target; SQLite lets any refer to any."""
-    if job.target == "sqlite":
+    if not dialect_of(job.target).checks_references:
         return ""
     for own, there in pairs:
         kinds = type_of(table, table.column(own)), type_of(parent, parent.column(there))
@@ -102,16 +107,17 @@ def _keyed(target: str, parent: Table, there: list[str]) -> bool:
     """Whether the columns are a key (PostgreSQL), or the first ones of an index (MySQL); SQLite asks at each write."""
     unique = [c.columns for c in parent.constraints if c.kind in ("primary", "unique")]
     unique += [i.columns for i in parent.indexes if i.unique and not i.partial]
-    if target == "mysql":
+    dialect = dialect_of(target)
+    if dialect.references_indexes:
         indexed = [*unique, *(i.columns for i in parent.indexes)]
         return any(columns[: len(there)] == tuple(there) for columns in indexed)
-    return target == "sqlite" or any(set(columns) == set(there) for columns in unique)
+    return not dialect.checks_references or any(set(columns) == set(there) for columns in unique)
 
 
 def _fit(target: str, own: str, there: str) -> bool:
     one, other = read_type(own, target), read_type(there, target)
     if "unknown" in (one.kind, other.kind):
         return own == there
-    if target == "mysql" and {one.kind, other.kind} & {*_NUMBERS, "boolean"}:  # of one size and sign
+    if dialect_of(target).references_same_size and {one.kind, other.kind} & {*_NUMBERS, "boolean"}:
         return one.kind == other.kind and one.unsigned == other.unsigned
     return one.kind == other.kind or any({one.kind, other.kind} <= set(group) for group in (_NUMBERS, _TEXTS))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from runbook_lib.databases.dialect import dialect_of
+
 _FROM = re.compile(r"(?is)^(.*\S)\s+from\s+(seconds|milliseconds|microseconds|nanoseconds|ticks)$")
 
 
 def told_type(text: str, source: str) -> tuple[str, str]:
     """The type, and the unit of numbers that are moments (`timestamp from milliseconds`; SQLite's values only)."""
-    found = _FROM.match(text.strip()) if source == "sqlite" else None
+    found = _FROM.match(text.strip()) if dialect_of(source).loose_types else None
     return (found[1], found[2].lower()) if found else (text, "")
 
 
@@ -26,7 +28,7 @@ def reading(sql: str, written: str, told: str, source: str) -> str:
         sql: The column, quoted.
         written: Its type at the target.
     """
-    if source != "sqlite" or not told:
+    if not told or not dialect_of(source).loose_types:
         return sql
     unit = told_type(told, source)[1]
     return f"runbook_read({sql}, '{written}', '{unit}')" if "'" not in written else sql

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Constraint, Index, Table
 from runbook_lib.schema.convert.decisions import Policies, user_types, without_columns
 from runbook_lib.schema.convert.expected_table import Promised, aligned, comparable, promise
@@ -63,7 +64,7 @@ def promises(
     renamed = {flow.feeds[0].table: name for name, flow in plain.items()}
     tables = {name: _there(read[flow.feeds[0].table], flow, renamed) for name, flow in plain.items()}
     policies = Policies.from_plan(types)
-    if link.reader.dialect == "mysql":
+    if dialect_of(link.reader.dialect).types_by_values:
         tables = as_made(tables, written, link.writer.dialect, policies)
     return promise(tables, link.reader.dialect, link.writer.dialect, policies, user_types(link.reader))
 
@@ -75,7 +76,7 @@ def left_behind(table: Table, flow: Flow) -> set[str]:
 
 def _same(link: Link, flow: Flow, there: Table) -> Promised:
     """SQLite repairs by recreating a table: the source's own DDL, where the plan omits nothing of it."""
-    if link.reader.dialect != "sqlite" or left_behind(there, flow):
+    if dialect_of(link.reader.dialect).alters_constraints or left_behind(there, flow):
         return Promised(there)
     origin = flow.feeds[0].table
     parents = {c.referenced_table for c in there.constraints if c.kind == "foreign"} - {origin}

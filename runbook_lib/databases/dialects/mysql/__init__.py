@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from runbook_lib.databases.dialect import Dialect
+from collections.abc import Callable
+
+from runbook_lib.databases.dialect import BLIND, EXACT, PADDED, Dialect
+from runbook_lib.databases.dialects.mysql import types
 from runbook_lib.databases.dialects.mysql.repair import MySQLRepair
 from runbook_lib.databases.identifiers import ident
 from runbook_lib.databases.model import Sequence_
+from runbook_lib.databases.neutral_type import Mapped, Neutral
 
 
 class MySQLDialect(Dialect):
@@ -17,6 +21,24 @@ class MySQLDialect(Dialect):
     loud_triggers = True
     states_columns_whole = True
     no_default = "SET DEFAULT NULL"  # once it is dropped, no row may leave the column out (error 1364)
+    longest_row = 65_535
+    text_collation = "utf8mb4_bin"
+    today = "(CURRENT_DATE)"
+    random_uuid = "(UUID())"
+    types_by_values = True
+    partial_indexes = False
+    prefix_indexes = True
+    indexes_foreign_keys = True
+    on_update_defaults = True
+    generates_from_counters = False
+    shared_names = False
+    references_indexes = True
+    references_same_size = True
+    backslash_escapes = True
+    charset_introducers = True
+    zero_dates = True
+    boolean_is_number = True
+    char_without_blanks = True
     long_text = "LONGTEXT"  # TEXT ends after 64 KiB
 
     def ident(self, name: str) -> str:
@@ -41,6 +63,45 @@ class MySQLDialect(Dialect):
 
     def same(self, one: str, other: str) -> str:  # 'a' and 'A' are two values in every collation
         return f"CAST({one} AS BINARY) <=> CAST(({other}) AS BINARY)"
+
+    def read_kind(self, declared: str, name: str, kind: str, modifiers: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+        if declared.replace(" ", "") == "tinyint(1)":
+            return "boolean", ()
+        if name == "timestamp":  # it holds moments; the session shows them in UTC
+            kind = "timestamptz"
+        return kind, modifiers or ((0,) if kind in ("time", "timestamp", "timestamptz") else ())
+
+    def write_type(self, neutral: Neutral, key_parts: int) -> Mapped:
+        return types.written(neutral, key_parts)
+
+    def collation(self, name: str) -> str:
+        exact = name == "binary" or name.endswith(("nopad_bin", "0900_bin")) or not name
+        return EXACT if exact else PADDED if name.endswith("_bin") else BLIND
+
+    def string(self, value: str) -> str:
+        return super().string(value).replace("\\", "\\\\")
+
+    def text_default(self, literal: str, kind: str) -> str:
+        return f"({literal})" if kind in ("text", "json") else literal
+
+    def now(self, *, zone: bool, digits: int) -> str:
+        return f"CURRENT_TIMESTAMP({digits})" if digits else "CURRENT_TIMESTAMP"
+
+    def bytewise(self, sql: str) -> str:  # its collations pad with spaces
+        return f"CAST({sql} AS BINARY)"
+
+    def joined(self, one: str, other: str, wrapped: Callable[[str], str]) -> str:
+        return f"CONCAT({one}, {other})"
+
+    def first_part(self, column: str, length: int, *, binary: bool) -> str:
+        return f"{column}({length})"
+
+    def table_options(self, comment: str) -> str:
+        said = "'" + comment.replace("'", "''") + "'"
+        return " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin" + (f" COMMENT={said}" if comment else "")
+
+    def counter(self, *, alone: bool, first: bool) -> tuple[str, str]:
+        return (" AUTO_INCREMENT", "") if first else ("", "AUTO_INCREMENT needs a key that begins with the column")
 
     def advance(self, sequence: Sequence_, last: int) -> str:
         return "" if sequence.column else f"SELECT setval({self.ident(sequence.name)}, {last})"

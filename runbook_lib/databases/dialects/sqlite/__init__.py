@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from runbook_lib.databases.dialect import Dialect
+from runbook_lib.databases.dialect import BLIND, EXACT, Dialect
+from runbook_lib.databases.dialects.sqlite import types
 from runbook_lib.databases.dialects.sqlite.repair import SQLiteRepair
+from runbook_lib.databases.neutral_type import Mapped, Neutral
 
 
 class SQLiteDialect(Dialect):
@@ -12,6 +14,40 @@ class SQLiteDialect(Dialect):
     name = "sqlite"
     longest_name = (10_000, "bytes")
     repair = SQLiteRepair
+    random_uuid = (
+        "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || "
+        "substr('89ab', 1 + (abs(random()) % 4), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))"
+    )
+    shows_index_expressions = False
+    table_comments = False
+    alters_constraints = False
+    keys_take_null = True
+    checks_references = False
+    join_power = 8
+    loose_types = True
+
+    def read_kind(self, declared: str, name: str, kind: str, modifiers: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+        return "bigint" if kind in ("smallint", "integer") else kind, modifiers  # it keeps 64 bits whatever is declared
+
+    def write_type(self, neutral: Neutral, key_parts: int) -> Mapped:
+        return types.written(neutral)
+
+    def key_type(self, kind: str) -> str:  # an INTEGER would be the row's number, and be given when it is left out
+        return "int" if kind.lower() == "integer" else kind
+
+    def collation(self, name: str) -> str:
+        return EXACT if name.upper() in ("", "BINARY") else BLIND
+
+    def now(self, *, zone: bool, digits: int) -> str:
+        return f"(strftime('%Y-%m-%d %H:%M:%f{'+00' if zone else ''}', 'now'))"
+
+    def first_part(self, column: str, length: int, *, binary: bool) -> str:
+        return f"substr({column}, 1, {length})"
+
+    def counter(self, *, alone: bool, first: bool) -> tuple[str, str]:
+        if alone:
+            return "!INTEGER PRIMARY KEY AUTOINCREMENT", ""
+        return "", "SQLite counts only a single primary key"
 
 
 DIALECT = SQLiteDialect()

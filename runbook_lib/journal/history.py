@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runbook_lib.journal.chain import Entry
+from runbook_lib.journal.chain import Entry, digest_of
+from runbook_lib.journal.renamed_steps import name_today, spec_today
 
 
 @dataclass
@@ -73,6 +74,7 @@ class History:
         self.gates: dict[str, Entry] = {}
         self._passes: dict[str, Entry] = {}  # the last gate of each phase that passed
         self.asks: list[Ask] = []
+        self._renamed: dict[str, str] = {}  # digest of inputs as recorded: as today's code works it out
         self._undone_at: dict[str, int] = {}  # phase: when one of its steps was last undone
         readers = {
             "intent": self._intent,
@@ -86,22 +88,32 @@ class History:
                 readers[entry.kind](entry, entry.payload)
 
     def _intent(self, entry: Entry, payload: Mapping[str, Any]) -> None:
-        key = (entry.step, str(payload["inputs"]))
+        key = (name_today(entry.step), self._inputs_today(entry, payload))
         before = self.units.pop(key, None)  # the order of units is that of their last attempts
-        self.units[key] = Unit(entry.step, key[1], entry, touched=before.touched if before else False)
+        self.units[key] = Unit(*key, entry, touched=before.touched if before else False)
         if before and before.outcome == "interrupted":
             self.units[key].touched = True
 
+    def _inputs_today(self, entry: Entry, payload: Mapping[str, Any]) -> str:
+        """The digest of a step's inputs, as if today's step had recorded them."""
+        inputs = str(payload["inputs"])
+        spec = {name: payload[name] for name in ("class", "fields") if name in payload}
+        if spec and (today := spec_today(spec)) != spec:
+            self._renamed[inputs] = digest_of({**today, "phase": entry.phase})
+        return self._renamed.get(inputs, inputs)
+
     def _result(self, entry: Entry, payload: Mapping[str, Any]) -> None:
-        unit = self.units.get((entry.step, str(payload.get("inputs", ""))))
+        name, inputs = name_today(entry.step), str(payload.get("inputs", ""))
+        unit = self.units.get((name, self._renamed.get(inputs, inputs)))
         if unit is None:
-            self.verdicts[entry.phase, entry.step] = entry
+            self.verdicts[entry.phase, name] = entry
             return
         unit.result = entry
         unit.touched = unit.touched or bool(payload.get("applied"))
 
     def _rollback_result(self, entry: Entry, payload: Mapping[str, Any]) -> None:
-        unit = self.units[entry.step, str(payload["inputs"])]
+        inputs = str(payload["inputs"])
+        unit = self.units[name_today(entry.step), self._renamed.get(inputs, inputs)]
         self._undone_at[unit.phase] = entry.seq
         if payload["outcome"] == "pass":
             unit.undone, unit.touched = True, False
@@ -118,6 +130,7 @@ class History:
 
     def unit(self, name: str, inputs: str = "") -> Unit | None:
         """The step with these inputs, or with its latest ones; None when it was never tried."""
+        name = name_today(name)
         if inputs:
             return self.units.get((name, inputs))
         return next((unit for unit in reversed(self.units.values()) if unit.name == name), None)
@@ -140,6 +153,7 @@ class History:
 
     def step_passed(self, name: str) -> bool:
         """Whether a step of this name passed; `copy` also stands for all of `copy:users`, `copy:orders` …"""
+        name = name_today(name)
         exact = self.unit(name)
         family = [exact] if exact else [unit for unit in self.latest() if unit.name.partition(":")[0] == name]
         free = [entry for (_, known), entry in self.verdicts.items() if known == name]
@@ -161,7 +175,8 @@ class History:
 
     def verdict_by(self, gate: Entry, name: str) -> Entry | None:
         """The free-standing verdict that this gate counted."""
-        wanted = [e for e in self.entries if e.kind == "result" and (e.phase, e.step) == (gate.phase, name)]
+        of_phase = [entry for entry in self.entries if entry.kind == "result" and entry.phase == gate.phase]
+        wanted = [entry for entry in of_phase if name_today(entry.step) == name_today(name)]
         return next((e for e in reversed(wanted) if e.seq < gate.seq and "inputs" not in e.payload), None)
 
     def to_undo(self, phases: Iterable[str] | None = None) -> list[Unit]:

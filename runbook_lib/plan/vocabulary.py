@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from runbook_lib.journal.renamed_steps import NAMES, name_today
+
 STRATEGIES = ("dual_write", "move")
 STRATEGIES_TO_COME = ("blue_green", "rolling")  # refused where they are read: nothing carries them out yet
 
@@ -86,8 +88,8 @@ STEP_PHRASES: dict[str, tuple[str, ...]] = {
     "decommission_source": (r"decommission|retire|shut ?down", r"system|source|monolith|environment|blue"),
 }
 
-# A plan's word that is carried out by a step of another name.
-CARRIED_OUT_BY = {
+# A plan's word that is carried out by a step of another name, beside those that had the step's former name.
+_CARRIED_OUT_BY = {
     "verify": "verify_data",
     "switch_reads": "shift_reads",
     "final_sync": "cutover",
@@ -103,7 +105,12 @@ def library_steps() -> tuple[str, ...]:
     folder = Path(__file__).parent.parent / "steps"
     modules = {path.stem: path.stem.title().replace("_", "") for path in folder.glob("*.py")}
     steps = {name for name, kind in modules.items() if f"class {kind}:" in (folder / f"{name}.py").read_text("utf-8")}
-    return tuple(sorted({*STEP_PHRASES, *steps}))
+    return tuple(sorted({*STEP_PHRASES, *NAMES, *steps}))
+
+
+def carried_out_by(word: str) -> str:
+    """The name of the step that a plan's word stands for."""
+    return name_today(_CARRIED_OUT_BY.get(word, word))
 
 
 def step_of(sentence: str) -> str:

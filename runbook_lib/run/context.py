@@ -19,6 +19,7 @@ from runbook_lib.display.render import render
 from runbook_lib.errors import OutOfOrder, RunbookError
 from runbook_lib.journal import Entry, History, Journal, Lease, RunRow, Sample
 from runbook_lib.journal.progress import Progress
+from runbook_lib.journal.renamed_steps import name_today
 from runbook_lib.run.find_run import replayed_gate, require_order
 from runbook_lib.run.records import StepRecord, record_of, record_of_unit
 from runbook_lib.verdict import Outcome, StepResult, Verdict
@@ -219,7 +220,7 @@ class RunContext:
         Raises:
             OutOfOrder: there is none yet.
         """
-        found = [record for record in self.results() if record.name == name]
+        found = [record for record in self.results() if record.name == name_today(name)]
         if not found:
             raise OutOfOrder(f"step {name}", f"has no result in run {self.run_id}", action="run its cell first")
         return found[-1]

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import LeaseHeld, OutOfOrder, RunbookError, StepFailed
 from runbook_lib.journal import Entry, History, digest_of
+from runbook_lib.journal.renamed_steps import spec_today
 from runbook_lib.plan.phase_order import notebook_of, phases_of
+from runbook_lib.plan.vocabulary import carried_out_by
 from runbook_lib.run import schema_drift
 from runbook_lib.run.approvals import require_approval
 from runbook_lib.run.records import StepRecord, record_of, record_of_unit
@@ -37,7 +39,7 @@ def execute(run: RunContext, step: Step) -> StepRecord:
         GateFailed: it cannot be undone, and nobody approved that.
     """
     spec = describe(step, run.step_packages)
-    inputs = digest_of({**spec, "phase": run.phase})
+    inputs = digest_of({**spec_today(spec), "phase": run.phase})
     history = run.history()
     before = history.unit(step.name, inputs)
     if before is not None and before.passed and _stands(run, step, history):
@@ -165,7 +167,8 @@ def _place(run: RunContext, history: History, name: str) -> str:
         return notebook_of(tried.phase)
     for phase in phases_of(run.plan):
         described = run.plan.phase(phase)
-        if name in described.steps or any(task.step == name for task in described.tasks):
+        listed = [*described.steps, *(task.step for task in described.tasks)]
+        if name in map(carried_out_by, listed):
             return notebook_of(phase)
     return f"{notebook_of(run.phase)}, or one before it,"
 

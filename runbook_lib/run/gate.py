@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runbook_lib.errors import GateFailed
 from runbook_lib.journal import Entry, History, digest_of
 from runbook_lib.plan.phase_order import phases_of
-from runbook_lib.plan.vocabulary import CARRIED_OUT_BY
+from runbook_lib.plan.vocabulary import carried_out_by
 from runbook_lib.run import schema_drift
 from runbook_lib.run.approvals import _command, _granted, signoff
 from runbook_lib.run.records import GateRecord, Item
@@ -90,7 +90,7 @@ def _results(run: RunContext, history: History) -> list[Item]:
     described = run.plan.phase(run.phase)
     listed = dict.fromkeys([*described.steps, *(task.step for task in described.tasks if task.step)])
     known = {item.name for item in items} | {item.name.partition(":")[0] for item in items}
-    missing = [name for name in listed if not _has_run(CARRIED_OUT_BY.get(name, name), known, history)]
+    missing = [name for name in listed if not _has_run(carried_out_by(name), known, history)]
     return items + [Item(name, "fail", "the plan lists it for this phase, and it has not run") for name in missing]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from runbook_lib.display.render import render
 from runbook_lib.journal import Entry, Unit
+from runbook_lib.journal.renamed_steps import name_today
 
 _FIGURES = 8  # a record is one look; the rest is in the journal
 
@@ -160,7 +161,7 @@ def record_of(entry: Entry, *, repeated: bool = False) -> StepRecord:
     if health.get("outcome") not in (None, "pass") and verdict.get("outcome") == "pass":
         line = f"{line}; health: {health['text']}"
     return StepRecord(
-        name=entry.step,
+        name=name_today(entry.step),
         phase=entry.phase,
         outcome=str(payload["outcome"]),
         text=str(payload.get("text", "")),

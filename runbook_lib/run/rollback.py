@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from runbook_lib.errors import GateFailed, LeaseHeld, OutOfOrder, RollbackFailed, RunbookError
 from runbook_lib.journal import Unit
+from runbook_lib.journal.renamed_steps import name_today
 from runbook_lib.plan.phase_order import phases_of
 from runbook_lib.run import schema_drift
 from runbook_lib.run.approvals import require_approval
@@ -76,7 +77,7 @@ class _Held:
         if getattr(step, "barrier", False):
             self._barrier = self._barrier or unit.name
         for name in step.requires:
-            self._reasons.setdefault(name, unit.name)
+            self._reasons.setdefault(name_today(name), unit.name)
 
     def item(self, unit: Unit) -> Item | None:
         """The reason not to undo this one; None when there is none."""

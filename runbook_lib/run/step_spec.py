@@ -5,15 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.journal import plain
+from runbook_lib.journal.renamed_steps import spec_today
 from runbook_lib.run.step import Step
-
-if TYPE_CHECKING:
-    pass
-
 
 _PACKAGES = ("runbook_lib.steps",)
 
@@ -26,7 +23,7 @@ def describe(step: Step, packages: tuple[str, ...] = ()) -> dict[str, Any]:
     """
     kind = type(step)
     spec = {"class": f"{kind.__module__}:{kind.__qualname__}", "fields": _fields(step)}
-    if not is_dataclass(step) or rebuild(spec, packages) != step:
+    if not is_dataclass(step) or _made(spec, packages) != step:
         raise ConfigurationError(
             f"step {step.name}",
             f"{spec['class']} cannot be rebuilt from its recorded fields, so it could not be undone",
@@ -47,6 +44,10 @@ def rebuild(spec: Mapping[str, Any], packages: tuple[str, ...] = ()) -> Step:
     Raises:
         ConfigurationError: another module, or it is not there any more.
     """
+    return _made(spec_today(spec), packages)
+
+
+def _made(spec: Mapping[str, Any], packages: tuple[str, ...]) -> Step:
     module, _, name = str(spec["class"]).partition(":")
     allowed = (*_PACKAGES, *packages)
     if not any(module == package or module.startswith(f"{package}.") for package in allowed):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.journal.renamed_steps import CLASSES
 from runbook_lib.steps.accounting import account_for_objects
 from runbook_lib.steps.apply_ddl import ApplyDdl, schema_changes
 from runbook_lib.steps.apply_revision import ApplyRevision
@@ -23,19 +26,19 @@ from runbook_lib.steps.create_extraction_views import CreateExtractionViews
 from runbook_lib.steps.create_target_schemas import CreateTargetSchemas
 from runbook_lib.steps.cutover import Cutover
 from runbook_lib.steps.decommission_source import DecommissionSource
-from runbook_lib.steps.disable_writes_to_source import DisableWritesToSource
-from runbook_lib.steps.enable_writes_to_both import EnableWritesToBoth
 from runbook_lib.steps.migrate_schema import migrate_schema, schema_difference, schema_path, schema_result
-from runbook_lib.steps.open_way_back import OpenWayBack
 from runbook_lib.steps.preflight import advise_indexes, assess_source, inspect_databases, inspect_traffic, lint_plan
-from runbook_lib.steps.prove_way_back import ProveWayBack
 from runbook_lib.steps.record_baseline import RecordBaseline
+from runbook_lib.steps.rehearse_fence import RehearseFence
 from runbook_lib.steps.shift_reads import ShiftReads, read_shifts
 from runbook_lib.steps.smoke_test import SmokeTest
+from runbook_lib.steps.start_capture import StartCapture
+from runbook_lib.steps.start_reverse_capture import StartReverseCapture
 from runbook_lib.steps.start_services import StartServices
 from runbook_lib.steps.start_sync import StartSync
 from runbook_lib.steps.traffic_watch import observe_edge
 from runbook_lib.steps.verify_data import VerifyData, compare_sides
+from runbook_lib.steps.verify_reverse_mapping import VerifyReverseMapping
 from runbook_lib.steps.verify_version import VerifyVersion
 from runbook_lib.steps.watch_traffic import WatchTraffic
 
@@ -50,16 +53,16 @@ __all__ = [
     "CreateTargetSchemas",
     "Cutover",
     "DecommissionSource",
-    "DisableWritesToSource",
-    "EnableWritesToBoth",
-    "OpenWayBack",
-    "ProveWayBack",
     "RecordBaseline",
+    "RehearseFence",
     "ShiftReads",
     "SmokeTest",
+    "StartCapture",
+    "StartReverseCapture",
     "StartServices",
     "StartSync",
     "VerifyData",
+    "VerifyReverseMapping",
     "VerifyVersion",
     "WatchTraffic",
     "account_for_objects",
@@ -85,3 +88,12 @@ __all__ = [
     "timeline",
     "window",
 ]
+
+
+if not TYPE_CHECKING:  # to a type checker only today's names are right
+
+    def __getattr__(name: str) -> Any:
+        """Notebooks and steps that were written before 0.2.0 have the steps' former names."""
+        if name in CLASSES:
+            return globals()[CLASSES[name]]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,7 @@ class CopyHistory:
 
     name: str = "copy_history"
     reversible: bool = True
-    requires: Sequence[str] = ("enable_writes_to_both",)
+    requires: Sequence[str] = ("start_capture",)
 
     def check(self, run: RunContext) -> list[Problem]:
         needed = run.source.facts().size_bytes

@@ -48,7 +48,7 @@ class Cutover:
     name: str = "cutover"
     reversible: bool = True
     barrier: bool = True
-    requires: Sequence[str] = ("open_way_back", "disable_writes_to_source", "verify_data:before_cutover")
+    requires: Sequence[str] = ("start_reverse_capture", "rehearse_fence", "verify_data:before_cutover")
 
     def check(self, run: RunContext) -> list[Problem]:
         ill = [name for s in run.plan.services for name in [backend(s, "target")] if not run.service(name).health().ok]
@@ -151,7 +151,7 @@ def _move(
         still_ours=lambda: run.note("the lease on this run is still ours"),
         same_schema=same.require,
     )
-    fence_s = float(run.record("disable_writes_to_source").data["fence_s"])
+    fence_s = float(run.record("rehearse_fence").data["fence_s"])
     budget_s = run.effective("max_write_pause_s", "cutover")
     with exclusive(forward):
         pace = Pace(budget_s, options.small_enough_keys, fence_s, options.switch_s)

@@ -74,7 +74,7 @@ class ShiftReads:
 # What must have passed before the first read moves; by hand, cells can be run in any order.
 _BEFORE = {
     "source": ("smoke_test:source:start",),
-    "target": ("verify_data:before_reads", "prove_way_back", "smoke_test:target:start"),
+    "target": ("verify_data:before_reads", "verify_reverse_mapping", "smoke_test:target:start"),
 }
 
 

@@ -178,7 +178,7 @@ def test_the_plans_cutover_and_its_return_name_a_change_that_came_after_their_co
 ) -> None:
     undo = "DROP FUNCTION x" if "FUNCTION" in change else "ALTER TABLE orders DROP COLUMN x"
     with start(environment, "data_migration", options={"small_enough_keys": 10}) as run:
-        run.verdict("disable_writes_to_source", Verdict(Outcome.PASS, "", {"fence_s": 0.05}))
+        run.verdict("rehearse_fence", Verdict(Outcome.PASS, "", {"fence_s": 0.05}))
         sides = ((run.source, Cutover().apply, True), (run.databases["orders_db"], Cutover().rollback, False))
         for origin, act, at_source in sides:
             with pytest.MonkeyPatch.context() as patched:

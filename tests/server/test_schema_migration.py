@@ -305,7 +305,7 @@ def test_nor_where_only_rows_were_copied_and_a_plan_that_switches_traffic_is_tol
         assert "has no router: cleanup would switch traffic by one (next: add `router:`)" in str(
             steps.inspect_traffic(run)
         )
-        run.steps([steps.BackupSource(), steps.CreateTargetSchemas(), steps.EnableWritesToBoth()])
+        run.steps([steps.BackupSource(), steps.CreateTargetSchemas(), steps.StartCapture()])
         assert run.step(steps.CopyHistory()).data["rows_copied"] == 2
-    assert go_back(small) == ["copy_history", "enable_writes_to_both", "create_target_schemas", "backup_source"]
+    assert go_back(small) == ["copy_history", "start_capture", "create_target_schemas", "backup_source"]
     assert small.database.rows("SELECT count(*) FROM notes") == [(2,)]

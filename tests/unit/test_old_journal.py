@@ -12,13 +12,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fix_run import WriteFile, small_environment, small_plan, start
 
 from runbook_lib import steps
 from runbook_lib.config.environment import Environment, load_environment_file
-from runbook_lib.errors import GateFailed
+from runbook_lib.errors import GateFailed, OutOfOrder
 from runbook_lib.journal import History, Journal
+from runbook_lib.journal.renamed_steps import NAMES as NAMES_OF_STEPS
+from runbook_lib.plan.model import Task
+from runbook_lib.plan.vocabulary import library_steps
 from runbook_lib.run.approvals import approve
 from runbook_lib.run.run import Run, begin
+from runbook_lib.run.step_spec import describe, rebuild
+from runbook_lib.verdict import Outcome, Verdict
 
 OLD = Path(__file__).parents[1] / "fixtures" / "old_journal"
 NAMES = ("legacy", "users_db", "orders_db")
@@ -91,7 +97,7 @@ def rows(shop: Shop, database: str, sql: str) -> list[tuple[Any, ...]]:
 
 def test_an_old_run_goes_on_to_its_end_and_what_was_done_is_not_repeated(shop: Shop) -> None:
     with agreed(shop, lambda: opened(shop, "cutover"), *MOVED) as run:
-        assert run.step(steps.OpenWayBack()).repeated
+        assert run.step(steps.StartReverseCapture()).repeated
         run.step(steps.StartSync("forward"))
         run.step(steps.VerifyData("before_cutover"))
         with closing(sqlite3.connect(shop.root / "legacy.db")) as driver, driver:
@@ -117,3 +123,34 @@ def test_an_old_run_is_undone_by_todays_code(shop: Shop) -> None:
     assert rows(shop, "legacy", made) == [("users",), ("orders",)]
     assert rows(shop, "legacy", "SELECT name FROM sqlite_schema WHERE type = 'trigger'") == []
     assert rows(shop, "users_db", made) == rows(shop, "orders_db", made) == []
+
+
+def test_a_step_of_a_former_name_is_found_by_both_names(shop: Shop) -> None:
+    with agreed(shop, lambda: opened(shop, "cutover"), *MOVED) as run:
+        history = run.history()
+        for former, today in NAMES_OF_STEPS.items():
+            assert history.step_passed(former) and history.step_passed(today)
+            assert run.record(former) == run.record(today)
+            assert run.record(former).name == today
+        assert run.record("rehearse_fence").data["fence_s"] > 0
+
+
+def test_notebooks_plans_and_steps_that_say_a_former_name_are_understood(tmp_path: Path) -> None:
+    assert steps.OpenWayBack is steps.StartReverseCapture
+    assert set(NAMES_OF_STEPS) <= set(library_steps())
+    plan = small_plan(tasks=[Task(step="open_way_back")], steps=["enable_writes_to_both"])
+    environment = small_environment(tmp_path, plan)
+    with start(environment) as run:
+        run.step(WriteFile(str(tmp_path), "begun"))
+        run.gate()
+    with start(environment, "preparation") as run:
+        run.step(WriteFile(str(tmp_path), "start_capture"))
+        asks = WriteFile(str(tmp_path), "start_reverse_capture", needs=("prove_way_back",))
+        with pytest.raises(OutOfOrder, match="prove_way_back has not passed"):
+            run.step(asks)
+        run.verdict("verify_reverse_mapping", Verdict(Outcome.PASS, ""))
+        assert run.step(asks).passed
+        before = steps.BackupSource(requires=("open_way_back",))
+        assert rebuild(describe(before)) == steps.BackupSource(requires=("start_reverse_capture",))
+        assert run.step(before).passed and run.step(before).repeated
+        assert run.gate().passed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import re
@@ -55,6 +56,13 @@ def test_the_notebooks_use_nothing_but_public_names():
             found |= set(re.findall(rf"\b{module}\.(\w+)", code))
     assert used["charts"] <= set(charts.__all__)
     assert used["steps"] <= set(steps.__all__)
+
+
+def test_a_plan_has_the_digest_that_it_had_for_a_run_that_an_earlier_version_began():
+    """New keys are left out of it where they are not used, and the library's own words are those of before."""
+    plan = runbook_lib.load_plan(ROOT / "tests/fixtures/old_journal/parameters/plans/shop.yaml")
+    with contextlib.closing(runbook_lib.Journal(f"sqlite:///{ROOT}/tests/fixtures/old_journal/journal.sqlite")) as old:
+        assert [row.plan_digest for row in old.runs()] == [plan.digest]
 
 
 def test_the_version_is_that_of_the_package():

@@ -16,7 +16,7 @@ from runbook_lib.plan.model import Service
 def test_no_read_moves_to_the_services_own_data_before_it_was_compared_and_proven_to_come_back(tmp_path: Path) -> None:
     with start(_with_a_service(tmp_path)) as run:
         move = steps.read_shifts(run, "target")[0]
-        assert {"verify_data:before_reads", "prove_way_back"} <= set(move.requires)
+        assert {"verify_data:before_reads", "verify_reverse_mapping"} <= set(move.requires)
         with pytest.raises(OutOfOrder, match=r"verify_data:before_reads has not passed .*nothing was applied"):
             run.step(move)
 

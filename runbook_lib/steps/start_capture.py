@@ -14,10 +14,10 @@ from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
-class EnableWritesToBoth:
+class StartCapture:
     """From here on no write at the source can be missed; the targets take writes from the sync alone."""
 
-    name: str = "enable_writes_to_both"
+    name: str = "start_capture"
     reversible: bool = True
     requires: Sequence[str] = ("create_target_schemas",)
 

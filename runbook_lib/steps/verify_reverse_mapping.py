@@ -13,14 +13,14 @@ from runbook_lib.verdict import Outcome, StepResult, Verdict
 
 
 @dataclass(frozen=True)
-class ProveWayBack:
+class VerifyReverseMapping:
     """Read sampled rows at the targets through the reversed mapping and compare them with the source's rows.
 
     A column that a derived table gives back may come back normalized (the plan's expression says so, for instance a
     NULL that became a default): counted, and not a failure. Any other difference is one.
     """
 
-    name: str = "prove_way_back"
+    name: str = "verify_reverse_mapping"
     reversible: bool = True
     requires: Sequence[str] = ("build_indexes",)
 

@@ -16,10 +16,10 @@ from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
-class DisableWritesToSource:
+class RehearseFence:
     """The fence, proven on the live source for some milliseconds."""
 
-    name: str = "disable_writes_to_source"
+    name: str = "rehearse_fence"
     reversible: bool = True
     requires: Sequence[str] = ("start_sync:forward",)
 

@@ -14,10 +14,10 @@ from runbook_lib.verdict import StepResult, Verdict
 
 
 @dataclass(frozen=True)
-class OpenWayBack:
+class StartReverseCapture:
     """Install the reverse capture. The sync's own writes are not captured, so nothing goes round in circles."""
 
-    name: str = "open_way_back"
+    name: str = "start_reverse_capture"
     reversible: bool = True
     requires: Sequence[str] = ("build_indexes",)
 
@@ -42,7 +42,9 @@ class OpenWayBack:
         every = links(run, BACK)
         if left := pending(every).keys:
             raise RollbackFailed(
-                "open_way_back", f"{left} writes of the services have not come back yet", state="their log is kept"
+                "start_reverse_capture",
+                f"{left} writes of the services have not come back yet",
+                state="their log is kept",
             )
         for link in every:
             disable_capture(link)

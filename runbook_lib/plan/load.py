@@ -30,8 +30,20 @@ from runbook_lib.plan.yaml_value import Value, nearest, read_file
 
 # How and where something is written does not change what is approved.
 _NOT_CONTENT = {"line", "lines", "path", "digest"}
-# Words of the library's own, as digests have always had them: another wording must not make it another plan.
-_FORMER_WORDS = {"The rollback is written down and was rehearsed": "The way back is written down and was rehearsed"}
+# Titles of the library's checklist as digests have them: another wording must not make it another plan.
+_FIRST_TITLES = {
+    "backup_complete": "A complete backup exists and can be restored",
+    "rollback_plan_documented": "The way back is written down and was rehearsed",
+    "tested_in_staging": "The same plan has passed in staging",
+    "downtime_window_scheduled": "The window is agreed and lies ahead",
+    "stakeholders_notified": "Everybody concerned was told",
+    "monitoring_enhanced": "The rollback triggers are defined and watched",
+    "success_criteria_defined": "What counts as success is written down",
+    "validation_plan_ready": "The integrity checks are on, tolerances declared",
+    "performance_benchmarks_set": "The source's performance is measured",
+    "post_migration_verification_plan": "What is verified afterwards is planned",
+}
+_TITLES = {item.name: item.title for item in CHECKLIST}
 
 
 def load_plan(path: Path | str) -> Plan:
@@ -86,7 +98,8 @@ def digest_of(plan: Plan) -> str:
     for key in ("services", "checklist"):
         content[key] = sorted(content[key], key=lambda item: str(item["name"]))
     for item in content["checklist"]:
-        item["title"] = _FORMER_WORDS.get(item["title"], item["title"])
+        if item["title"] == _TITLES.get(item["name"]):
+            item["title"] = _FIRST_TITLES.get(item["name"], item["title"])
     for trigger in content["triggers"]:
         del trigger["text"]
     for phase in content["phases"]:

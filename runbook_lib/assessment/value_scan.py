@@ -32,7 +32,7 @@ class Looked:
     """What one pass saw.
 
     Attributes:
-        rows: Looked at (count).
+        rows: Read (count).
         counts: Of each condition, in their order.
         places: Of each condition, where the first such row is (an SQL condition).
         partly: Why not all of the rows; empty: all were.

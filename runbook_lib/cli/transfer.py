@@ -80,7 +80,7 @@ def limits(command: Any) -> Any:
     type=click.Choice(["stop", "quarantine"]),
     default="stop",
     show_default=True,
-    help="Rows that the target refuses: stop, or set them aside in .runbook/quarantine.",
+    help="Rows that the target refuses: stop, or quarantine them in .runbook/quarantine.",
 )
 @click.option("--type", "types", multiple=True, metavar="NAME=TYPE", help="A decision for a target of another engine.")
 @click.option("--json", "json_file", type=NewFile(), help="Write the whole account there.")

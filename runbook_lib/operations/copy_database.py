@@ -251,7 +251,7 @@ def _refuse_misfits(pair: Pair, how: How, origin: Mapping[str, Table], tell: Tel
             state="nothing was done",
             action=_READ_AS * (source.dialect == "sqlite" and NO_VALUE in first.text)
             + "drop them with --type nul=strip; or " * ("NUL characters" in first.text and "JSON" not in first.text)
-            + "correct them at the source, decide with --type, or set them aside with --on-bad-row quarantine",
+            + "correct them at the source, decide with --type, or quarantine them with --on-bad-row quarantine",
         )
     for line in rounded(link, known[0], pair.plan.types):
         tell(f"  {line}")

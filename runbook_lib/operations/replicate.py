@@ -351,11 +351,11 @@ def _acts(compare: switchover.Compare, switch: Switch, same: SameSchema, still_o
 
 def _refuse_misfits(there: Link) -> None:
     """Nobody is moved while the other side refuses a row of theirs."""
-    if misfits := would_not_fit(there):
-        first = misfits[0]
+    if unfit := would_not_fit(there):
+        first = unfit[0]
         raise TransferError(
             f"{there.writer.name}.{first.table}, key ({', '.join(map(str, first.key))})",
-            f"{len(misfits)} rows would be refused there: {first.reason}",
+            f"{len(unfit)} rows would be refused there: {first.reason}",
             state="nothing was moved",
             action="correct the rows, or the table they do not fit",
         )

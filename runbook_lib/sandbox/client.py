@@ -1,7 +1,7 @@
 """Live traffic: `python -m runbook_lib.sandbox.client --url URL --ledger FILE --scale 1 --rate 120`.
 
-Reads and writes without pause, and appends every acknowledged write to the ledger *before* the worker goes
-on. A request is sent once: whatever is not answered 2xx counts as failed. Ends cleanly on SIGTERM.
+Reads and writes without pause, and appends every acknowledged write to the ledger *before* the worker continues. A
+request is sent once: whatever is not answered 2xx counts as failed. Ends cleanly on SIGTERM.
 
 Readers ask for rows that are at least `SETTLED_S` old: services that are fed asynchronously may lag by less
 than that while reads are moved, and a stale read is no failure of the migration.

@@ -31,7 +31,7 @@ _NARROW = (
     "SELECT 1 FROM information_schema.columns WHERE table_schema = database() AND table_name = :t"
     " AND column_name = 'script' AND data_type = 'text'"
 )
-ACCOUNT = "account"  # what became of everything that the source had, as JSON
+ACCOUNT = "account"  # how everything that the source had was handled, as JSON
 LEFT = "left behind"  # why an object could not be made, as JSON
 
 

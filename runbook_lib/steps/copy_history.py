@@ -74,7 +74,7 @@ class CopyHistory:
         tables = 0
         for link in links(run):
             tables_here = [flow.table for flow in link.flows]
-            link.writer.lower_fence(tables_here)  # it turns TRUNCATE away too; its own undo comes next
+            link.writer.lower_fence(tables_here)  # it rejects TRUNCATE too; its own undo comes next
             link.writer.execute(*_emptying(link.writer, tables_here))
             forget(link)
             for table in tables_here:

@@ -43,7 +43,7 @@ class RehearseFence:
 
     def verify(self, run: RunContext) -> Verdict:
         up = run.source.fenced(self._tables(run))
-        return verdict(not up, f"still fenced: {', '.join(sorted(up))}" if up else "writers are let in, as before")
+        return verdict(not up, f"still fenced: {', '.join(sorted(up))}" if up else "writers may write, as before")
 
     def rollback(self, run: RunContext) -> StepResult:
         run.source.remove_fence()

@@ -3,7 +3,7 @@
 A sync's rows are copies: a trigger that fires for them does a second time what it has done where the row was written.
 PostgreSQL and SQLite silence triggers; MySQL and MariaDB cannot. There a followed copy's triggers are kept in the
 database that they are for (`runbook_later`), and so are the source's own once the target has the writers. They are
-made again while that side is still fenced, as the last thing before writers are let in.
+made again while that side is still fenced, as the last thing before writes resume.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from runbook_lib.schema.kept_scripts import KEYS, TRIGGERS, Part, keeps, kept, r
 from runbook_lib.transfer.links import Link
 
 WAITS = "it would fire for the rows of the sync: it waits at the target"
-AT_CUTOVER = "runbook cutover makes it, before writers are let in"
+AT_CUTOVER = "runbook cutover makes it, before writes resume"
 
 
 def keep_waiting(service: str, link: Link) -> None:

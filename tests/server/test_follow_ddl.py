@@ -134,7 +134,7 @@ from contextlib import closing
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.journal import Journal
 from runbook_lib.operations.apply_ddl import apply_ddl
-from runbook_lib.operations.copy_database import pair_of
+from runbook_lib.operations.pair import pair_of
 from runbook_lib.operations.replicate import find_clone
 both = [open_database(n, url, os.environ["SECRET"]) for n, url in zip(("source", "target"), sys.argv[1:3])]
 with closing(Journal(sys.argv[3])) as journal:

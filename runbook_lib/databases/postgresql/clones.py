@@ -90,8 +90,8 @@ class Tried:
         if self.before.file != self.after.file:
             return "the whole table"
         old, new = self.before.indexes, self.after.indexes
-        anew = [name for name in old if name in new and old[name].file != new[name].file]
-        return f"the index {', '.join(anew)}" if anew else ""
+        rewritten = [name for name in old if name in new and old[name].file != new[name].file]
+        return f"the index {', '.join(rewritten)}" if rewritten else ""
 
     @property
     def retyped(self) -> dict[str, tuple[str, str]]:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _ENTRY = re.compile(r"^(\d+); (\d+) (\d+) (.*)$")
 _DEPENDS = re.compile(r"^;\s+depends on:((?: \d+)+)")
 
-# Owned by others, or about the whole database: not brought along by a script (`assessment/kinds.py` says what becomes
-# of each).
+# Owned by others, or about the whole database: not brought along by a script (`assessment/kinds.py` says how each
+# is handled).
 _LEFT_OUT = re.compile(
     r"^(ACL|DEFAULT ACL|DATABASE|ENCODING|STDSTRINGS|SEARCHPATH|SUBSCRIPTION|EVENT TRIGGER|USER MAPPING|SECURITY LABEL"
     r"|COMMENT - (EXTENSION|DATABASE)|PUBLICATION( TABLE| TABLES IN SCHEMA)? - (\S+ )?runbook_)\b"

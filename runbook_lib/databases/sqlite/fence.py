@@ -1,4 +1,4 @@
-"""Fence: BEFORE triggers that turn writers away while a row in `runbook_fences` says so; the sync's session passes.
+"""Fence: BEFORE triggers that reject writes while a row in `runbook_fences` says so; the sync's session passes.
 
 Raising it is one row written in a transaction that begins by taking the write lock: SQLite has one writer at a time,
 so whoever was writing has then ended, and whoever comes later sees the row.

@@ -39,8 +39,8 @@ def schemas(link: Link, context: Context) -> CheckResult:
     Tables in short form: types, nullability, defaults, collations, generated and identity columns; in another engine
     a type is right when it holds every value. Derived tables: the types of their expressions. Columns that the plan
     omits are fine. Tables of the service's own, the order of columns and privileges are information, unless the plan
-    requires the latter two. Of one engine, all else that both have is compared too (`accounts`). Sequences are looked
-    at when asked (after the cutover), and where nobody carries changes over.
+    requires the latter two. Of one engine, all else that both have is compared too (`accounts`). Sequences are read
+    when asked (after the cutover), and where nobody carries changes over.
     """
     context.catalogs(link)
     result = each_table(NAME, link, context, lambda flow: _table(link, flow, context))

@@ -234,6 +234,10 @@ def _measured(
     found = present.get((item.kind, item.name))
     if found is not None and found.definition == item.definition:
         return replace(predicted, outcome=MOVED, why="", action="")
+    if item.kind == "definer" and (told := route.refused.get(loose_name(item.name.partition(" ")[2]))):
+        own = predicted.outcome == MOVED  # else it is not given back with what it is of
+        waits = told if own else (f"{told[0]}; {predicted.why}", predicted.action)
+        return replace(predicted, outcome=LEFT, why=waits[0], action=waits[1])
     if predicted.outcome in (LEFT, REFUSED, TRANSLATED):
         return predicted
     if why := route.said.get((item.kind, item.name)):

@@ -52,7 +52,7 @@ def _of_table(subject: Subject, source: Database) -> Iterator[Finding]:
         yield _finding("no_key", "blocks", subject, text, action=NO_KEY)
     if source.dialect == "mysql":
         yield from _cascades(subject, table, "", "blocks")
-        yield from _loud(subject, table.triggers, "the source's")
+        yield from _waiting(subject, table.triggers)
     yield from _always(subject, table.triggers, "source")
 
 
@@ -71,13 +71,21 @@ def _at_target(subject: Subject, source: Database, *, way_back: bool) -> Iterato
         return
     yield from _always(subject, subject.written.triggers, "target")
     if subject.dialect == "mysql":
-        yield from _loud(subject, subject.written.triggers, "the target's")
+        yield from _loud(subject, subject.written.triggers)
 
 
-def _loud(subject: Subject, triggers: Sequence[str], whose: str) -> Iterator[Finding]:
-    """MySQL cannot silence a trigger for one session."""
+def _waiting(subject: Subject, triggers: Sequence[str]) -> Iterator[Finding]:
+    """MySQL cannot silence a trigger for one session: the sync takes them off the side without writers."""
     if loud := [text for text in triggers if "@runbook_sync" not in text]:
-        text = f"{len(loud)} of {whose} triggers fire for the rows that a sync writes too"
+        text = f"{len(loud)} of the source's triggers wait wherever a sync writes, until that side gets the writers"
+        action = "nothing: cutover and return make them; one whose definer the login cannot give back stays"
+        yield _finding("triggers", "note", subject, text, _short(loud[0]), action, len(loud))
+
+
+def _loud(subject: Subject, triggers: Sequence[str]) -> Iterator[Finding]:
+    """Of a table that is there already, whose triggers are nobody's copy."""
+    if loud := [text for text in triggers if "@runbook_sync" not in text]:
+        text = f"{len(loud)} of the target's triggers fire for the rows that a sync writes too"
         action = "begin their body with IF @runbook_sync IS NULL"
         yield _finding("triggers", "loses", subject, text, _short(loud[0]), action, len(loud))
 

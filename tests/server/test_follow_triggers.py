@@ -20,7 +20,7 @@ from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How, Pair, pair_of
 from runbook_lib.operations.replicate import Switch, find_clone, leave, move, open_clone
 from runbook_lib.transfer.sync import drain
-from runbook_lib.transfer.user_triggers import hold_back
+from runbook_lib.transfer.user_triggers import WAITS, hold_back
 from runbook_lib.transfer.writers import Side
 from runbook_lib.validation import validate
 
@@ -91,6 +91,9 @@ def test_triggers_wait_at_the_followed_side_are_made_inside_the_switch_and_never
     said = list[str]()
     done = clone(pair_of(source, target), How(follow=True), said.append)
     assert done.left_behind == () and not done.account.unaccounted
+    waiting = {line.name for line in done.account.lines if line.why.startswith(WAITS)}
+    names = [name for name, *_ in before]
+    assert waiting >= {*names, *(f"trigger {name}" for name in names)}, "who defines a trigger waits with it"
     assert "triggers: 4 of the source's wait for the cutover: they would fire for the sync's rows" in said
     pair, run_id = followed(source, target, journal)  # the same call again
     source.execute("INSERT INTO t VALUES (3, 'three', 4)", "DELETE FROM t WHERE id = 1")

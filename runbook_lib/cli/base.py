@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -27,7 +26,7 @@ from runbook_lib.util.redact import mask
 
 if TYPE_CHECKING:
     from runbook_lib.config.environment import Environment
-    from runbook_lib.journal import Journal, ProgressRow
+    from runbook_lib.journal import Journal
 
 COULD_NOT_RUN = 2
 INTERRUPTED = "interrupted; run the same command again"
@@ -270,34 +269,3 @@ def journal_of(file: Path) -> Iterator[Journal]:
         secrets = ()
     with closing(Journal(url, secrets=secrets)) as journal:
         yield journal
-
-
-class Screen:
-    """Lines that stay, and below them one line of progress that is written over (on a terminal) or said at times."""
-
-    PLAIN_EVERY_S = 5.0
-
-    def __init__(self, step: str, unit: str = "rows") -> None:
-        from runbook_lib.journal.progress import Progress
-
-        self._step, self._unit = step, unit
-        self._progress = Progress(self._show)
-        self._live = sys.stdout.isatty()
-        self._said, self._reason = time.monotonic(), ""
-
-    def tell(self, text: str) -> None:
-        """Say a line that stays."""
-        click.echo(f"\r\033[K{text}" if self._live else text)
-
-    def progress(self, done: float, total: float | None, reason: str = "") -> None:
-        """Say how far it is; at most once a second."""
-        self._progress.report("", self._step, done, total, self._unit, reason)
-
-    def _show(self, row: ProgressRow) -> None:
-        from runbook_lib.display.progress import line
-
-        if self._live:
-            click.echo(f"\r\033[K{line(row)}", nl=False)
-        elif row.reason != self._reason or time.monotonic() - self._said >= self.PLAIN_EVERY_S:
-            self._said, self._reason = time.monotonic(), row.reason
-            click.echo(f"  {line(row)}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runbook_lib.cli.base import PATH, NewFile, Number, Screen, environment_of, listed, main, names_in
+from runbook_lib.cli.base import PATH, NewFile, Number, environment_of, listed, main, names_in
 
 if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
@@ -104,16 +104,18 @@ def copy(
     and syncs until Ctrl-C; after a cutover the same command keeps the source current and copies nothing. It waits while
     the throttle file exists, and while a server is busier or a replica farther behind than allowed.
     """
+    from runbook_lib.display.live_line import LiveLine
     from runbook_lib.operations.copy_database import clone
     from runbook_lib.operations.pair import How, pair_of
 
-    chosen, screen, copied = names_in(tables), Screen("copy"), [0, 0]
+    chosen, screen, copied = names_in(tables), LiveLine("copy", reasons=True), [0, 0]
 
     def on_rows(done: int, total: int) -> None:
         copied[:] = done, total
         screen.progress(done, total)
 
     with (
+        screen,
         open_both(source, target, file, create=True, capture={"source": capture}) as (reader, writer),
         _throttle(reader, writer, file, how, lambda reason: screen.progress(copied[0], copied[1], reason)) as pause,
     ):

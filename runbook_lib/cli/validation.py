@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,14 +16,12 @@ from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
-    from runbook_lib.journal import ProgressRow
     from runbook_lib.plan.model import Plan, Tolerance
     from runbook_lib.transfer.links import Link
     from runbook_lib.validation import Record, Report
     from runbook_lib.validation.context import Catalogs
     from runbook_lib.validation.readable_tables import LeftOut
 
-PLAIN_EVERY_S = 2.0
 RESUME = "Hours for which what an interrupted comparison has read may be taken over."
 SETTLE = "Seconds in which a difference may vanish while writes continue; 0: nobody writes."
 
@@ -188,12 +185,11 @@ def _itself(reader: Database, writer: Database) -> ConfigurationError:
 
 
 def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, record: Record | None = None) -> Report:
-    from runbook_lib.journal.progress import Progress
+    from runbook_lib.display.live_line import LiveLine
     from runbook_lib.validation import validate
     from runbook_lib.validation.readable_tables import with_left_out
 
-    with _live_line() as show:
-        progress = Progress(show)
+    with LiveLine("compare", stderr=True, every_s=2.0) as screen:
         report = validate(
             sides.links,
             checks=checks,
@@ -205,30 +201,9 @@ def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, r
             settle_s=settle_s,
             record=record,
             catalogs=sides.catalogs,
-            on_progress=lambda at: progress.report("compare", at.check, at.at, at.of, at.unit, at.table),
+            on_progress=lambda at: screen.progress(at.at, at.of, at.table, step=at.check, unit=at.unit),
         )
     return with_left_out(report, sides.out)
-
-
-@contextmanager
-def _live_line() -> Iterator[Callable[[ProgressRow], None]]:
-    """Progress on the standard error: one line that is written over, or, without a terminal, a line now and then."""
-    from runbook_lib.display.progress import line
-
-    said = [time.monotonic()]
-
-    def show(row: ProgressRow) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"\r\x1b[2K{line(row)[:140]}", err=True, nl=False)
-        elif time.monotonic() - said[0] >= PLAIN_EVERY_S:
-            said[0] = time.monotonic()
-            click.echo(line(row), err=True)
-
-    try:
-        yield show
-    finally:
-        if sys.stderr.isatty():
-            click.echo("\r\x1b[2K", err=True, nl=False)
 
 
 def _checks(text: str | None) -> tuple[str, ...]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +28,7 @@ from runbook_lib.util.fast_imports import without_iri_grammar
 if TYPE_CHECKING:
     from runbook_lib.journal import Journal
 
-__all__ = ["Cell", "Ending", "Executed", "execute", "parameters_of", "quiet_errors"]
+__all__ = ["Ending", "Executed", "execute", "parameters_of", "quiet_errors"]
 
 
 class Ending(StrEnum):
@@ -38,15 +39,6 @@ class Ending(StrEnum):
     NO_GATE = "no gate"  # every cell ran, or sys.exit came first, and the journal knows no passed gate
     KERNEL_DIED = "kernel died"
     TIMED_OUT = "timed out"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Given to `on_cell` when a cell has ended: its place (1-based, of `count`) and how long it took (seconds)."""
-
-    number: int
-    count: int
-    elapsed_s: float
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,6 @@ def execute(
     journal: Journal,
     run_id: str,
     phase: str,
-    on_cell: Callable[[Cell], None] | None = None,
     timeout_s: float | None = None,
     root: Path | None = None,
     secrets: Sequence[str] = (),
@@ -110,7 +101,6 @@ def execute(
         journal: Where the gate's record is looked up.
         run_id: The run whose gate counts; given to the notebook too where it has such a parameter.
         phase: The phase whose gate counts.
-        on_cell: Called after each cell.
         timeout_s: Longest time for one cell (seconds); None waits as long as it takes.
         root: Working directory of the kernel; the current directory when None.
         secrets: Values that must not be among the parameters: papermill writes those down in clear text.
@@ -128,9 +118,9 @@ def execute(
         _require_known(notebook, known, values)
         _require_no_secret(values, secrets)
         output.parent.mkdir(parents=True, exist_ok=True)
-        started, clock, root = time.monotonic(), _Clock(on_cell), root or Path.cwd()
+        started, root = time.monotonic(), root or Path.cwd()
         kernel = kernel or start_kernel(root, parameter_file)
-        options = {"parameters": values, "cwd": str(root), "execution_timeout": timeout_s, "runbook_clock": clock}
+        options = {"parameters": values, "cwd": str(root), "execution_timeout": timeout_s}
         ending, error, text = _papermill(notebook, output, kernel, options)
     finally:
         if kernel:
@@ -138,7 +128,7 @@ def execute(
     elapsed_s = time.monotonic() - started
     if ending is Ending.PASSED and not _gate_passed(journal, run_id, phase):
         ending, text = Ending.NO_GATE, "the notebook ended without a passed gate in the journal"
-    return Executed(notebook, output, phase, ending, elapsed_s, elapsed_s - clock.cells_s, error, text)
+    return Executed(notebook, output, phase, ending, elapsed_s, elapsed_s - _seconds_in_cells(output), error, text)
 
 
 def parameters_of(notebook: Path) -> dict[str, str]:
@@ -200,30 +190,10 @@ def _gate_passed(journal: Journal, run_id: str, phase: str) -> bool:
     return History(journal.entries(run_id)).phase_passed(phase)
 
 
-@dataclass
-class _Clock:
-    """Counts the seconds spent in cells, and tells the caller of each."""
-
-    on_cell: Callable[[Cell], None] | None
-    cells_s: float = 0.0
-    begun: float = 0.0
-
-    def attach(self, manager: Any) -> None:
-        """Listen to papermill's notebook manager."""
-        start, complete = manager.cell_start, manager.cell_complete
-
-        def cell_start(cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
-            start(cell, cell_index, **kwargs)
-            self.begun = time.monotonic()
-
-        def cell_complete(cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
-            elapsed = time.monotonic() - self.begun
-            self.cells_s += elapsed
-            complete(cell, cell_index, **kwargs)
-            if self.on_cell:
-                self.on_cell(Cell((cell_index or 0) + 1, len(manager.nb.cells), elapsed))
-
-        manager.cell_start, manager.cell_complete = cell_start, cell_complete
+def _seconds_in_cells(output: Path) -> float:
+    """What papermill wrote down beside each cell."""
+    cells = json.loads(output.read_text(encoding="utf-8"))["cells"]
+    return float(sum(cell["metadata"].get("papermill", {}).get("duration") or 0 for cell in cells))
 
 
 def _papermill(notebook: Path, output: Path, kernel: Kernel, options: Mapping[str, Any]) -> tuple[Ending, str, str]:
@@ -265,12 +235,10 @@ def _register_engine() -> None:
     class Ours(Engine):  # type: ignore[misc]  # papermill has no types
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
-            """papermill's own engine, on a kernel that is there already, and with a clock."""
-            options["runbook_clock"].attach(nb_man)
+            """What papermill's own engine does, on a kernel that is there already."""
             manager, timeout_s = options["runbook_kernel"].manager, options["execution_timeout"]
             client = PapermillNotebookClient(nb_man, km=manager, timeout=timeout_s, kernel_name=kernel_name)
-            client.owns_km = True  # it ends the kernel politely, and closes its own sockets
-            return client.execute()
+            return client.execute(cleanup_kc=True)  # it ends the kernel politely, and closes its own sockets
 
     papermill_engines.register("runbook", Ours)
 

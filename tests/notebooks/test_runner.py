@@ -10,7 +10,7 @@ from fix_evidence import RUN, SECRET, Evidence, write_notebook
 
 from runbook_lib.errors import ConfigurationError, EvidenceError, GateFailed
 from runbook_lib.evidence.html import notebook_html
-from runbook_lib.runner.execute import Cell, Ending, Executed, execute, parameters_of
+from runbook_lib.runner.execute import Ending, Executed, execute, parameters_of
 
 PARAMETERS = 'run_id: str = ""\njournal_url: str = ""\noptions: dict = {}   # tunables'
 OPEN = "from runbook_lib.journal import Journal\njournal = Journal(journal_url)"
@@ -164,15 +164,9 @@ def test_a_cell_that_takes_too_long_is_told_apart(evidence: Evidence, tmp_path: 
     assert (done.ending, done.exit_status) == (Ending.TIMED_OUT, 2)
 
 
-def test_each_cell_is_told(evidence: Evidence, tmp_path: Path):
-    notebook = write_notebook(tmp_path / "in.ipynb", "1", "2", parameters=PARAMETERS)
-    told: list[Cell] = []
-    execute(
-        notebook, tmp_path / "out.ipynb", {},
-        journal=evidence.journal, run_id=RUN, phase="preflight", on_cell=told.append,
-    )  # fmt: skip
-    assert [cell.number for cell in told] == [1, 2, 3, 4]  # with the cell that papermill injects
-    assert {cell.count for cell in told} == {4}
+def test_what_a_cell_takes_is_not_the_kernel_s(evidence: Evidence, tmp_path: Path):
+    done = run(evidence, tmp_path, "import threading\nthreading.Event().wait(1.5)", "1 / 0")
+    assert 0 < done.overhead_s <= done.elapsed_s - 1.5
 
 
 @pytest.mark.parametrize("content", ["", "not JSON", "{}", '{"nbformat": 4}'])

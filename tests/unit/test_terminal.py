@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 from dataclasses import dataclass
 
+import pytest
 from fix_evidence import RUN, Evidence, record_phase
 from rich.console import Console
 
+from runbook_lib.display import live_line
 from runbook_lib.display.terminal import _live_line, _Watch, follow
 from runbook_lib.journal import History, Journal, ProgressRow
 from runbook_lib.runner import widgets
@@ -111,3 +114,37 @@ def test_the_button_records_the_approval_once(evidence: Evidence):
     button.click()
     assert "is asked for" in answer.value
     assert len(evidence.journal.approvals(RUN)) == 1
+
+
+class Terminal(io.StringIO):
+    """A stream that says of itself that somebody watches it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_command_s_progress_is_one_line_of_the_terminal_s_width_and_is_taken_away_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    terminal = Terminal()
+    monkeypatch.setattr(live_line, "QUICK_S", 0)
+    monkeypatch.setattr("sys.stdout", terminal)  # here: between fixtures and test pytest puts its own there
+    for name, value in {"TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(KeyboardInterrupt), live_line.LiveLine("copy") as screen:
+        screen.progress(10, 100, "waits: " + "load " * 40)
+        screen.tell("orders: made")
+        raise KeyboardInterrupt
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    progress, told = dict.fromkeys(text for text in re.split(r"[\r\n]+", shown) if text.strip())
+    assert progress.startswith("copy: 10 of 100 rows (10%)") and len(progress) == 80 and progress.endswith("…")
+    assert told == "orders: made"
+    assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h") == 1  # the cursor is back
+    assert "\x1b[2K" in terminal.getvalue().partition("orders")[0]
+
+
+def test_where_nobody_watches_a_command_says_plain_lines_now_and_then(capsys: pytest.CaptureFixture[str]):
+    with live_line.LiveLine("copy", stderr=True, every_s=0) as screen:
+        screen.progress(10, 100)
+        screen.tell("orders: made")
+    assert capsys.readouterr().err == "  copy: 10 of 100 rows (10%)\norders: made\n"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from runbook_lib.assessment.findings import Finding
 from runbook_lib.assessment.table_pairs import Subject
 from runbook_lib.assessment.value_scan import reading_of
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Database, Table
 from runbook_lib.schema.convert.types import read_type
 from runbook_lib.schema.convert.value_limits import shown
@@ -49,41 +49,21 @@ def _folded(subject: Subject, source: Database, name: str) -> str:
         return sql
     if source.dialect == subject.dialect and (here.type, here.collation) == (there.type, there.collation):
         return sql
-    case, accents, spaces = _blind(there, subject.dialect)
-    if source.dialect == subject.dialect == "mysql":
-        same = here.collation == there.collation or not there.collation
-        return sql if same else f"CONVERT({sql} USING utf8mb4) COLLATE {there.collation}"
-    text = f"{sql}::text" if source.dialect == "postgresql" else sql
+    dialect, target = dialect_of(source.dialect), dialect_of(subject.dialect)
+    if dialect is target and (recollated := dialect.recollated(sql, there.collation)):
+        return sql if there.collation in (here.collation, "") else recollated
+    padded = read_type(there.type, subject.dialect).kind == "char"
+    case, accents, spaces = target.overlooks(there.collation.lower(), padded=padded)
+    text = dialect.text(sql)
     if case or accents:
-        text = _without_case(text, source.dialect, accents=accents)
+        text = dialect.without_case(text, accents=accents)
     if spaces:
-        text = f"RTRIM({text})" if source.dialect == "mysql" else f"rtrim({text}, ' ')"
+        text = dialect.without_trailing(text)
     return text if case or accents or spaces else sql
 
 
 def _column(subject: Subject, name: str) -> Column | None:
     return next((column for column in subject.written.columns if column.name == name), None)
-
-
-def _blind(column: Column, dialect: str) -> tuple[bool, bool, bool]:
-    """Whether a collation overlooks case, accents, and spaces at the end."""
-    collation = column.collation.lower()
-    if dialect == "postgresql":
-        return False, False, read_type(column.type, dialect).kind == "char"
-    if dialect == "sqlite":
-        return collation == "nocase", False, collation == "rtrim"
-    case = collation.endswith("_ci") or "_ci_" in collation
-    accents = "_ai_" in collation or (case and "_as_" not in collation)
-    return case, accents, not re.search(r"0900|nopad|^binary$", collation)
-
-
-def _without_case(text: str, dialect: str, *, accents: bool) -> str:
-    if dialect == "sqlite":
-        return f"runbook_folded({text})" if accents else f"lower({text})"
-    if dialect == "mysql":
-        return f"LOWER({text})"
-    bare = f"regexp_replace(normalize({text}, NFD), '[\\u0300-\\u036f]', '', 'g')" if accents else text
-    return f"lower({bare})"
 
 
 def _grouped(subject: Subject, source: Database, key: Sequence[str], folded: Sequence[str]) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Constraint, Database, Table
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.schema.convert.references import referenced
@@ -60,7 +61,7 @@ def orphans(
             mappings = origin.get(name), origin.get(key.referenced_table)
             child, parent = (read.get(m.source) if m else None for m in mappings)
             where = any(m.where for m in mappings if m)
-            enforced = source.dialect == "postgresql" and key.validated and not where
+            enforced = dialect_of(source.dialect).enforces_keys and key.validated and not where
             there = referenced(key) or ()
             if child and parent and not enforced and _here(child, key.columns) and _here(parent, there):
                 relations = [_rows(source, m, table) for m, table in zip(mappings, (child, parent), strict=True) if m]
@@ -89,7 +90,8 @@ def _orphans(
     (children, parents), alike = relations, source.dialect == dialect
     pairs = [(f"c.{source.ident(a)}", f"p.{source.ident(b)}") for a, b in zip(key.columns, there, strict=True)]
     texts = [not alike and read_type(child.column(a).type, source.dialect).kind in _TEXTS for a in key.columns]
-    exact = " AND ".join(_same(source.dialect, a, b, text) for (a, b), text in zip(pairs, texts, strict=True))
+    here = dialect_of(source.dialect)
+    exact = " AND ".join(here.same_bytes(b, a, text=text) for (a, b), text in zip(pairs, texts, strict=True))
     given = " AND ".join(f"{a} IS NOT NULL" for a, _ in pairs)
     shown = f"c.{source.ident(child.key[0])}" if child.key else pairs[0][0]
 
@@ -100,29 +102,15 @@ def _orphans(
     [(count, example)] = source.rows(f"SELECT COUNT(*), MIN({shown}) {lonely(exact)}")
     if not count:
         return
-    loose = " AND ".join(_alike(source.dialect, a, b, text) for (a, b), text in zip(pairs, texts, strict=True))
+    compared = zip(pairs, texts, strict=True)
+    loose = " AND ".join(here.alike(b, a) if text else f"{b} = {a}" for (a, b), text in compared)
     [(alone,)] = source.rows(f"SELECT COUNT(*) {lonely(loose)}") if any(texts) else [(count,)]
     cased = f" ({count - alone:,} of them but for case or trailing spaces)" if alone < count else ""
     what = f"{child.key[0] if child.key else key.columns[0]} = {example}"
     text = f"rows have no parent in {key.referenced_table}{cased}"
     words = f"foreign key {key.name} ({', '.join(key.columns)})".replace("  ", " ")
-    yield BrokenKey(name, words, int(count), text, what, dialect == "sqlite" or (alike and not key.validated))
-
-
-def _same(dialect: str, own: str, there: str, text: bool) -> str:
-    """Equal as the target will compare: texts by their bytes."""
-    if dialect == "sqlite":
-        return f"{there} = {own} COLLATE BINARY" if text else f"{there} = {own}"
-    if dialect == "mysql" and text:
-        parts = [f"CAST(CONVERT({each} USING utf8mb4) AS BINARY)" for each in (there, own)]
-        return f"{there} = {own} AND {parts[0]} = {parts[1]}"
-    return f"{there} = {own}"
-
-
-def _alike(dialect: str, own: str, there: str, text: bool) -> str:
-    if dialect == "mysql" or not text:
-        return f"{there} = {own}"
-    return f"lower(rtrim({there})) = lower(rtrim({own}))"
+    kept = not dialect_of(dialect).checks_references or (alike and not key.validated)
+    yield BrokenKey(name, words, int(count), text, what, kept)
 
 
 def folded(

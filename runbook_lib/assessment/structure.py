@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from runbook_lib.assessment.findings import Finding
 from runbook_lib.assessment.table_pairs import Subject
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.plan.vocabulary import ACCEPTABLE
 from runbook_lib.schema.convert.decisions import Translation
@@ -50,8 +51,9 @@ def _of_table(subject: Subject, source: Database) -> Iterator[Finding]:
     if not table.key:
         text = "has no key that a change could be captured by, or a row be identified by"
         yield _finding("no_key", "blocks", subject, text, action=NO_KEY)
-    if source.dialect == "mysql":
+    if not dialect_of(source.dialect).cascades_fire_triggers:
         yield from _cascades(subject, table, "", "blocks")
+    if dialect_of(source.dialect).loud_triggers:
         yield from _waiting(subject, table.triggers)
     yield from _always(subject, table.triggers, "source")
 
@@ -63,14 +65,15 @@ def _cascades(subject: Subject, table: Table, where: str, severity: str) -> Iter
 
 
 def _at_target(subject: Subject, source: Database, *, way_back: bool) -> Iterator[Finding]:
-    if subject.dialect == "mysql" and source.dialect != "mysql":
+    target = dialect_of(subject.dialect)
+    if not target.cascades_fire_triggers and source.dialect != subject.dialect:
         yield from _cascades(
             subject, subject.written, ": not in reverse replication either", "blocks" if way_back else "note"
         )
     if not subject.there:
         return
     yield from _always(subject, subject.written.triggers, "target")
-    if subject.dialect == "mysql":
+    if target.loud_triggers:
         yield from _loud(subject, subject.written.triggers)
 
 
@@ -129,7 +132,7 @@ def _twins(every: Sequence[Subject]) -> Iterator[Finding]:
     seen: dict[tuple[str, str], Subject] = {}
     for subject in every:
         twin = seen.setdefault((subject.service, subject.mapping.target.lower()), subject)
-        if twin is not subject and subject.dialect == "sqlite":
+        if twin is not subject and not dialect_of(subject.dialect).tables_by_case:
             text = f"differs from {twin.mapping.target} only in case"
             yield Finding(
                 "names", "blocks", subject.label, text, 1, twin.mapping.target, (), "give one of them another name",

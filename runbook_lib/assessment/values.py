@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from runbook_lib.assessment.findings import Finding
 from runbook_lib.assessment.table_pairs import Subject
 from runbook_lib.assessment.value_scan import Bounds, Looked, example, look
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Database
 from runbook_lib.plan.model import Plan
 from runbook_lib.schema.convert.decisions import Policies
@@ -28,8 +29,6 @@ _KINDS = {
 }
 _POLICIES = {"zero_dates": 'zero_dates: "null"', "nul": "nul: strip"}
 QUARANTINE = "on_bad_row: quarantine"
-_WIDEST = {"postgresql": {"lengths": "text", "numbers": "numeric", "digits": "numeric"},
-           "mysql": {"lengths": "longtext", "numbers": "decimal(65,30)", "digits": "decimal(65,30)"}}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ def _sought(plan: Plan, subject: Subject, source: Database, encoding: str) -> It
         if there is None or there.generated or column.generated or column.name in subject.mapping.omit:
             continue
         sql, key = source.ident(column.name), column.name in subject.read.key
-        told = told_of(plan.types, subject.read.name, column.name, column.type) if source.dialect == "sqlite" else ""
+        loose = dialect_of(source.dialect).loose_types
+        told = told_of(plan.types, subject.read.name, column.name, column.type) if loose else ""
         if (as_told := reading(sql, there.type, told, source.dialect)) != sql and dialects[0] != dialects[1]:
             sql, column = as_told, replace(column, type=there.type)
         for rule in rules_of(column.name, sql, column.type, there.type, dialects, policies, key=key):
@@ -121,7 +121,9 @@ def _declare(subject: Subject, each: _Sought, place: str) -> Iterator[str]:
         yield "types: {nan: text}"
     keyed = any(each.column.name in c.columns for c in subject.read.constraints if c.kind in ("primary", "unique"))
     if not subject.there and each.kind in ("lengths", "numbers", "digits"):
-        wider = _WIDEST.get(target, {}).get(each.kind, "")
+        dialect = dialect_of(target)
+        text = dialect.widest_number and dialect.long_text.lower()
+        wider = text if each.kind == "lengths" else dialect.widest_number
         if wider and wider != each.written.type and not (keyed and wider == "longtext"):
             yield f"types: {{{place}: {_yaml(wider)}}}"
     if each.kind == "other_types" and not subject.there and "timestamp" in each.written.type:

@@ -53,10 +53,15 @@ class Dialect:
         references_indexes: A foreign key may refer to the first columns of any index.
         references_same_size: Numbers of a foreign key have to be of one size and sign.
         folds_case: Columns whose names differ only in case are one.
+        tables_by_case: Tables whose names differ only in case are two.
         backslash_escapes: A backslash escapes in every text.
         escape_strings: It has texts with escapes (E'…').
         charset_introducers: A character set may stand before a text (_utf8mb4'…').
         join_power: How strongly `||` binds (expression_tree's powers); None: it joins no texts.
+        cascades_fire_triggers: A row that a foreign key changes fires the triggers of its table.
+        enforces_keys: A validated foreign key holds, byte by byte, whatever a session asked for.
+        widest_number: The type that keeps every digit of another engine's numbers; "" where the declared one does.
+        most_digits: Of a number, and those after the point, where it limits them: for those of no declared scale, too.
         loose_types: Any column keeps any value; exact numbers of many digits, dates and times are texts.
         keeps_nan: Its numbers may be NaN.
         keeps_nul: Its texts may hold NUL characters.
@@ -102,10 +107,15 @@ class Dialect:
     references_same_size: bool = False
     # How it reads SQL.
     folds_case: bool = True
+    tables_by_case: bool = True
     backslash_escapes: bool = False
     escape_strings: bool = False
     charset_introducers: bool = False
     join_power: int | None = None
+    cascades_fire_triggers: bool = True
+    enforces_keys: bool = False
+    widest_number: str = ""
+    most_digits: tuple[int, int] | None = None
     # Values that it has, or has not.
     loose_types: bool = False
     keeps_nan: bool = False
@@ -235,6 +245,39 @@ class Dialect:
     def first_part(self, column: str, length: int, *, binary: bool) -> str:
         """The first characters (bytes) of a quoted column, as an index has them."""
         raise NotImplementedError
+
+    # -- texts as another engine's keys see them ---
+    def overlooks(self, collation: str, *, padded: bool) -> tuple[bool, bool, bool]:
+        """Whether a key overlooks case, accents, and spaces at the end.
+
+        Args:
+            padded: The column is a CHAR.
+        """
+        raise NotImplementedError
+
+    def text(self, sql: str) -> str:
+        """A column as a text."""
+        return sql
+
+    def without_case(self, sql: str, *, accents: bool) -> str:
+        """A text without its case, and without its accents if wanted."""
+        raise NotImplementedError
+
+    def without_trailing(self, sql: str) -> str:
+        """A text without the spaces at its end."""
+        return f"rtrim({sql}, ' ')"
+
+    def recollated(self, sql: str, collation: str) -> str:
+        """A text under another collation of this engine; "" where keys of two collations are told apart otherwise."""
+        return ""
+
+    def same_bytes(self, one: str, other: str, *, text: bool) -> str:
+        """Equal as a target compares: texts by their bytes."""
+        return f"{one} = {other}"
+
+    def alike(self, one: str, other: str) -> str:
+        """Texts that are equal but for case and trailing spaces."""
+        return f"lower(rtrim({one})) = lower(rtrim({other}))"
 
     # -- a table's DDL ---
     def table_options(self, comment: str) -> str:

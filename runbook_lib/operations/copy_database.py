@@ -16,6 +16,7 @@ from runbook_lib.assessment.account import Account
 from runbook_lib.assessment.key_values import folded, orphans
 from runbook_lib.assessment.routes import route_of
 from runbook_lib.databases.adapter_helpers import one_database
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.identifiers import parts_of
 from runbook_lib.databases.own_objects import needed
 from runbook_lib.databases.port import Rest, Table
@@ -249,7 +250,7 @@ def _refuse_misfits(pair: Pair, how: How, origin: Mapping[str, Table], tell: Tel
             f"{source.name}.{first.subject.partition('.')[2]}",
             first.text + (f" (and {more} more columns have such values)" if more else ""),
             state="nothing was done",
-            action=_READ_AS * (source.dialect == "sqlite" and NO_VALUE in first.text)
+            action=_READ_AS * (dialect_of(source.dialect).loose_types and NO_VALUE in first.text)
             + "drop them with --type nul=strip; or " * ("NUL characters" in first.text and "JSON" not in first.text)
             + "correct them at the source, decide with --type, or quarantine them with --on-bad-row quarantine",
         )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Database, Selection
 from runbook_lib.schema.convert.value_limits import limits_of
 from runbook_lib.schema.convert.value_policies import Rule
@@ -124,7 +125,7 @@ def _refused(sql: str, kind: str, read: Column, written: Column, dialects: tuple
     if dialects[0] == dialects[1]:
         return
     for limit in limits_of(sql, kind, written.type, dialects):
-        late = limit.name == _LEFT_TO_THE_LOAD and dialects[0] != "sqlite"
+        late = limit.name == _LEFT_TO_THE_LOAD and not dialect_of(dialects[0]).loose_types
         if limit.refused and limit.kind in _LOOKED_FOR and not late:
             yield Rule(written.name, limit.name, limit.found)
     if read.nullable and not written.nullable:

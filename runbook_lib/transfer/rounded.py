@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Table
 from runbook_lib.schema.convert.type_overrides import told_of
 from runbook_lib.schema.convert.value_limits import limits_of
 from runbook_lib.schema.convert.value_policies import Rule
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.transfer.value_scan import measure
-
-_WHOLE = {"postgresql": "numeric", "mysql": "decimal(65,30)"}
 
 
 def rounded(link: Link, read: Mapping[str, Table], types: Mapping[str, str]) -> Iterator[str]:
@@ -23,7 +22,8 @@ def rounded(link: Link, read: Mapping[str, Table], types: Mapping[str, str]) -> 
         types: What was told, by TABLE.COLUMN or type: a told type is a decision to round.
     """
     reader, writer = link.reader.dialect, link.writer.dialect
-    if reader != "sqlite" or writer not in _WHOLE:
+    whole = dialect_of(writer).widest_number
+    if not whole or not dialect_of(reader).loose_types:
         return
 
     def sought(flow: Flow, written: str, column: Column) -> list[Rule]:
@@ -40,4 +40,4 @@ def rounded(link: Link, read: Mapping[str, Table], types: Mapping[str, str]) -> 
     for each in measure(replace(link, flows=tuple(replace(flow, rules=of(flow)) for flow in link.flows))):
         rows = ", ".join(f"({', '.join(map(str, key))})" for key in each.keys)
         place = f"{each.table}.{each.column}"
-        yield f"{place}: {each.rows:,} {each.name}: rounded, rows {rows}; --type {place}={_WHOLE[writer]} keeps them"
+        yield f"{place}: {each.rows:,} {each.name}: rounded, rows {rows}; --type {place}={whole} keeps them"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database, KeyRange, Selection, Table
 from runbook_lib.errors import RunbookError
 from runbook_lib.schema.convert.expected_table import Promised
@@ -143,7 +144,8 @@ class Context:
             writing = replace(writing, columns=(*writing.columns, *map(link.writer.ident, names)))
         stored = self._stored(link, flow, reading.columns)
         filled = self._never_null(link, flow)
-        alike = "all" if link.reader.dialect == link.writer.dialect == "sqlite" else "misfits"
+        loose = all(dialect_of(side.dialect).loose_types for side in (link.reader, link.writer))
+        alike = "all" if loose else "misfits"
         reading, writing = (
             replace(one, never_null=tuple(one.columns[number] for number in filled), as_stored=alike)
             for one in (reading, writing)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.schema.convert.types import Neutral, read_type
 
 BITS = {"tinyint": 8, "smallint": 16, "integer": 32, "bigint": 64}
@@ -58,11 +59,11 @@ def limits_of(
     """
     source, target = dialects
     here, there = read_type(read, source), read_type(written, target)
-    found = [*_kept(sql, here)] if source == "sqlite" and target != "sqlite" else []
-    if target != "sqlite":  # it keeps whatever it is given
+    found = [*_kept(sql, here)] if dialect_of(source).loose_types and not dialect_of(target).loose_types else []
+    if not dialect_of(target).loose_types:  # it keeps whatever it is given
         found += [*_length(sql, here, there, source), *_range(sql, here, there, source)]
         found += _digits(sql, here, there, source)
-    if target == "postgresql" and source != "postgresql":
+    if dialect_of(source).keeps_nul and not dialect_of(target).keeps_nul:
         found += _nul(sql, here, source)
     if encoding == "SQL_ASCII" and here.kind in _TEXTS:
         valid = f"encode(convert_to({sql}::text, 'SQL_ASCII'), 'hex') ~ '{_UTF8}'"
@@ -81,7 +82,7 @@ def limits_of(
 
 def shown(sql: str, source: str) -> str:
     """A column of the source for a person: SQLite's texts may hold bytes that no driver gives."""
-    if source != "sqlite":
+    if not dialect_of(source).loose_types:
         return sql
     return f"CASE typeof({sql}) WHEN 'text' THEN runbook_shown(CAST({sql} AS BLOB)) ELSE {sql} END"
 
@@ -91,7 +92,7 @@ def _length(sql: str, here: Neutral, there: Neutral, source: str) -> Iterator[Li
     if not most or there.kind not in ("varchar", "char", "varbytes"):
         return
     own = here.modifiers[0] if here.modifiers else 1 if here.kind == "char" else 0
-    if source != "sqlite" and here.kind in ("varchar", "char", "varbytes") and 0 < own <= most:
+    if not dialect_of(source).loose_types and here.kind in ("varchar", "char", "varbytes") and 0 < own <= most:
         return
     if there.kind == "varbytes":
         length = {"postgresql": "octet_length({})", "mysql": "LENGTH({})", "sqlite": "length(CAST({} AS BLOB))"}[source]
@@ -126,18 +127,18 @@ def _digits(sql: str, here: Neutral, there: Neutral, source: str) -> Iterator[Li
     as_number = {"postgresql": "CAST({} AS numeric)", "mysql": "{}", "sqlite": "CAST({} AS REAL)"}[source]
     number = as_number.format(sql)
     finite = f" AND {sql} NOT IN ('NaN', 'Infinity', '-Infinity')" if source == "postgresql" and _odd(here) else ""
-    enforced = source != "sqlite" and here.kind == "numeric" and bool(here.modifiers)
+    enforced = not dialect_of(source).loose_types and here.kind == "numeric" and bool(here.modifiers)
     own_scale = here.modifiers[1] if enforced and len(here.modifiers) > 1 else 0
     whole = here.kind in BITS
     before = here.modifiers[0] - own_scale if enforced else len(str(_ends(here)[1])) if whole else None
     if before is None or before > digits - scale:
         most = f"1{'0' * (digits - scale)}"
         yield Limit("numbers", f"numbers that {there.text} has not", f"ABS({number}) >= {most}{finite}")
-    if (whole and source != "sqlite") or (enforced and own_scale <= scale):
+    if (whole and not dialect_of(source).loose_types) or (enforced and own_scale <= scale):
         return
     rounded = f"{number} <> {_rounded(number, scale, source)}{finite}"
     name = f"digits behind the point that {there.text} has not"
-    found = f"typeof({sql}) = 'real' AND {rounded}" if source == "sqlite" else rounded
+    found = f"typeof({sql}) = 'real' AND {rounded}" if dialect_of(source).loose_types else rounded
     yield Limit("digits", name, found, refused=False)
 
 

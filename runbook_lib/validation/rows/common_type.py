@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from runbook_lib.databases import canonical
 from runbook_lib.databases.canonical import CanonicalType, canonical_type
+from runbook_lib.databases.dialect import dialect_of
 
 MICROSECONDS = 6
 INTEGER = (20, 0)  # digits, and those after the point
-WIDEST = {"postgresql": (1000, 300), "mysql": (65, 30)}  # for numbers of no declared scale, too: 1.5 and 1.50 are alike
 DECIMALS = ("numeric", "decimal")
 _TO_THE_SECOND = ("datetime", "timestamp", "time")  # MySQL's, where nothing is said; PostgreSQL's names are longer
 _TIMED = (canonical.LOCAL, canonical.INSTANT, canonical.TIME)
@@ -31,7 +31,7 @@ def widest(source: str, written: str, dialect: str) -> str:
 
 def _number(there: CanonicalType, here: CanonicalType, dialect: str) -> str:
     """Empty: the written one will do."""
-    most = WIDEST.get(dialect)
+    most = dialect_of(dialect).most_digits
     if most is None or (here.name in DECIMALS and not here.modifiers):
         return ""
     (wide, scale), (kept, short) = _size(there, most), _size(here, most)

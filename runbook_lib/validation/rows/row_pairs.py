@@ -17,6 +17,7 @@ from runbook_lib.databases.canonical import (
     kept_digits,
     shortest,
 )
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database, Selection
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.context import Context
@@ -87,12 +88,13 @@ def _reader(
 ) -> Callable[[], dict[tuple[str, ...], tuple[str | None, ...]]]:
     positions = [side.columns.index(column) for column in side.key]
     # Elsewhere a value with more digits says that its column was altered since the catalog was read.
-    own = stored if database.dialect == "sqlite" else [""] * len(stored)
+    loose = dialect_of(database.dialect).loose_types
+    own = stored if loose else [""] * len(stored)
     forms = [_form(kind, each, across=across) for kind, each in zip(side.types, own, strict=True)]
 
     def read() -> dict[tuple[str, ...], tuple[str | None, ...]]:
         # No other engine has a row whose key is no value of its type.
-        known = [key for key in keys if database.dialect == "sqlite" or not any(isinstance(v, AsStored) for v in key)]
+        known = [key for key in keys if loose or not any(isinstance(v, AsStored) for v in key)]
         rows = database.read_rows(selection, known)
         return {named([row[i] for i in positions], side.key_types): _comparable(row, forms) for row in rows}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from runbook_lib.databases.dialect import BLIND, EXACT, PADDED, Dialect
@@ -39,6 +40,9 @@ class MySQLDialect(Dialect):
     zero_dates = True
     boolean_is_number = True
     char_without_blanks = True
+    cascades_fire_triggers = False
+    widest_number = "decimal(65,30)"
+    most_digits = (65, 30)
     long_text = "LONGTEXT"  # TEXT ends after 64 KiB
 
     def ident(self, name: str) -> str:
@@ -63,6 +67,27 @@ class MySQLDialect(Dialect):
 
     def same(self, one: str, other: str) -> str:  # 'a' and 'A' are two values in every collation
         return f"CAST({one} AS BINARY) <=> CAST(({other}) AS BINARY)"
+
+    def overlooks(self, collation: str, *, padded: bool) -> tuple[bool, bool, bool]:
+        case = collation.endswith("_ci") or "_ci_" in collation
+        accents = "_ai_" in collation or (case and "_as_" not in collation)
+        return case, accents, not re.search(r"0900|nopad|^binary$", collation)
+
+    def without_case(self, sql: str, *, accents: bool) -> str:  # its own collation overlooks the accents
+        return f"LOWER({sql})"
+
+    def without_trailing(self, sql: str) -> str:
+        return f"RTRIM({sql})"
+
+    def recollated(self, sql: str, collation: str) -> str:
+        return f"CONVERT({sql} USING utf8mb4) COLLATE {collation}"
+
+    def same_bytes(self, one: str, other: str, *, text: bool) -> str:
+        parts = [f"CAST(CONVERT({each} USING utf8mb4) AS BINARY)" for each in (one, other)]
+        return f"{one} = {other} AND {parts[0]} = {parts[1]}" if text else f"{one} = {other}"
+
+    def alike(self, one: str, other: str) -> str:
+        return f"{one} = {other}"
 
     def read_kind(self, declared: str, name: str, kind: str, modifiers: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
         if declared.replace(" ", "") == "tinyint(1)":

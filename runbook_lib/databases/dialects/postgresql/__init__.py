@@ -32,6 +32,19 @@ class PostgreSQLDialect(Dialect):
     keeps_nan = True
     keeps_nul = False
     char_ignores_blanks = True
+    enforces_keys = True
+    widest_number = "numeric"
+    most_digits = (1000, 300)
+
+    def overlooks(self, collation: str, *, padded: bool) -> tuple[bool, bool, bool]:
+        return False, False, padded
+
+    def text(self, sql: str) -> str:
+        return f"{sql}::text"
+
+    def without_case(self, sql: str, *, accents: bool) -> str:
+        bare = f"regexp_replace(normalize({sql}, NFD), '[\\u0300-\\u036f]', '', 'g')" if accents else sql
+        return f"lower({bare})"
 
     def write_type(self, neutral: Neutral, key_parts: int) -> Mapped:
         return types.written(neutral)

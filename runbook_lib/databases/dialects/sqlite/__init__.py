@@ -25,6 +25,16 @@ class SQLiteDialect(Dialect):
     checks_references = False
     join_power = 8
     loose_types = True
+    tables_by_case = False
+
+    def overlooks(self, collation: str, *, padded: bool) -> tuple[bool, bool, bool]:
+        return collation == "nocase", False, collation == "rtrim"
+
+    def without_case(self, sql: str, *, accents: bool) -> str:
+        return f"runbook_folded({sql})" if accents else f"lower({sql})"
+
+    def same_bytes(self, one: str, other: str, *, text: bool) -> str:
+        return f"{one} = {other} COLLATE BINARY" if text else f"{one} = {other}"
 
     def read_kind(self, declared: str, name: str, kind: str, modifiers: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
         return "bigint" if kind in ("smallint", "integer") else kind, modifiers  # it keeps 64 bits whatever is declared

@@ -14,6 +14,7 @@ from runbook_lib.schema.revisions import version_store
 from runbook_lib.schema.revisions.apply import revise
 from runbook_lib.schema.revisions.batched_update import Pace
 from runbook_lib.schema.revisions.graph import Revisions
+from runbook_lib.util import points
 
 FAST = Pace(1.0)
 
@@ -45,5 +46,5 @@ def cut_off_after(statement: int) -> Iterator[None]:
             raise Cut
 
     with pytest.MonkeyPatch.context() as cutting, pytest.raises(Cut):
-        cutting.setattr("runbook_lib.schema.revisions.apply.crash_at", die)
+        cutting.setattr(points, "observers", [die])
         yield

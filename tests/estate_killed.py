@@ -37,6 +37,30 @@ for line in sys.stdin:
 """
 
 
+def killed_at(point: str) -> dict[str, str]:
+    """The environment of a process that ends there, and of those that it starts."""
+    known = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    path = os.pathsep.join([str(TESTS / "killed"), str(TESTS), *known])
+    return {**os.environ, "TEST_CRASH_AT": point, "PYTHONPATH": path}
+
+
+def die_where_told() -> None:
+    """This process ends at the point TEST_CRASH_AT; "before:7" is before its 7th entry of the journal."""
+    wanted, appends = os.environ.get("TEST_CRASH_AT", ""), [0]
+    moment, _, number = wanted.partition(":")
+
+    def die(point: str) -> None:
+        appends[0] += point == "before append"
+        counted = point == f"{moment} append" and str(appends[0]) == number
+        if counted or point == wanted:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if wanted:
+        from runbook_lib.util.points import observers
+
+        observers.append(die)
+
+
 @contextmanager
 def killer(module: str) -> Iterator[subprocess.Popen[str]]:
     """A process whose children run `carry_out` of a module in tests/crash."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, delete, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,6 +18,7 @@ from runbook_lib.journal import tables
 from runbook_lib.journal.chain import KINDS, Entry, canonical_json, now_text, plain, verify_entries
 from runbook_lib.journal.lease import Lease, database_time, holder_text, lock_run, require, this_process
 from runbook_lib.journal.progress import ProgressRow
+from runbook_lib.util.points import passed
 
 _OPEN_LOCK = 0x72756E6F  # "runo": only one process opens a run of an environment
 _SHORTEST_SECRET = 6  # masking "pass" would destroy the record; so short a password protects nothing
@@ -60,8 +60,6 @@ class Journal:
     Raises:
         JournalError: unreachable, locked, damaged, or of another kind of database.
     """
-
-    _appended: ClassVar[int] = 0  # by this process, for the crash tests
 
     def __init__(self, url: str, *, secrets: Sequence[str] = ()) -> None:
         parsed = tables.parse_url(url)
@@ -180,24 +178,15 @@ class Journal:
         if kind not in KINDS:
             raise JournalError(kind, "no such kind of entry", expected=", ".join(KINDS))
         content = canonical_json(_masked(plain(payload or {}), self._secrets))
-        Journal._appended += 1
-        self._crash("before")
+        passed("before append")
         with self._transaction(write=True) as connection:
             lock_run(connection, run_id)
             if token:
                 require(connection, run_id, token)
             entry = _append(connection, run_id, kind, actor, phase, step, content)
-            self._crash("during")
-        self._crash("after")
+            passed("during append")
+        passed("after append")
         return entry
-
-    def _crash(self, moment: str) -> None:
-        """For the crash tests, and only here: RUNBOOK_CRASH_AT="after:7" kills this process after its 7th append.
-
-        Moments: `before` the transaction, `during` it (written, not committed), `after` the commit.
-        """
-        if os.environ.get("RUNBOOK_CRASH_AT") == f"{moment}:{self._appended}":
-            os.kill(os.getpid(), signal.SIGKILL)
 
     def entries(self, run_id: str, kind: str = "", phase: str = "", step: str = "") -> list[Entry]:
         """The run's entries in order; empty criteria match everything."""

@@ -9,9 +9,7 @@ next cutover compares with.
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,6 +35,7 @@ from runbook_lib.transfer.sync import compare_all, drain, drain_once, make_equal
 from runbook_lib.transfer.sync_process import exclusive, stop_sync
 from runbook_lib.transfer.user_triggers import hold_back
 from runbook_lib.transfer.writers import Side
+from runbook_lib.util.points import passed
 from runbook_lib.util.text import one_line
 from runbook_lib.validation import validate
 
@@ -197,19 +196,19 @@ def carry(pair: Pair, work: Work, tell: Tell, *, forward: bool, begin: Callable[
     with exclusive([there]):
         enable_capture(there)  # takes in partitions
         _drain_held(there)
-        _at("drained")
+        passed("apply-ddl:drained")
         begin()
         for statement in work.statements:
             _run(there.writer, statement, tell)
-        _at("applied")
+        passed("apply-ddl:applied")
         there = pair.forward if forward else pair.back
         fence_writer(there)
         hold_back([there])
         _compare(there, work.tables, tell)
-        _at("compared")
+        passed("apply-ddl:compared")
     if work.fresh:
         pair = _take_in(pair, work.fresh, tell)
-        _at("taken in")
+        passed("apply-ddl:taken in")
     for statement in work.after:
         _run(there.writer, statement, tell)
     drain([there])
@@ -289,7 +288,7 @@ def run_at_origin(database: Database, statement: str, journal: Journal, run_id: 
     journal.append(run_id, "note", step=FIRST, payload={"statement": digest, "marks": marks})
     database.run_script(f"{statement.strip().rstrip(';')};")
     tell(f"{database.name}: {one_line(statement, 80)}")
-    _at("at the origin")
+    passed("apply-ddl:at the origin")
 
 
 def _drain_held(link: Link) -> None:
@@ -336,8 +335,3 @@ def _run(database: Database, statement: str, tell: Tell) -> None:
     plain = re.sub(r"^(CREATE (?:UNIQUE )?INDEX) CONCURRENTLY", r"\1", statement.strip()).rstrip(";")
     database.run_script(f"{plain};")
     tell(f"{database.name}: {plain}")
-
-
-def _at(point: str) -> None:
-    if os.environ.get("RUNBOOK_CRASH_AT") == f"apply-ddl:{point}":  # for the crash tests, and only here
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -47,18 +47,19 @@ def back(root: Path) -> Run:
 def points(appends: int, acts: list[str]) -> list[tuple[str, str]]:
     """Before, during and after each append's transaction; in each act of each step."""
     moments = [f"{moment}:{number}" for number in range(1, appends + 1) for moment in ("before", "during", "after")]
-    return [("RUNBOOK_CRASH_AT", moment) for moment in moments] + [("TEST_DIE_AT", act) for act in acts]
+    return [("TEST_CRASH_AT", moment) for moment in moments] + [("TEST_DIE_AT", act) for act in acts]
 
 
 _SERVER = """
 import os, sys
 from pathlib import Path
-import test_crash_resume as t
+import estate_killed, test_crash_resume as t
 for line in sys.stdin:
     what, root, variable, value = line.split()
     child = os.fork()
     if child == 0:
         os.environ[variable] = value
+        estate_killed.die_where_told()
         try:
             getattr(t, what)(Path(root))
         finally:

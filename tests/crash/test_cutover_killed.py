@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from estate_killed import EVENTS
+from estate_killed import EVENTS, killed_at
 from estate_steps import carry_out, cut_over, environment_of, give_back
 from fix_sandbox import SCALE, free_port_base
 
@@ -36,8 +36,9 @@ def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
 def killed(estate: Estate, what: str, event: str) -> None:
     """Begin the act in a process that is killed at this event."""
     command = [sys.executable, str(HERE / "estate_steps.py"), str(inventory(estate)), what]
-    environment = {**os.environ, "PYTHONPATH": str(HERE), "RUNBOOK_CRASH_AT": f"cutover:{event}"}
-    done = subprocess.run(command, env=environment, cwd=HERE.parent, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, env=killed_at(f"cutover:{event}"), cwd=HERE.parent, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
 
 

@@ -46,7 +46,8 @@ def carry_out(order: dict[str, Any]) -> None:
     }
     source, target = opened["source"], opened["target"]
     if order["what"] == "move":
-        os.environ["RUNBOOK_CRASH_AT"] = order["at"]
+        os.environ["TEST_CRASH_AT"] = order["at"]
+        estate_killed.die_where_told()
         moved(source, target, order["journal"], Side(order["to"]))
     estate_killed.arm(opened[order["armed"]], order["method"], order["moment"], order["number"])
     if order["what"] == "clone":

@@ -35,12 +35,13 @@ STATEMENTS += [("postgresql", "schema:between:1")]  # of the one without transac
 _SERVER = """
 import os, sys
 from pathlib import Path
-import test_schema_killed as t
+import estate_killed, test_schema_killed as t
 for line in sys.stdin:
     what, root, point, password = line.split()
     child = os.fork()
     if child == 0:
-        os.environ |= {"RUNBOOK_CRASH_AT": point, "PRACTICE_PASSWORD": password}
+        os.environ |= {"TEST_CRASH_AT": point, "PRACTICE_PASSWORD": password}
+        estate_killed.die_where_told()
         try:
             getattr(t, what)(Path(root))
         finally:

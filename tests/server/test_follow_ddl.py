@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from estate_killed import killed_at
 
 from runbook_lib.errors import TransferError
 from runbook_lib.journal import Journal
@@ -92,7 +92,7 @@ def test_an_approved_change_is_carried_over_killed_at_each_point_and_the_cutover
     place = f"sqlite:///{tmp_path}/journal.sqlite"
     killed = [sys.executable, "-c", _KILLED, source.masked_url, target.masked_url, place, FIRST]
     for point in POINTS:
-        environment = {**os.environ, "RUNBOOK_CRASH_AT": f"apply-ddl:{point}", "SECRET": postgresql_server.password}
+        environment = {**killed_at(f"apply-ddl:{point}"), "SECRET": postgresql_server.password}
         done = subprocess.run(killed, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == -signal.SIGKILL, (point, done.stderr[-2000:])
     told: list[str] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from estate_killed import killed_at
 
 from runbook_lib.errors import CutoverAborted, DatabaseError, Refused
 from runbook_lib.journal import Journal
@@ -160,7 +160,7 @@ def killed(source: Any, target: Any, folder: Path, command: str, event: str) -> 
         f"j = Journal('sqlite:///{folder}/journal.sqlite'); p, r = find_clone(j, pair_of(s, t));"
         f"move(p, j, r, Side.{'TARGET' if command == 'cutover' else 'SOURCE'}, Switch(), budget_s=20)"
     )
-    environment = {**os.environ, "RUNBOOK_CRASH_AT": f"cutover:{event}"}
+    environment = killed_at(f"cutover:{event}")
     urls = [source.masked_url, target.masked_url, source.login.password]
     done = subprocess.run(
         [sys.executable, "-c", program, *urls], env=environment, capture_output=True, text=True, timeout=120

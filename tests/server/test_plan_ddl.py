@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from estate_killed import killed_at
 from estate_transfer import Estate, an_estate
 from estate_transfer import plan as plan_of
 from fix_run import SmallEnvironment, start
@@ -131,7 +131,7 @@ def test_an_approved_change_is_carried_to_every_service_killed_at_each_point_and
     for point in POINTS:
         killed = subprocess.run(
             command,
-            env={**os.environ, "RUNBOOK_CRASH_AT": f"apply-ddl:{point}", "PYTHONPATH": str(Path(__file__).parents[1])},
+            env=killed_at(f"apply-ddl:{point}"),
             capture_output=True,
             text=True,
             timeout=120,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from estate_killed import killed_at
 from fix_sandbox import wait_for
 
 from runbook_lib.cli import main
@@ -123,7 +124,7 @@ def test_a_return_asks_too_and_a_switch_or_yes_is_an_answer(followed: Path) -> N
     assert runbook("cutover", "s.db", "t.db", "--switch", "touch switched").exit_code == 0
     assert Path("switched").exists() and "RB001" in write("s.db")
     assert write("t.db") == ""
-    killed = {**os.environ, "RUNBOOK_CRASH_AT": "cutover:final sync done"}
+    killed = killed_at("cutover:final sync done")
     assert subprocess.run([*COMMAND, "return", "s.db", "t.db", "--yes"], env=killed, check=False).returncode == -9
     said = runbook("status").stdout
     assert "writers  nobody: both sides reject writes, a cutover was interrupted" in said

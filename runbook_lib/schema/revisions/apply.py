@@ -8,9 +8,7 @@ intent and the schema's shape before it. Whether that one has happened is found 
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from runbook_lib.schema.expand_contract.two_shapes import AT_ANY_TIME, NOTHING_M
 from runbook_lib.schema.revisions import batched_update, version_store
 from runbook_lib.schema.revisions.graph import DOWN, UP, VERSION_TABLE, Rendered, Revision, Revisions, current_version
 from runbook_lib.schema.snapshot import digest_of, in_words
+from runbook_lib.util.points import passed
 from runbook_lib.util.text import one_line
 
 _ROWS = re.compile(r"\s*(?:insert|update|delete|replace|merge|with)\b", re.IGNORECASE)
@@ -248,7 +247,7 @@ class _Statements:
         else:
             self.change(number, statement)
         self.run_now += 1
-        crash_at(f"schema:done:{number}")
+        passed(f"schema:done:{number}")
 
     def channel(self, number: int) -> str:
         """Under which name the marks of a statement's batches are kept."""
@@ -276,14 +275,14 @@ class _Statements:
         """One statement that changes the schema, with its intent before and its mark behind it."""
         before = digest_of(version_store.shape(self.database))
         self.marks.set(number, before)
-        crash_at(f"schema:intent:{number}")
+        passed(f"schema:intent:{number}")
         try:
             self.database.run_online(statement)
         except DatabaseError:
             if digest_of(version_store.shape(self.database)) == before:
                 self.marks.forget(number)  # it did nothing: what a person changes now is not its doing
             raise
-        crash_at(f"schema:between:{number}")
+        passed(f"schema:between:{number}")
         self.marks.set(number, version_store.DONE)
 
     def _with_mark(self, number: int, statement: str) -> Callable[[Connection], int]:
@@ -365,9 +364,3 @@ def _stuck(database: Database, revision: Revision, direction: str, why: str) -> 
         action=f"put right what made it fail and run again (it resumes where it stopped), or restore the backup"
         f" of {database.name}",
     )
-
-
-def crash_at(point: str) -> None:
-    """For the crash tests, and only here: RUNBOOK_CRASH_AT=POINT kills this process."""
-    if os.environ.get("RUNBOOK_CRASH_AT") == point:
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -127,6 +127,8 @@ def _show(work: Work, first: list[str]) -> None:
         click.echo(f"at the other side:\n  {text}")
     for name in work.fresh:
         click.echo(f"taken in: table {name}: captured, made, copied")
+    for text in work.replaced:
+        click.echo(f"brought over, every row that came or went: {text}")
     for text in work.after:
         click.echo(f"then at the other side:\n  {text}")
     for name in work.tables:

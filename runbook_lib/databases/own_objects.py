@@ -30,6 +30,7 @@ REGISTERED: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("channel", "table_name", "log", "key_columns", "key_types", "generation", "installed_at"),  # MySQL
         ("channel", "table_name", "own_name", "log", "key_columns", "triggers"),  # SQLite
         ("channel", "table_name", "relation", "log", "function", "key_columns", "key_types", "installed_at"),
+        ("channel", "table_name", "relation", "log", "function", "key_columns", "key_types", "installed_at", "members"),
     ),
     "fences": (("relation", "raised", "since"), ("table_name", "since"), ("relation", "since")),
     "session": (("sync",),),  # SQLite

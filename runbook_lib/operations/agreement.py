@@ -35,6 +35,7 @@ _ASIDE = frozenset({"owner", "definer", "comment", "grant", "default privilege",
 
 COMMAND = "runbook follow apply-ddl SOURCE TARGET"
 _CARRY = f"{COMMAND} carries what changed to the other side, or takes it as it is"
+_REPLACED = "{}, so that its rows are not those that were copied and logged"
 _REPLAY = "correct these rows and `runbook replay`, or leave them behind with --leave-quarantined"
 _COMPARE = (
     "runbook compare names the rows; `runbook repair` from the side that has the writers makes the other one equal"
@@ -210,6 +211,9 @@ def of_rows(
     there: Link, opposite: Link, tolerances: Sequence[Tolerance], catalogs: Mapping[str, Catalogs] | None = None
 ) -> Iterator[Difference]:
     """Counts of every table; row by row where the side without writers has logged a change, as by TRUNCATE."""
+    gaps = there.reader.capture_gaps(there.channel)
+    yield from (Difference(f"{table}: {_REPLACED.format(why)}", _CARRY) for table, why in sorted(gaps.items()))
+    there = replace(there, flows=tuple(flow for flow in there.flows if not {f.table for f in flow.feeds} & gaps.keys()))
     settle_s = 5.0 if running([there]) else 0.5
     report = validate([there], checks=("row_counts",), tolerances=tolerances, settle_s=settle_s, catalogs=catalogs)
     touched = {table for table, part in opposite.reader.pending(opposite.channel).items() if part.keys}

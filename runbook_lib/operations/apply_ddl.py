@@ -66,6 +66,7 @@ class Work:
         after: The same for afterwards: routines and views, which may read them.
         tables: Followed tables whose rows are compared afterwards, by their names at the source.
         fresh: Tables that are taken in.
+        replaced: Captured tables whose rows came or went with a whole table, and why: they are logged, then applied.
         left: Differences that nothing here makes equal: approved, they are known from then on.
     """
 
@@ -73,12 +74,13 @@ class Work:
     after: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
 
     @property
     def nothing(self) -> bool:
         """Whether both sides are as they are known."""
-        return not (self.statements or self.after or self.tables or self.fresh or self.left)
+        return not (self.statements or self.after or self.tables or self.fresh or self.replaced or self.left)
 
 
 def foreseen(pair: Pair, journal: Journal, run_id: str) -> Work:
@@ -111,9 +113,10 @@ def work_of(
         undone: Tables whose rows a killed call may not have compared.
     """
     forward = origin.source is pair.source
+    link = pair.forward if forward else pair.back
     report = validate([origin.forward], checks=SHAPES, types=pair.plan.types, tolerances=pair.plan.tolerances)
     new = [m for m in report.mismatches if f"{m.table}: {m.text}" not in set(known.get("differences", ()))]
-    beside = changed_beside(pair, pair.forward if forward else pair.back, known, read)
+    beside = changed_beside(pair, link, known, read)
     there = {f"{one.kind} {one.name}": one for one in (read or read_once())(origin.target).objects}
     makeable = origin.source.dialect == origin.target.dialect == "postgresql"
     theirs = {split(s.name)[-1] for s in origin.source.sequences(fresh)}  # these come along with them
@@ -136,6 +139,7 @@ def work_of(
         tuple(_made(wanted, _AFTER, there)),
         tuple(sorted(tables)),
         fresh,
+        tuple(f"{table}: {why}" for table, why in sorted(link.reader.capture_gaps(link.channel).items())),
         tuple([f"{m.table}: {m.text}" for m in new if not m.mend] + unmade),
     )
 
@@ -194,7 +198,6 @@ def carry(pair: Pair, work: Work, tell: Tell, *, forward: bool, begin: Callable[
     """
     there = pair.forward if forward else pair.back
     with exclusive([there]):
-        enable_capture(there)  # takes in partitions
         _drain_held(there)
         passed("apply-ddl:drained")
         begin()
@@ -204,6 +207,7 @@ def carry(pair: Pair, work: Work, tell: Tell, *, forward: bool, begin: Callable[
         there = pair.forward if forward else pair.back
         fence_writer(there)
         hold_back([there])
+        enable_capture(there)  # takes in what was replaced, or is new in a tree: it is applied as anything logged
         _compare(there, work.tables, tell)
         passed("apply-ddl:compared")
     if work.fresh:

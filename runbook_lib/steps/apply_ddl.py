@@ -141,7 +141,7 @@ def works(run: RunContext) -> Iterator[tuple[Pair, Work]]:
         said = known.get(pair.service.name)
         work = work_of(pair, there, said or {}, undone=left, read=read)
         if said is None:  # what is new beside the tables is not known
-            work = Work(work.statements, work.after, work.tables)
+            work = Work(work.statements, work.after, work.tables, replaced=work.replaced)
         if not (ahead or _plain(pair)):
             work = Work(left=tuple(_words(work)))
         yield pair, replace(work, left=tuple(text for text in work.left if text not in said_of))
@@ -156,4 +156,4 @@ def _plain(pair: Pair) -> bool:
 
 
 def _words(work: Work) -> list[str]:
-    return [*work.statements, *work.after, *work.left, *(f"rows of {table}" for table in work.tables)]
+    return [*work.statements, *work.after, *work.replaced, *work.left, *(f"rows of {table}" for table in work.tables)]

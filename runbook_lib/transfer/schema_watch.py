@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runbook_lib.databases.port import Database
-from runbook_lib.errors import CutoverAborted, DatabaseError
+from runbook_lib.errors import CutoverAborted, DatabaseError, RunbookError
 from runbook_lib.schema.snapshot import table_lines
 from runbook_lib.transfer.links import Link
 
@@ -37,6 +37,7 @@ class SchemaWatch:
     ) -> None:
         self.tell, self._next = tell, 0.0
         self._sides = _sides(links)
+        self._links, self._gaps = links, dict[tuple[str, str], str]()
 
     def look(self) -> None:
         """Look, if it is time; a database that does not answer is checked the next time."""
@@ -49,8 +50,23 @@ class SchemaWatch:
                     self.tell(f"{line}. What both sides have is still synced")
             except DatabaseError as error:
                 sys.stderr.write(f"schema of {side.database.name}: could not be checked: {error}\n")
+        self._look_at_captures()
         ended = time.monotonic()
         self._next = ended + max(EVERY_S, SHARE * (ended - now))
+
+
+    def _look_at_captures(self) -> None:
+        """Name once what no log has: rows that came or went with a whole table."""
+        found = dict[tuple[str, str], str]()
+        for link in self._links:
+            try:
+                found |= {(link.channel, table): why for table, why in link.reader.capture_gaps(link.channel).items()}
+            except RunbookError as error:
+                sys.stderr.write(f"capture of {link.channel}: could not be checked: {error}\n")
+                return
+        for (_, table), why in sorted((found.items() - self._gaps.items())):
+            self.tell(f"{table}: {why}: runbook follow apply-ddl brings its rows. The other tables are still synced")
+        self._gaps = found
 
 
 class SameSchema:

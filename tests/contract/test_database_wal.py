@@ -176,6 +176,8 @@ def test_a_partition_made_later_is_captured_and_one_that_went_is_compared(databa
     database.execute(*PARTS)
     database.install_capture("ch", {"parts": ["id", "region"]})
     database.execute("CREATE TABLE parts_s PARTITION OF parts FOR VALUES IN ('s')", "INSERT INTO parts VALUES (1, 's')")
+    assert database.capture_gaps("ch") == {"parts": "partition public.parts_s was attached or made"}
+    database.install_capture("ch", {"parts": ["id", "region"]})
     assert database.capture_installed("ch") == {"parts"}
     assert changed(database, "parts") == [(1, "s")]
     database.execute("TRUNCATE parts_s")
@@ -183,6 +185,9 @@ def test_a_partition_made_later_is_captured_and_one_that_went_is_compared(databa
     assert changes.truncated
     database.forget_changes("ch", changes)
     database.execute("INSERT INTO parts VALUES (2, 's')", "DROP TABLE parts_s")
+    assert changed(database, "parts") == [(2, "s")]
+    assert database.capture_gaps("ch") == {"parts": "1 of its partitions were detached or dropped"}
+    database.install_capture("ch", {"parts": ["id", "region"]})
     assert database.read_changes("ch", "parts", 10).truncated, "nobody knows its rows: all keys are compared"
 
 
@@ -241,8 +246,6 @@ LOSSES = {
     " WHERE database = current_database()",
     "taken from": "SELECT pg_replication_slot_advance(slot_name, pg_current_wal_flush_lsn())"
     " FROM pg_replication_slots WHERE database = current_database()",
-    "without identity": "ALTER TABLE items REPLICA IDENTITY NOTHING; INSERT INTO items VALUES (3)",
-    "without its table": "ALTER TABLE items RENAME TO elsewhere; INSERT INTO elsewhere VALUES (3)",
 }
 
 
@@ -259,6 +262,47 @@ def test_a_capture_with_a_gap_is_never_taken_for_a_complete_one(items, loss, aga
         again().install_capture("ch", {"items": ["id"]})
     items.remove_capture("ch")
     assert items.rows(SLOTS) == items.rows("SELECT pubname FROM pg_publication") == []
+
+
+OF_ONE = {
+    "without identity": (
+        "ALTER TABLE items REPLICA IDENTITY NOTHING; INSERT INTO items VALUES (3)",
+        "the replica identity of public.items does not hold its key (id)",
+        "ALTER TABLE items REPLICA IDENTITY DEFAULT",
+    ),
+    "renamed": (
+        "ALTER TABLE items RENAME TO elsewhere; INSERT INTO elsewhere VALUES (3)",
+        "it was dropped or renamed",
+        "ALTER TABLE elsewhere RENAME TO items",
+    ),
+    "dropped": (
+        "DROP TABLE items",
+        "it was dropped or renamed",
+        f"{TABLE}; INSERT INTO items VALUES (1), (3)",
+    ),
+}
+
+
+@pytest.mark.parametrize("gap", OF_ONE)
+def test_a_gap_of_one_table_leaves_the_others_their_capture_and_ends_when_all_of_it_is_taken_in(items, gap):
+    ddl, why, corrected = OF_ONE[gap]
+    items.execute("CREATE TABLE other (id integer PRIMARY KEY)")
+    both = {"items": ["id"], "other": ["id"]}
+    items.install_capture("ch", both)
+    items.execute("INSERT INTO items VALUES (1)")
+    items.run_script(ddl)
+    items.execute("INSERT INTO other VALUES (7)")
+    assert changed(items, "other") == [(7,)]
+    assert items.capture_gaps("ch") == {"items": why} and items.capture_installed("ch") == {"other"}
+    with pytest.raises(TransferError, match="does not hold the key|was dropped or renamed|does not exist"):
+        items.install_capture("ch", both)
+    assert items.capture_installed("ch") == {"other"}
+    items.run_script(corrected)
+    items.install_capture("ch", both)
+    assert items.capture_installed("ch") == {"items", "other"}
+    assert set(changed(items)) == set(items.rows("SELECT id FROM items")) == {(1,), (3,)}
+    items.execute("INSERT INTO items VALUES (4)")
+    assert changed(items) == [(4,)] and items.capture_gaps("ch") == {}
 
 
 def test_a_slot_that_the_server_gave_up_is_a_gap(items, postgresql_server):

@@ -215,6 +215,7 @@ class MySQL:
     # -- capture and apply ---
     install_capture = capture.install_capture
     capture_installed = capture.capture_installed
+    capture_gaps = capture.capture_gaps
     remove_capture = capture.remove_capture
     pending = capture.pending
     read_changes = capture.read_changes

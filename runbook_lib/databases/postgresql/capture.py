@@ -5,8 +5,7 @@ write-ahead log whenever somebody asks for it (spool.py). What a channel was mad
 
 A log table has typed key columns; keys leave it as integers or in PostgreSQL's text form, which is cast back where
 they are used: infinity, BC dates and NaN have a text form, but no Python value. Map of the logs: runbook.captures.
-Not seen, because PostgreSQL fires no trigger: DETACH or DROP of a partition, and TRUNCATE of a partition that was
-attached after the capture was installed.
+Rows that come or go with a whole table (a partition attached or dropped) are logged by captured_members.py.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from runbook_lib.databases.port import Changes, Pending
-from runbook_lib.databases.postgresql import connection, lock_retry, own, quoting, triggers
+from runbook_lib.databases.postgresql import captured_members, connection, lock_retry, own, quoting, triggers
 from runbook_lib.databases.postgresql.table_facts import (
     SCHEMA,
     as_key,
@@ -81,6 +80,7 @@ def install_capture(db: PostgreSQLPort, channel: str, tables: Mapping[str, Seque
     def prepare(driver: psycopg.Connection[Any]) -> None:
         ensure_schema(driver)
         driver.execute(_CAPTURES.encode())
+        driver.execute(captured_members.COLUMN.encode())
         driver.execute(replication_slot.SLOTS.encode())
 
     lock_retry.in_transaction(db, prepare, doing="preparing the capture")
@@ -99,10 +99,17 @@ def install_capture(db: PostgreSQLPort, channel: str, tables: Mapping[str, Seque
 
 
 def _install_all(db: PostgreSQLPort, channel: str, tables: Mapping[str, Sequence[str]], *, wal: bool) -> None:
+    if wal:
+        slot_reader.fill(db, channel)  # what a gap was is known before it is closed
     sound = _sound(db, channel, wal=wal)
+    with db.raw() as driver:
+        replaced = captured_members.replaced(driver, channel)
     for table, key in tables.items():
         if sound.get(table) == tuple(key):
             continue
+        if table in replaced:
+            again = partial(_capture_again, channel=channel, table=table, wal=wal)
+            lock_retry.in_transaction(db, again, doing=f"installing the capture of {table}")
         work = partial(_install, channel=channel, table=table, key=tuple(key), wal=wal)
         lock_retry.in_transaction(db, work, doing=f"installing the capture of {table}")
 
@@ -110,7 +117,8 @@ def _install_all(db: PostgreSQLPort, channel: str, tables: Mapping[str, Sequence
 def _sound(db: PostgreSQLPort, channel: str, *, wal: bool) -> dict[str, tuple[str, ...]]:
     """The tables whose capture lacks nothing, with the keys that are logged: told for all at once."""
     with db.raw() as driver:
-        there = replication_slot.published(driver, channel) if wal else triggers.complete(driver, channel)
+        there = replication_slot.published(driver, channel) if wal else triggers.on_all(driver, channel)
+        there -= captured_members.replaced(driver, channel).keys()
         sql = f"SELECT table_name, key_columns, function FROM {SCHEMA}.captures WHERE channel = %s"
         found = driver.execute(sql.encode(), (channel,)).fetchall()
     return {table: tuple(key) for table, key, how in found if table in there and wal == (how == NO_FUNCTION)}
@@ -184,6 +192,7 @@ def _install(driver: psycopg.Connection[Any], channel: str, table: str, key: tup
         "VALUES (%s, %s, %s, %s, %s, %s, %s)".encode(),
         (channel, table, qualified(driver, table), log, function, list(key), kinds),
     )
+    captured_members.record(driver, channel, table)
 
 
 def _require_intact(
@@ -200,14 +209,33 @@ def _require_intact(
         )
     if not known.wal:
         triggers.take_in(driver, channel, table)
-    if table not in (replication_slot.published if known.wal else triggers.complete)(driver, channel):
+    tree = captured_members.tree(driver, channel, table)
+    if table not in (replication_slot.published if known.wal else triggers.on_all)(driver, channel):
         what = "it is not published any more" if known.wal else f"a trigger of channel {channel} is missing or disabled"
+        what = what if tree.now else "it was dropped or renamed"
         raise TransferError(
             f"capture of {table}",
             f"{what}, so changes may not have been logged",
             state="the capture was left as it is",
             action="remove the capture, then copy the table again",
         )
+    if known.wal:
+        replication_slot.refuse_unfit(driver, {table: key})
+    captured_members.take_in(driver, channel, table, tree)
+
+
+def _capture_again(driver: psycopg.Connection[Any], channel: str, table: str, wal: bool) -> None:
+    """Have another table under the captured one's name logged, once those who write to it by now have ended."""
+    tree = captured_members.tree(driver, channel, table)
+    if not tree.replaced or table in (replication_slot.published if wal else triggers.on_all)(driver, channel):
+        return
+    driver.execute(f"LOCK TABLE {quoting.quote(table)} IN SHARE ROW EXCLUSIVE MODE".encode())
+    if wal:
+        replication_slot.refuse_unfit(driver, {table: tree.key})
+        replication_slot.publish(driver, channel, table)
+    else:
+        triggers.remove(driver, channel, table)
+        triggers.create(driver, channel, table, tree.key, tree.log)
 
 
 def _await_older_writers(db: PostgreSQLPort, state: str = "the capture is installed and logs changes") -> None:
@@ -237,8 +265,20 @@ def capture_installed(db: PostgreSQLPort, channel: str) -> frozenset[str]:
     with db.raw() as driver:
         if not _known(driver):
             return frozenset()
-        found = triggers.complete(driver, channel)
-        return found | replication_slot.intact(driver, channel) if replication_slot.is_wal(driver, channel) else found
+        wal = replication_slot.is_wal(driver, channel)
+        found = replication_slot.intact(driver, channel) if wal else triggers.on_all(driver, channel)
+        return found - captured_members.replaced(driver, channel).keys()
+
+
+def capture_gaps(db: PostgreSQLPort, channel: str) -> dict[str, str]:
+    """See Database.capture_gaps."""
+    with db.raw() as driver:
+        if not _known(driver):
+            return {}
+        tables, replaced = _tables(driver, channel), captured_members.replaced(driver, channel)
+    whole = capture_installed(db, channel) if tables else frozenset()
+    other = "a trigger of its capture is missing or disabled, or its slot is lost"
+    return {table: replaced.get(table, other) for table in tables if table not in whole}
 
 
 def remove_capture(db: PostgreSQLPort, channel: str) -> None:

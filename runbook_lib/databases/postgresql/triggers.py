@@ -1,7 +1,6 @@
 """Triggers that log keys: a row trigger for each change, a statement trigger for TRUNCATE.
 
-Not seen, because PostgreSQL fires no trigger: DETACH or DROP of a partition, and TRUNCATE of a partition that was
-attached after the capture was installed.
+TRUNCATE of a partition that was attached after the capture was installed fires none: `take_in` logs a marker for it.
 """
 
 from __future__ import annotations
@@ -43,13 +42,13 @@ END $capture$
 """
 
 
-def complete(driver: psycopg.Connection[Any], channel: str) -> frozenset[str]:
+def on_all(driver: psycopg.Connection[Any], channel: str) -> frozenset[str]:
     """The channel's tables that have their log, and enabled triggers on every partition."""
     return frozenset(table for (table,) in driver.execute(_COMPLETE.encode(), (channel,)))
 
 
 _UNTRUNCATED = f"""
-SELECT c.function, c.log, c.key_columns, array_agg(format('%%I.%%I', n.nspname, p.relname) ORDER BY p.oid)
+SELECT c.function, c.log, array_agg(format('%%I.%%I', n.nspname, p.relname) ORDER BY p.oid)
 FROM {SCHEMA}.captures AS c, pg_partition_tree(to_regclass(c.relation)) AS m
 JOIN pg_class AS p ON p.oid = m.relid JOIN pg_namespace AS n ON n.oid = p.relnamespace
 WHERE c.channel = %s AND c.table_name = %s AND 1 = (
@@ -57,29 +56,22 @@ WHERE c.channel = %s AND c.table_name = %s AND 1 = (
     AND t.tgfoid = to_regprocedure(c.function || '()'))
   AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = p.oid AND t.tgtype & 1 = 0
                   AND t.tgfoid = to_regprocedure(c.function || '()'))
-GROUP BY 1, 2, 3
+GROUP BY 1, 2
 """
 
 
-def take_in(driver: psycopg.Connection[Any], channel: str, table: str) -> list[str]:
-    """Capture what partitions that were made or attached since lack, the TRUNCATE trigger; these partitions.
+def take_in(driver: psycopg.Connection[Any], channel: str, table: str) -> None:
+    """Give partitions that were made or attached since what they lack, the TRUNCATE trigger.
 
-    They have the root's row trigger. What happened before is logged: a marker, for rows that a TRUNCATE took, and the
-    key of each row that is there, for those that were attached.
+    They have the root's row trigger. A marker is logged for rows that a TRUNCATE took before.
     """
     found = driver.execute(_UNTRUNCATED.encode(), (channel, table)).fetchall()
-    if not found:
-        return []
-    [(function, log, key, fresh)] = found
-    trigger = own_name("runbook_truncate", channel, table)
-    for member in fresh:
-        made = f"{trigger} AFTER TRUNCATE ON {member} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
-        driver.execute(f"CREATE TRIGGER {made}".encode())
-    driver.execute(f"INSERT INTO {log} (truncated) VALUES (true)".encode())
-    into, columns = (listed([f"k{i}" for i in range(len(key))]), listed([quoting.ident(column) for column in key]))
-    for member in fresh:
-        driver.execute(f"INSERT INTO {log} ({into}) SELECT {columns} FROM ONLY {member}".encode())
-    return list(fresh)
+    for function, log, fresh in found:
+        trigger = own_name("runbook_truncate", channel, table)
+        for member in fresh:
+            made = f"{trigger} AFTER TRUNCATE ON {member} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+            driver.execute(f"CREATE TRIGGER {made}".encode())
+        driver.execute(f"INSERT INTO {log} (truncated) VALUES (true)".encode())
 
 
 def _function_sql(function: str, log: str, key: Sequence[str]) -> str:
@@ -87,6 +79,11 @@ def _function_sql(function: str, log: str, key: Sequence[str]) -> str:
     return _FUNCTION.format(
         function=function, log=log, keys=listed([f"k{i}" for i in range(len(key))]), old=old, new=new
     )
+
+
+def remove(driver: psycopg.Connection[Any], channel: str, table: str) -> None:
+    """Drop what `create` has made, on whatever tables it is."""
+    driver.execute(f"DROP FUNCTION IF EXISTS {SCHEMA}.{own_name('capture', channel, table)}() CASCADE".encode())
 
 
 def create(driver: psycopg.Connection[Any], channel: str, table: str, key: Sequence[str], log: str) -> str:

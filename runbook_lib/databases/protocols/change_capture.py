@@ -31,6 +31,10 @@ class ChangeCapture(Protocol):
         """The tables whose capture is complete and enabled."""
         ...
 
+    def capture_gaps(self, channel: str) -> dict[str, str]:
+        """The channel's other tables: table → why changes of it may not have been logged (its rows were replaced)."""
+        ...
+
     def remove_capture(self, channel: str) -> None:
         """Remove triggers and logs of the channel; refuses nothing, loses the log. Idempotent."""
         ...

@@ -152,6 +152,13 @@ def capture_installed(db: SQLitePort, channel: str) -> frozenset[str]:
         return frozenset(table for table, *known in _all(driver, channel) if _complete(driver, tuple(known)))
 
 
+def capture_gaps(db: SQLitePort, channel: str) -> dict[str, str]:
+    """See Database.capture_gaps."""
+    with db.raw() as driver:
+        found = [table for table, *known in _all(driver, channel) if not _complete(driver, tuple(known))]
+    return dict.fromkeys(found, "it was replaced, or a trigger of its capture is missing")
+
+
 def remove_capture(db: SQLitePort, channel: str) -> None:
     """Remove triggers and logs of the channel. Idempotent."""
     with db.raw() as driver:

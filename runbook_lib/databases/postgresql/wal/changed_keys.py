@@ -12,22 +12,23 @@ from typing import Any
 
 import psycopg
 
+from runbook_lib.databases.postgresql import captured_members
 from runbook_lib.databases.postgresql.table_facts import SCHEMA
 from runbook_lib.databases.postgresql.wal import pgoutput
 
 MARK = "runbook"  # of a transaction of our own: see `mark`
 KEYS = 50_000  # as many keys are written together, each once
 
+# A table that was renamed or dropped is logged as the one that was captured.
 _LOGS = f"""
-SELECT m.relid::int8, c.log, c.key_columns, k.relkind = 'p' FROM {SCHEMA}.captures AS c CROSS JOIN LATERAL (
-  SELECT to_regclass(c.relation)::oid AS relid
-  UNION SELECT relid::oid FROM pg_partition_tree(to_regclass(c.relation))) AS m
+SELECT m.relid::int8, c.log, c.key_columns, k.relkind = 'p' FROM {SCHEMA}.captures AS c
+CROSS JOIN LATERAL {captured_members.MEMBERS} AS m
 LEFT JOIN pg_class AS k ON k.oid = to_regclass(c.relation) WHERE c.channel = %s
 """
 
 
 class Gap(Exception):
-    """Some change's key cannot be known: the capture has a gap from here on."""
+    """Some change's key cannot be known: the log of its table has a gap from here on."""
 
 
 def mark(driver: psycopg.Connection[Any]) -> None:
@@ -56,6 +57,7 @@ class Keys:
     at: str = ""
     ours: bool = False
     written: int = 0
+    gaps: dict[str, str] = field(default_factory=dict)  # log → why it lacks a change; the other tables go on
 
     def take(self, message: pgoutput.Message | None) -> None:
         """Remember what a message of a visible transaction changed."""
@@ -80,8 +82,11 @@ class Keys:
             if log.positions is None:
                 self._truncated([log])
                 continue
-            for key in _keys(message, log.positions):
-                self._add(log.name, b"f\t" + b"\t".join(map(_escaped, key)))
+            try:
+                for key in _keys(message, log.positions):
+                    self._add(log.name, b"f\t" + b"\t".join(map(_escaped, key)))
+            except Gap as gap:
+                self.gaps[log.name] = str(gap)
 
     def write(self) -> None:
         """Write the keys that are remembered into their logs."""
@@ -91,7 +96,10 @@ class Keys:
             with self.driver.cursor() as cursor, cursor.copy(f"COPY {log} (at, truncated{columns}) FROM STDIN") as copy:
                 copy.write(b"".join(at.encode() + b"\t" + key + b"\n" for key, at in keys.items()))
             self.written += len(keys)
-        self.lines = {}
+        self.written += len(self.gaps)
+        for log, why in self.gaps.items():
+            captured_members.lose(self.driver, self.channel, log, why)
+        self.lines, self.gaps = {}, {}
 
     def _add(self, log: str, line: bytes) -> None:
         self.lines.setdefault(log, {}).setdefault(line, self.at)
@@ -105,16 +113,15 @@ class Keys:
     def _learn(self, relation: pgoutput.Relation) -> None:
         """Whose log a table's changes belong to: its own, its root's, or, of a partition that is gone, any root's."""
         found = self.driver.execute(_LOGS.encode(), (self.channel,)).fetchall()
-        if any(relid is None for relid, *_ in found):
-            raise Gap("a table of it was renamed or dropped")
-        own = [(log, key) for relid, log, key, _ in found if relid == relation.oid]
-        if own:
-            [(log, key)] = own
-            self.logs[relation.oid] = [_Log(log, len(key), _positions(relation, key))]
+        if own := [(log, key) for relid, log, key, _ in found if relid == relation.oid]:
+            try:
+                self.logs[relation.oid] = [_Log(log, len(key), _positions(relation, key)) for log, key in own]
+            except Gap as gap:
+                self.logs[relation.oid] = []
+                self.gaps |= {log: str(gap) for log, _ in own}
             return
+        # A partition that nobody has seen and that is gone. Where its root is gone too, all of that is taken in.
         roots = {log: len(key) for _, log, key, partitioned in found if partitioned}
-        if not roots:
-            raise Gap(f"{relation.name} was replaced")
         self.logs[relation.oid] = [_Log(log, width, None) for log, width in roots.items()]
 
 

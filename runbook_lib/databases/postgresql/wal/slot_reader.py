@@ -22,7 +22,7 @@ import psycopg
 from runbook_lib.databases.postgresql import connection, quoting
 from runbook_lib.databases.postgresql.table_facts import SCHEMA
 from runbook_lib.databases.postgresql.wal import pgoutput, replication_slot
-from runbook_lib.databases.postgresql.wal.changed_keys import Gap, Keys, mark
+from runbook_lib.databases.postgresql.wal.changed_keys import Keys, mark
 from runbook_lib.errors import DatabaseError, TransferError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def keep_up(db: PostgreSQLPort) -> None:
     except psycopg.Error as error:
         raise connection.explain(db.name, error, "looking for captures") from error
     for channel in found:
-        with contextlib.suppress(TransferError):  # a gap is reported to whoever reads this capture
+        with contextlib.suppress(TransferError):  # a lost slot is reported to whoever reads this capture
             fill(db, channel)
 
 
@@ -68,7 +68,7 @@ def fill(db: PostgreSQLPort, channel: str, as_of: float | None = None) -> bool:
     Args:
         as_of: Those that were visible at this time (`time.monotonic`) will do.
     Raises:
-        TransferError: the slot is lost, or something that was written named no key: changes are missing.
+        TransferError: the slot is lost: changes are missing.
         DatabaseError: a transaction is committed, but stays invisible (it waits for a synchronous standby).
     """
     spooled, began = ("spooled", channel), time.monotonic()
@@ -89,11 +89,6 @@ def fill(db: PostgreSQLPort, channel: str, as_of: float | None = None) -> bool:
         with db.raw() as driver:
             replication_slot.state(driver, channel)  # says so where the slot was lost meanwhile
         raise connection.explain(db.name, error, f"reading the server's log for {channel}") from error
-    except Gap as gap:
-        db.execute(
-            f"UPDATE {SCHEMA}.slots SET lost = {quoting.literal(str(gap))} WHERE channel = {quoting.literal(channel)}"
-        )
-        raise replication_slot.incomplete(channel, str(gap)) from None
     db.memo[spooled], db.memo["filled", channel] = reached, began
     _let_restart(db, now)
     if db.wal_limit_mb and now.kept_bytes > db.wal_limit_mb << 20:

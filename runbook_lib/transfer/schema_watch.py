@@ -54,7 +54,6 @@ class SchemaWatch:
         ended = time.monotonic()
         self._next = ended + max(EVERY_S, SHARE * (ended - now))
 
-
     def _look_at_captures(self) -> None:
         """Name once what no log has: rows that came or went with a whole table."""
         found = dict[tuple[str, str], str]()
@@ -64,7 +63,7 @@ class SchemaWatch:
             except RunbookError as error:
                 sys.stderr.write(f"capture of {link.channel}: could not be checked: {error}\n")
                 return
-        for (_, table), why in sorted((found.items() - self._gaps.items())):
+        for (_, table), why in sorted(found.items() - self._gaps.items()):
             self.tell(f"{table}: {why}: runbook follow apply-ddl brings its rows. The other tables are still synced")
         self._gaps = found
 

@@ -1,4 +1,4 @@
-"""Rows that come or go with a whole table are logged by nobody: they are named, keep the writers, and are brought over."""
+"""Rows that come or go with a whole table: named, in the way of a cutover, and brought over by apply-ddl."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IN_24 = "FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')"
 # What was done → the statements, and how the sync names it.
 REPLACED = {
     "a partition replaced by another of its name": (
-        "ALTER TABLE m DETACH PARTITION m_24; DROP TABLE m_24; CREATE TABLE m_24 (id int, at date, PRIMARY KEY (id, at))",
+        "ALTER TABLE m DETACH PARTITION m_24; DROP TABLE m_24; CREATE TABLE m_24 (LIKE m INCLUDING ALL)",
         "INSERT INTO m_24 VALUES (55, '2024-09-09')",
         f"ALTER TABLE m ATTACH PARTITION m_24 {IN_24}",
         "m: partition public.m_24 was attached or made; 1 of its partitions were detached or dropped",

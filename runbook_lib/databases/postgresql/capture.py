@@ -10,7 +10,6 @@ Rows that come or go with a whole table (a partition attached or dropped) are lo
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ import psycopg
 
 from runbook_lib.databases.port import Changes, Pending
 from runbook_lib.databases.postgresql import captured_members, connection, lock_retry, own, quoting, triggers
+from runbook_lib.databases.postgresql.older_writers import await_older_writers
 from runbook_lib.databases.postgresql.table_facts import (
     SCHEMA,
     as_key,
@@ -47,16 +47,6 @@ SELECT table_name FROM {SCHEMA}.captures
 WHERE channel = %s AND coalesce(pg_relation_size(to_regclass(log)), 1) > 0
 """
 NO_FUNCTION = f"{SCHEMA}.none"  # in the map of logs: what fills this one is no trigger
-_WRITERS = """
-SELECT 'pid ' || pid, backend_xid::text, coalesce(usename::text, '?'),
-       extract(epoch FROM clock_timestamp() - xact_start)::float8
-FROM pg_catalog.pg_stat_activity
-WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()
-UNION ALL
-SELECT 'prepared transaction ' || gid, transaction::text, owner,
-       extract(epoch FROM clock_timestamp() - prepared)::float8
-FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()
-"""
 
 
 def install_capture(db: PostgreSQLPort, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
@@ -86,16 +76,16 @@ def install_capture(db: PostgreSQLPort, channel: str, tables: Mapping[str, Seque
     lock_retry.in_transaction(db, prepare, doing="preparing the capture")
     if not wal:
         _install_all(db, channel, tables, wal=False)
-        _await_older_writers(db)
+        await_older_writers(db)
         return
     try:
         _install_all(db, channel, tables, wal=True)
-        _await_older_writers(db, "nothing was captured")
+        await_older_writers(db, "nothing was captured")
         replication_slot.create(db, channel)
     except BaseException as error:
         _take_back(db, channel, error)
         raise
-    _await_older_writers(db)  # one whose commit the slot did not see may not be visible yet
+    await_older_writers(db)  # one whose commit the slot did not see may not be visible yet
 
 
 def _install_all(db: PostgreSQLPort, channel: str, tables: Mapping[str, Sequence[str]], *, wal: bool) -> None:
@@ -236,28 +226,6 @@ def _capture_again(driver: psycopg.Connection[Any], channel: str, table: str, wa
     else:
         triggers.remove(driver, channel, table)
         triggers.create(driver, channel, table, tree.key, tree.log)
-
-
-def _await_older_writers(db: PostgreSQLPort, state: str = "the capture is installed and logs changes") -> None:
-    """Wait until the transactions that have written anything by now have ended (docs/correctness.md#start-of-capture).
-
-    Readers are not waited for: a write of theirs from now on finds the trigger, and a backup may read for hours.
-    """
-    deadline = time.monotonic() + db.lock_wait_s
-    older = {(who, xid) for who, xid, _, _ in db.rows(_WRITERS)}
-    while older:
-        left = [row for row in db.rows(_WRITERS) if (row[0], row[1]) in older]
-        if not left:
-            return
-        if time.monotonic() > deadline:
-            who, _, user, age_s = max(left, key=lambda row: row[3] or 0.0)
-            raise DatabaseError(
-                f"database {db.name}",
-                f"a transaction older than the capture is still open: {who} of {user}, {age_s:.0f} s old",
-                state=state,
-                action="let that transaction end (or end it), then repeat the step",
-            )
-        time.sleep(0.05)
 
 
 def capture_installed(db: PostgreSQLPort, channel: str) -> frozenset[str]:

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.display.progress import line
-from runbook_lib.journal.history import History
+from runbook_lib.journal.history import SCHEMA_CHANGED, History
 from runbook_lib.plan.phase_order import PHASES
 from runbook_lib.verdict import words_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from runbook_lib.journal import SCHEMA_CHANGED, Entry, Journal, ProgressRow, RunRow
+    from runbook_lib.journal import Entry, Journal, ProgressRow, RunRow
 
 PLAIN_EVERY_S = 2.0
 POLL_S = 0.2

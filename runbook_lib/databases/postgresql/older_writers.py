@@ -1,4 +1,4 @@
-"""Wait for the transactions that are older than a capture: what they wrote, no log has (trap 4)."""
+"""Wait for the transactions older than a capture: no log has their writes (docs/correctness.md#start-of-capture)."""
 
 from __future__ import annotations
 

@@ -186,8 +186,8 @@ def test_a_row_that_the_target_refuses_rolls_its_batch_back_and_no_other(
 KILLED = """
 import sys
 from runbook_lib.cli import main
-from runbook_lib.validation import recount
-recount.BATCH_ROWS = 5
+from runbook_lib.validation import repair_keyless
+repair_keyless.BATCH_ROWS = 5
 main(sys.argv[1:])
 """
 

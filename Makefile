@@ -35,8 +35,9 @@ lab: $(READY)             ## the same estate, with JupyterLab in front of it
 bench: $(READY)           ## each promise of speed, measured beside its peer; minutes
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(READY)            ## docs/cli.md from the commands, the list of decisions, prose within 120 characters
+docs: $(READY)            ## docs/cli.md from the commands, the plan's keys, the list of decisions, prose within 120 characters
 	@$(BIN)/python tests/make_cli_docs.py
+	@$(BIN)/python tests/make_plan_docs.py
 	@$(BIN)/python tests/make_decisions_index.py
 	@$(BIN)/python tests/wrap_prose.py
 

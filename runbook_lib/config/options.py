@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError
+from runbook_lib.plan import keys
+from runbook_lib.plan.model import Phase
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,13 @@ class Options:
     replica_lag_bytes: int = 0
     replicas: str = ""
     lease_ttl_s: float = 30.0
+
+
+def carried_out(phase: Phase, options: Options) -> Phase:
+    """The phase as it is carried out: where an option is given for a key of it, the option wins (`plan.keys`)."""
+    given = asdict(options)
+    found = {k.attribute: given[k.options[phase.name]] for k in keys.PHASE.keys if phase.name in k.options}
+    return replace(phase, **{name: value for name, value in found.items() if value is not None})
 
 
 _AT_LEAST_ONE = ("chunk_rows", "jobs", "batch_keys", "sample_rows", "keep_backups", "lease_ttl_s")

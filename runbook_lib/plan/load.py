@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from runbook_lib.errors import PlanError
-from runbook_lib.plan import vocabulary
+from runbook_lib.plan import keys, vocabulary
 from runbook_lib.plan.consistency import check_plan
+from runbook_lib.plan.key import Given, Key
 from runbook_lib.plan.load_phases import read_phases
 from runbook_lib.plan.load_sections import (
     CHECKLIST,
     read_accepted,
     read_checklist,
     read_lint,
-    read_performance,
     read_required,
     read_tolerances,
     read_triggers,
 )
 from runbook_lib.plan.load_services import read_services
 from runbook_lib.plan.model import PerformanceGoal, Plan, SchemaGoal
-from runbook_lib.plan.yaml_value import Value, nearest, read_file
+from runbook_lib.plan.yaml_value import Value, read_file
 
+Readers = dict[Key[Any], Callable[[Value], Any]]
 # How and where something is written does not change what is approved.
 _NOT_CONTENT = {"line", "lines", "path", "digest"}
 # Titles of the library's checklist as digests have them: another wording must not make it another plan.
@@ -57,35 +58,32 @@ def load_plan(path: Path | str) -> Plan:
         PlanError: the first mistake, as `file:line: what`; expected …. Next: ….
     """
     document = read_file(Path(path), "plan")
-    fields = document.fields("the plan", vocabulary.TOP, vocabulary.TOP_ALIASES)
-    strategy = _strategy(fields)
-    phases, within = read_phases(fields["phases"], strategy) if "phases" in fields else ((), ())
-    services = (*(read_services(fields["services"]) if "services" in fields else ()), *within)
+    given = keys.PLAN.read(document, "the plan")
+    strategy = _strategy(given)
+    phases, within = read_phases(given[keys.PHASES], strategy) if keys.PHASES in given else ((), ())
+    services = read_services(given[keys.SERVICES]) if keys.SERVICES in given else ()
     plan = Plan(
-        migration=_title(document, fields),
+        **{"migration": _title(document, given), "source": keys.SOURCE.default, **given.settings()},
         strategy=strategy,
-        source=fields["source"].text("source") if "source" in fields else "source",
-        services=services,
+        services=(*services, *within),
         phases=phases,
-        tolerances=read_tolerances(fields["validation"]) if "validation" in fields else (),
-        accepted=read_accepted(fields["accept"]) if "accept" in fields else (),
-        require=read_required(fields["validation"]) if "validation" in fields else (),
-        performance=read_performance(fields["performance"]) if "performance" in fields else PerformanceGoal(),
-        triggers=read_triggers(fields["rollback_triggers"]) if "rollback_triggers" in fields else (),
-        checklist=read_checklist(fields["checklist"]) if "checklist" in fields else CHECKLIST,
-        success_criteria=_texts(fields, "success_criteria"),
-        notify=_texts(fields, "notify"),
-        types=_types(fields),
-        lint=read_lint(fields["lint"]) if "lint" in fields else {},
-        on_bad_row=_on_bad_row(fields),
-        quarantine_limit=_limit(fields),
-        schema=_schema(fields),
-        lines={name: value.line for name, value in fields.items()},
+        **_sections(given),
+        lines={key.name: value.line for key, value in given.items()},
         path=document.file,
     )
     _require_content(document, plan)
     check_plan(plan)
     return replace(plan, digest=digest_of(plan))
+
+
+def _sections(given: Given) -> dict[str, Any]:
+    """The parts that have keys of their own, by the model's fields."""
+    found: dict[str, Any] = {"checklist": CHECKLIST}
+    if keys.VALIDATION in given:
+        inner = keys.VALIDATION_KEYS.read(given[keys.VALIDATION], "validation")
+        readers: Readers = {keys.TOLERATE: read_tolerances, keys.REQUIRE: read_required}
+        found |= {key.attribute: read(inner[key]) for key, read in readers.items() if key in inner}
+    return found | {key.attribute: read(given[key]) for key, read in _READERS.items() if key in given}
 
 
 def digest_of(plan: Plan) -> str:
@@ -118,57 +116,50 @@ def _content(value: Any) -> Any:
     return [_content(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _title(document: Value, fields: dict[str, Value]) -> str:
-    if "migration" not in fields:
+def _title(document: Value, given: Given) -> str:
+    if keys.MIGRATION not in given:
         raise document.error("the plan has no title", action="add `migration: What is moved where`")
-    return fields["migration"].text("migration")
+    return given.read(keys.MIGRATION)
 
 
-def _strategy(fields: dict[str, Value]) -> str:
+def _strategy(given: Given) -> str:
     """The strategy of the plan; plans in the wild name it in the phase `data_migration`."""
-    written = [fields["strategy"]] if "strategy" in fields else []
-    if "phases" in fields:
-        written += _strategies_within(fields["phases"])
+    written = [given[keys.STRATEGY]] if keys.STRATEGY in given else []
+    if keys.PHASES in given:
+        written += _strategies_within(given[keys.PHASES])
     found = {_known_strategy(value): value for value in written}
     if len(found) > 1:
         raise written[-1].error(f"strategy is {' and '.join(found)}", action="keep one of them")
-    return next(iter(found), "dual_write")
+    return next(iter(found), keys.STRATEGY.default)
 
 
 def _strategies_within(phases: Value) -> list[Value]:
     inner = [entry.value for entry in phases.entries("phases") if entry.value.is_mapping]
-    return [entry.value for value in inner for entry in value.entries("phase") if entry.name == "strategy"]
+    return [
+        entry.value for value in inner for entry in value.entries("phase") if entry.name == keys.PHASE_STRATEGY.name
+    ]
 
 
 def _known_strategy(value: Value) -> str:
     text = vocabulary.snake(value.text("strategy"))
-    if text not in vocabulary.STRATEGIES:
+    if text in vocabulary.STRATEGIES_TO_COME:
         expected = "one of " + ", ".join(vocabulary.STRATEGIES)
-        if text in vocabulary.STRATEGIES_TO_COME:
-            raise value.error(f"strategy `{text}` is not in this version", expected=expected)
-        raise value.error(f"unknown strategy `{text}`", expected=expected, action=nearest(text, vocabulary.STRATEGIES))
-    return text
+        raise value.error(f"strategy `{text}` is not in this version", expected=expected)
+    return value.word(text, vocabulary.STRATEGIES, f"unknown strategy `{text}`")
 
 
-def _texts(fields: dict[str, Value], name: str) -> tuple[str, ...]:
-    return tuple(item.text(name) for item in fields[name].items(name)) if name in fields else ()
-
-
-def _types(fields: dict[str, Value]) -> dict[str, str]:
-    if "types" not in fields:
-        return {}
-    found = {entry.name: entry.value for entry in fields["types"].entries("types")}
+def _types(value: Value) -> dict[str, str]:
+    found = {entry.name: entry.value for entry in value.entries("types")}
     for name in vocabulary.POLICIES.keys() & found.keys():
         _check_policy(name, found[name])
     return {name: value.text(f"type of {name}") for name, value in found.items()}
 
 
 def _check_policy(name: str, value: Value) -> None:
-    text, known = value.text(name), vocabulary.POLICIES[name]
-    if text in known or (name == "zero_dates" and _is_date(text)):
-        return
-    expected = "one of " + ", ".join(known) + (", or a date as 1970-01-01" if name == "zero_dates" else "")
-    raise value.error(f"{name} is `{text}`", expected=expected, action=nearest(text, known))
+    text, dates = value.text(name), name == "zero_dates"
+    if not (dates and _is_date(text)):
+        more = ", or a date as 1970-01-01" if dates else ""
+        value.word(text, vocabulary.POLICIES[name], f"{name} is `{text}`", more=more)
 
 
 def _is_date(text: str) -> bool:
@@ -176,32 +167,6 @@ def _is_date(text: str) -> bool:
         return date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
-
-
-def _on_bad_row(fields: dict[str, Value]) -> str:
-    if "on_bad_row" not in fields:
-        return Plan.on_bad_row
-    text = fields["on_bad_row"].text("on_bad_row")
-    if text not in vocabulary.ON_BAD_ROW:
-        expected, action = "one of " + ", ".join(vocabulary.ON_BAD_ROW), nearest(text, vocabulary.ON_BAD_ROW)
-        raise fields["on_bad_row"].error(f"on_bad_row is `{text}`", expected=expected, action=action)
-    return text
-
-
-def _limit(fields: dict[str, Value]) -> int:
-    if "quarantine_limit" not in fields:
-        return Plan.quarantine_limit
-    text = fields["quarantine_limit"].text("quarantine_limit").replace("_", "")
-    if not text.isdigit() or not int(text):
-        raise fields["quarantine_limit"].error(f"quarantine_limit is `{text}`", expected="rows (count, at least 1)")
-    return int(text)
-
-
-def _schema(fields: dict[str, Value]) -> SchemaGoal | None:
-    if "schema" not in fields:
-        return None
-    given = fields["schema"].fields("schema", vocabulary.SCHEMA)
-    return SchemaGoal(**{name: value.text(name) for name, value in given.items()})
 
 
 def _require_content(document: Value, plan: Plan) -> None:
@@ -214,3 +179,22 @@ def _require_content(document: Value, plan: Plan) -> None:
     for service in plan.services:
         if not service.tables:
             raise PlanError(f"{document.file}:{service.line}", f"{service.name} has no tables", action="add `tables:`")
+
+
+def _performance(value: Value) -> PerformanceGoal:
+    return PerformanceGoal(**keys.PERFORMANCE_KEYS.read(value, "performance").settings())
+
+
+def _schema(value: Value) -> SchemaGoal:
+    return SchemaGoal(**keys.SCHEMA_KEYS.read(value, "schema").settings())
+
+
+_READERS: Readers = {
+    keys.ACCEPT: read_accepted,
+    keys.PERFORMANCE: _performance,
+    keys.ROLLBACK_TRIGGERS: read_triggers,
+    keys.CHECKLIST: read_checklist,
+    keys.TYPES: _types,
+    keys.LINT: read_lint,
+    keys.SCHEMA: _schema,
+}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runbook_lib.plan import vocabulary
+from runbook_lib.plan import keys, vocabulary
 from runbook_lib.plan.load_services import read_services
 from runbook_lib.plan.model import Phase, Service, Task
-from runbook_lib.plan.units import read_duration, read_percentages
-from runbook_lib.plan.window import read_window
-from runbook_lib.plan.yaml_value import Entry, Value, nearest
+from runbook_lib.plan.yaml_value import Entry, Value
 
 
 def read_phases(value: Value, strategy: str) -> tuple[tuple[Phase, ...], tuple[Service, ...]]:
@@ -32,60 +30,30 @@ def read_phases(value: Value, strategy: str) -> tuple[tuple[Phase, ...], tuple[S
 
 def _phase_name(entry: Entry, order: tuple[str, ...], strategy: str) -> str:
     name = vocabulary.snake(entry.name)
-    if name not in order:
-        expected = f"one of {', '.join(order)} (strategy {strategy})"
-        raise entry.at.error(f"unknown phase `{entry.name}`", expected=expected, action=nearest(name, order))
-    return name
+    return entry.at.word(name, order, f"unknown phase `{entry.name}`", more=f" (strategy {strategy})")
 
 
 def _read_phase(entry: Entry, name: str) -> tuple[Phase, tuple[Service, ...]]:
     if entry.value.is_list:  # only sentences below the name
         steps, tasks = _read_steps(entry.value)
         return Phase(name, steps=steps, tasks=tasks, line=entry.at.line), ()
-    known = (*vocabulary.PHASE_COMMON, *vocabulary.PHASE_OWN.get(name, ()))
-    _refuse_misplaced(entry, name, known)
-    fields = entry.value.fields(f"phase {name}", known, vocabulary.PHASE_ALIASES)
-    phase = _with_numbers(Phase(name, line=entry.at.line), fields)
-    steps, sentences = _read_steps(fields["steps"]) if "steps" in fields else ((), ())
-    tasks = _read_tasks(fields["tasks"]) if "tasks" in fields else ()
-    services = read_services(fields["services"]) if "services" in fields else ()
+    _refuse_misplaced(entry, name)
+    given = keys.PHASE.read(entry.value, f"phase {name}", name)
+    phase = Phase(name, line=entry.at.line, **given.settings())
+    steps, sentences = _read_steps(given[keys.STEPS]) if keys.STEPS in given else ((), ())
+    tasks = _read_tasks(given[keys.TASKS]) if keys.TASKS in given else ()
+    services = read_services(given[keys.PHASE_SERVICES]) if keys.PHASE_SERVICES in given else ()
     return replace(phase, steps=steps, tasks=(*tasks, *sentences)), services
 
 
-def _with_numbers(phase: Phase, fields: dict[str, Value]) -> Phase:
-    for key, name in (
-        ("duration", "duration_s"),
-        ("max_write_pause", "max_write_pause_s"),
-        ("watch", "watch_s"),
-        ("after", "after_s"),
-    ):
-        if key in fields:
-            phase = replace(phase, **{name: read_duration(fields[key], key)})  # type: ignore[arg-type]  # a field of the table
-    if "traffic" in fields:
-        phase = replace(phase, traffic=read_percentages(fields["traffic"], "traffic"))
-    if "window" in fields:
-        phase = replace(phase, window=read_window(fields["window"]))
-    if "archive" in fields:
-        phase = replace(phase, archive=_archive(fields["archive"]))
-    return phase
-
-
-def _refuse_misplaced(entry: Entry, name: str, known: tuple[str, ...]) -> None:
+def _refuse_misplaced(entry: Entry, name: str) -> None:
     """A key of another phase deserves a better answer than "unknown"."""
     if not entry.value.is_mapping:
         return
     for inner in entry.value.entries(f"phase {name}"):
-        key = vocabulary.PHASE_ALIASES.get(inner.name, inner.name)
-        homes = [phase for phase, own in vocabulary.PHASE_OWN.items() if key in own]
-        if key not in known and homes:
-            raise inner.at.error(f"`{inner.name}` in phase {name}", action=f"write it in {' or '.join(homes)}")
-
-
-def _archive(value: Value) -> str:
-    text = value.text("archive").lower()
-    if text not in vocabulary.ARCHIVES:
-        raise value.error(f"archive is `{text}`", expected=" or ".join(vocabulary.ARCHIVES))
-    return text
+        key = keys.PHASE.named(inner.name)
+        if key is not None and key.phases and name not in key.phases:
+            raise inner.at.error(f"`{inner.name}` in phase {name}", action=f"write it in {' or '.join(key.phases)}")
 
 
 def _read_tasks(value: Value) -> tuple[Task, ...]:
@@ -97,21 +65,13 @@ def _read_tasks(value: Value) -> tuple[Task, ...]:
 
 
 def _task(item: Value) -> Task:
-    fields = item.fields("a task", ("step", "statements"))
-    if "step" not in fields:
+    given = keys.TASK.read(item, "a task")
+    if keys.STEP not in given:
         raise item.error("a task without text", expected="a sentence, or {step: name}")
-    name = _known_step(fields["step"].text("step"), fields["step"])
-    statements: tuple[str, ...] = ()
-    if "statements" in fields:
-        if name != "apply_ddl":
-            raise fields["statements"].error(f"step `{name}` takes no statements", action="write {step: apply_ddl, …}")
-        statements = tuple(_statement(each) for each in fields["statements"].items("statements"))
-    return Task(step=name, line=item.line, statements=statements)
-
-
-def _statement(item: Value) -> str:
-    item.text("a statement")  # says where it is none
-    return str(item.plain())  # as it was written: a literal keeps its spaces
+    name = _known_step(given[keys.STEP].text("step"), given[keys.STEP])
+    if keys.STATEMENTS in given and name != "apply_ddl":
+        raise given[keys.STATEMENTS].error(f"step `{name}` takes no statements", action="write {step: apply_ddl, …}")
+    return Task(step=name, line=item.line, statements=given.read(keys.STATEMENTS))
 
 
 def _read_steps(value: Value) -> tuple[tuple[str, ...], tuple[Task, ...]]:
@@ -136,8 +96,5 @@ def _read_steps(value: Value) -> tuple[tuple[str, ...], tuple[Task, ...]]:
 
 
 def _known_step(name: str, at: Value) -> str:
-    known = vocabulary.library_steps()
-    if name not in known:
-        action = nearest(name, known) or "write a sentence for a person's task"
-        raise at.error(f"unknown step `{name}`", expected="one of " + ", ".join(known), action=action)
-    return name
+    otherwise = "write a sentence for a person's task"
+    return at.word(name, vocabulary.library_steps(), f"unknown step `{name}`", otherwise=otherwise)

@@ -1,14 +1,14 @@
-"""Validation, performance, rollback triggers and checklist, read from the plan."""
+"""Validation, accepted findings, rollback triggers, hazards and checklist, read from the plan."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 
-from runbook_lib.plan import vocabulary
+from runbook_lib.plan import keys, vocabulary
 from runbook_lib.plan.hazard_policy import ANSWERS, RULES
-from runbook_lib.plan.model import Acceptance, ChecklistItem, LintRule, PerformanceGoal, Tolerance, Trigger
-from runbook_lib.plan.units import read_share
+from runbook_lib.plan.key import Given
+from runbook_lib.plan.model import Acceptance, ChecklistItem, LintRule, Tolerance, Trigger
 from runbook_lib.plan.yaml_value import Entry, Value, nearest
 
 # Ten things that have to be true before a migration starts, each with the probe that answers for it.
@@ -24,28 +24,19 @@ CHECKLIST = (
     ChecklistItem("performance_benchmarks_set", "The source's performance is measured", "baseline_recorded"),
     ChecklistItem("post_migration_verification_plan", "What is verified afterwards is planned", "post_checks"),
 )
-VALIDATION = ("tolerate", "require")
 PROBES = tuple(item.probe for item in CHECKLIST)
 _WORDS = {"rate": "error_rate", "latency": "response_time", "inconsistency": "data_inconsistency"}
 
 
 def read_tolerances(value: Value) -> tuple[Tolerance, ...]:
     """The differences that the plan declares."""
-    fields = value.fields("validation", VALIDATION)
-    return tuple(_tolerance(item) for item in fields["tolerate"].items("tolerate")) if "tolerate" in fields else ()
+    return tuple(_tolerance(item) for item in value.items("tolerate"))
 
 
 def _tolerance(item: Value) -> Tolerance:
-    fields = {name: value.text(name) for name, value in item.fields("tolerate", vocabulary.TOLERANCE).items()}
-    for required in ("check", "because"):
-        if required not in fields:
-            raise item.error(f"a tolerated difference without `{required}`", action=f"add `{required}:`")
-    if fields["check"] not in vocabulary.CHECKS:
-        action = nearest(fields["check"], vocabulary.CHECKS)
-        raise item.error(
-            f"unknown check `{fields['check']}`", expected="one of " + ", ".join(vocabulary.CHECKS), action=action
-        )
-    return Tolerance(**fields, line=item.line)
+    found = Tolerance(**keys.TOLERANCE.complete(item, "tolerate", "a tolerated difference"), line=item.line)
+    item.word(found.check, vocabulary.CHECKS, f"unknown check `{found.check}`")
+    return found
 
 
 _INSTEAD = {
@@ -64,56 +55,30 @@ def read_accepted(value: Value) -> tuple[Acceptance, ...]:
 
 
 def _acceptance(item: Value) -> Acceptance:
-    fields = {name: value.text(name) for name, value in item.fields("accept", vocabulary.ACCEPT).items()}
-    for required in ("finding", "because"):
-        if required not in fields:
-            raise item.error(f"an accepted finding without `{required}`", action=f"add `{required}:`")
-    if fields["finding"] not in vocabulary.FINDINGS:
-        expected, action = "one of " + ", ".join(vocabulary.FINDINGS), nearest(fields["finding"], vocabulary.FINDINGS)
-        raise item.error(f"unknown finding `{fields['finding']}`", expected=expected, action=action)
-    if fields["finding"] not in vocabulary.ACCEPTABLE:
-        observed = f"`{fields['finding']}` cannot be taken as it is: a later step would refuse it"
-        action = _INSTEAD.get(fields["finding"], "correct it at the source, or decide it by `types:` or `on_bad_row:`")
+    found = Acceptance(**keys.ACCEPTANCE.complete(item, "accept", "an accepted finding"), line=item.line)
+    item.word(found.finding, vocabulary.FINDINGS, f"unknown finding `{found.finding}`")
+    if found.finding not in vocabulary.ACCEPTABLE:
+        observed = f"`{found.finding}` cannot be taken as it is: a later step would refuse it"
+        action = _INSTEAD.get(found.finding, "correct it at the source, or decide it by `types:` or `on_bad_row:`")
         raise item.error(observed, expected="one of " + ", ".join(vocabulary.ACCEPTABLE), action=action)
-    return Acceptance(**fields, line=item.line)
+    return found
 
 
 def read_required(value: Value) -> tuple[str, ...]:
     """What a validation fails on although it would only report it."""
-    fields = value.fields("validation", VALIDATION)
-    named = []
-    for item in fields["require"].items("require") if "require" in fields else ():
-        name = item.text("require")
-        if name not in vocabulary.REQUIRE:
-            action = nearest(name, vocabulary.REQUIRE)
-            raise item.error(
-                f"cannot require `{name}`", expected="one of " + ", ".join(vocabulary.REQUIRE), action=action
-            )
-        named.append(name)
-    return tuple(dict.fromkeys(named))
-
-
-def read_performance(value: Value) -> PerformanceGoal:
-    """The tolerated degradation and the workload."""
-    fields = value.fields("performance", ("tolerance", "workload"))
-    tolerance = read_share(fields["tolerance"], "tolerance") if "tolerance" in fields else PerformanceGoal.tolerance
-    return PerformanceGoal(tolerance, fields["workload"].text("workload") if "workload" in fields else "")
+    named = [(item, item.text("require")) for item in value.items("require")]
+    return tuple(dict.fromkeys(at.word(name, vocabulary.REQUIRE, f"cannot require `{name}`") for at, name in named))
 
 
 def read_lint(value: Value) -> dict[str, LintRule]:
-    """How hazards are handled in schema revisions, where it is not the default: rule to policy and reason."""
+    """How hazards in schema revisions are handled, where it is not the default: rule to policy and reason."""
     rules: dict[str, LintRule] = {}
     for entry in value.entries("lint"):
         if entry.name not in RULES:
             raise entry.at.error(f"unknown rule `{entry.name}`", action=nearest(entry.name, RULES))
-        texts = {n: field.text(n) for n, field in entry.value.fields(entry.name, ("policy", "because")).items()}
-        for required in ("policy", "because"):
-            if required not in texts:
-                raise entry.at.error(f"rule {entry.name} without `{required}`", action=f"add `{required}:`")
-        if texts["policy"] not in ANSWERS:
-            expected, action = "one of " + ", ".join(ANSWERS), nearest(texts["policy"], ANSWERS)
-            raise entry.value.error(f"unknown policy `{texts['policy']}`", expected=expected, action=action)
-        rules[entry.name] = LintRule(**texts, line=entry.at.line)
+        settings = keys.LINT_RULE.complete(entry.value, entry.name, f"rule {entry.name}", entry.at)
+        rules[entry.name] = rule = LintRule(**settings, line=entry.at.line)
+        entry.value.word(rule.policy, ANSWERS, f"unknown policy `{rule.policy}`")
     return rules
 
 
@@ -172,16 +137,15 @@ def _checklist_item(entry: Entry, known: ChecklistItem | None) -> ChecklistItem:
     line = entry.at.line
     if known and not entry.value.is_mapping:
         return replace(known, note="" if entry.value.is_null else entry.value.text(entry.name), line=line)
-    fields = entry.value.fields(f"checklist {entry.name}", ("title", "probe", "note")) if entry.value.is_mapping else {}
-    if not known and "title" not in fields:
+    given = keys.CHECKLIST_ITEM.read(entry.value, f"checklist {entry.name}") if entry.value.is_mapping else Given()
+    if not known and keys.TITLE not in given:
         action = nearest(entry.name, [item.name for item in CHECKLIST]) or "give an item of your own a `title`"
         raise entry.at.error(f"unknown checklist item `{entry.name}`", action=action)
     base = known or ChecklistItem(entry.name, "")
-    texts = {name: field.text(name) for name, field in fields.items()}
-    if texts.get("probe") == "signoff":
-        texts["probe"] = ""
-    if texts.get("probe") and texts["probe"] not in PROBES:
-        expected = "signoff, or one of " + ", ".join(PROBES)
-        action = nearest(texts["probe"], PROBES)
-        raise fields["probe"].error(f"unknown probe `{texts['probe']}`", expected=expected, action=action)
-    return replace(base, **texts, line=line)
+    item = replace(base, **given.settings(), line=line)
+    if item.probe == "signoff":
+        return replace(item, probe="")
+    if item.probe and item.probe not in PROBES:
+        expected, action = "signoff, or one of " + ", ".join(PROBES), nearest(item.probe, PROBES)
+        raise given[keys.PROBE].error(f"unknown probe `{item.probe}`", expected=expected, action=action)
+    return item

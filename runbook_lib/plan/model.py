@@ -1,6 +1,7 @@
 """The plan as data: what is migrated, independent of the environment.
 
-Everything here is frozen and knows nothing of files; `plan.load` builds it from YAML with file:line errors.
+Everything here is frozen and knows nothing of files; `plan.load` builds it from YAML with file:line errors. A field
+that stands for a key has the default of `plan.keys`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from runbook_lib.plan import keys
+from runbook_lib.plan.window import Window
 
 Name = str
 
@@ -69,17 +73,6 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Window:
-    """A weekly window for the cutover, in its own time zone; days are 0 = Monday … 6 = Sunday, times "HH:MM"."""
-
-    days: tuple[int, ...]
-    start: str
-    end: str
-    timezone: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Phase:
     """One phase; fields that a phase does not use stay at their defaults. Durations are in seconds."""
 
@@ -89,7 +82,7 @@ class Phase:
     traffic: tuple[int, ...] = ()  # percentages of reads, ascending
     steps: tuple[str, ...] = ()
     window: Window | None = None
-    max_write_pause_s: float = 1.0
+    max_write_pause_s: float = keys.MAX_WRITE_PAUSE.default
     watch_s: float = 0.0
     after_s: float = 0.0
     archive: str = ""  # "" or "parquet"
@@ -146,7 +139,7 @@ class ChecklistItem:
 class PerformanceGoal:
     """The tolerated degradation (share, 0.10 = 10 %) and the workload file it is measured with."""
 
-    tolerance: float = 0.10
+    tolerance: float = keys.PERFORMANCE_TOLERANCE.default
     workload: str = ""  # relative to the parameter folder
 
 
@@ -168,8 +161,8 @@ class SchemaGoal:
         to: A version, the beginning of one, or `head`.
     """
 
-    revisions: str = "revisions"
-    to: str = "head"
+    revisions: str = keys.REVISIONS.default
+    to: str = keys.TO.default
 
 
 @dataclass(frozen=True)
@@ -191,8 +184,8 @@ class Plan:
     notify: tuple[str, ...] = ()
     types: Mapping[str, Any] = field(default_factory=dict)
     lint: Mapping[str, LintRule] = field(default_factory=dict)  # by rule; what is not in it: plan.hazards
-    on_bad_row: str = "stop"  # stop | quarantine
-    quarantine_limit: int = 1_000  # rows of one service
+    on_bad_row: str = keys.ON_BAD_ROW.default  # stop | quarantine
+    quarantine_limit: int = keys.QUARANTINE_LIMIT.default  # rows of one service
     schema: SchemaGoal | None = None
     lines: Mapping[str, int] = field(default_factory=dict)  # top-level key to its line, for messages
     path: str = ""

@@ -1,4 +1,4 @@
-"""Durations and percentages as people write them."""
+"""Durations, counts and percentages as people write them."""
 
 from __future__ import annotations
 
@@ -63,6 +63,14 @@ def read_duration(value: Value, what: str) -> float:
     if result is None:
         raise value.error(f"{what} is `{text}`", expected="a number with a unit such as 500 ms, 2s, 10 min or 30 days")
     return result
+
+
+def read_count(value: Value, what: str) -> int:
+    """A number of rows."""
+    text = value.text(what).replace("_", "")
+    if not text.isdigit() or not int(text):
+        raise value.error(f"{what} is `{text}`", expected="rows (count, at least 1)")
+    return int(text)
 
 
 def read_share(value: Value, what: str) -> float:

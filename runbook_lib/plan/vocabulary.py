@@ -10,26 +10,6 @@ from runbook_lib.journal.renamed_steps import NAMES, name_today
 STRATEGIES = ("dual_write", "move")
 STRATEGIES_TO_COME = ("blue_green", "rolling")  # refused where they are read: nothing carries them out yet
 
-TOP = (
-    "migration",
-    "strategy",
-    "source",
-    "services",
-    "phases",
-    "validation",
-    "performance",
-    "rollback_triggers",
-    "checklist",
-    "success_criteria",
-    "notify",
-    "types",
-    "lint",
-    "on_bad_row",
-    "quarantine_limit",
-    "schema",
-    "accept",
-)
-ACCEPT = ("finding", "table", "because")
 # What an assessment can find: docs/assessment.md says where, and what to do.
 FINDINGS = (
     "zero_dates", "dates", "times", "nan", "negative_zeros", "numbers", "digits", "fractions", "lengths", "nul",
@@ -40,36 +20,18 @@ FINDINGS = (
 ACCEPTABLE = (
     "negative_zeros", "fractions", "triggers", "always_triggers", "large_objects", "unlogged", "long_transactions",
 )  # fmt: skip
-SCHEMA = ("revisions", "to")
 ON_BAD_ROW = ("stop", "quarantine")
 POLICIES = {"zero_dates": ("error", "null"), "nul": ("error", "strip"), "nan": ("error", "text"),
             "unmapped": ("error", "text")}  # fmt: skip
-TOP_ALIASES = {"migration_strategy": "strategy"}
-
-SERVICE = ("database", "apis", "tables")
-SERVICE_ALIASES = {"data": "tables", "api": "apis"}
-TABLE = ("from", "key", "columns", "reverse", "except", "where")
-TABLE_ALIASES = {"omit": "except"}
-
 _FIVE = ("preparation", "gradual_extraction", "data_migration", "cutover", "cleanup")
 PHASES = {
     "dual_write": _FIVE,
     "move": _FIVE,
 }
-PHASE_COMMON = ("duration", "tasks", "steps")
-PHASE_OWN = {
-    "gradual_extraction": ("traffic", "watch", "services"),
-    "data_migration": ("strategy",),
-    "cutover": ("window", "max_write_pause", "watch"),
-    "cleanup": ("after", "archive"),
-}
-PHASE_ALIASES = {"delay": "after", "stability_period": "after"}
 ARCHIVES = ("parquet",)
 
 CHECKS = ("row_counts", "schemas", "indexes", "constraints", "data_sample", "checksums")
 REQUIRE = ("privileges", "column_order")  # reported, and failed where the plan asks for it
-TOLERANCE = ("check", "service", "table", "column", "name", "kind", "because")
-
 TRIGGERS = ("error_rate", "response_time", "data_inconsistency", "critical_feature_failure")
 
 # A step's name, and words that a sentence about it has: every group must be met by one of its alternatives.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from runbook_lib.plan.model import Window
 from runbook_lib.plan.yaml_value import Value, nearest
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -17,9 +17,20 @@ _SHAPE = re.compile(
 _EXAMPLE = "days, times and a time zone such as Sunday 02:00-06:00 Europe/Berlin"
 
 
-def read_window(value: Value) -> Window:
+@dataclass(frozen=True)
+class Window:
+    """A weekly window for the cutover, in its own time zone; days are 0 = Monday … 6 = Sunday, times "HH:MM"."""
+
+    days: tuple[int, ...]
+    start: str
+    end: str
+    timezone: str
+    text: str
+
+
+def read_window(value: Value, what: str = "window") -> Window:
     """A window; without a time zone it is UTC, and the linter says so."""
-    text = value.text("window")
+    text = value.text(what)
     match = _SHAPE.match(text.replace("\N{EN DASH}", "-"))
     if not match:
         raise value.error(f"window is `{text}`", expected=_EXAMPLE)

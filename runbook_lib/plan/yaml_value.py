@@ -68,6 +68,19 @@ class Value:
             raise self.error(f"{what} is {self._kind()}", expected="a text")
         return " ".join(str(self.node.value).split())
 
+    def word(self, text: str, known: Iterable[str], observed: str, *, more: str = "", otherwise: str = "") -> str:
+        """The text, if it is one of these words; else the error names them, and the nearest.
+
+        Args:
+            more: What else is expected, after the words.
+            otherwise: The advice when none is near.
+        """
+        words = list(known)
+        if text not in words:
+            action = nearest(text, words) or otherwise
+            raise self.error(observed, expected="one of " + ", ".join(words) + more, action=action)
+        return text
+
     def items(self, what: str) -> list[Value]:
         """The elements of a list; nothing written is an empty list."""
         if self.is_null:

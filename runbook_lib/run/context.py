@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from runbook_lib.config.environment import Environment
-from runbook_lib.config.options import Options
+from runbook_lib.config.options import Options, carried_out
 from runbook_lib.databases.port import Database
 from runbook_lib.display.progress import notebook_listener
 from runbook_lib.display.render import render
@@ -20,6 +20,8 @@ from runbook_lib.errors import OutOfOrder, RunbookError
 from runbook_lib.journal import Entry, History, Journal, Lease, RunRow, Sample
 from runbook_lib.journal.progress import Progress
 from runbook_lib.journal.renamed_steps import name_today
+from runbook_lib.plan.model import Phase
+from runbook_lib.plan.units import duration
 from runbook_lib.run.find_run import replayed_gate, require_order
 from runbook_lib.run.records import StepRecord, record_of, record_of_unit
 from runbook_lib.verdict import Outcome, StepResult, Verdict
@@ -117,6 +119,8 @@ class RunContext:
 
     def _repr_html_(self) -> str:
         words = f"{self.plan.migration} · {self.phase.replace('_', ' ')} · {self.environment.name}"
+        if planned_s := self.plan.phase(self.phase).duration_s:
+            words += f" · planned for {duration(planned_s)}"
         identity = f"run {self.run_id} · plan {self.plan.digest[:12]} · {self.actor}"
         return render("text", title=words, lines=[identity], command="")
 
@@ -160,14 +164,9 @@ class RunContext:
         """Where the output of this run's processes goes."""
         return self.environment.root / ".runbook" / "logs" / self.run_id
 
-    def effective(self, name: str, phase: str = "") -> Any:
-        """A tunable that the plan sets as well (max_write_pause_s, watch_s, after_s): the option wins if given.
-
-        Args:
-            phase: Whose value of the plan; empty: this phase's.
-        """
-        chosen = getattr(self.options, name)
-        return chosen if chosen is not None else getattr(self.plan.phase(phase or self.phase), name)
+    def effective(self, phase: str) -> Phase:
+        """A phase of the plan as it is carried out: an option that is given wins over what the plan says."""
+        return carried_out(self.plan.phase(phase), self.options)
 
     def health(self) -> Verdict:
         """Whether the source, the other databases in use, and the router in use answer."""

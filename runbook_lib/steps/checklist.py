@@ -177,8 +177,8 @@ def _triggers(run: RunContext) -> Answer:
 
 
 def _criteria(run: RunContext) -> Answer:
-    count = len(run.plan.success_criteria)
-    return (True, f"{count} criteria in the plan") if count else (False, "the plan has no success criteria")
+    criteria = "; ".join(run.plan.success_criteria)
+    return (True, criteria) if criteria else (False, "the plan has no success criteria")
 
 
 def _validation(run: RunContext) -> Answer:

@@ -152,7 +152,7 @@ def _move(
         same_schema=same.require,
     )
     fence_s = float(run.record("rehearse_fence").data["fence_s"])
-    budget_s = run.effective("max_write_pause_s", "cutover")
+    budget_s = run.effective("cutover").max_write_pause_s
     with exclusive(forward):
         pace = Pace(budget_s, options.small_enough_keys, fence_s, options.switch_s)
         return switchover.move(forward, back, acts, compare, pace)

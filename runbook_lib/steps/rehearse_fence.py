@@ -35,7 +35,7 @@ class RehearseFence:
         tables = self._tables(run)
         run.source.prepare_fence(tables)
         try:
-            fence_s = run.source.raise_fence(tables, timeout_s=run.effective("max_write_pause_s", "cutover"))
+            fence_s = run.source.raise_fence(tables, timeout_s=run.effective("cutover").max_write_pause_s)
         finally:
             run.source.lower_fence(tables)
         text = f"the fence stood after {fence_s * 1000:.0f} ms over {len(tables)} tables, and is lowered again"

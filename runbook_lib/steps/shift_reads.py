@@ -41,8 +41,7 @@ class ShiftReads:
         record_traffic(run)
         switch = run.router.set_weights({self._route(run): {k: v for k, v in weights.items() if v}})
         record_traffic(run)
-        asked = run.options.step_watch_s
-        seen = watch_traffic(run, run.plan.phase("gradual_extraction").watch_s if asked is None else asked)
+        seen = watch_traffic(run, run.effective("gradual_extraction").watch_s)
         text = f"{self.percent} % of reads to {self._new(run)} in {switch.elapsed_s * 1000:.0f} ms; {seen.text}"
         return StepResult(text, {"weights": weights, "elapsed_s": switch.elapsed_s, "outcome": str(seen.outcome)})
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
+from runbook_lib.plan.model import Phase
 from runbook_lib.plan.units import duration
 from runbook_lib.run.context import RunContext
 from runbook_lib.steps.routes_and_links import verdict
@@ -33,8 +34,7 @@ class WatchTraffic:
         return []
 
     def apply(self, run: RunContext) -> StepResult:
-        phase, name = ("cutover", "watch_s") if self.after == "cutover" else ("cleanup", "after_s")
-        planned, duration_s = getattr(run.plan.phase(phase), name), run.effective(name, phase)
+        planned, duration_s = self._duration_s(run.plan.phase), self._duration_s(run.effective)
         result = watch_traffic(run, duration_s, look_into_data=True)
         note = (
             ""
@@ -42,6 +42,9 @@ class WatchTraffic:
             else f" (the plan says {duration(planned)}; the options say {duration(duration_s)})"
         )
         return StepResult(result.text + note, result.as_dict())
+
+    def _duration_s(self, phase: Callable[[str], Phase]) -> float:
+        return phase("cutover").watch_s if self.after == "cutover" else phase("cleanup").after_s
 
     def verify(self, run: RunContext) -> Verdict:
         data = run.applied(self.name).data

@@ -6,14 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
+from make_plan_docs import marked, page
 
-from runbook_lib.plan import vocabulary
+from runbook_lib.plan import keys, vocabulary
 from runbook_lib.plan.hazard_policy import RULES
+from runbook_lib.plan.key import Section
 from runbook_lib.plan.lint import PITFALLS
 from runbook_lib.plan.load import load_plan
 from runbook_lib.plan.load_sections import CHECKLIST
 
 TEXT = (Path(__file__).parents[2] / "docs" / "writing-a-plan.md").read_text(encoding="utf-8")
+SECTIONS = {name: section for name, section in vars(keys).items() if isinstance(section, Section)}
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
@@ -25,20 +28,18 @@ def test_an_example_loads(tmp_path: Path, number: int) -> None:
 
 
 def test_every_key_and_word_of_the_grammar_is_explained() -> None:
-    phases = {name for names in vocabulary.PHASES.values() for name in names}
-    own = {key for keys in vocabulary.PHASE_OWN.values() for key in keys}
-    words = {
-        *vocabulary.TOP,
-        *vocabulary.SERVICE,
-        *vocabulary.TABLE,
-        *vocabulary.TOLERANCE,
-        *vocabulary.TRIGGERS,
-        *vocabulary.CHECKS,
-    }
-    words |= (
-        phases | own | set(vocabulary.PHASE_COMMON) | set(vocabulary.STRATEGIES) | {item.name for item in CHECKLIST}
-    )
+    words = {key.name for section in SECTIONS.values() for key in section.keys} | {item.name for item in CHECKLIST}
+    words |= {name for names in vocabulary.PHASES.values() for name in names}
+    words |= {*vocabulary.TRIGGERS, *vocabulary.CHECKS, *vocabulary.STRATEGIES}
     assert sorted(word for word in words if not re.search(rf"\b{word}\b", TEXT)) == []
+
+
+def test_the_tables_of_keys_are_what_make_docs_writes() -> None:
+    assert page(TEXT) == TEXT, "make docs"
+
+
+def test_every_section_has_its_table() -> None:
+    assert marked(TEXT) and {id(one) for one in marked(TEXT)} == {id(one) for one in SECTIONS.values()}
 
 
 def test_every_hazard_is_explained_with_its_default_and_why() -> None:

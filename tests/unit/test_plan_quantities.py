@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from runbook_lib.errors import PlanError
 from runbook_lib.plan import vocabulary
-from runbook_lib.plan.model import Window
 from runbook_lib.plan.units import seconds
-from runbook_lib.plan.window import is_open, next_opening, read_window
+from runbook_lib.plan.window import Window, is_open, next_opening, read_window
 from runbook_lib.plan.yaml_value import Value
 
 

@@ -10,7 +10,8 @@ import pytest
 from fix_run import SmallPolicy, WriteFile, small_environment, small_plan, start, switch
 
 from runbook_lib.errors import GateFailed, JournalError, StepFailed
-from runbook_lib.plan.model import ChecklistItem, Task, Window
+from runbook_lib.plan.model import ChecklistItem, Task
+from runbook_lib.plan.window import Window
 from runbook_lib.run.approvals import approve
 from runbook_lib.steps import checklist, window
 from runbook_lib.verdict import Outcome, Verdict

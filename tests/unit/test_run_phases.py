@@ -74,9 +74,9 @@ def test_options_win_over_the_parameter_file_and_the_plan(tmp_path: Path) -> Non
     environment = small_environment(tmp_path, options={"jobs": 3, "batch_keys": 10})
     with start(environment, options={"jobs": 4}) as run:
         assert (run.options.jobs, run.options.batch_keys) == (4, 10)
-        assert run.effective("max_write_pause_s", "cutover") == 2.0
+        assert run.effective("cutover").max_write_pause_s == 2.0
     with start(environment, options={"max_write_pause_s": 1}) as run:
-        assert run.effective("max_write_pause_s", "cutover") == 1
+        assert run.effective("cutover").max_write_pause_s == 1
 
 
 def test_an_unknown_run_is_one_clear_line(tmp_path: Path) -> None:

@@ -1,0 +1,200 @@
+"""Every key of a plan, by section: the loader, the model's defaults and docs/writing-a-plan.md come from here."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from runbook_lib.plan import vocabulary
+from runbook_lib.plan.key import Key, Kind, Section
+from runbook_lib.plan.names import read_expressions, read_name, read_names, read_names_by_name
+from runbook_lib.plan.units import read_count, read_duration, read_percentages, read_share
+from runbook_lib.plan.window import Window, read_window
+from runbook_lib.plan.yaml_value import Value
+
+
+def _texts(value: Value, what: str) -> tuple[str, ...]:
+    return tuple(item.text(what) for item in value.items(what))
+
+
+def _statements(value: Value, what: str) -> tuple[str, ...]:
+    for item in value.items(what):
+        item.text("a statement")  # says where it is none
+    return tuple(str(item.plain()) for item in value.items(what))  # as written: a literal keeps its spaces
+
+
+def _on_bad_row(value: Value, what: str) -> str:
+    return value.word(text := value.text(what), vocabulary.ON_BAD_ROW, f"{what} is `{text}`")
+
+
+def _archive(value: Value, what: str) -> str:
+    text = value.text(what).lower()
+    if text not in vocabulary.ARCHIVES:
+        raise value.error(f"{what} is `{text}`", expected=" or ".join(vocabulary.ARCHIVES))
+    return text
+
+
+def _apis(value: Value, what: str) -> tuple[str, ...]:
+    found = value.texts(what)
+    for text, at in found:
+        if not re.fullmatch(r"/[^\s?#*]*\*?", text):
+            raise at.error(f"api `{text}`", expected="a path such as /api/users/*")
+    return tuple(text for text, _ in found)
+
+
+def _one_of(words: tuple[str, ...]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+TEXT = Kind("text", Value.text)
+TEXTS = Kind("list of texts", _texts)
+COUNT = Kind("count", read_count)
+DURATION = Kind("duration", read_duration, "_s")
+SHARE = Kind("percentage", read_share)
+NAME = Kind("name", read_name)
+# What stands below is read by a function of its own, for it depends on more than its value.
+MAPPING: Kind[Any] = Kind("mapping")
+LIST: Kind[Any] = Kind("list")
+
+# -- the plan itself ---
+MIGRATION = Key("migration", TEXT, "the title", "", required=True)
+STRATEGY = Key(
+    "strategy",
+    Kind[str](_one_of(vocabulary.STRATEGIES)),
+    "`move` needs no rollback path, and its reads do not move in stages",
+    "dual_write",
+    also=("migration_strategy",),
+)
+SOURCE = Key("source", TEXT, "the source's name in the inventory", "source")
+SERVICES = Key("services", MAPPING, "what leaves the source", (), "an error, but beside `schema`")
+PHASES = Key("phases", LIST, "what happens, in order", (), "an error, but beside `schema`")
+VALIDATION = Key("validation", MAPPING, "tolerated differences, and what else is required", None, "none is tolerated")
+PERFORMANCE = Key("performance", MAPPING, "tolerance and workload", None, "10%, no workload")
+ROLLBACK_TRIGGERS = Key("rollback_triggers", LIST, "when to go back", (), stored_as="triggers")
+CHECKLIST = Key("checklist", MAPPING, "notes on the ten items, and your own", (), "the ten items with their probes")
+SUCCESS_CRITERIA: Key[tuple[str, ...]] = Key(
+    "success_criteria", TEXTS, "sentences that the pre-flight shows", (), "none"
+)
+NOTIFY: Key[tuple[str, ...]] = Key("notify", TEXTS, "notification targets of the inventory", (), "nobody")
+TYPES = Key("types", MAPPING, "type of a target column, and how values without an equivalent are handled", {})
+LINT = Key(
+    "lint",
+    MAPPING,
+    "how hazards in schema revisions are handled, by rule",
+    {},
+    "[schema-changes.md](schema-changes.md)",
+)
+ON_BAD_ROW = Key("on_bad_row", Kind(_one_of(vocabulary.ON_BAD_ROW), _on_bad_row), "a row that a target refuses", "stop")
+QUARANTINE_LIMIT = Key("quarantine_limit", COUNT, "rows of a service that may be quarantined; one more stops", 1_000)
+SCHEMA = Key("schema", MAPPING, "revisions that the source's schema is taken along: a plan may be nothing else", None)
+ACCEPT = Key("accept", LIST, "findings of the assessment that are taken as they are", (), stored_as="accepted")
+PLAN = Section(
+    (
+        *(MIGRATION, STRATEGY, SOURCE, SERVICES, PHASES, VALIDATION, PERFORMANCE, ROLLBACK_TRIGGERS, CHECKLIST),
+        *(SUCCESS_CRITERIA, NOTIFY, TYPES, LINT, ON_BAD_ROW, QUARANTINE_LIMIT, SCHEMA, ACCEPT),
+    )
+)
+
+# -- a service, and a table of it ---
+DATABASE = Key("database", TEXT, "a database of the inventory", "", "the service's name")
+APIS: Key[tuple[str, ...]] = Key("apis", Kind("paths", _apis), "what the router sends to it", (), also=("api",))
+TABLES = Key("tables", LIST, "its tables", (), "an error", also=("data",))
+SERVICE = Section((DATABASE, APIS, TABLES))
+
+FROM = Key("from", NAME, "the table of the source", "", "the same name", stored_as="source")
+KEY = Key("key", Kind("columns", read_names_by_name), "target column: source column, of a derived table", {})
+COLUMNS = Key("columns", Kind("SQL", read_expressions), "target column: expression of the source", {}, "every column")
+REVERSE = Key("reverse", Kind("SQL", read_expressions), "source column: expression of the target, to go back", {})
+EXCEPT: Key[tuple[str, ...]] = Key(
+    "except",
+    Kind("names", read_names),
+    "source columns that the target does not get",
+    (),
+    also=("omit",),
+    stored_as="omit",
+)
+WHERE = Key("where", Kind("SQL", Value.text), "condition over the source; rows outside stay behind", "", "every row")
+TABLE = Section((FROM, KEY, COLUMNS, REVERSE, EXCEPT, WHERE))
+
+# -- a phase, and a task of it ---
+PHASE_DURATION = Key("duration", DURATION, "how long it is planned to take; shown to people", 0.0)
+TASKS = Key("tasks", LIST, "sentences for people, who sign them off; `{step: …}` for the library", ())
+STEPS = Key("steps", LIST, "steps that must have run, by name or in words", ())
+TRAFFIC: Key[tuple[int, ...]] = Key(
+    "traffic", Kind("percentages", read_percentages), "stages of the reads, rising to 100%", (),
+    phases=("gradual_extraction",),
+)  # fmt: skip
+WINDOW: Key[Window | None] = Key(
+    "window", Kind("window", read_window), "when the switch may happen", None, phases=("cutover",)
+)
+MAX_WRITE_PAUSE = Key(
+    "max_write_pause", DURATION, "longer: the cutover aborts and everything is as before", 1.0,
+    phases=("cutover",), options={"cutover": "max_write_pause_s"},
+)  # fmt: skip
+WATCH = Key(
+    "watch", DURATION, "how long the rollback triggers are watched: at each stage, or after the switch", 0.0,
+    phases=("gradual_extraction", "cutover"),
+    options={"gradual_extraction": "step_watch_s", "cutover": "watch_s"},
+)  # fmt: skip
+PHASE_SERVICES = Key("services", MAPPING, "services, as at the top", (), phases=("gradual_extraction",))
+PHASE_STRATEGY = Key("strategy", STRATEGY.kind, "as at the top", "", phases=("data_migration",))
+AFTER = Key(
+    "after", DURATION, "until then the rollback path stays open", 0.0,
+    phases=("cleanup",), also=("delay", "stability_period"), options={"cleanup": "after_s"},
+)  # fmt: skip
+ARCHIVE = Key("archive", Kind(_one_of(vocabulary.ARCHIVES), _archive), "form of the archive", "", phases=("cleanup",))
+PHASE = Section(
+    (
+        *(PHASE_DURATION, TASKS, STEPS, TRAFFIC, WINDOW, MAX_WRITE_PAUSE, WATCH),
+        *(PHASE_SERVICES, PHASE_STRATEGY, AFTER, ARCHIVE),
+    )
+)
+
+STEP = Key("step", Kind[str]("step"), "a step of the library", "", required=True)
+STATEMENTS: Key[tuple[str, ...]] = Key(
+    "statements", Kind("list of SQL", _statements), "what `apply_ddl` runs at the source", ()
+)
+TASK = Section((STEP, STATEMENTS))
+
+# -- validation, accepted findings, performance, lint, schema, checklist ---
+TOLERATE = Key("tolerate", LIST, "differences that are wanted", (), stored_as="tolerances")
+REQUIRE: Key[tuple[str, ...]] = Key(
+    "require", Kind(f"list of {_one_of(vocabulary.REQUIRE)}"), "what fails; it is only reported otherwise", ()
+)
+VALIDATION_KEYS = Section((TOLERATE, REQUIRE))
+
+_ANY = "any"
+TOLERANCE = Section(
+    (
+        Key("check", TEXT, "one of the six checks", "", required=True),
+        Key("service", TEXT, "a service of the plan", "", _ANY),
+        Key("table", TEXT, "a table of it, or of the source", "", _ANY),
+        Key("column", TEXT, "a column of it", "", _ANY),
+        Key("name", TEXT, "an index or constraint", "", _ANY),
+        Key("kind", TEXT, "the kind of the difference, as the report calls it", "", _ANY),
+        Key("because", TEXT, "the reason", "", required=True),
+    )
+)
+ACCEPTANCE = Section(
+    (
+        Key("finding", TEXT, "its kind ([assessment.md](assessment.md))", "", required=True),
+        Key("table", TEXT, "a table of the source", "", _ANY),
+        Key("because", TEXT, "the reason", "", required=True),
+    )
+)
+PERFORMANCE_TOLERANCE = Key("tolerance", SHARE, "how much slower a service may be than the source", 0.10)
+WORKLOAD = Key("workload", TEXT, "the workload's file, relative to parameters/", "", "no workload")
+PERFORMANCE_KEYS = Section((PERFORMANCE_TOLERANCE, WORKLOAD))
+LINT_RULE = Section(
+    (
+        Key("policy", TEXT, "`refuse`, `approve`, `warn` or `off`", "", required=True),
+        Key("because", TEXT, "the reason", "", required=True),
+    )
+)
+REVISIONS = Key("revisions", TEXT, "the folder of the revisions, relative to parameters/", "revisions")
+TO = Key("to", TEXT, "a version, the beginning of one, or `head`", "head")
+SCHEMA_KEYS = Section((REVISIONS, TO))
+TITLE = Key("title", TEXT, "what it asks; required for an item of your own", "", "the item's own")
+PROBE = Key("probe", TEXT, "what answers for it: a probe, or `signoff` for a person", "", "the item's own")
+NOTE = Key("note", TEXT, "a note for the reader", "")
+CHECKLIST_ITEM = Section((TITLE, PROBE, NOTE))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.identifiers import own_name
 from runbook_lib.errors import DatabaseError
 
@@ -74,6 +75,14 @@ def needed(path: Sequence[str], dialect: str) -> bool:
         return len(path) > 1 and path[0] == SCHEMA
     name = path[-1].removeprefix(PREFIX)
     return name != path[-1] and (name in REGISTERED or name == "archive_proof")
+
+
+def is_there(database: Database, name: str) -> bool:
+    """Whether one of our own tables is there. Nothing is made: `own_table` would make the schema."""
+    from sqlalchemy import inspect  # here: most comparisons need none of it
+
+    table, schema = dialect_of(database.dialect).own_place(name)
+    return inspect(database.engine).has_table(table, schema=schema)
 
 
 def make(database: Database, name: str, columns: str) -> str:

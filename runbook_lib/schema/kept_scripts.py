@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from runbook_lib.databases.dialect import dialect_of
-from runbook_lib.databases.own_objects import make
+from runbook_lib.databases.own_objects import is_there, make
 from runbook_lib.databases.port import Database
 from runbook_lib.databases.statement_names import pieces, shared_settings
 from runbook_lib.errors import DatabaseError
@@ -164,10 +164,7 @@ def told_at(target: Database, services: Sequence[str]) -> dict[str, str]:
 
 def keeps(target: Database) -> bool:
     """Whether this database keeps anything of a copy. Nothing is made."""
-    from sqlalchemy import inspect
-
-    name, schema = dialect_of(target.dialect).own_place("later")  # `own_table` would make the schema
-    return inspect(target.engine).has_table(name, schema=schema)
+    return is_there(target, "later")
 
 
 def kept(target: Database, service: str, kind: str) -> list[Part]:

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from runbook_lib.databases.adapter_helpers import in_pieces
-from runbook_lib.databases.own_objects import make
+from runbook_lib.databases.own_objects import is_there, make
 from runbook_lib.databases.port import Database, KeyRange
 from runbook_lib.errors import TransferError
 from runbook_lib.transfer.links import Flow, Link
@@ -116,8 +116,8 @@ def undo_marks(link: Link, table: str) -> None:
 
 def begun(writer: Database, channel: str) -> bool:
     """Whether ranges of this channel were cut."""
-    sql = f"SELECT 1 FROM {_table(writer)} WHERE channel = :c LIMIT 1"
-    return _exists(writer) and bool(writer.rows(sql, {"c": channel}))
+    found = f"SELECT 1 FROM {_table(writer)} WHERE channel = :c LIMIT 1" if _exists(writer) else ""
+    return bool(found) and bool(writer.rows(found, {"c": channel}))
 
 
 def _table(writer: Database) -> str:
@@ -125,10 +125,7 @@ def _table(writer: Database) -> str:
 
 
 def _exists(writer: Database) -> bool:
-    from sqlalchemy import inspect
-
-    schema, _, name = _table(writer).replace('"', "").replace("`", "").rpartition(".")
-    return inspect(writer.engine).has_table(name, schema=schema or None)
+    return is_there(writer, "ranges")
 
 
 def recorded(link: Link) -> dict[str, list[Chunk]]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runbook_lib.databases.dialect import dialect_of
-from runbook_lib.databases.own_objects import make
+from runbook_lib.databases.own_objects import is_there, make
 from runbook_lib.databases.port import Database
 from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.quarantine import Refused, as_text
@@ -56,13 +56,13 @@ def write(link: Link, table: str, reason: str, refused: Sequence[Refused] = ()) 
 
 def remove(link: Link, table: str = "") -> None:
     """Remove the record of a table, or all of a link."""
-    if _there(link.reader):
+    if is_there(link.reader, "held"):
         _remove(link, table)
 
 
 def read(database: Database, channel: str) -> dict[str, HeldBack]:
     """Captured table → why it is held back. The capture of this name must be installed."""
-    if not _there(database):
+    if not is_there(database, "held"):
         return {}
     sql = f"SELECT table_name, reason, refused FROM {database.own_table('held')} WHERE channel = :c ORDER BY 1"
     return {table: HeldBack(reason, _keys(keys)) for table, reason, keys in database.rows(sql, {"c": channel})}
@@ -81,10 +81,3 @@ def _remove(link: Link, table: str) -> None:
         connection.execute(
             text(f"DELETE FROM {link.reader.own_table('held')} WHERE {where}"), {"c": link.channel, "t": table}
         )
-
-
-def _there(database: Database) -> bool:
-    from sqlalchemy import inspect  # here: a comparison without a capture needs none of it
-
-    name, schema = dialect_of(database.dialect).own_place("held")  # `own_table` would make the schema
-    return inspect(database.engine).has_table(name, schema=schema)

@@ -91,9 +91,10 @@ class ApplyDdl:
 def schema_changes(run: RunContext, statements: Sequence[str] = ()) -> list[ApplyDdl]:
     """The step that carries over what differs now (or these statements); none where nothing differs.
 
-    One that was interrupted resumes under its own number.
+    One that was interrupted resumes under its own number. While a cutover is interrupted nobody may have the writers:
+    it restores that itself, and is what runs next.
     """
-    if not run.history().step_passed("build_indexes"):
+    if not run.history().step_passed("build_indexes") or _cutover_interrupted(run):
         return []
     units = [unit for unit in run.history().latest() if unit.name.startswith("apply_ddl:") and not unit.undone]
     if units and units[-1].outcome == "interrupted":
@@ -106,6 +107,11 @@ def schema_changes(run: RunContext, statements: Sequence[str] = ()) -> list[Appl
     if told or _listed(run, done) or any(_words(work) for _, work in works(run)):
         return [ApplyDdl(len(done) + 1, told)]
     return []
+
+
+def _cutover_interrupted(run: RunContext) -> bool:
+    unit = run.history().unit("cutover")
+    return unit is not None and not unit.undone and unit.outcome == "interrupted"
 
 
 def forward(run: RunContext) -> bool:

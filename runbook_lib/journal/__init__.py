@@ -6,11 +6,16 @@ killed anywhere.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from runbook_lib.journal.chain import KINDS, Entry, canonical_json, digest_of, plain, verify_entries
 from runbook_lib.journal.history import CARRIED_OVER, SCHEMA_CHANGED, Ask, History, Unit
-from runbook_lib.journal.lease import Lease
 from runbook_lib.journal.progress import ProgressRow
-from runbook_lib.journal.store import Journal, RunRow, Sample
+
+if TYPE_CHECKING:
+    from runbook_lib.journal.lease import Lease
+    from runbook_lib.journal.store import Journal, RunRow, Sample
 
 __all__ = [
     "CARRIED_OVER",
@@ -30,3 +35,12 @@ __all__ = [
     "plain",
     "verify_entries",
 ]
+
+_STORED = {"Lease": "lease", "Journal": "store", "RunRow": "store", "Sample": "store"}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs SQLAlchemy is loaded when it is asked for: a comparison shows progress and has no journal."""
+    if name in _STORED:
+        return getattr(import_module(f"runbook_lib.journal.{_STORED[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

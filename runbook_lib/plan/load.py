@@ -34,10 +34,10 @@ _NOT_CONTENT = {"line", "lines", "path", "digest"}
 # Titles of the library's checklist as digests have them: another wording must not make it another plan.
 _FIRST_TITLES = {
     "backup_complete": "A complete backup exists and can be restored",
-    "rollback_plan_documented": "The rollback is written down and was rehearsed",
+    "rollback_plan_documented": "The way back is written down and was rehearsed",
     "tested_in_staging": "The same plan has passed in staging",
     "downtime_window_scheduled": "The window is agreed and lies ahead",
-    "stakeholders_notified": "Everybody concerned was notified",
+    "stakeholders_notified": "Everybody concerned was told",
     "monitoring_enhanced": "The rollback triggers are defined and watched",
     "success_criteria_defined": "What counts as success is written down",
     "validation_plan_ready": "The integrity checks are on, tolerances declared",

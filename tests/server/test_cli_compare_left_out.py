@@ -75,7 +75,7 @@ def test_a_difference_beside_a_locked_table_is_found(place: Place) -> None:
     with locked(place.target, "b"):
         done = place.runbook("compare", "--checks", "checksums")
         only = place.runbook("compare", "--checks", "checksums", "--tables", "b")
-    assert done.exit_code == 1
+    assert done.exit_code == 1, done.output
     assert "key 7: v differs: source 'v7', target ''" in done.stdout
     assert only.exit_code == 2
     assert "? checksums of b could not run" in only.stdout
@@ -91,7 +91,7 @@ def test_tables_that_the_target_lacks_are_differences_and_the_others_are_compare
     assert place.runbook("compare", "--tables", "a").exit_code == 0
     place.target.execute("DROP TABLE a, c")
     done = place.runbook("compare")
-    assert done.exit_code == 1
+    assert done.exit_code == 1, done.output
     assert done.stdout.count("1 missing table") == 3
 
 

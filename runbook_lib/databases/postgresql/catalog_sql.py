@@ -33,7 +33,8 @@ sizes AS (
          sum(pg_table_size(p.oid))::bigint AS bytes,
          string_agg(concat(p.oid, '/', pg_relation_filenode(p.oid)), ' ' ORDER BY p.oid) AS files
   FROM parts p JOIN pg_class l ON l.oid = p.oid,
-       LATERAL (SELECT pg_relation_size(l.oid) / current_setting('block_size')::int AS pages) s
+       -- p.oid, not l.oid: the size of any other table, which somebody may have locked, is not asked for
+       LATERAL (SELECT pg_relation_size(p.oid) / current_setting('block_size')::int AS pages) s
   GROUP BY p.root
 )
 SELECT c.oid, n.nspname, c.relname, c.relkind = 'p', coalesce(s.rows, 0), coalesce(s.bytes, 0),

@@ -15,11 +15,10 @@ from runbook_lib.cli.base import PATH, NewFile, Number, environment_of, main, na
 from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.port import Database
+    from runbook_lib.databases.port import Catalogs, Database
     from runbook_lib.plan.model import Plan, Tolerance
     from runbook_lib.transfer.links import Link
     from runbook_lib.validation import Record, Report
-    from runbook_lib.validation.context import Catalogs
     from runbook_lib.validation.readable_tables import LeftOut
 
 RESUME = "Hours for which what an interrupted comparison has read may be taken over."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import re
 import threading
@@ -294,3 +295,14 @@ def fingerprint(found: Mapping[str, Table], tables: Sequence[str], types: Iterab
 def _facts(column: Column) -> Mapping[str, Any]:
     kept = ("name", "type", "nullable", "default", "generated", "identity", "collation")
     return {field: getattr(column, field) for field in kept}  # no ordinal: dropped columns leave holes in it
+
+
+def free_bytes(directory: str | None, host: str) -> int | None:
+    """Free space where a server keeps its data (bytes); None where it is not on this machine, or not to be seen."""
+    if not directory or host not in ("", "localhost", "127.0.0.1", "::1"):
+        return None
+    try:
+        stats = os.statvfs(directory)
+    except OSError:  # closed to us, or a container's own path: not known
+        return None
+    return stats.f_bavail * stats.f_frsize

@@ -386,3 +386,6 @@ class KeyRange:
     upto: tuple[Any, ...] | None = None
     rows_estimate: int = 0
     kind: str = "key"
+
+
+Catalogs = tuple[Mapping[str, Table], Mapping[str, Table]]  # of a migration's two databases, each by its tables' names

@@ -18,6 +18,7 @@ from runbook_lib.databases.model import BackupInfo as BackupInfo
 from runbook_lib.databases.model import Buckets as Buckets
 from runbook_lib.databases.model import Capabilities as Capabilities
 from runbook_lib.databases.model import CatalogObject as CatalogObject
+from runbook_lib.databases.model import Catalogs as Catalogs
 from runbook_lib.databases.model import Changes as Changes
 from runbook_lib.databases.model import Column as Column
 from runbook_lib.databases.model import Constraint as Constraint

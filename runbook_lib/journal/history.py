@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.journal.chain import Entry, digest_of
-from runbook_lib.util.renamed_steps import name_today, spec_today
+from runbook_lib.journal.renamed_steps import name_today, spec_today
 
 
 @dataclass

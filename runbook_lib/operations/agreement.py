@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runbook_lib.databases.port import CatalogObject, Database, Inventory
+from runbook_lib.databases.port import CatalogObject, Catalogs, Database, Inventory
 from runbook_lib.errors import Refused
 from runbook_lib.operations.pair import Pair
 from runbook_lib.plan.model import Tolerance
@@ -21,7 +21,6 @@ from runbook_lib.transfer.quarantine import shown
 from runbook_lib.transfer.sync_process import running
 from runbook_lib.validation import Kind, Mismatch, Report, validate
 from runbook_lib.validation.accounts import wordings
-from runbook_lib.validation.context import Catalogs
 
 SHAPES = ("schemas", "indexes", "constraints")
 LEAVE = Tolerance("", "they are left behind, as requested", kind="quarantined")

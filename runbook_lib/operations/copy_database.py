@@ -19,7 +19,7 @@ from runbook_lib.databases.adapter_helpers import one_database
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.identifiers import parts_of
 from runbook_lib.databases.own_objects import needed
-from runbook_lib.databases.port import Rest, Table
+from runbook_lib.databases.port import Catalogs, Rest, Table
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.operations.accounting import expected, finish
 from runbook_lib.operations.generated_values import require_same_values
@@ -96,8 +96,8 @@ def clone(
     service, source, target = pair.service, pair.source, pair.target
     _refuse_itself(pair)
     _refuse_own_names(pair)
-    if how.follow and goes_on(pair, how):
-        hold_back([pair.forward])  # a killed cutover may have made them
+    if how.follow and dialect_of(target.dialect).loud_triggers and goes_on(pair, how):
+        hold_back([pair.forward])  # a killed cutover may have made them; the links read both catalogs
     _require_rights(pair, how, tell)
     known = source.catalog([mapping.source for mapping in service.tables])  # for this whole command
     _require_keys(pair, how, known)
@@ -259,7 +259,7 @@ def _refuse_misfits(pair: Pair, how: How, origin: Mapping[str, Table], tell: Tel
     _refuse_broken_keys(pair, known, tell)
 
 
-def _refuse_broken_keys(pair: Pair, known: tuple[Mapping[str, Table], Mapping[str, Table]], tell: Tell) -> None:
+def _refuse_broken_keys(pair: Pair, known: Catalogs, tell: Tell) -> None:
     """Rows that the target's keys refuse: a foreign key is left behind."""
     _tell_orphans(pair, known, tell)
     if refused := list(folded(pair.service, pair.source, pair.target.dialect, *known)):
@@ -272,7 +272,7 @@ def _refuse_broken_keys(pair: Pair, known: tuple[Mapping[str, Table], Mapping[st
         )
 
 
-def _tell_orphans(pair: Pair, known: tuple[Mapping[str, Table], Mapping[str, Table]], tell: Tell) -> None:
+def _tell_orphans(pair: Pair, known: Catalogs, tell: Tell) -> None:
     for each in orphans(pair.service, pair.source, pair.target.dialect, *known):
         tell(f"  {each.line}: {'it is kept as unproven as it is there' if each.kept else 'it will be left behind'}")
 

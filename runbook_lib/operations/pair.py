@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runbook_lib.databases.port import Database, Table
+from runbook_lib.databases.port import Catalogs, Database, Table
 from runbook_lib.plan.model import Plan, Service
 from runbook_lib.transfer.build_links import forward_links, reverse_links
 from runbook_lib.transfer.implicit_plan import QUARANTINE, whole_plan
@@ -47,7 +47,7 @@ class Pair:
     source: Database
     target: Database
     plan: Plan
-    read: tuple[Mapping[str, Table], Mapping[str, Table]] | None = None
+    read: Catalogs | None = None
     quarantine: Path = QUARANTINE
 
     @property
@@ -65,7 +65,7 @@ class Pair:
         there = self.source.catalog([mapping.source for mapping in tables]) if there is None else there
         return replace(self, read=(there, self.target.catalog([mapping.target for mapping in tables])))
 
-    def catalogs(self, *links: Link) -> dict[str, tuple[Mapping[str, Table], Mapping[str, Table]]]:
+    def catalogs(self, *links: Link) -> dict[str, Catalogs]:
         """What was read of these links' tables, by channel: at the reader and at the writer."""
         there, here = self.read or ({}, {})
         return {link.channel: (there, here) if link.forward else (here, there) for link in links if self.read}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from runbook_lib.util.renamed_steps import NAMES, name_today
+from runbook_lib.journal.renamed_steps import NAMES, name_today
 
 STRATEGIES = ("dual_write", "move")
 STRATEGIES_TO_COME = ("blue_green", "rolling")  # refused where they are read: nothing carries them out yet

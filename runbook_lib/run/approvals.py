@@ -21,11 +21,12 @@ def signoff(run: RunContext, text: str) -> Item:
         given = run.write("signoff", step=text, payload={"waived": "policy signoffs: auto", "comment": ""})
     if given is None:
         _ask(run, history, Ask("signoff", text, run.phase, ""))
-        return Item(text, "could_not_run", f"not signed off; {_command(run, text)}")
+        return Item(text, "could_not_run", f"not signed off; {command_for(run, text)}")
     return Item(text, "pass", _given(given), waived=bool(given.payload.get("waived")))
 
 
-def _granted(run: RunContext, history: History, name: str, subject: str, *, waivable: bool = True) -> Item:
+def granted(run: RunContext, history: History, name: str, subject: str, *, waivable: bool = True) -> Item:
+    """An approval as a gate counts it: given for exactly this subject, waived by the policy, or missing."""
     given = history.granted("approval", name, subject)
     if given is None and waivable and run.policy.approvals == "auto":
         payload = {"subject": subject, "waived": "policy approvals: auto", "comment": ""}
@@ -34,7 +35,7 @@ def _granted(run: RunContext, history: History, name: str, subject: str, *, waiv
         return Item(name, "pass", _given(given), waived=bool(given.payload.get("waived")))
     _ask(run, history, Ask("approval", name, run.phase, subject))
     stale = "approved before, but what was approved has changed since; " if history.granted("approval", name) else ""
-    return Item(name, "could_not_run", f"{stale}not approved; {_command(run, name)}")
+    return Item(name, "could_not_run", f"{stale}not approved; {command_for(run, name)}")
 
 
 def require_approval(run: RunContext, history: History, name: str, subject: str, *, waivable: bool = True) -> None:
@@ -45,7 +46,7 @@ def require_approval(run: RunContext, history: History, name: str, subject: str,
     Raises:
         GateFailed: not approved; says which command does.
     """
-    item = _granted(run, history, name, subject, waivable=waivable)
+    item = granted(run, history, name, subject, waivable=waivable)
     if not item.passed:
         raise GateFailed(name, item.text, state="nothing was done", action="have it approved, then run the cell again")
 
@@ -55,7 +56,8 @@ def _ask(run: RunContext, history: History, ask: Ask) -> None:
         run.write("note", step=ask.name, payload={"asked": ask.kind, "subject": ask.subject})
 
 
-def _command(run: RunContext, name: str) -> str:
+def command_for(run: RunContext, name: str) -> str:
+    """The command that gives an approval or a sign-off, to be shown where it is missing."""
     return f'runbook approve {run.run_id} "{name}" -f {shown(run.environment.parameter_file)} --comment …'
 
 

@@ -19,11 +19,11 @@ from runbook_lib.display.render import render
 from runbook_lib.errors import OutOfOrder, RunbookError
 from runbook_lib.journal import Entry, History, Journal, Lease, RunRow, Sample
 from runbook_lib.journal.progress import Progress
+from runbook_lib.journal.renamed_steps import name_today
 from runbook_lib.plan.model import Phase
 from runbook_lib.plan.units import duration
 from runbook_lib.run.find_run import replayed_gate, require_order
 from runbook_lib.run.records import StepRecord, record_of, record_of_unit
-from runbook_lib.util.renamed_steps import name_today
 from runbook_lib.verdict import Outcome, StepResult, Verdict
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import LeaseHeld, OutOfOrder, RunbookError, StepFailed
 from runbook_lib.journal import Entry, History, digest_of
+from runbook_lib.journal.renamed_steps import spec_today
 from runbook_lib.plan.phase_order import notebook_of, phases_of
 from runbook_lib.plan.vocabulary import carried_out_by
 from runbook_lib.run import schema_drift
@@ -19,7 +20,6 @@ from runbook_lib.run.schema_drift import require_no_drift
 from runbook_lib.run.step import Step
 from runbook_lib.run.step_spec import describe
 from runbook_lib.util.redact import mask
-from runbook_lib.util.renamed_steps import spec_today
 from runbook_lib.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:

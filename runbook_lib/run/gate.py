@@ -10,7 +10,7 @@ from runbook_lib.journal import Entry, History, digest_of
 from runbook_lib.plan.phase_order import phases_of
 from runbook_lib.plan.vocabulary import carried_out_by
 from runbook_lib.run import schema_drift
-from runbook_lib.run.approvals import _command, _granted, signoff
+from runbook_lib.run.approvals import command_for, granted, signoff
 from runbook_lib.run.records import GateRecord, Item
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def gate(run: RunContext, approval: str = "") -> GateRecord:
     items = [*_results(run, history), *_drift(run, history, schemas), *_signoffs(run, history)]
     subject = subject_of(run, history)
     if approval and all(item.passed for item in items):
-        items.append(_granted(run, history, approval, subject))
+        items.append(granted(run, history, approval, subject))
     elif approval:
         items.append(Item(approval, "could_not_run", "approval: asked for when everything else has passed"))
     record = GateRecord(run.phase, all(item.passed for item in items), items, subject, approval)
@@ -141,8 +141,8 @@ def _drift(run: RunContext, history: History, schemas: Sequence[schema_drift.Loo
         elif each.words and each.database in halfway:
             items.append(Item(name, "pass", f"{halfway[each.database]} changes it, and was interrupted: run it again"))
         elif each.words:
-            given = _granted(run, history, each.approval, each.subject, waivable=False)
-            text = given.text if given.passed else f"put it back, or: {_command(run, each.approval)}"
+            given = granted(run, history, each.approval, each.subject, waivable=False)
+            text = given.text if given.passed else f"put it back, or: {command_for(run, each.approval)}"
             items.append(Item(name, "pass" if given.passed else "fail", f"{each.words}; {text}"))
     same = [each.database for each in schemas if each.known and not each.words and not each.error]
     return [*items, Item("schemas", "pass", f"as approved: {', '.join(same)}")] if same else items

@@ -8,7 +8,7 @@ from typing import Any
 
 from runbook_lib.display.render import render
 from runbook_lib.journal import Entry, Unit
-from runbook_lib.util.renamed_steps import name_today
+from runbook_lib.journal.renamed_steps import name_today
 
 _FIGURES = 8  # a record is one look; the rest is in the journal
 

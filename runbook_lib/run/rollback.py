@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from runbook_lib.errors import GateFailed, LeaseHeld, OutOfOrder, RollbackFailed, RunbookError
 from runbook_lib.journal import Unit
+from runbook_lib.journal.renamed_steps import name_today
 from runbook_lib.plan.phase_order import phases_of
 from runbook_lib.run import schema_drift
 from runbook_lib.run.approvals import require_approval
@@ -20,7 +21,6 @@ from runbook_lib.run.records import Item, RollbackRecord
 from runbook_lib.run.step import Step
 from runbook_lib.run.step_spec import rebuild
 from runbook_lib.util.redact import mask
-from runbook_lib.util.renamed_steps import name_today
 from runbook_lib.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Container, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runbook_lib.config.environment import Environment
 from runbook_lib.config.options import read_options
@@ -22,6 +22,7 @@ from runbook_lib.errors import GateFailed, RunbookError
 from runbook_lib.journal import Entry, Journal
 from runbook_lib.plan.phase_order import ROLLBACK
 from runbook_lib.run.approvals import approve, signoff
+from runbook_lib.run.context import RunContext, acting_person
 from runbook_lib.run.execute_step import execute
 from runbook_lib.run.find_run import find_run
 from runbook_lib.run.gate import gate
@@ -30,10 +31,6 @@ from runbook_lib.run.rollback import rollback
 from runbook_lib.run.same_databases import KEY as DATABASES
 from runbook_lib.run.same_databases import addresses, require_same_databases
 from runbook_lib.run.step import Step
-
-if TYPE_CHECKING:
-    pass
-from runbook_lib.run.context import RunContext, acting_person
 
 
 def open_run(

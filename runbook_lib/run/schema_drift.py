@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import GateFailed, RunbookError
 from runbook_lib.journal import History, digest_of
-from runbook_lib.run.approvals import _command, require_approval
+from runbook_lib.run.approvals import command_for, require_approval
 from runbook_lib.run.step import Step
 from runbook_lib.schema.snapshot import Shape, differences, in_words, shape_of
 
@@ -132,5 +132,5 @@ def require_no_drift(run: RunContext, history: History, databases: Sequence[str]
                     each.words,
                     expected="what the run approved",
                     state="nothing was done",
-                    action=f"put it back, or: {_command(run, each.approval)}",
+                    action=f"put it back, or: {command_for(run, each.approval)}",
                 ) from refusal

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.journal import plain
+from runbook_lib.journal.renamed_steps import spec_today
 from runbook_lib.run.step import Step
-from runbook_lib.util.renamed_steps import spec_today
 
 _PACKAGES = ("runbook_lib.steps",)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.journal.renamed_steps import CLASSES
 from runbook_lib.steps.accounting import account_for_objects
 from runbook_lib.steps.apply_ddl import ApplyDdl, schema_changes
 from runbook_lib.steps.apply_revision import ApplyRevision
@@ -40,7 +41,6 @@ from runbook_lib.steps.verify_data import VerifyData, compare_sides
 from runbook_lib.steps.verify_reverse_mapping import VerifyReverseMapping
 from runbook_lib.steps.verify_version import VerifyVersion
 from runbook_lib.steps.watch_traffic import WatchTraffic
-from runbook_lib.util.renamed_steps import CLASSES
 
 __all__ = [
     "ApplyDdl",

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from runbook_lib.databases.port import Problem
+from runbook_lib.databases.port import Catalogs, Problem
 from runbook_lib.run.context import RunContext
 from runbook_lib.steps.routes_and_links import facing_links
 from runbook_lib.transfer.links import Link
 from runbook_lib.validation import Record, Report, validate
 from runbook_lib.validation.comparison import planned
-from runbook_lib.validation.context import Catalogs
 from runbook_lib.validation.readable_tables import with_left_out
 from runbook_lib.verdict import Outcome, StepResult, Verdict
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from runbook_lib.databases.dialect import dialect_of
-from runbook_lib.databases.port import Column, Database, Table
+from runbook_lib.databases.port import Catalogs, Column, Database, Table
 from runbook_lib.errors import PlanError
 from runbook_lib.plan.model import Plan, Service, TableMapping
 from runbook_lib.schema.convert.decisions import Policies
 from runbook_lib.schema.convert.type_overrides import reading, told_of
 from runbook_lib.schema.convert.types import read_type
+from runbook_lib.schema.convert.value_limits import limits_of
 from runbook_lib.schema.convert.value_policies import Rule, applied, plain_form, rules_of
 from runbook_lib.schema.mapped_columns import forward_expressions
-from runbook_lib.transfer.links import Feed, Flow, Link, _refused
+from runbook_lib.transfer.links import Feed, Flow, Link
 from runbook_lib.transfer.quarantine import Quarantine
+
+# Kinds of limits; but for what is asked of every text.
+_LOOKED_FOR, _LEFT_TO_THE_LOAD = ("lengths", "numbers", "other_types", "nul", "encoding"), "NUL characters"
 
 
 def forward_links(
@@ -24,7 +28,7 @@ def forward_links(
     source: Database,
     targets: Mapping[str, Database],
     quarantine: Path | None = None,
-    known: tuple[Mapping[str, Table], Mapping[str, Table]] | None = None,
+    known: Catalogs | None = None,
 ) -> list[Link]:
     """One link from the source to each service's database, in the plan's order.
 
@@ -41,7 +45,7 @@ def reverse_links(
     source: Database,
     targets: Mapping[str, Database],
     quarantine: Path | None = None,
-    known: tuple[Mapping[str, Table], Mapping[str, Table]] | None = None,
+    known: Catalogs | None = None,
 ) -> list[Link]:
     """One link from each service's database back to the source: what keeps the rollback path open.
 
@@ -61,7 +65,7 @@ def _forward(
     service: Service,
     source: Database,
     target: Database,
-    known: tuple[Mapping[str, Table], Mapping[str, Table]] | None,
+    known: Catalogs | None,
 ) -> Link:
     there, here = known or (
         source.catalog([mapping.source for mapping in service.tables]),
@@ -115,12 +119,27 @@ def _ruled(
     return expression, [*rules, *(rule for rule in refused if rule.name not in changed)]
 
 
+def _refused(sql: str, kind: str, read: Column, written: Column, dialects: tuple[str, str]) -> Iterator[Rule]:
+    """Values that the written column cannot take, which SQLite lets in, or for which a type was told too narrow.
+
+    A server's NUL characters are left to the load: it would read every text once more; in SQLite's file that is cheap.
+    """
+    if dialects[0] == dialects[1]:
+        return
+    for limit in limits_of(sql, kind, written.type, dialects):
+        late = limit.name == _LEFT_TO_THE_LOAD and not dialect_of(dialects[0]).loose_types
+        if limit.refused and limit.kind in _LOOKED_FOR and not late:
+            yield Rule(written.name, limit.name, limit.found)
+    if read.nullable and not written.nullable:
+        yield Rule(written.name, "NULLs where the target takes none", f"{sql} IS NULL")
+
+
 def _reverse(
     plan: Plan,
     service: Service,
     source: Database,
     target: Database,
-    known: tuple[Mapping[str, Table], Mapping[str, Table]] | None,
+    known: Catalogs | None,
 ) -> Link:
     written, read = known or (
         source.catalog([mapping.source for mapping in service.tables]),

@@ -116,8 +116,9 @@ def undo_marks(link: Link, table: str) -> None:
 
 def begun(writer: Database, channel: str) -> bool:
     """Whether ranges of this channel were cut."""
-    found = f"SELECT 1 FROM {_table(writer)} WHERE channel = :c LIMIT 1" if _exists(writer) else ""
-    return bool(found) and bool(writer.rows(found, {"c": channel}))
+    if not _exists(writer):
+        return False
+    return bool(writer.rows(f"SELECT 1 FROM {_table(writer)} WHERE channel = :c LIMIT 1", {"c": channel}))
 
 
 def _table(writer: Database) -> str:

@@ -7,18 +7,12 @@ always gives the whole row: the order in which changes arrive does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from runbook_lib.databases.dialect import dialect_of
-from runbook_lib.databases.port import Column, Database, Selection
-from runbook_lib.schema.convert.value_limits import limits_of
+from runbook_lib.databases.port import Database, Selection
 from runbook_lib.schema.convert.value_policies import Rule
 from runbook_lib.transfer.quarantine import Quarantine
-
-# Kinds of limits; but for what is asked of every text.
-_LOOKED_FOR, _LEFT_TO_THE_LOAD = ("lengths", "numbers", "other_types", "nul", "encoding"), "NUL characters"
 
 
 @dataclass(frozen=True)
@@ -115,18 +109,3 @@ class Link:
             for feed in flow.feeds:
                 logged.setdefault(feed.table, {}).update(dict.fromkeys(feed.columns))
         return {table: tuple(columns) for table, columns in logged.items()}
-
-
-def _refused(sql: str, kind: str, read: Column, written: Column, dialects: tuple[str, str]) -> Iterator[Rule]:
-    """Values that the written column cannot take, which SQLite lets in, or for which a type was told too narrow.
-
-    A server's NUL characters are left to the load: it would read every text once more; in SQLite's file that is cheap.
-    """
-    if dialects[0] == dialects[1]:
-        return
-    for limit in limits_of(sql, kind, written.type, dialects):
-        late = limit.name == _LEFT_TO_THE_LOAD and not dialect_of(dialects[0]).loose_types
-        if limit.refused and limit.kind in _LOOKED_FOR and not late:
-            yield Rule(written.name, limit.name, limit.found)
-    if read.nullable and not written.nullable:
-        yield Rule(written.name, "NULLs where the target takes none", f"{sql} IS NULL")

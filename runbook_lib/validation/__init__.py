@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from runbook_lib.databases.port import Database, Table
+from runbook_lib.databases.port import Catalogs, Database, Table
 from runbook_lib.errors import RunbookError
 from runbook_lib.plan.model import Tolerance
 from runbook_lib.transfer.links import Link
@@ -21,7 +21,7 @@ from runbook_lib.validation.checks.indexes import indexes
 from runbook_lib.validation.checks.row_counts import row_counts
 from runbook_lib.validation.checks.schemas import schemas
 from runbook_lib.validation.concurrent_ddl import with_altered
-from runbook_lib.validation.context import Catalogs, Context, Progress, could_not_run, working
+from runbook_lib.validation.context import Context, Progress, could_not_run, working
 from runbook_lib.validation.refused_rows import with_refused
 from runbook_lib.validation.report.contents import BEARABLE, Fingerprint, combined
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch

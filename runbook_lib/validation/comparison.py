@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runbook_lib.databases.port import Database
+from runbook_lib.databases.port import Catalogs, Database
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.model import Plan, Service
 from runbook_lib.transfer.build_links import forward_links, reverse_links
 from runbook_lib.transfer.implicit_plan import QUARANTINE, whole_plan
 from runbook_lib.transfer.links import Link
-from runbook_lib.validation.context import Catalogs
 from runbook_lib.validation.readable_tables import LeftOut, Read, read_tables, split
 from runbook_lib.validation.stalled_sync import captured
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runbook_lib.databases.dialect import dialect_of
-from runbook_lib.databases.port import Database, KeyRange, Selection, Table
+from runbook_lib.databases.port import Catalogs, Database, KeyRange, Selection
 from runbook_lib.errors import RunbookError
 from runbook_lib.schema.convert.expected_table import Promised
 from runbook_lib.transfer.links import Flow, Link
@@ -27,7 +27,6 @@ COUNT_ROWS = 20_000_000  # rows counted in one statement: about a second
 Left = TypeVar("Left")
 Right = TypeVar("Right")
 Keys = Sequence[tuple[Any, ...]]
-Catalogs = tuple[Mapping[str, Table], Mapping[str, Table]]  # a link's tables at the reader and at the writer
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from runbook_lib.operations.pair import pair_of as copied_pair
 from runbook_lib.validation import Report, validate
 from runbook_lib.validation.comparison import pair_of
 from runbook_lib.validation.report.mismatches import Kind
-from runbook_lib.validation.report.repair_script import mending
+from runbook_lib.validation.report.repair_script import repair_scripts
 
 Make = Callable[..., Any]
 # What somebody does at the target → what is said of it.
@@ -85,7 +85,7 @@ def test_what_makes_a_target_behave_otherwise_is_named_and_the_script_repairs_it
     assert found >= set(FAULTS.values())
     others = {text for kind, text in found - set(FAULTS.values())}
     assert others == {"no comment policy pol on public.t", "no comment rule nodel on public.u"}
-    [script] = mending(report).values()
+    [script] = repair_scripts(report).values()
     target.run_script(script)
     again = compared(source, target)
     assert again.passed, again.mismatches
@@ -101,7 +101,7 @@ def test_a_label_that_the_target_has_too_many_is_named_and_no_script_takes_it_aw
         assert (mismatch.kind, mismatch.text) == (Kind.DIFFERENT_OBJECT, "enum public.mood is another")
         assert mismatch.mend == ""
     source.execute("ALTER TYPE mood ADD VALUE 'c'", "ALTER TYPE mood ADD VALUE 'b2' BEFORE 'c'")
-    [script] = mending(compared(source, target)).values()
+    [script] = repair_scripts(compared(source, target)).values()
     target.run_script(script)
     assert compared(source, target).passed
 

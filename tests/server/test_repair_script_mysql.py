@@ -9,7 +9,7 @@ from typing import Any
 from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How, pair_of
 from runbook_lib.validation import validate
-from runbook_lib.validation.report.repair_script import mending
+from runbook_lib.validation.report.repair_script import repair_scripts
 
 SOURCE = """
 CREATE TABLE p (id int, `a, b` varchar(9), PRIMARY KEY (id, `a, b`), UNIQUE KEY `the one` (id));
@@ -45,7 +45,7 @@ def test_the_script_gives_constraints_indexes_and_triggers_their_names_and_sql_m
     target.execute(*SPOILED)
     report = validate([pair.forward])
     assert not report.passed
-    [script] = mending(report).values()
+    [script] = repair_scripts(report).values()
     _by_client(target, script)
     again = validate([pair.forward])
     assert again.passed, [(str(m), m.mend) for m in again.mismatches]
@@ -64,7 +64,7 @@ def test_for_what_no_statement_is_safe_the_script_says_in_a_comment_what_a_perso
     pair = pair_of(source, target)
     clone(pair, How())
     target.execute("ALTER TABLE parted PARTITION BY KEY (id) PARTITIONS 3")
-    [script] = mending(validate([pair.forward])).values()
+    [script] = repair_scripts(validate([pair.forward])).values()
     assert "-- parted: partition parted.p0 is another\n-- No statement for this is safe to write: make" in script
     assert all(line.startswith("-- ") for line in script.splitlines())
     _by_client(target, script)
@@ -76,7 +76,7 @@ def test_a_label_too_many_of_an_enum_at_postgresql_is_said_with_what_to_do(new_o
     pair = pair_of(source, target)
     clone(pair, How())
     target.execute("ALTER TYPE mood ADD VALUE 'b'")
-    [script] = mending(validate([pair.forward])).values()
+    [script] = repair_scripts(validate([pair.forward])).values()
     assert "-- enum public.mood: enum public.mood is another\n" in script and "a label cannot be dropped" in script
     target.run_script(script)
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from runbook_lib.databases.port import Database
 from runbook_lib.validation import DATA, Report, validate
-from runbook_lib.validation.report.repair_script import mending
+from runbook_lib.validation.report.repair_script import repair_scripts
 
 SCHEMAS = ("schemas", "indexes", "constraints")
 Make = Callable[[str, str], Any]
@@ -65,7 +65,7 @@ def test_each_fault_is_named_and_nothing_else_and_mended(pair: tuple[Database, D
 
 def mended(target: Any, report: Report) -> None:
     """The report's script, pasted as it is."""
-    [script] = mending(report).values()
+    [script] = repair_scripts(report).values()
     if target.dialect == "sqlite":
         with closing(sqlite3.connect(target.path)) as driver:
             driver.executescript(f"PRAGMA foreign_keys = ON;\n{script}")  # as an application's own connection has it

@@ -17,7 +17,7 @@ from runbook_lib.validation import Kind, Report, validate
 from runbook_lib.validation.comparison import pair_of
 from runbook_lib.validation.report.as_html import render
 from runbook_lib.validation.report.as_text import report_lines
-from runbook_lib.validation.report.repair_script import mending
+from runbook_lib.validation.report.repair_script import repair_scripts
 
 TABLE = "CREATE TABLE notes (id {counter} PRIMARY KEY, a {text}, b {text});"
 COUNTERS = {
@@ -74,7 +74,7 @@ def test_a_trigger_that_is_missing_or_too_much_is_named_and_comes_back_by_the_sq
     target.run_script(DROP.get(target.dialect, "DROP TRIGGER loud;"))
     report = look(source, target)
     assert kinds(report) == [Kind.MISSING_TRIGGER]
-    target.run_script(mending(report)[report.mismatches[0].service])
+    target.run_script(repair_scripts(report)[report.mismatches[0].service])
     assert look(source, target).passed
     source.run_script(DROP.get(source.dialect, "DROP TRIGGER loud;"))
     assert kinds(look(source, target)) == [Kind.EXTRA_TRIGGER]
@@ -112,7 +112,7 @@ def test_privileges_are_reported_with_their_grants_and_fail_only_where_the_plan_
     assert report.passed and sorted(told(report)) == [Kind.EXTRA_PRIVILEGE, Kind.MISSING_PRIVILEGE]
     report = look(source, target, require=("privileges",))
     assert sorted(kinds(report)) == [Kind.EXTRA_PRIVILEGE, Kind.MISSING_PRIVILEGE]
-    target.run_script(mending(report)[report.mismatches[0].service])
+    target.run_script(repair_scripts(report)[report.mismatches[0].service])
     assert look(source, target, require=("privileges",)).passed
 
 
@@ -131,7 +131,7 @@ def test_a_sequence_behind_its_column_is_named_and_mended_by_the_sql_that_the_te
     assert kinds(report) == [Kind.SEQUENCE_BEHIND]
     text = "\n".join(report_lines(report))
     script = text.partition("read it before you run it there\n")[2].partition("\n-- end")[0]
-    assert script and script == mending(report)[report.mismatches[0].service]
+    assert script and script == repair_scripts(report)[report.mismatches[0].service]
     assert script in unescape(render(report))
     target.run_script(script)
     assert look(source, target).passed

@@ -18,12 +18,12 @@ from runbook_lib import steps
 from runbook_lib.config.environment import Environment, load_environment_file
 from runbook_lib.errors import GateFailed, OutOfOrder
 from runbook_lib.journal import History, Journal
+from runbook_lib.journal.renamed_steps import NAMES as NAMES_OF_STEPS
 from runbook_lib.plan.model import Task
 from runbook_lib.plan.vocabulary import library_steps
 from runbook_lib.run.approvals import approve
 from runbook_lib.run.run import Run, begin
 from runbook_lib.run.step_spec import describe, rebuild
-from runbook_lib.util.renamed_steps import NAMES as NAMES_OF_STEPS
 from runbook_lib.verdict import Outcome, Verdict
 
 OLD = Path(__file__).parents[1] / "fixtures" / "old_journal"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pymysql
 
+from runbook_lib.databases.adapter_helpers import free_bytes
 from runbook_lib.databases.mysql import connection, lock_retry, own, quoting
 from runbook_lib.databases.mysql.reading import reading_missing
 from runbook_lib.databases.port import IndexUse, Problem, ServerFacts
@@ -57,18 +57,8 @@ def facts(db: MySQLPort) -> ServerFacts:
         int(size),
         int(clients),
         str(read_only) not in ("0", "OFF"),
-        _free_bytes(db, directory),
+        free_bytes(directory, db.login.host),
     )
-
-
-def _free_bytes(db: MySQLPort, directory: str) -> int | None:
-    if db.login.host not in ("localhost", "127.0.0.1", "::1"):
-        return None
-    try:
-        stats = os.statvfs(directory)
-    except OSError:  # closed to us, or a container's own path: not known
-        return None
-    return stats.f_bavail * stats.f_frsize
 
 
 def privileges_missing(db: MySQLPort, role: str) -> list[Problem]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from runbook_lib.databases.adapter_helpers import free_bytes
 from runbook_lib.databases.port import IndexUse, Problem, ServerFacts
 from runbook_lib.databases.postgresql import connection, own, quoting
 from runbook_lib.databases.postgresql.reading import reading_missing, standby
@@ -52,18 +52,16 @@ def facts(db: PostgreSQLPort) -> ServerFacts:
     number, text, encoding, collation, size, clients, read_only, directory = db.rows(_FACTS)[0]
     version = (number // 10000, number % 10000)
     return ServerFacts(
-        db.dialect, version, text, encoding, collation, size, clients, read_only, _free_bytes(db, directory)
+        db.dialect,
+        version,
+        text,
+        encoding,
+        collation,
+        size,
+        clients,
+        read_only,
+        free_bytes(directory, db.login.parameters.get("host", "")),
     )
-
-
-def _free_bytes(db: PostgreSQLPort, directory: str | None) -> int | None:
-    if not directory or db.login.parameters.get("host", "") not in ("", "localhost", "127.0.0.1", "::1"):
-        return None
-    try:
-        stats = os.statvfs(directory)
-    except OSError:  # closed to us, or a container's own path: not known
-        return None
-    return stats.f_bavail * stats.f_frsize
 
 
 def privileges_missing(db: PostgreSQLPort, role: str) -> list[Problem]:

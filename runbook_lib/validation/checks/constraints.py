@@ -34,10 +34,12 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     here, origin = written[flow.table], read[flow.feeds[0].table]
     figures = {label(link, flow): {"constraints": len(here.constraints)}}
     promised = context.promised(link).get(flow.table)
-    mend = repair_of(link.writer.dialect, here, promised or Promised(here))
-    found = [_not_validated(link, flow, c, mend) for c in here.constraints if not c.validated and not _loose(c, origin)]
+    repair = repair_of(link.writer.dialect, here, promised or Promised(here))
+    found = [
+        _not_validated(link, flow, c, repair) for c in here.constraints if not c.validated and not _loose(c, origin)
+    ]
     if promised is None:
-        return CheckResult(NAME, mismatches=(*found, *_key(link, flow, here, mend)), figures=figures)
+        return CheckResult(NAME, mismatches=(*found, *_key(link, flow, here, repair)), figures=figures)
     both = sides(link, promised, here)
     renamed = context.once(("renamed", link.channel), lambda: _renamed(link))
     inside = set(renamed) if link.reader.dialect == link.writer.dialect else set(renamed.values())
@@ -88,11 +90,11 @@ def _promised(both: Sides, constraint: Constraint, renamed: Mapping[str, str]) -
     as_it_is = both.there_as_it_is(constraint)
     wanted = replace(as_it_is, definition=pointed(as_it_is.definition))
     described = _described(both.there, replace(constraint, definition=pointed(constraint.definition)))
-    return replace(described, add=both.mend.add_constraint(wanted), shown=wanted.definition)
+    return replace(described, add=both.repair.add_constraint(wanted), shown=wanted.definition)
 
 
 def _present(both: Sides, constraint: Constraint) -> Described:
-    drop, shown = both.mend.drop_constraint(constraint), both.here_as_it_is(constraint).definition
+    drop, shown = both.repair.drop_constraint(constraint), both.here_as_it_is(constraint).definition
     return replace(_described(both.here, constraint), drop=drop, shown=shown)
 
 
@@ -105,7 +107,7 @@ def _described(table: Table, constraint: Constraint) -> Described:
     return Described(constraint.name, like, constraint.definition, columns)
 
 
-def _not_validated(link: Link, flow: Flow, constraint: Constraint, mend: Repair) -> Mismatch:
+def _not_validated(link: Link, flow: Flow, constraint: Constraint, repair: Repair) -> Mismatch:
     return Mismatch(
         NAME,
         link.service,
@@ -115,11 +117,11 @@ def _not_validated(link: Link, flow: Flow, constraint: Constraint, mend: Repair)
         target_value=constraint.definition,
         name=constraint.name,
         text=f"constraint {constraint.name} is not validated: rows that break it may be there",
-        mend=mend.validate(constraint),
+        mend=repair.validate(constraint),
     )
 
 
-def _key(link: Link, flow: Flow, here: Table, mend: Repair) -> list[Mismatch]:
+def _key(link: Link, flow: Flow, here: Table, repair: Repair) -> list[Mismatch]:
     wanted = set(flow.key)
     unique = [index for index in here.indexes if index.unique and index.valid and not index.partial]
     if not wanted or set(here.key) == wanted or any(set(index.columns) == wanted for index in unique):
@@ -135,7 +137,7 @@ def _key(link: Link, flow: Flow, here: Table, mend: Repair) -> list[Mismatch]:
             source_value=f"PRIMARY KEY ({columns})",
             name="key",
             text=f"nothing makes {', '.join(flow.key)} unique",
-            mend=mend.add_constraint(Constraint("", "primary", flow.key, f"PRIMARY KEY ({columns})")),
+            mend=repair.add_constraint(Constraint("", "primary", flow.key, f"PRIMARY KEY ({columns})")),
         )
     ]
 

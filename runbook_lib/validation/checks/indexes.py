@@ -35,7 +35,7 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
         invalid = [_invalid(link, flow, index) for index in here.indexes if not index.valid]
         return CheckResult(NAME, mismatches=tuple(invalid), figures=figures)
     both = sides(link, promised, here)
-    found = [_invalid(link, flow, index, both.mend.build_again(index)) for index in here.indexes if not index.valid]
+    found = [_invalid(link, flow, index, both.repair.build_again(index)) for index in here.indexes if not index.valid]
     behind = left_behind(read[flow.feeds[0].table], flow)
     wanted = [i for i in _own(both.there) if i.valid and not _needs(i, behind)]
     described = [_described(both, index, there=True) for index in wanted]
@@ -64,8 +64,8 @@ def _words(definition: str) -> set[str]:
 
 
 def _described(both: Sides, index: Index, *, there: bool) -> Described:
-    add = both.mend.add_index(both.there_as_it_is(index)) if there else ""
-    drop = "" if there else both.mend.drop_index(index)
+    add = both.repair.add_index(both.there_as_it_is(index)) if there else ""
+    drop = "" if there else both.repair.drop_index(index)
     return Described(index.name, index.columns, index.definition, index.columns, add, drop)
 
 

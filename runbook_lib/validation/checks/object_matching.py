@@ -100,7 +100,7 @@ class Sides:
     there: Table
     here: Table
     promised: Promised
-    mend: Repair
+    repair: Repair
 
     def there_as_it_is(self, item: Object) -> Object:
         """The promised object with its definition in the target's words."""
@@ -108,7 +108,7 @@ class Sides:
 
     def here_as_it_is(self, item: Object) -> Object:
         """The object as the target's catalog has it."""
-        return _twin(item, [*self.mend.here.indexes, *self.mend.here.constraints])
+        return _twin(item, [*self.repair.here.indexes, *self.repair.here.constraints])
 
 
 def _twin(item: Object, among: Sequence[Any]) -> Object:
@@ -121,11 +121,11 @@ def _twin(item: Object, among: Sequence[Any]) -> Object:
 
 def sides(link: Link, promised: Promised, here: Table) -> Sides:
     """Both sides of a table, made comparable where the engines are not the same."""
-    mend = repair_of(link.writer.dialect, here, promised)
+    repair = repair_of(link.writer.dialect, here, promised)
     if link.reader.dialect == link.writer.dialect:
-        return Sides(promised.table, here, promised, mend)
+        return Sides(promised.table, here, promised, repair)
     there = comparable(promised.table, link.writer.dialect)
-    return Sides(there, aligned(there, comparable(here, link.writer.dialect), link.writer.dialect), promised, mend)
+    return Sides(there, aligned(there, comparable(here, link.writer.dialect), link.writer.dialect), promised, repair)
 
 
 def compare(

@@ -46,20 +46,20 @@ def triggers(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[Mis
     at_source = [_renamed(text, flow) for text in (*there.triggers, *wait[0].get(origin, ()))]
     promised = [text for text in at_source if not behind & set(re.findall(r"\w+", text))]
     present = [*here.triggers, *wait[1].get(flow.table, ())]
-    mend = repair_of(link.writer.dialect, here, Promised(there))
+    repair = repair_of(link.writer.dialect, here, Promised(there))
     missing = [text for text in promised if text not in present]
     extra = {_called(text): text for text in present if text not in promised}
     made = {one.text: one.client for one in link.reader.loud_triggers([origin], silent=True)} if missing else {}
     for text in missing:
-        add = made.get(text) or mend.add_trigger(text)
+        add = made.get(text) or repair.add_trigger(text)
         if there_ := extra.pop(_called(text), None):
-            told, change = f"trigger {_called(text)} is another", mend.change_trigger(there_, text, add)
+            told, change = f"trigger {_called(text)} is another", repair.change_trigger(there_, text, add)
             yield say(Kind.DIFFERENT_TRIGGER, source_value=text, target_value=there_, text=told, mend=change)
         else:
             yield say(Kind.MISSING_TRIGGER, source_value=text, text=f"no trigger {text}", mend=add)
     for text in extra.values():
         told = f"trigger {text} is not at the source"
-        yield say(Kind.EXTRA_TRIGGER, target_value=text, text=told, mend=mend.drop_trigger(text))
+        yield say(Kind.EXTRA_TRIGGER, target_value=text, text=told, mend=repair.drop_trigger(text))
 
 
 def _waiting(link: Link) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
@@ -112,7 +112,7 @@ def privileges(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[M
 
 def sequences(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mismatch]:
     """Sequences whose next value is taken already."""
-    mend = repair_of(link.writer.dialect, here, Promised(here))
+    repair = repair_of(link.writer.dialect, here, Promised(here))
     table = link.writer.quote(flow.table)
     fed = [sequence for sequence in link.writer.sequences([flow.table]) if sequence.column]
     present = {each.column: _farthest(link, table, each) for each in fed}
@@ -128,7 +128,7 @@ def sequences(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mismatc
                 target_value="never called" if sequence.last is None else str(sequence.last),
                 name=sequence.name,
                 text=f"sequence {sequence.name} is behind {sequence.column}: {last}, the column has {value}",
-                mend=mend.sequence(sequence, value),
+                mend=repair.sequence(sequence, value),
             )
 
 

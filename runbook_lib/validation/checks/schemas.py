@@ -62,8 +62,8 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
         found = [*_derived_columns(say, flow, here), *_derived_types(say, link, flow, here)]
         found += sequences(say, link, flow, here) if context.sequences else []
         return CheckResult(NAME, mismatches=tuple(found), figures=figures)
-    mend = repair_of(link.writer.dialect, here, promised)
-    found = [*_presence(say, flow, promised.table, here, mend), *_facets(say, link, flow, promised, here, mend)]
+    repair = repair_of(link.writer.dialect, here, promised)
+    found = [*_presence(say, flow, promised.table, here, repair), *_facets(say, link, flow, promised, here, repair)]
     found += sequences(say, link, flow, here) if context.sequences else []
     found += triggers(say, link, flow, context)
     aside = [*order(say, flow, promised.table, here), *privileges(say, link, flow, context)]
@@ -77,7 +77,7 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     return CheckResult(NAME, mismatches=tuple(found), information=tuple(information), figures=figures)
 
 
-def _presence(say: Say, flow: Flow, there: Table, here: Table, mend: Repair) -> Iterator[Mismatch]:
+def _presence(say: Say, flow: Flow, there: Table, here: Table, repair: Repair) -> Iterator[Mismatch]:
     promised = flow.promised or flow.columns
     present = {column.name for column in here.columns}
     for name in promised:
@@ -85,16 +85,20 @@ def _presence(say: Say, flow: Flow, there: Table, here: Table, mend: Repair) -> 
             column = there.column(name)
             text = f"no column {name}"
             yield say(
-                Kind.MISSING_COLUMN, columns=(name,), source_value=column.type, text=text, mend=mend.add_column(column)
+                Kind.MISSING_COLUMN,
+                columns=(name,),
+                source_value=column.type,
+                text=text,
+                mend=repair.add_column(column),
             )
     for column in here.columns:
         if column.name not in promised:
             text = f"column {column.name} is not at the source"
-            drop = mend.drop_column(column.name)
+            drop = repair.drop_column(column.name)
             yield say(Kind.EXTRA_COLUMN, columns=(column.name,), target_value=column.type, text=text, mend=drop)
 
 
-def _facets(say: Say, link: Link, flow: Flow, promised: Promised, here: Table, mend: Repair) -> Iterator[Mismatch]:
+def _facets(say: Say, link: Link, flow: Flow, promised: Promised, here: Table, repair: Repair) -> Iterator[Mismatch]:
     wanted = set(flow.promised or flow.columns)
     columns = {column.name: column for column in here.columns}
     across = link.reader.dialect != link.writer.dialect
@@ -108,7 +112,7 @@ def _facets(say: Say, link: Link, flow: Flow, promised: Promised, here: Table, m
                 continue
             if a != b and not (kind is Kind.DEFAULT and origin.generated != found.generated):
                 text = f"{origin.name}: {facet} is {b or 'none'}, promised {a or 'none'}"
-                change = mend.change_column(origin, facet)
+                change = repair.change_column(origin, facet)
                 yield say(kind, columns=(origin.name,), source_value=a, target_value=b, text=text, mend=change)
 
 
@@ -132,7 +136,7 @@ def _derived_columns(say: Say, flow: Flow, here: Table) -> Iterator[Mismatch]:
 def _derived_types(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mismatch]:
     expressions = tuple(_bare(sql, kind) for sql, kind in zip(flow.expressions, flow.types, strict=True))
     types = link.reader.expression_types(flow.relation, expressions)
-    mend = repair_of(link.writer.dialect, here, Promised(here))
+    repair = repair_of(link.writer.dialect, here, Promised(here))
     for name, given in zip(flow.columns, types, strict=True):
         column = here.column(name)
         neutral = read_type(given, link.reader.dialect)
@@ -144,7 +148,7 @@ def _derived_types(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mi
         if column.type == promised or holds(found, wanted) or holds(found, neutral) or _unsized(found, wanted):
             continue
         text = f"{name}: type is {column.type}, its expression gives {promised}"
-        change = mend.change_column(replace(column, type=promised), "type")
+        change = repair.change_column(replace(column, type=promised), "type")
         yield say(Kind.TYPE, columns=(name,), source_value=promised, target_value=column.type, text=text, mend=change)
 
 

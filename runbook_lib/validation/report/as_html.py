@@ -10,7 +10,7 @@ from typing import Any
 from runbook_lib.display import render as templates
 from runbook_lib.validation.report.contents import Contents
 from runbook_lib.validation.report.mismatches import Mismatch, shorten
-from runbook_lib.validation.report.repair_script import heading, mending
+from runbook_lib.validation.report.repair_script import heading, repair_scripts
 
 LISTED = 8  # differences shown of each check, table and kind: one table must not hide another; the JSON has all
 _HEADLINES = {"pass": "Validation passed", "fail": "Validation failed"}
@@ -55,7 +55,7 @@ def _parts(report: Contents) -> Iterator[Part]:
     for line in [*([said] if said and said not in report.late else []), *report.idle, *report.late]:
         yield Part(line=line)
     yield _differences("Differences", report.mismatches)
-    for service, script in mending(report).items():
+    for service, script in repair_scripts(report).items():
         yield Part(heading(report, service), script=script)
     yield _differences("In flight (writes under way explain these)", report.in_flight)
     yield _differences("Tolerated", [m for r in report.results for m in r.tolerated])

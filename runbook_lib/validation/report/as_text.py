@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from runbook_lib.validation.accounts import KNOWINGLY, NO_EQUIVALENT
 from runbook_lib.validation.report.contents import Contents
 from runbook_lib.validation.report.mismatches import CheckResult, Mismatch
-from runbook_lib.validation.report.repair_script import heading, mending
+from runbook_lib.validation.report.repair_script import heading, repair_scripts
 from runbook_lib.verdict import Outcome
 
 FIRST = 5  # rows or objects named of each kind; the JSON has all
@@ -21,7 +21,7 @@ def report_lines(report: Contents) -> Iterator[str]:
         yield from _failures(result)
         for table, why in result.errors.items():
             yield f"? {_words(result.check)} of {_short(report, table)} could not run: {why}"
-    for service, script in mending(report).items():
+    for service, script in repair_scripts(report).items():
         yield f"-- {heading(report, service)}"
         yield from script.splitlines()
         yield "-- end"

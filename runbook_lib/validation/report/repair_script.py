@@ -27,7 +27,7 @@ _BY_HAND = {
 }
 
 
-def mending(report: Contents) -> dict[str, str]:
+def repair_scripts(report: Contents) -> dict[str, str]:
     """Service → script: the undeclared differences as comments, each with what repairs it below; nothing is run.
 
     A PostgreSQL script that builds or drops indexes is no single transaction: psql runs its statements one by one.

@@ -92,21 +92,31 @@ def test_there_is_no_trigger_on_a_captured_table(items):
 
 def test_a_commit_that_is_in_the_log_but_not_visible_yet_is_waited_for(items, connect, postgresql_server, monkeypatch):
     items.execute("INSERT INTO items VALUES (1)")
-    writer = connect(autocommit=True)
-    hanging = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE 'INSERT%'"
+    hanging = """SELECT 1 FROM pg_stat_activity
+                 WHERE wait_event = 'SyncRep' AND query LIKE 'INSERT%' AND datname = current_database()"""
     monkeypatch.setattr(slot_reader, "VISIBLE_WITHIN_S", 0.2)
+    done, enough, writer = [(1,)], threading.Event(), connect(autocommit=True)
+
+    def write():  # until one hangs: only once the checkpointer has seen the setting does a commit wait for a standby
+        while not enough.is_set():
+            writer.execute("INSERT INTO items VALUES (%s)", (len(done) + 1,))
+            done.append((len(done) + 1,))
+
     with configured(postgresql_server, synchronous_standby_names="nobody"):
-        wait_for(lambda: items.rows("SHOW synchronous_standby_names") == [("nobody",)], "the setting")
-        thread = threading.Thread(target=writer.execute, args=("INSERT INTO items VALUES (2)",))
+        thread = threading.Thread(target=write)
         thread.start()
-        wait_for(lambda: items.rows(hanging) != [], "a commit that waits for its standby")
+        try:
+            wait_for(lambda: items.rows(hanging) != [], "a commit that waits for its standby")
+        finally:
+            enough.set()
         with pytest.raises(DatabaseError, match=r"transaction \d+ is committed, but not visible for 0.2 s"):
             items.pending("ch")
         with items.raw() as driver:
             log = driver.execute("SELECT log FROM runbook.captures").fetchone()[0]
-            assert driver.execute(f"SELECT k0 FROM {log}").fetchall() == [(1,)], "what came before it is logged"
+            logged = driver.execute(f"SELECT k0 FROM {log} ORDER BY k0").fetchall()
+            assert logged == done, "what came before it is logged"
     thread.join(10)
-    assert changed(items) == [(1,), (2,)]
+    assert changed(items) == done and len(done) == len(logged) + 1
 
 
 def test_what_does_not_wait_for_the_disk_is_counted_at_once(items, connect):

@@ -13,7 +13,7 @@ from benchmarks import bench
 from benchmarks.compare_postgresql import ROWS, two
 from runbook_lib.config.database_url import open_endpoint
 from runbook_lib.transfer.links import Link
-from runbook_lib.validation import validate
+from runbook_lib.validation import ValidationOptions, validate
 from runbook_lib.validation.comparison import pair_of
 
 FLOOR = "SELECT count(*), sum(hash_record_extended(t, 0)) FROM orders AS t"
@@ -41,7 +41,7 @@ def main() -> None:
 
 def compare(links: Sequence[Link]) -> None:
     """Our check alone."""
-    validate(links, checks=("checksums",), under_writes=False).raise_for_failure()
+    validate(links, ValidationOptions(checks=("checksums",), under_writes=False)).raise_for_failure()
 
 
 def floor(*servers: bench.PostgreSQLServer) -> None:

@@ -185,22 +185,24 @@ def _itself(reader: Database, writer: Database) -> ConfigurationError:
 
 def _compare(sides: _Sides, checks: Sequence[str], jobs: int, settle_s: float, record: Record | None = None) -> Report:
     from runbook_lib.display.live_line import LiveLine
-    from runbook_lib.validation import validate
+    from runbook_lib.validation import ValidationOptions, validate
     from runbook_lib.validation.readable_tables import with_left_out
 
     with LiveLine("compare", stderr=True, every_s=2.0) as screen:
         report = validate(
             sides.links,
-            checks=checks,
-            tolerances=sides.tolerances,
-            types=sides.types,
-            require=sides.plan.require if sides.plan else (),
-            jobs=jobs,
-            under_writes=settle_s > 0,
-            settle_s=settle_s,
-            record=record,
-            catalogs=sides.catalogs,
-            on_progress=lambda at: screen.progress(at.at, at.of, at.table, step=at.check, unit=at.unit),
+            ValidationOptions(
+                checks=checks,
+                tolerances=sides.tolerances,
+                types=sides.types,
+                require=sides.plan.require if sides.plan else (),
+                jobs=jobs,
+                under_writes=settle_s > 0,
+                settle_s=settle_s,
+                record=record,
+                catalogs=sides.catalogs,
+                on_progress=lambda at: screen.progress(at.at, at.of, at.table, step=at.check, unit=at.unit),
+            ),
         )
     return with_left_out(report, sides.out)
 

@@ -19,7 +19,7 @@ from runbook_lib.plan.model import Tolerance
 from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.quarantine import shown
 from runbook_lib.transfer.sync_process import running
-from runbook_lib.validation import Kind, Mismatch, Report, validate
+from runbook_lib.validation import Kind, Mismatch, Report, ValidationOptions, validate
 from runbook_lib.validation.accounts import wordings
 
 SHAPES = ("schemas", "indexes", "constraints")
@@ -70,7 +70,7 @@ def baseline(pair: Pair, read: Read | None = None) -> dict[str, Any]:
     pair = pair.seen()
     there = pair.forward
     how: dict[str, Any] = {"types": types, "tolerances": tolerances, "catalogs": pair.catalogs(there)}
-    report = validate([there], checks=SHAPES, under_writes=False, **how)
+    report = validate([there], ValidationOptions(checks=SHAPES, under_writes=False, **how))
     beside = {role: _beside(pair, getattr(pair, role), role, read) for role in ("source", "target")}
     digests = {role: {name: _digest(one) for name, one in found.items()} for role, found in beside.items()}
     return {"differences": sorted(map(_said, report.mismatches)), **digests}
@@ -142,7 +142,7 @@ def of_schema(
     catalogs: Mapping[str, Catalogs] | None = None,
 ) -> Iterator[Difference]:
     """What the tables differ in, but for what is known or tolerated, and findings reported otherwise."""
-    report = validate(forward, checks=checks, types=types, tolerances=tolerances, catalogs=catalogs)
+    report = validate(forward, ValidationOptions(checks=checks, types=types, tolerances=tolerances, catalogs=catalogs))
     before, elsewhere = {*known}, {*told}
     for mismatch in report.mismatches:
         if _said(mismatch) not in before and mismatch.text not in elsewhere:
@@ -214,11 +214,13 @@ def of_rows(
     yield from (Difference(f"{table}: {_REPLACED.format(why)}", _CARRY) for table, why in sorted(gaps.items()))
     there = replace(there, flows=tuple(flow for flow in there.flows if not {f.table for f in flow.feeds} & gaps.keys()))
     settle_s = 5.0 if running([there]) else 0.5
-    report = validate([there], checks=("row_counts",), tolerances=tolerances, settle_s=settle_s, catalogs=catalogs)
+    report = validate(
+        [there], ValidationOptions(checks=("row_counts",), tolerances=tolerances, settle_s=settle_s, catalogs=catalogs)
+    )
     touched = {table for table, part in opposite.reader.pending(opposite.channel).items() if part.keys}
     if flows := tuple(flow for flow in there.flows if flow.table in touched):
         link = replace(there, flows=flows)
-        beside = validate([link], checks=("checksums",), tolerances=tolerances, settle_s=settle_s)
+        beside = validate([link], ValidationOptions(checks=("checksums",), tolerances=tolerances, settle_s=settle_s))
         found = {mismatch.table for mismatch in beside.mismatches}
         for table in sorted(found):
             yield Difference(f"{table}: written at {there.writer.name} beside its fence, and other rows than", _COMPARE)

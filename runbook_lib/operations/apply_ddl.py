@@ -37,7 +37,7 @@ from runbook_lib.transfer.user_triggers import hold_back
 from runbook_lib.transfer.writers import Side
 from runbook_lib.util.points import passed
 from runbook_lib.util.text import one_line
-from runbook_lib.validation import validate
+from runbook_lib.validation import ValidationOptions, validate
 
 FIRST, BEGUN, DONE = "apply_ddl_first", "apply_ddl", CARRIED_OVER
 # How an object of PostgreSQL is made, from its name and what the catalog says of it.
@@ -114,7 +114,9 @@ def work_of(
     """
     forward = origin.source is pair.source
     link = pair.forward if forward else pair.back
-    report = validate([origin.forward], checks=SHAPES, types=pair.plan.types, tolerances=pair.plan.tolerances)
+    report = validate(
+        [origin.forward], ValidationOptions(checks=SHAPES, types=pair.plan.types, tolerances=pair.plan.tolerances)
+    )
     new = [m for m in report.mismatches if f"{m.table}: {m.text}" not in set(known.get("differences", ()))]
     beside = changed_beside(pair, link, known, read)
     there = {f"{one.kind} {one.name}": one for one in (read or read_once())(origin.target).objects}
@@ -328,7 +330,7 @@ def _take_in(pair: Pair, fresh: Sequence[str], tell: Tell) -> Pair:
     tell(f"{', '.join(names or fresh)}: taken in, {copied.rows:,} rows copied")
     services = (replace(pair.service, tables=(*pair.service.tables, *service.tables)),)
     whole = replace(pair, plan=replace(pair.plan, services=services))
-    report = validate([whole.forward], checks=("constraints",), types=pair.plan.types)
+    report = validate([whole.forward], ValidationOptions(checks=("constraints",), types=pair.plan.types))
     for mend in dict.fromkeys(m.mend for m in report.mismatches if m.mend and m.table in fresh):
         _run(pair.target, mend, tell)  # foreign keys to the tables that were there before
     return whole

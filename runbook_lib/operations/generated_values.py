@@ -23,10 +23,13 @@ def require_same_values(link: Link, *, under_writes: bool) -> int:
     computed = _computed(link)
     if not computed:
         return 0
-    from runbook_lib.validation import validate  # a sixth of a second, and most copies have no such column
+    # Here: a sixth of a second, and most copies have no such column.
+    from runbook_lib.validation import ValidationOptions, validate
 
     chosen = replace(link, flows=tuple(flow for flow in link.flows if flow.table in computed))
-    report = validate([chosen], checks=("data_sample",), under_writes=under_writes, sample_rows=SAMPLE_ROWS)
+    report = validate(
+        [chosen], ValidationOptions(checks=("data_sample",), under_writes=under_writes, sample_rows=SAMPLE_ROWS)
+    )
     wrong = [m for r in report.results for m in r.mismatches if set(m.columns) & computed.get(m.table, frozenset())]
     if wrong:
         first, more = wrong[0], len({(m.table, m.key) for m in wrong}) - 1

@@ -12,7 +12,7 @@ from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.sequences import advance_all
 from runbook_lib.transfer.user_triggers import hold_back
-from runbook_lib.validation import Report, validate
+from runbook_lib.validation import Report, ValidationOptions, validate
 
 Compare = Callable[[act.Touched], Report]
 
@@ -84,5 +84,8 @@ def compare_touched(
     # Of the tables that were written to: the others' catalogs are not read inside the pause.
     written = [replace(ln, flows=tuple(f for f in ln.flows if (ln.service, f.table) in keys)) for ln in links]
     return validate(
-        written, checks=("data_sample",), tolerances=tolerances, jobs=jobs, under_writes=False, only_keys=keys
+        written,
+        ValidationOptions(
+            checks=("data_sample",), tolerances=tolerances, jobs=jobs, under_writes=False, only_keys=keys
+        ),
     )

@@ -16,7 +16,7 @@ from runbook_lib.run.context import RunContext
 from runbook_lib.services.smoke import SmokeRequest, smoke
 from runbook_lib.steps.routes_and_links import behind, facing_links
 from runbook_lib.traffic.port import Router, TrafficSample
-from runbook_lib.validation import validate
+from runbook_lib.validation import ValidationOptions, validate
 from runbook_lib.verdict import Outcome, Verdict
 
 
@@ -89,9 +89,11 @@ def _data(run: RunContext) -> Verdict:
         return Verdict(Outcome.FAIL, late)
     report = validate(
         every,
-        checks=("row_counts", "data_sample"),
-        tolerances=run.plan.tolerances,
-        settle_s=run.options.settle_s,
+        ValidationOptions(
+            checks=("row_counts", "data_sample"),
+            tolerances=run.plan.tolerances,
+            settle_s=run.options.settle_s,
+        ),
     )
     return Verdict(report.outcome, "both sides agree" if report.passed else f"failed: {', '.join(report.failed)}")
 

@@ -9,7 +9,7 @@ from runbook_lib.databases.port import Catalogs, Problem
 from runbook_lib.run.context import RunContext
 from runbook_lib.steps.routes_and_links import facing_links
 from runbook_lib.transfer.links import Link
-from runbook_lib.validation import Record, Report, validate
+from runbook_lib.validation import Record, Report, ValidationOptions, validate
 from runbook_lib.validation.comparison import planned
 from runbook_lib.validation.readable_tables import with_left_out
 from runbook_lib.verdict import Outcome, StepResult, Verdict
@@ -78,15 +78,17 @@ def _compare(
     folder = run.environment.root / ".runbook" / "comparisons" / run.run_id / when
     return validate(
         every,
-        tolerances=run.plan.tolerances,
-        jobs=run.options.jobs,
-        settle_s=run.options.settle_s,
-        sample_rows=run.options.sample_rows,
-        bearable=run.options.small_enough_keys,
-        types=run.plan.types,
-        require=run.plan.require,
-        sequences=sequences,
-        catalogs=catalogs,
-        record=Record(folder, run.options.resume_within_s),
-        on_progress=lambda at: run.progress(at.at, at.of, at.unit, f"{at.check} {at.table}"),
+        ValidationOptions(
+            tolerances=run.plan.tolerances,
+            jobs=run.options.jobs,
+            settle_s=run.options.settle_s,
+            sample_rows=run.options.sample_rows,
+            bearable=run.options.small_enough_keys,
+            types=run.plan.types,
+            require=run.plan.require,
+            sequences=sequences,
+            catalogs=catalogs,
+            record=Record(folder, run.options.resume_within_s),
+            on_progress=lambda at: run.progress(at.at, at.of, at.unit, f"{at.check} {at.table}"),
+        ),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runbook_lib.databases.port import Problem
 from runbook_lib.run.context import RunContext
 from runbook_lib.steps.routes_and_links import BACK, facing_links, verdict
-from runbook_lib.validation import Mismatch, Report, validate
+from runbook_lib.validation import Mismatch, Report, ValidationOptions, validate
 from runbook_lib.verdict import Outcome, StepResult, Verdict
 
 
@@ -29,7 +29,8 @@ class VerifyReverseMapping:
 
     def apply(self, run: RunContext) -> StepResult:
         report = validate(
-            facing_links(run, BACK), checks=("data_sample",), jobs=run.options.jobs, settle_s=run.options.settle_s
+            facing_links(run, BACK),
+            ValidationOptions(checks=("data_sample",), jobs=run.options.jobs, settle_s=run.options.settle_s),
         )
         lost, normalized = self._split(run, report)
         figures = {

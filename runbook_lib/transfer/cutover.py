@@ -83,14 +83,31 @@ class Acts:
 
 
 @dataclass
-class _Clock:
-    events: list[tuple[str, float]] = field(default_factory=list)
+class _Pause:
+    """The write pause under way: its events, what puts back what was done so far, and its budget (seconds)."""
 
-    def mark(self, event: str) -> float:
-        now = time.time()
-        self.events.append((event, now))
+    budget_s: float
+    events: list[tuple[str, float]] = field(default_factory=list)
+    undo: list[Callable[[], object]] = field(default_factory=list)
+
+    def mark(self, event: str) -> None:
+        self.events.append((event, time.time()))
         passed(f"cutover:{event}")
-        return now
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.time() - self.events[0][1]
+
+    def refuse_late(self, what: str, left: int = 0) -> None:
+        elapsed_s = self.elapsed_s
+        if elapsed_s > self.budget_s or left:
+            raise CutoverAborted(
+                "cutover",
+                f"{what} took the write pause to {elapsed_s:.2f} s" + (f" with {left} keys left" if left else ""),
+                expected=f"at most {self.budget_s:.2f} s (max_write_pause)",
+                state="the state before the cutover is restored",
+                action="run it again when fewer writes arrive, or allow a longer max_write_pause",
+            )
 
 
 @dataclass(frozen=True)
@@ -163,39 +180,16 @@ def cutover(
     _refuse_without_way_back(back)
     _refuse_without_capture(links)
     _refuse_unfinished(links)
-    clock = _Clock()
-    fences = _tables(links, lambda link: (link.reader, list(link.captured)))
+    pause = _Pause(budget_s)
     opened = _tables(links, lambda link: (link.writer, [flow.table for flow in link.flows]))
-    started, undo = clock.mark("fence requested"), list[Callable[[], object]]()
+    pause.mark("fence requested")
     try:
-        for database, tables in fences:
-            undo.append(partial(database.lower_fence, tables))
-            database.raise_fence(tables, timeout_s=budget_s - (time.time() - started))
-        clock.mark("writes rejected")
-        acts.same_schema()
-        touched = drain(links, until=lambda: time.time() - started > budget_s, copied=True)
-        _refuse_late(started, budget_s, "the final sync", pending(links).keys)
-        clock.mark("final sync done")
-        acts.verify(touched)
-        clock.mark("last keys verified")
-        moved = advance_all(links)
-        _refuse_late(started, budget_s, "verification and sequences")
-        clock.mark("sequences set")
-        acts.still_ours()
-        if sum(_with_triggers(link, undo) for link in links):
-            clock.mark("triggers made")
-        acts.still_ours()
-        undo.append(acts.switch_back)
-        acts.switch()
-        _refuse_late(started, budget_s, "the switch")
-        _refuse_without_capture(links)  # it was on all the time: nothing was written beside it
-        acts.still_ours()
-        clock.mark("traffic switched")
+        touched, moved = _up_to_the_lift(links, acts, pause)
     except LeaseHeld:
         raise  # the run is somebody else's: what we would put back may be theirs by now
     except BaseException as error:  # Ctrl-C too leaves the state before
         _require_ours(acts)
-        _put_back(undo, error)
+        _put_back(pause.undo, error)
         if not isinstance(error, Exception):
             error.add_note("the state before the cutover is restored")
         if isinstance(error, CutoverAborted) or not isinstance(error, Exception):
@@ -207,9 +201,37 @@ def cutover(
             action="correct it, then run it again",
         ) from error
     _let_in(opened)  # from here on the new side has the writes: nothing is undone any more
-    ended = clock.mark("writers let in at the new side")
-    keys = sum(len(keys) for keys in touched.values())
-    return CutoverResult(predicted, budget_s, ended - started, keys, tuple(clock.events), moved)
+    pause.mark("writers let in at the new side")
+    keys, pause_s = sum(len(keys) for keys in touched.values()), pause.events[-1][1] - pause.events[0][1]
+    return CutoverResult(predicted, budget_s, pause_s, keys, tuple(pause.events), moved)
+
+
+def _up_to_the_lift(links: Sequence[Link], acts: Acts, pause: _Pause) -> tuple[Touched, int]:
+    """All that can be put back: fence, final sync, verification, sequences, switch; keys touched, sequences set."""
+    for database, tables in _tables(links, lambda link: (link.reader, list(link.captured))):
+        pause.undo.append(partial(database.lower_fence, tables))
+        database.raise_fence(tables, timeout_s=pause.budget_s - pause.elapsed_s)
+    pause.mark("writes rejected")
+    acts.same_schema()
+    touched = drain(links, until=lambda: pause.elapsed_s > pause.budget_s, copied=True)
+    pause.refuse_late("the final sync", pending(links).keys)
+    pause.mark("final sync done")
+    acts.verify(touched)
+    pause.mark("last keys verified")
+    moved = advance_all(links)
+    pause.refuse_late("verification and sequences")
+    pause.mark("sequences set")
+    acts.still_ours()
+    if sum(_with_triggers(link, pause.undo) for link in links):
+        pause.mark("triggers made")
+    acts.still_ours()
+    pause.undo.append(acts.switch_back)
+    acts.switch()
+    pause.refuse_late("the switch")
+    _refuse_without_capture(links)  # it was on all the time: nothing was written beside it
+    acts.still_ours()
+    pause.mark("traffic switched")
+    return touched, moved
 
 
 def _require_ours(acts: Acts) -> None:
@@ -324,16 +346,4 @@ def _refuse_without_capture(links: Sequence[Link]) -> None:
             expected="every change logged, up to the last one",
             state="the writers stay where they were",
             action="see who disabled it; then go back with 90_rollback and migrate again: changes may be missing",
-        )
-
-
-def _refuse_late(started: float, budget_s: float, what: str, left: int = 0) -> None:
-    elapsed = time.time() - started
-    if elapsed > budget_s or left:
-        raise CutoverAborted(
-            "cutover",
-            f"{what} took the write pause to {elapsed:.2f} s" + (f" with {left} keys left" if left else ""),
-            expected=f"at most {budget_s:.2f} s (max_write_pause)",
-            state="the state before the cutover is restored",
-            action="run it again when fewer writes arrive, or allow a longer max_write_pause",
         )

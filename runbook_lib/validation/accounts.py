@@ -36,7 +36,7 @@ Named = Mapping[tuple[str, str], CatalogObject]
 
 def accounts(check: str, link: Link, context: Context) -> CheckResult:
     """Compare what both databases have, of the link's tables and, where it has all of the source's, beside them."""
-    if not link.forward or context.only_keys is not None:
+    if not link.forward or context.options.only_keys is not None:
         return CheckResult(check)
     if link.reader.dialect != link.writer.dialect:
         return CheckResult(check) if link.service else across(check, link, context)
@@ -150,7 +150,7 @@ def _expected(
 ) -> bool:
     """What a copy leaves behind, what the target has of its own, and privileges unless the plan requires them."""
     if item.kind in BY_STATEMENT:
-        return "privileges" not in context.require
+        return "privileges" not in context.options.require
     if item.kind in LEFT_BEHIND or (item.kind == "comment" and any(f"{kind} " in item.name for kind in LEFT_BEHIND)):
         return True
     if origin is None and not item.table:

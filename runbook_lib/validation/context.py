@@ -3,59 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Catalogs, Database, KeyRange, Selection
 from runbook_lib.errors import RunbookError
 from runbook_lib.schema.convert.expected_table import Promised
 from runbook_lib.transfer.links import Flow, Link
+from runbook_lib.validation.caches import Caches
 from runbook_lib.validation.checks.object_matching import promises
+from runbook_lib.validation.options import Progress, ValidationOptions
 from runbook_lib.validation.report.mismatches import CheckResult, joined, labelled
 from runbook_lib.validation.rows.common_type import widest
 from runbook_lib.validation.rows.compared import Compared
-
-if TYPE_CHECKING:
-    from runbook_lib.validation.checkpoint import Record
 
 COUNT_ROWS = 20_000_000  # rows counted in one statement: about a second
 
 Left = TypeVar("Left")
 Right = TypeVar("Right")
-Keys = Sequence[tuple[Any, ...]]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a check is: `done` of `total` tables; `table` is the one begun now ("" at the end).
-
-    `rows` and `rows_total` (counts, of the whole link, estimated) are reported by the check that reads every row.
-    """
-
-    check: str
-    table: str
-    done: int
-    total: int
-    rows: int = 0
-    rows_total: int = 0
-
-    @property
-    def at(self) -> int:
-        """So far, in `unit`."""
-        return self.rows if self.rows_total else self.done
-
-    @property
-    def of(self) -> int:
-        """In all, in `unit`; never less than `at`, as it is an estimate."""
-        return max(self.rows_total, self.rows) or self.total
-
-    @property
-    def unit(self) -> str:
-        return "rows" if self.rows_total else "tables"
 
 
 @dataclass(frozen=True)
@@ -71,29 +40,11 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Context:
-    """How to look. See `runbook_lib.validation.validate` for the meaning and the units of each field."""
+    """How to look, the threads to do it with, and what was worked out once for all checks."""
 
     pool: ThreadPoolExecutor
-    jobs: int = 2
-    under_writes: bool = True
-    settle_s: float = 5.0
-    chunk_rows: int = 0
-    sample_rows: int = 1000
-    seed: int = 0
-    only_keys: Mapping[tuple[str, str], Keys] | None = None
-    sequences: bool = False
-    types: Mapping[str, Any] = field(default_factory=dict)
-    require: Collection[str] = ()
-    record: Record | None = None
-    on_progress: Callable[[Progress], None] = lambda progress: None
-    memo: dict[Any, Any] = field(default_factory=dict)
-
-    def once(self, key: Any, work: Callable[[], Left]) -> Left:
-        """Do something once for this validation."""
-        if key not in self.memo:
-            self.memo[key] = work()
-        found: Left = self.memo[key]
-        return found
+    options: ValidationOptions = ValidationOptions()  # noqa: RUF009  frozen
+    caches: Caches = field(default_factory=Caches)
 
     def both(self, left: Callable[[], Left], right: Callable[[], Right]) -> tuple[Left, Right]:
         """Ask both sides at the same time. Only from the thread that validates: tasks never wait for tasks."""
@@ -102,7 +53,7 @@ class Context:
 
     def catalogs(self, link: Link) -> Catalogs:
         """The link's tables at the reader and at the writer."""
-        return self.once(("catalogs", link.channel), lambda: self._read_catalogs(link))
+        return self.caches.catalogs.of(link.channel, lambda: self._read_catalogs(link))
 
     def catalogs_now(self, link: Link) -> Catalogs | None:
         """The same read again, once, when all is compared; None where that is not possible any more."""
@@ -113,7 +64,7 @@ class Context:
             except RunbookError:
                 return None
 
-        return self.once(("catalogs now", link.channel), read)
+        return self.caches.catalogs_now.of(link.channel, read)
 
     def _read_catalogs(self, link: Link) -> Catalogs:
         read = list(dict.fromkeys(flow.feeds[0].table for flow in link.flows))
@@ -127,11 +78,13 @@ class Context:
 
     def promised(self, link: Link) -> dict[str, Promised]:
         """What the target has to show, by written table: as the source is, or as its translation says."""
-        return self.once(("promised", link.channel), lambda: promises(link, *self.catalogs(link), self.types))
+        return self.caches.promised.of(
+            link.channel, lambda: promises(link, *self.catalogs(link), self.options.types or {})
+        )
 
     def compared(self, link: Link, flow: Flow) -> Compared:
         """The columns to compare; generated columns are excluded from copying and included here."""
-        return self.once(("compared", link.channel, flow), lambda: self._compared(link, flow))
+        return self.caches.compared.of((link.channel, flow), lambda: self._compared(link, flow))
 
     def _compared(self, link: Link, flow: Flow) -> Compared:
         columns, types, extra = flow.columns, self._types(link, flow), self._generated(link, flow)
@@ -159,7 +112,7 @@ class Context:
     def _types(self, link: Link, flow: Flow) -> tuple[str, ...]:
         """The written types, or the source's where those round; in reverse, what the source keeps is enough."""
         dialect = link.reader.dialect
-        if flow.mapped or not link.forward or self.only_keys is not None or dialect != link.writer.dialect:
+        if flow.mapped or not link.forward or self.options.only_keys is not None or dialect != link.writer.dialect:
             return flow.types
         read = {column.name: column.type for column in self.catalogs(link)[0][_names(flow)[0]].columns}
         both = zip(flow.columns, flow.types, strict=True)
@@ -180,7 +133,7 @@ class Context:
         return tuple(number for number, sure in enumerate(plain) if sure)
 
     def _generated(self, link: Link, flow: Flow) -> dict[str, str]:
-        if flow.mapped or self.only_keys is not None:
+        if flow.mapped or self.options.only_keys is not None:
             return {}
         read, written = (tables[name] for tables, name in zip(self.catalogs(link), _names(flow), strict=True))
         there = {column.name for column in read.columns}
@@ -192,10 +145,9 @@ class Context:
 
     def counts(self, link: Link, flow: Flow, *, now: bool = False) -> tuple[int, int]:
         """The rows on both sides: as they were counted, or summed and found equal, before; else, or `now`, counted."""
-        known = ("rows", link.channel, flow)
         if now:
-            self.memo.pop(known, None)
-        return self.once(known, lambda: self._count(link, flow))
+            self.caches.rows.pop((link.channel, flow), None)
+        return self.caches.rows.of((link.channel, flow), lambda: self._count(link, flow))
 
     def _count(self, link: Link, flow: Flow) -> tuple[int, int]:
         reading, writing = flow.reading, flow.writing(link.writer)
@@ -206,19 +158,19 @@ class Context:
 
     def counted(self, link: Link, flow: Flow, there: int, here: int) -> None:
         """Both sides have just been counted, or read in full: so many rows."""
-        self.memo["rows", link.channel, flow] = (there, here)
+        self.caches.rows[link.channel, flow] = (there, here)
 
     def is_counted(self, link: Link, flow: Flow) -> bool:
         """Whether `counts` asks nobody."""
-        return ("rows", link.channel, flow) in self.memo
+        return (link.channel, flow) in self.caches.rows
 
     def different(self, link: Link, flow: Flow) -> dict[Any, Any]:
         """The rows that a check has found different for good: key → both sides as they were then."""
-        return self.once(("different", link.channel, flow.table), dict)
+        return self.caches.different.of((link.channel, flow.table), dict)
 
     def deadline(self) -> Deadline:
         """From now on, `settle_s` seconds."""
-        return Deadline(time.monotonic() + self.settle_s)
+        return Deadline(time.monotonic() + self.options.settle_s)
 
 
 @contextmanager
@@ -258,13 +210,13 @@ def each_table(
     for done, flow in enumerate(link.flows):
         table = label(link, flow)
         if tell:
-            context.on_progress(Progress(check, table, done, len(link.flows)))
+            context.options.on_progress(Progress(check, table, done, len(link.flows)))
         try:
             found = look(flow)
         except Exception as error:
             found = CheckResult(check, errors={table: reason(error)})
         results.append(replace(found, tables=(table,)))
-    context.on_progress(Progress(check, "", len(link.flows), len(link.flows)))
+    context.options.on_progress(Progress(check, "", len(link.flows), len(link.flows)))
     return joined(results)
 
 

@@ -20,7 +20,7 @@ from runbook_lib.validation.stalled_sync import captured
 def positions(check: str, link: Link, context: Context) -> Iterator[Mismatch]:
     """Sequences behind their column's values, and standalone ones of a whole database behind the source's."""
     ways = [way for way in (link, link.opposite) if way]
-    if link.service or not link.forward or context.only_keys is not None or context.sequences:
+    if link.service or not link.forward or context.options.only_keys is not None or context.options.sequences:
         return
     if any(captured(way.reader, way.channel) for way in ways):
         return

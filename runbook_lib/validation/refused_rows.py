@@ -58,7 +58,7 @@ def _of_table(link: Link, flow: Flow, context: Context) -> _OfTable:
 
 def _held(link: Link, flow: Flow, context: Context) -> Iterator[tuple[str, HeldBack]]:
     for way, table, _ in logs(link, flow, context):
-        held = context.once(("held back", way.channel), partial(held_record.read, way.reader, way.channel))
+        held = context.caches.held_back.of(way.channel, partial(held_record.read, way.reader, way.channel))
         if table in held:
             yield flow.table if way is link else flow.feeds[0].table, held[table]
 

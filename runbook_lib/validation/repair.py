@@ -12,9 +12,11 @@ from runbook_lib.transfer.sync_process import exclusive
 from runbook_lib.util.text import counted
 from runbook_lib.validation import repair_keyless
 from runbook_lib.validation.context import Context, label, working
+from runbook_lib.validation.options import ValidationOptions
 from runbook_lib.validation.report.mismatches import Kind, Mismatch
 from runbook_lib.validation.report.report import Report
-from runbook_lib.validation.rows.row_pairs import BATCH_KEYS, Key, as_mismatch, plain, read_pairs
+from runbook_lib.validation.rows.compared import Key
+from runbook_lib.validation.rows.row_pairs import BATCH_KEYS, as_mismatch, plain, read_pairs
 
 FIRST_KEYS = 5  # keys of each kind that a dry run shows
 DEEDS = {
@@ -113,7 +115,7 @@ def repair(link: Link, report: Report, *, dry_run: bool = True) -> Repaired:
         return Repaired(True, planned, first, not_repairable=hopeless, refused=refused)
     _refuse_where_the_target_is_written(link)
     with exclusive([link]), working(2) as pool:
-        upserted, deleted, left = _mended(link, work, Context(pool=pool, under_writes=False))
+        upserted, deleted, left = _mended(link, work, Context(pool, ValidationOptions(under_writes=False)))
     return Repaired(False, planned, first, upserted, deleted, left, hopeless, refused)
 
 

@@ -8,15 +8,16 @@ from typing import Any
 from runbook_lib.databases.port import KeyRange
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.checkpoint import Cut, identity
-from runbook_lib.validation.context import Context, Deadline, Progress, each_table, label
+from runbook_lib.validation.context import Context, Deadline, each_table, label
+from runbook_lib.validation.options import Progress
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
 from runbook_lib.validation.rows import given_keys, keyless
-from runbook_lib.validation.rows.compared import Compared
+from runbook_lib.validation.rows.compared import Compared, Key
 from runbook_lib.validation.rows.drill_down import Narrowed, Suspects, narrow
 from runbook_lib.validation.rows.duplicate_keys import twice
 from runbook_lib.validation.rows.range_checksums import encoding, range_rows, sum_both
 from runbook_lib.validation.rows.recheck import settle
-from runbook_lib.validation.rows.row_pairs import NO_COLUMN, Key, read_pairs
+from runbook_lib.validation.rows.row_pairs import NO_COLUMN, read_pairs
 from runbook_lib.validation.rows.sampling import ends
 from runbook_lib.validation.rows.small_tables import equal_sums, only_ranges
 
@@ -28,7 +29,7 @@ def checksums(link: Link, context: Context) -> CheckResult:
 
     Own record hash where both sides are the same engine and major version, the canonical encoding otherwise.
     """
-    if context.only_keys is not None:
+    if context.options.only_keys is not None:
         return each_table(NAME, link, context, lambda flow: given_keys.compare(NAME, link, flow, context))
     deadline, told = context.deadline(), _Told(link, context)
     equal = equal_sums(link, context, told.more)
@@ -52,7 +53,7 @@ class _Told:
     def more(self, flow: Flow, rows: int) -> None:
         """So many more rows of this table are compared."""
         self._rows += rows
-        self._context.on_progress(Progress(NAME, flow.table, 0, self._tables, self._rows, self._total))
+        self._context.options.on_progress(Progress(NAME, flow.table, 0, self._tables, self._rows, self._total))
 
 
 def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _Told) -> CheckResult:
@@ -97,11 +98,11 @@ def _cut(link: Link, flow: Flow, side: Compared, context: Context, wanted: int) 
             return [only]
         return link.reader.ranges(side.reading, wanted)
 
-    if context.record is None:
+    if context.options.record is None:
         return Cut(ranges())
     read, written = context.catalogs(link)
     tables = (read[flow.feeds[0].table], written[flow.table])
-    return context.record.cut(link, identity(link, flow, side, tables, encoding(link, context)), ranges)
+    return context.options.record.cut(link, identity(link, flow, side, tables, encoding(link, context)), ranges)
 
 
 def _extent(link: Link, side: Compared) -> dict[str, Any]:
@@ -118,9 +119,9 @@ def _rest(
     rows = {row[0]: row for row in narrowed.rows if row[0] not in named}
     pairs = read_pairs(link, side, list(rows), context)
     blind = [rows[pair.key] for pair in pairs if pair.source is None and pair.target is None]
-    if context.under_writes and blind:  # or deleted since: then they are not listed again
+    if context.options.under_writes and blind:  # or deleted since: then they are not listed again
         blind = [row for row in narrow(link, side, unequal, context).rows if row in blind]
-    if not context.under_writes:
+    if not context.options.under_writes:
         blind += [rows[pair.key] for pair in pairs if pair.source and pair.target and all(rows[pair.key][1:])]
     errors = {}
     if narrowed.left:

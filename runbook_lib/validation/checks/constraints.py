@@ -41,7 +41,7 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     if promised is None:
         return CheckResult(NAME, mismatches=(*found, *_key(link, flow, here, repair)), figures=figures)
     both = sides(link, promised, here)
-    renamed = context.once(("renamed", link.channel), lambda: _renamed(link))
+    renamed = context.caches.renamed.of(link.channel, lambda: _renamed(link))
     inside = set(renamed) if link.reader.dialect == link.writer.dialect else set(renamed.values())
     behind = left_behind(origin, flow)
     information, wanted = [], []

@@ -8,8 +8,9 @@ from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.context import Context, Deadline, each_table, label
 from runbook_lib.validation.report.mismatches import CheckResult
 from runbook_lib.validation.rows import given_keys
+from runbook_lib.validation.rows.compared import Key
 from runbook_lib.validation.rows.recheck import settle
-from runbook_lib.validation.rows.row_pairs import Key, named
+from runbook_lib.validation.rows.row_pairs import named
 from runbook_lib.validation.rows.sampling import draw
 from runbook_lib.validation.rows.small_tables import count_small, equal_rows
 
@@ -19,16 +20,16 @@ SHARES = (0.001, 0.01)  # of damaged rows, for which the figures say how surely 
 
 def data_sample(link: Link, context: Context) -> CheckResult:
     """Read the same keys on both sides and compare them; says which columns differ, and how much a pass is worth."""
-    if context.only_keys is not None:
+    if context.options.only_keys is not None:
         return each_table(NAME, link, context, lambda flow: given_keys.compare(NAME, link, flow, context))
     deadline = context.deadline()
     count_small(link, context)
-    equal = equal_rows(link, context, context.sample_rows // 4)
+    equal = equal_rows(link, context, context.options.sample_rows // 4)
 
     def look(flow: Flow) -> CheckResult:
         if (rows := equal.get(flow)) is None:
             return _table(link, flow, context, deadline)
-        return CheckResult(NAME, figures={label(link, flow): _figures(rows, context.seed)})
+        return CheckResult(NAME, figures={label(link, flow): _figures(rows, context.options.seed)})
 
     return each_table(NAME, link, context, look)
 
@@ -40,7 +41,7 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline) -> Chec
             NAME, figures={label(link, flow): {"sampled": 0, "note": "no key: checksums compare it all"}}
         )
     there, here = context.counts(link, flow)
-    several, few = context.sample_rows, context.sample_rows // 4  # at the target, for rows too many
+    several, few = context.options.sample_rows, context.options.sample_rows // 4  # at the target, for rows too many
     (drawn, ends_there), (drawn_here, ends_here) = context.both(
         lambda: draw(link.reader, side.reading, side, several, there, _random(context, flow, "source")),
         lambda: draw(link.writer, side.writing, side, few, here, _random(context, flow, "target")),
@@ -49,12 +50,12 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline) -> Chec
         named(k, side.key_types): k for k in (*drawn_here, *ends_here, *drawn, *ends_there)
     }
     found = settle(NAME, link, flow, side, list(keys.values()), context, deadline)
-    return found.plus(CheckResult(NAME, figures={label(link, flow): _figures(len(keys), context.seed)}))
+    return found.plus(CheckResult(NAME, figures={label(link, flow): _figures(len(keys), context.options.seed)}))
 
 
 def _random(context: Context, flow: Flow, where: str) -> Random:
     """A sample that can be drawn again."""
-    return Random(f"{context.seed} {flow.table} {where}")  # noqa: S311  a sample, not a secret
+    return Random(f"{context.options.seed} {flow.table} {where}")  # noqa: S311  a sample, not a secret
 
 
 def _figures(sampled: int, seed: int) -> dict[str, object]:

@@ -41,7 +41,7 @@ def triggers(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[Mis
         return
     read, written = context.catalogs(link)
     there, here, origin = read[flow.feeds[0].table], written[flow.table], flow.feeds[0].table
-    wait = context.once(("waiting triggers", link.channel), lambda: _waiting(link))
+    wait = context.caches.waiting.of(link.channel, lambda: _waiting(link))
     behind = left_behind(there, flow)
     at_source = [_renamed(text, flow) for text in (*there.triggers, *wait[0].get(origin, ()))]
     promised = [text for text in at_source if not behind & set(re.findall(r"\w+", text))]
@@ -91,8 +91,8 @@ def privileges(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[M
     """Who else may do what: roles are named alike on servers of one engine only."""
     if link.reader.dialect != link.writer.dialect:
         return
-    there, here = context.once(
-        ("grants", link.channel),
+    there, here = context.caches.grants.of(
+        link.channel,
         lambda: context.both(
             lambda: link.reader.grants([each.feeds[0].table for each in link.flows]),
             lambda: link.writer.grants([each.table for each in link.flows]),

@@ -24,7 +24,7 @@ def row_counts(link: Link, context: Context) -> CheckResult:
     until `settle_s` seconds have passed; one not larger than the queue is then in flight. One that the checksums have
     explained by rows that stayed different for as long is not waited for again.
     """
-    if context.only_keys is not None:
+    if context.options.only_keys is not None:
         return each_table(NAME, link, context, lambda flow: given_keys.count(NAME, link, flow, context))
     deadline = context.deadline()
     count_small(link, context)
@@ -33,7 +33,7 @@ def row_counts(link: Link, context: Context) -> CheckResult:
 
 def _count(link: Link, flow: Flow, context: Context, deadline: Deadline) -> CheckResult:
     counts, unsettled = context.counts(link, flow), 0
-    if context.under_writes and counts[0] - counts[1] not in (0, _known_gap(link, flow, context)):
+    if context.options.under_writes and counts[0] - counts[1] not in (0, _known_gap(link, flow, context)):
         counts, unsettled = _again(link, flow, context, deadline, counts)
     figures = {label(link, flow): {"rows": counts[0], "target_rows": counts[1]}}
     if counts[0] == counts[1]:

@@ -60,15 +60,15 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     figures = {label(link, flow): {"columns": len(here.columns)}}
     if promised is None:
         found = [*_derived_columns(say, flow, here), *_derived_types(say, link, flow, here)]
-        found += sequences(say, link, flow, here) if context.sequences else []
+        found += sequences(say, link, flow, here) if context.options.sequences else []
         return CheckResult(NAME, mismatches=tuple(found), figures=figures)
     repair = repair_of(link.writer.dialect, here, promised)
     found = [*_presence(say, flow, promised.table, here, repair), *_facets(say, link, flow, promised, here, repair)]
-    found += sequences(say, link, flow, here) if context.sequences else []
+    found += sequences(say, link, flow, here) if context.options.sequences else []
     found += triggers(say, link, flow, context)
     aside = [*order(say, flow, promised.table, here), *privileges(say, link, flow, context)]
-    found += [m for m in aside if REQUIRED[m.kind] in context.require]
-    information = [m for m in aside if REQUIRED[m.kind] not in context.require]
+    found += [m for m in aside if REQUIRED[m.kind] in context.options.require]
+    information = [m for m in aside if REQUIRED[m.kind] not in context.options.require]
     information += [
         say(Kind.OMITTED_COLUMN, columns=(name,), text=f"{name} stays behind, as the plan says")
         for name in (column.name for column in there.columns)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from runbook_lib.databases.port import Selection
+
+Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,16 @@ class Compared:
     def key_types(self) -> tuple[str, ...]:
         """The written types of the key's columns."""
         return tuple(self.types[self.columns.index(column)] for column in self.key)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The row of one key on both sides, in comparable form; None where there is none."""
+
+    key: Key
+    source: tuple[str | None, ...] | None
+    target: tuple[str | None, ...] | None
+
+    @property
+    def equal(self) -> bool:
+        return self.source == self.target

@@ -13,9 +13,9 @@ from typing import Any
 from runbook_lib.databases.port import Buckets, KeyRange, RangeSum
 from runbook_lib.transfer.links import Link
 from runbook_lib.validation.context import Context
-from runbook_lib.validation.rows.compared import Compared
+from runbook_lib.validation.rows.compared import Compared, Key
 from runbook_lib.validation.rows.range_checksums import use_canonical
-from runbook_lib.validation.rows.row_pairs import Key, named
+from runbook_lib.validation.rows.row_pairs import named
 
 LEAF_ROWS = 2_000  # listing so few row hashes costs less than another pass over them
 BUCKET_ROWS = 64  # rows in a bucket, about: fewer means more sums to fetch, more means more hashes to list
@@ -46,13 +46,13 @@ def narrow(link: Link, side: Compared, unequal: Suspects, context: Context) -> N
     """Find the keys behind unequal ranges, `jobs` pieces of them at a time."""
     found: dict[tuple[str, ...], Unequal] = {}
     unequal = [piece for each in unequal for piece in _pieces(link, side, *each)]
-    for start in range(0, len(unequal), context.jobs):
-        parts = list(_slices(link, side, unequal[start : start + context.jobs], context))
-        for number in range(0, len(parts), context.jobs):
+    for start in range(0, len(unequal), context.options.jobs):
+        parts = list(_slices(link, side, unequal[start : start + context.options.jobs], context))
+        for number in range(0, len(parts), context.options.jobs):
             if len(found) >= MOST_KEYS:
-                left = len(parts) - number + len(unequal[start + context.jobs :])
+                left = len(parts) - number + len(unequal[start + context.options.jobs :])
                 return Narrowed(tuple(found.values())[:MOST_KEYS], left)
-            for there, here in _listed(link, side, parts[number : number + context.jobs], context):
+            for there, here in _listed(link, side, parts[number : number + context.options.jobs], context):
                 _add(found, there, here, side.key_types)
     return Narrowed(tuple(found.values())[:MOST_KEYS], int(len(found) > MOST_KEYS))
 

@@ -10,20 +10,21 @@ from collections.abc import Sequence
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.context import Context, label
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
+from runbook_lib.validation.rows.compared import Pair
 from runbook_lib.validation.rows.recheck import settle
-from runbook_lib.validation.rows.row_pairs import Pair, as_mismatch, read_pairs
+from runbook_lib.validation.rows.row_pairs import as_mismatch, read_pairs
 
 
 def given_keys(link: Link, flow: Flow, context: Context) -> list[tuple[object, ...]]:
     """The keys to compare in this table; a table that is not named has none."""
-    return list((context.only_keys or {}).get((link.service, flow.table), ()))
+    return list((context.options.only_keys or {}).get((link.service, flow.table), ()))
 
 
 def pairs_of(link: Link, flow: Flow, context: Context) -> list[Pair]:
     """The given keys on both sides, read once for this validation."""
     keys = given_keys(link, flow, context)
     side = context.compared(link, flow)
-    return context.once(("delta", link.channel, flow.table), lambda: read_pairs(link, side, keys, context))
+    return context.caches.given.of((link.channel, flow.table), lambda: read_pairs(link, side, keys, context))
 
 
 def compare(check: str, link: Link, flow: Flow, context: Context) -> CheckResult:
@@ -31,7 +32,7 @@ def compare(check: str, link: Link, flow: Flow, context: Context) -> CheckResult
     pairs = pairs_of(link, flow, context)
     side = context.compared(link, flow)
     unequal = [pair for pair in pairs if not pair.equal]
-    if context.under_writes and unequal:
+    if context.options.under_writes and unequal:
         found = settle(check, link, flow, side, [pair.key for pair in unequal], context, context.deadline())
     else:
         found = CheckResult(check, mismatches=tuple(as_mismatch(check, link, flow, side, pair) for pair in unequal))

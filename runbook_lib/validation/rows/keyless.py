@@ -50,7 +50,7 @@ def compare(check: str, link: Link, flow: Flow, side: Compared, context: Context
     figures: dict[str, Any] = {"rows": there.rows, "ranges": 1, "unequal_ranges": int(there != here)}
     found = Found() if there == here else _look(link, side, context, max(there.rows, here.rows))
     moving: dict[str, Counts] = {}
-    if found.counts and context.under_writes:
+    if found.counts and context.options.under_writes:
         found, moving = _settled(link, side, context, context.deadline(), found)
     examples = _examples(link, side, context, found.counts)
     named = [_mismatch(check, link, flow, each, counts, examples) for each, counts in found.counts.items()]

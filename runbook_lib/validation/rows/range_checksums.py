@@ -36,13 +36,13 @@ def encoding(link: Link, context: Context) -> str:
         there, here = (f"{facts.dialect} {facts.version[0]}" for facts in both)
         return CANONICAL if there != here else f"{OWN}, {there}"
 
-    return context.once(("encoding", link.channel), ask)
+    return context.caches.encoding.of(link.channel, ask)
 
 
 def range_rows(link: Link, flow: Flow, context: Context) -> int:
     """Rows in a range of the first pass (count, about)."""
     most = CANONICAL_ROWS if use_canonical(link, context) else OWN_ROWS
-    return context.chunk_rows or min(most, max(LEAST_ROWS, RANGE_BYTES // context.row_bytes(link, flow)))
+    return context.options.chunk_rows or min(most, max(LEAST_ROWS, RANGE_BYTES // context.row_bytes(link, flow)))
 
 
 def sum_both(link: Link, side: Compared, ranges: Sequence[KeyRange], context: Context, rows: int = 0) -> Iterator[Sum]:
@@ -54,7 +54,7 @@ def sum_both(link: Link, side: Compared, ranges: Sequence[KeyRange], context: Co
     canonical = use_canonical(link, context)
     running: deque[tuple[Sequence[KeyRange], Future[list[RangeSum]], Future[list[RangeSum]], float]] = deque()
     for batch in _batches(ranges, rows):
-        if len(running) >= 2 * context.jobs:  # the next ones wait in the pool, not all of them
+        if len(running) >= 2 * context.options.jobs:  # the next ones wait in the pool, not all of them
             yield from _taken(*running.popleft())
         at = time.time()
         left = context.pool.submit(link.reader.range_sums, side.reading, side.types, batch, canonical=canonical)

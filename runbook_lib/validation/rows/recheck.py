@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.context import Context, Deadline
 from runbook_lib.validation.report.mismatches import CheckResult, Mismatch
-from runbook_lib.validation.rows.compared import Compared
-from runbook_lib.validation.rows.row_pairs import Key, Pair, as_mismatch, plain, read_pairs
+from runbook_lib.validation.rows.compared import Compared, Key, Pair
+from runbook_lib.validation.rows.row_pairs import as_mismatch, plain, read_pairs
 
 REMEMBERED = 10_000  # rows found different that a later check need not watch again (a table)
 QUEUE_KEYS = 100_000  # log rows read; a longer queue explains every difference: the sync is far behind
@@ -59,7 +59,7 @@ def logs(link: Link, flow: Flow, context: Context) -> list[tuple[Link, str, tupl
 
 
 def _installed(link: Link, context: Context) -> frozenset[str]:
-    return context.once(("captured", link.channel), lambda: link.reader.capture_installed(link.channel))
+    return context.caches.captured.of(link.channel, lambda: link.reader.capture_installed(link.channel))
 
 
 def read_queue(link: Link, flow: Flow, context: Context) -> Queue:
@@ -82,7 +82,7 @@ def settle(
     A row that an earlier check found different, and that is as it was then on both sides, is not watched once more.
     """
     unequal = [pair for pair in read_pairs(link, side, keys, context) if not pair.equal]
-    if not context.under_writes or not unequal:
+    if not context.options.under_writes or not unequal:
         return _result(check, link, flow, side, unequal, {})
     known = context.different(link, flow)
     still = [pair for pair in unequal if known.get(pair.key) == pair]

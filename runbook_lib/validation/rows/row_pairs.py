@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.databases.as_stored import AsStored
@@ -22,28 +21,14 @@ from runbook_lib.databases.port import Database, Selection
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.context import Context
 from runbook_lib.validation.report.mismatches import Kind, Mismatch, shorten
-from runbook_lib.validation.rows.compared import Compared
+from runbook_lib.validation.rows.compared import Compared, Key, Pair
 from runbook_lib.validation.rows.range_checksums import use_canonical
 
 SINGLES = ("real", "float")
 FLOATS = (*SINGLES, "double precision", "double")
 BATCH_KEYS = 2_000  # keys a query: its text stays small, its plan an index scan
 
-Key = tuple[Any, ...]
 Row = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The row of one key on both sides, in comparable form; None where there is none."""
-
-    key: Key
-    source: tuple[str | None, ...] | None
-    target: tuple[str | None, ...] | None
-
-    @property
-    def equal(self) -> bool:
-        return self.source == self.target
 
 
 def plain(key: Sequence[Any]) -> tuple[str, ...]:

@@ -8,8 +8,7 @@ from random import Random
 from runbook_lib.databases import canonical
 from runbook_lib.databases.canonical import canonical_type
 from runbook_lib.databases.port import Database, KeyRange, Selection
-from runbook_lib.validation.rows.compared import Compared
-from runbook_lib.validation.rows.row_pairs import Key
+from runbook_lib.validation.rows.compared import Compared, Key
 
 OVERSAMPLE = 1.3  # drawn keys per wanted one, as keys have holes
 PIECE_ROWS = 1_000_000  # numbered in one statement: half a second

@@ -36,7 +36,7 @@ def only_ranges(link: Link, context: Context) -> dict[str, KeyRange]:
         found = zip(wanted, link.reader.only_ranges(list(wanted.values())), strict=True)
         return {table: only for table, only in found if only}
 
-    return context.once(("only ranges", link.channel), ask)
+    return context.caches.only_ranges.of(link.channel, ask)
 
 
 def equal_sums(link: Link, context: Context, on_equal: Callable[[Flow, int], None]) -> dict[Flow, int]:
@@ -120,8 +120,8 @@ def _each(
 ) -> Iterator[tuple[Flow, Found, Found]]:
     """Each table with what both sides found of it, `jobs` statements at a time; those of a failed one are left out."""
     running: deque[tuple[Sequence[Flow], Future[Sequence[Found]], Future[Sequence[Found]]]] = deque()
-    for batch in batches(flows, lambda flow: True, context.jobs):
-        if len(running) >= 2 * context.jobs:
+    for batch in batches(flows, lambda flow: True, context.options.jobs):
+        if len(running) >= 2 * context.options.jobs:
             yield from _taken(*running.popleft())
         running.append((batch, context.pool.submit(left, batch), context.pool.submit(right, batch)))
     while running:

@@ -10,7 +10,6 @@ from runbook_lib.assessment.value_scan import reading_of
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Database, Table
 from runbook_lib.schema.convert.types import read_type
-from runbook_lib.schema.convert.value_limits import shown
 
 MOST_ROWS = 20_000_000  # grouping more takes minutes, and room on the source's disk
 _TEXTS = ("text", "varchar", "char", "any")
@@ -74,7 +73,7 @@ def _grouped(subject: Subject, source: Database, key: Sequence[str], folded: Seq
     if not count:
         return
     [first] = (source.ident(name) for name in _first(subject, source, key))
-    one, other = (shown(f"{end}({first})", source.dialect) for end in ("MIN", "MAX"))
+    one, other = (dialect_of(source.dialect).shown(f"{end}({first})") for end in ("MIN", "MAX"))
     [(least, greatest)] = source.rows(f"SELECT {one}, {other} {rows} LIMIT 1")
     yield Finding(
         "duplicates",

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.assessment.table_pairs import Subject
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database, KeyRange, Selection
-from runbook_lib.schema.convert.value_limits import shown
 
 WHOLE_ROWS = 2_000_000  # up to here a table is read in one statement, a few seconds
 PART_ROWS = 100_000
@@ -71,7 +71,7 @@ def example(source: Database, subject: Subject, condition: str, place: str = "")
     if not reading.key:
         return ""
     where = _where(reading.where, place, condition)
-    listed = ", ".join(shown(column, source.dialect) for column in reading.key)
+    listed = ", ".join(dialect_of(source.dialect).shown(column) for column in reading.key)
     found = source.rows(f"SELECT {listed} FROM {reading.relation}{where} LIMIT 1")
     return ", ".join(f"{n} {v}" for n, v in zip(subject.read.key, found[0], strict=True)) if found else ""
 

@@ -10,11 +10,12 @@ from runbook_lib.assessment.table_pairs import Subject
 from runbook_lib.assessment.value_scan import Bounds, Looked, example, look
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Database
+from runbook_lib.databases.values import NO_VALUE
 from runbook_lib.plan.model import Plan
 from runbook_lib.schema.convert.decisions import Policies
 from runbook_lib.schema.convert.type_overrides import reading, told_of
 from runbook_lib.schema.convert.value_limits import limits_of
-from runbook_lib.schema.convert.value_policies import NO_VALUE, rules_of
+from runbook_lib.schema.convert.value_policies import rules_of
 
 # Rules of `schema.policies` by the kind of finding; the two that the plan decides by a policy of their own.
 _KINDS = {
@@ -114,14 +115,14 @@ def _alter(each: _Sought) -> str:
 
 
 def _declare(subject: Subject, each: _Sought, place: str) -> Iterator[str]:
-    target = subject.dialect
+    dialect = dialect_of(subject.dialect)
     if each.kind in _POLICIES and each.column.name not in subject.read.key and "JSON" not in each.name:
         yield f"types: {{{_POLICIES[each.kind]}}}"
-    if each.kind == "nan" and target == "mysql" and not subject.there and "numeric" not in each.column.type:
+    unkept = each.kind == "nan" and not (dialect.keeps_nan or dialect.loose_types)
+    if unkept and not subject.there and "numeric" not in each.column.type:
         yield "types: {nan: text}"
     keyed = any(each.column.name in c.columns for c in subject.read.constraints if c.kind in ("primary", "unique"))
     if not subject.there and each.kind in ("lengths", "numbers", "digits"):
-        dialect = dialect_of(target)
         text = dialect.widest_number and dialect.long_text.lower()
         wider = text if each.kind == "lengths" else dialect.widest_number
         if wider and wider != each.written.type and not (keyed and wider == "longtext"):

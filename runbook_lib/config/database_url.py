@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from runbook_lib.databases.dialect import Dialect, dialect_of, engine_named
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.util import extras
@@ -15,13 +16,6 @@ from runbook_lib.util.redact import remember
 if TYPE_CHECKING:
     from runbook_lib.config.environment import Environment
 
-DIALECTS = {
-    "postgresql": "postgresql",
-    "postgres": "postgresql",
-    "mysql": "mysql",
-    "mariadb": "mysql",
-    "sqlite": "sqlite",
-}
 FORMS = "postgresql://user@host:port/database, mysql://…, sqlite:///path, or a name in the inventory of -f FILE"
 
 
@@ -49,10 +43,8 @@ def open_endpoint(
         ConfigurationError: it is none of the forms, the name is unknown, or the engine has no such option.
     """
     database = _endpoint(text, role, environment, create, options or {})
-    if options and options.get("capture") == "wal" and not database.capabilities.wal_capture:
-        raise ConfigurationError(
-            f"the {role}", f"{database.dialect} has no `capture: wal`", expected="capture: triggers"
-        )
+    if options and options.get("capture") == "wal" and not (log := database.capabilities.wal_capture):
+        raise ConfigurationError(f"the {role}", log.found, expected=log.needed)
     return database
 
 
@@ -66,22 +58,23 @@ def _endpoint(
             return _file(text, role, create)
         return environment.database(text, options)  # says which names there are
     driver, _, rest = text.partition("://")
-    dialect = DIALECTS.get(driver.partition("+")[0])
-    if dialect is None:
+    engine = engine_named(driver)
+    if not engine:
         raise ConfigurationError(f"the {role}", f"no adapter for `{driver}`", expected=FORMS)
     # What stands before the last one is part of a password: it is not repeated.
-    if dialect != "sqlite" and rest.partition("?")[0].count("@") > 1:
+    dialect = dialect_of(engine)
+    if not dialect.in_file and rest.partition("?")[0].count("@") > 1:
         raise ConfigurationError(
             f"the {role}",
             "its URL has more than one `@`",
             expected=f"`%40` in a password, or RUNBOOK_{role.upper()}_PASSWORD",
         )
-    if dialect == "postgresql":
-        return _open(dialect, role, text, _password(role), options)
+    if dialect.libpq:
+        return _open(engine, role, text, _password(role), options)
     return _elsewhere(dialect, text, role, create, options)
 
 
-def _elsewhere(dialect: str, text: str, role: str, create: bool, options: Mapping[str, Any]) -> Database:
+def _elsewhere(dialect: Dialect, text: str, role: str, create: bool, options: Mapping[str, Any]) -> Database:
     from sqlalchemy import make_url  # here: PostgreSQL's URLs are read by libpq, without loading it
     from sqlalchemy.exc import ArgumentError
 
@@ -89,10 +82,10 @@ def _elsewhere(dialect: str, text: str, role: str, create: bool, options: Mappin
         url = make_url(text)
     except (ArgumentError, ValueError):  # the text may hold a password: it is not repeated
         raise ConfigurationError(f"the {role}", "its URL cannot be read", expected=FORMS) from None
-    if dialect == "sqlite":
+    if dialect.in_file:
         return _file(url.database or "", role, create)
-    plain = url.set(drivername=dialect, password=None).render_as_string(hide_password=False)
-    return _open(dialect, role, plain, _password(role) or remember(url.password or "") or None, options)
+    plain = url.set(drivername=dialect.name, password=None).render_as_string(hide_password=False)
+    return _open(dialect.name, role, plain, _password(role) or remember(url.password or "") or None, options)
 
 
 def _file(path: str, role: str, create: bool) -> Database:

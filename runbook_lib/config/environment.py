@@ -16,6 +16,7 @@ from sqlalchemy import URL
 
 from runbook_lib.config.inventory import DatabaseEntry, Inventory, Policy, read_inventory
 from runbook_lib.config.secret_references import Reference, is_reference
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError, PlanError
 from runbook_lib.plan.load import load_plan
@@ -92,11 +93,11 @@ class Environment:
             "journal", URL.create("sqlite", database=".runbook/journal.sqlite")
         )
         url, password = entry.resolved(self.root)
-        if url.drivername == "sqlite":
-            return f"sqlite:///{(self.root / (url.database or '')).resolve()}"
-        drivers = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
-        full = url.set(drivername=drivers.get(url.drivername, url.drivername), password=password)
-        return full.render_as_string(hide_password=False)
+        dialect = dialect_of(url.drivername.partition("+")[0])
+        if dialect.in_file:
+            return f"{dialect.name}:///{(self.root / (url.database or '')).resolve()}"
+        driver = dialect.driver if url.drivername == dialect.name else url.drivername
+        return url.set(drivername=driver, password=password).render_as_string(hide_password=False)
 
     @property
     def router_settings(self) -> Mapping[str, Any]:
@@ -113,9 +114,10 @@ class Environment:
         """
         entry = _find(self.inventory.databases, "database", name, self.inventory.file)
         url, password = entry.resolved(self.root)
-        if url.drivername.startswith("sqlite") and url.database and url.database != ":memory:":
+        engine = url.drivername.partition("+")[0]
+        if dialect_of(engine).in_file and url.database and url.database != ":memory:":
             url = url.set(database=str(self.root / url.database))
-        module = _adapter(f"runbook_lib.databases.{url.drivername.partition('+')[0]}", name)
+        module = _adapter(f"runbook_lib.databases.{engine}", name)
         text = url.render_as_string(hide_password=False)  # has no password any more
         return cast(Database, module.open_database(name, text, password, {**entry.options, **(options or {})}))
 

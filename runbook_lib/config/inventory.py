@@ -14,10 +14,10 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from runbook_lib.config.secret_references import Reference, is_reference, libpq_secrets, read_reference
+from runbook_lib.databases.dialect import ENGINES, dialect_of
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.yaml_value import Value, nearest, read_file
 
-DIALECTS = ("postgresql", "mysql", "sqlite")
 ROUTERS = ("envoy",)
 ROUTERS_TO_COME = ("haproxy", "pgbouncer")  # refused where they are read: there is no adapter yet
 TARGETS = ("file", "webhook", "command")
@@ -77,7 +77,7 @@ class DatabaseEntry:
             yield from filter(None, (secret,))
         elif self.password and not self.password.by_libpq and _available(self.password):
             yield self.password.resolve(root)
-        if self.dialect == "postgresql":
+        if dialect_of(self.dialect).libpq:
             yield from libpq_secrets(url)
 
 
@@ -132,11 +132,13 @@ def _database(name: str, value: Value) -> DatabaseEntry:
     password = read_reference(fields["password"], "password") if "password" in fields else None
     options = fields["options"].plain() if "options" in fields and not fields["options"].is_null else {}
     url, reference = _url(fields["url"], name)
-    if (options or {}).get("capture") == "wal" and url.drivername.partition("+")[0] != "postgresql":
-        raise fields["options"].error("capture: wal is PostgreSQL's", expected="capture: triggers")
-    if password and password.by_libpq and url.drivername.partition("+")[0] != "postgresql":
+    entry = DatabaseEntry(name, url, password, reference, options)
+    dialect = dialect_of(entry.dialect)
+    if (options or {}).get("capture") == "wal" and not (log := dialect.capabilities.wal_capture):
+        raise fields["options"].error(log.found, expected=log.needed)
+    if password and password.by_libpq and not dialect.libpq:
         raise fields["password"].error(f"{password.kind} is PostgreSQL's", expected="env:, file: or keyring:")
-    return DatabaseEntry(name, url, password, reference, options)
+    return entry
 
 
 def _url(value: Value, name: str) -> tuple[URL, Reference | None]:
@@ -161,10 +163,10 @@ def _parse(text: str, subject: str) -> URL:
         expected = "dialect://user@host:port/database"
         raise ConfigurationError(subject, "the url cannot be read", expected=expected) from None
     dialect = url.drivername.partition("+")[0]
-    if dialect not in DIALECTS:
-        expected = "one of " + ", ".join(DIALECTS)
+    if dialect not in ENGINES:
+        expected = "one of " + ", ".join(ENGINES)
         raise ConfigurationError(
-            subject, f"unknown engine `{dialect}`", expected=expected, action=nearest(dialect, DIALECTS)
+            subject, f"unknown engine `{dialect}`", expected=expected, action=nearest(dialect, ENGINES)
         )
     return url
 

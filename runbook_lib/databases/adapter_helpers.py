@@ -74,7 +74,7 @@ def no_only_ranges(_: Any, wanted: Sequence[tuple[Selection, int]]) -> list[KeyR
 
 def not_together(db: Database) -> AbstractContextManager[None]:
     """`Database.together` of an engine that cannot."""
-    raise NotImplementedError(f"{db.dialect}: each load is its own transaction")
+    raise db.capabilities.joined_loads.refusal(db.name)
 
 
 def filled(db: Database, relations: Sequence[str]) -> list[str]:

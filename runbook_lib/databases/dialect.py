@@ -10,21 +10,31 @@ from functools import cache
 from importlib import import_module
 from typing import cast
 
+from runbook_lib.databases.capabilities import Capabilities
 from runbook_lib.databases.identifiers import ident, split
-from runbook_lib.databases.model import Sequence_
+from runbook_lib.databases.model import CatalogObject, Sequence_
 from runbook_lib.databases.neutral_type import Mapped, Neutral
 from runbook_lib.databases.repair import Repair
+from runbook_lib.databases.values import Values
 
 ENGINES = ("postgresql", "mysql", "sqlite")
+_ALSO = {"postgres": "postgresql", "mariadb": "mysql"}
+SPELLINGS = (*ENGINES, *_ALSO)  # as an engine may be called where a person writes it
 # Of collations: all texts differ; trailing spaces do not count; case or accents do not count.
 EXACT, PADDED, BLIND = "exact", "padded", "blind"
 
 
-class Dialect:
+class Dialect(Values):
     """One engine: what it has, and how it writes what each engine writes in its own way.
 
     Attributes:
         name: As adapters, plans and journals call the engine.
+        driver: What SQLAlchemy calls it with its driver.
+        capabilities: What it can do, with the words of a refusal.
+        in_file: A database is a file, and its URL a path.
+        libpq: Its client library reads URLs, and finds passwords by itself (pgpass, services).
+        keeps_journal: It may keep a run's journal: `append_only` holds for everybody, commits are durable.
+        clock: Seconds since the epoch by the server's clock, in SQL; "" where it has no clock of its own.
         longest_name: Of a table, column, index or constraint, and in what it is counted.
         loud_triggers: No session can keep the users' triggers from firing for its own rows.
         trigger_functions: A trigger calls a function; elsewhere its body is the statement itself.
@@ -62,20 +72,21 @@ class Dialect:
         enforces_keys: A validated foreign key holds, byte by byte, whatever a session asked for.
         widest_number: The type that keeps every digit of another engine's numbers; "" where the declared one does.
         most_digits: Of a number, and those after the point, where it limits them: for those of no declared scale, too.
-        loose_types: Any column keeps any value; exact numbers of many digits, dates and times are texts.
-        keeps_nan: Its numbers may be NaN.
-        keeps_nul: Its texts may hold NUL characters.
-        zero_dates: It has dates of 0.
-        boolean_is_number: A boolean is a number.
-        char_ignores_blanks: Blanks at the end of a CHAR do not count when it is compared.
-        char_without_blanks: A CHAR is read without the blanks at its end.
         own_schema: The schema of the library's own tables; "" where their names begin with `runbook_`.
         repair: Statements that bring one table into its expected form.
+        repairs_objects: Statements are known that make and change what stands beside tables (`repair_object`).
     """
 
     name: str
+    driver: str
+    capabilities: Capabilities
+    in_file: bool = False
+    libpq: bool = False
+    keeps_journal: bool = False
+    clock: str = ""
     longest_name: tuple[int, str]
     repair: type[Repair]
+    repairs_objects: bool = False
     longest_row: int = 0
     loud_triggers: bool = False
     trigger_functions: bool = False
@@ -116,14 +127,6 @@ class Dialect:
     enforces_keys: bool = False
     widest_number: str = ""
     most_digits: tuple[int, int] | None = None
-    # Values that it has, or has not.
-    loose_types: bool = False
-    keeps_nan: bool = False
-    keeps_nul: bool = True
-    zero_dates: bool = False
-    boolean_is_number: bool = False
-    char_ignores_blanks: bool = False
-    char_without_blanks: bool = False
 
     def ident(self, name: str) -> str:
         """One identifier, quoted, whatever it holds (dots too)."""
@@ -173,6 +176,14 @@ class Dialect:
             f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL",
         ]
 
+    def transaction_lock(self, key: int) -> str:
+        """Wait for the key, and hold it to the transaction's end; "" where every writer waits for every other one."""
+        return ""
+
+    def append_only(self, table: str, refusal: str) -> list[str]:
+        """Statements after which the table's rows are neither changed nor deleted; the refusal is what is said then."""
+        raise NotImplementedError
+
     def same(self, one: str, other: str) -> str:
         """The condition that two expressions have one value: NULL like NULL, texts byte by byte."""
         return f"{one} IS NOT DISTINCT FROM ({other})"
@@ -183,6 +194,13 @@ class Dialect:
         MySQL's TRUNCATE refuses what a foreign key leads to, SQLite has none.
         """
         return [f"DELETE FROM {table}" for table in reversed(tables)]
+
+    def repair_object(self, there: CatalogObject | None, here: CatalogObject | None) -> str:
+        """Make an object beside columns, indexes and constraints (`here`) what the source's (`there`) is.
+
+        None: it is not there. "": no statement is known.
+        """
+        return ""
 
     # -- types and expressions ---
     def read_kind(self, declared: str, name: str, kind: str, modifiers: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
@@ -304,6 +322,12 @@ class Dialect:
     def advance(self, sequence: Sequence_, last: int) -> str:
         """Make a sequence's next value the one after `last`; "" for a counter that is never behind its column."""
         return ""
+
+
+def engine_named(word: str) -> str:
+    """The engine that a word means, or the beginning of a URL (`mariadb+pymysql`); "" for no engine's."""
+    name = word.partition("+")[0].lower()
+    return name if name in ENGINES else _ALSO.get(name, "")
 
 
 @cache

@@ -100,20 +100,6 @@ class LoudTrigger:
 
 
 @dataclass(frozen=True)
-class Capabilities:
-    """What an engine can do; a message names the version found and the version needed."""
-
-    transactional_ddl: bool
-    wal_capture: bool
-    binary_copy: bool
-    concurrent_index: bool
-    deferred_validation: bool  # constraints NOT VALID, then VALIDATE
-    snapshot_sharing: bool
-    floats_nan: bool
-    joined_loads: bool = False  # loads of several tables can be one transaction: see Database.together
-
-
-@dataclass(frozen=True)
 class ServerFacts:
     """Who answers: for the pre-flight and the evidence. Sizes in bytes."""
 

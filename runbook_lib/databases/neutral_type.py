@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# Kinds by what they hold; bits of whole numbers.
+BITS = {"tinyint": 8, "smallint": 16, "integer": 32, "bigint": 64}
+FLOATS = ("real", "double")
+NUMBERS = (*BITS, *FLOATS, "numeric")
+TEXTS = ("text", "varchar", "char")
+MOMENTS = ("date", "timestamp", "timestamptz")
+
 
 @dataclass(frozen=True)
 class Neutral:

@@ -16,7 +16,6 @@ from runbook_lib.databases.model import Alike as Alike
 from runbook_lib.databases.model import Applied as Applied
 from runbook_lib.databases.model import BackupInfo as BackupInfo
 from runbook_lib.databases.model import Buckets as Buckets
-from runbook_lib.databases.model import Capabilities as Capabilities
 from runbook_lib.databases.model import CatalogObject as CatalogObject
 from runbook_lib.databases.model import Catalogs as Catalogs
 from runbook_lib.databases.model import Changes as Changes

@@ -18,8 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, delete, insert, select, update
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.errors import JournalError, LeaseHeld
 from runbook_lib.journal.tables import leases, runs
 
@@ -140,9 +141,8 @@ class Lease:
 
 def database_time(connection: Connection) -> float:
     """Seconds since the epoch by the clock that all holders share."""
-    if connection.dialect.name == "postgresql":
-        return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
-    return time.time()
+    clock = dialect_of(connection.dialect.name).clock
+    return float(connection.exec_driver_sql(f"SELECT {clock}").scalar_one()) if clock else time.time()
 
 
 def lock_run(connection: Connection, run_id: str) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, delete, insert, select, text, update
+from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from runbook_lib.errors import JournalError
@@ -112,8 +112,7 @@ class Journal:
             run_id, environment, plan_digest, plan_path, inventory_digest, actor, host, now_text(), None, "open"
         )
         with self._transaction(write=True) as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _OPEN_LOCK})
+            tables.lock(connection, _OPEN_LOCK)
             unfinished = _latest(connection, environment, ("open", "rolling_back"))
             if unfinished is not None:
                 return unfinished

@@ -21,10 +21,10 @@ from sqlalchemy import (
     event,
     inspect,
     make_url,
-    text,
 )
 from sqlalchemy.exc import ArgumentError
 
+from runbook_lib.databases.dialect import ENGINES, dialect_of
 from runbook_lib.errors import JournalError
 
 BUSY_S = 30.0  # how long a writer waits for another one
@@ -83,14 +83,6 @@ progress = Table(
     Column("at", Float, nullable=False),
 )
 
-_REFUSE_SQLITE = """CREATE TRIGGER IF NOT EXISTS entries_no_{verb} BEFORE {verb} ON entries
-BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"""
-_REFUSE_POSTGRESQL = (
-    """CREATE OR REPLACE FUNCTION entries_refuse() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION 'the journal is append-only'; END $$""",
-    """CREATE OR REPLACE TRIGGER entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON entries
-    FOR EACH STATEMENT EXECUTE FUNCTION entries_refuse()""",
-)
 _EXPECTED = "sqlite:///FILE or postgresql://… (version 14 or newer)"
 _SETUP_LOCK = 0x72756E62  # "runb": only one process makes the tables
 
@@ -107,23 +99,27 @@ def parse_url(url: str) -> URL:
         # neither the address nor SQLAlchemy's message, which repeats it: it may hold a password
         raise JournalError("journal", "its address is not a URL", expected=_EXPECTED) from None
     backend = parsed.get_backend_name()
-    if backend not in ("sqlite", "postgresql"):
+    if backend not in ENGINES or not dialect_of(backend).keeps_journal:
         raise JournalError(
             "journal",
             f"{backend} is not supported",
             expected="sqlite:///FILE or postgresql://… (PostgreSQL 14 or newer)",
         )
-    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
+    return parsed.set(drivername=dialect_of(backend).driver) if parsed.drivername == backend else parsed
 
 
 def masked(url: URL) -> str:
     """The journal for people: a file's path, or the URL without its password."""
-    return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+    return str(url.database) if _in_file(url) else url.render_as_string(hide_password=True)
+
+
+def _in_file(url: URL) -> bool:
+    return dialect_of(url.get_backend_name()).in_file
 
 
 def make_engine(url: URL) -> Engine:
     """An engine whose transactions are durable when they return, and wait for each other."""
-    if url.get_backend_name() == "postgresql":
+    if not _in_file(url):
         options = {"connect_timeout": 10, "options": "-c synchronous_commit=on -c lock_timeout=30s -c timezone=UTC"}
         return create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=options)
     if url.database and url.database != ":memory:":
@@ -157,12 +153,15 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def create_tables(connection: Connection) -> None:
     """Make what is missing: tables, then the triggers that refuse UPDATE and DELETE. Idempotent."""
-    postgresql = connection.dialect.name == "postgresql"
-    if postgresql:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SETUP_LOCK})
+    lock(connection, _SETUP_LOCK)
     if inspect(connection).has_table("progress"):  # the last one: complete, and a login without CREATE may continue
         return
     metadata.create_all(connection, tables=[runs, entries, leases, samples, progress])
-    statements = _REFUSE_POSTGRESQL if postgresql else [_REFUSE_SQLITE.format(verb=v) for v in ("UPDATE", "DELETE")]
-    for statement in statements:
+    for statement in dialect_of(connection.dialect.name).append_only(entries.name, "the journal is append-only"):
+        connection.exec_driver_sql(statement)
+
+
+def lock(connection: Connection, key: int) -> None:
+    """Wait for the others who take this lock; it is held to the transaction's end."""
+    if statement := dialect_of(connection.dialect.name).transaction_lock(key):
         connection.exec_driver_sql(statement)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from runbook_lib.databases.dialect import Dialect, dialect_of
 from runbook_lib.databases.identifiers import split
 from runbook_lib.databases.port import CatalogObject, Database
 from runbook_lib.errors import TransferError
@@ -25,7 +26,6 @@ from runbook_lib.operations.replicate import BACK, CLONE, FORWARD, MOVED, known_
 from runbook_lib.plan.model import Service
 from runbook_lib.schema import create_target as made
 from runbook_lib.schema.convert.left_behind import require_all_made
-from runbook_lib.schema.convert.repair_objects import repair_object
 from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import enable_capture, fence_writer
 from runbook_lib.transfer.foreign_keys import add_keys, settle
@@ -120,7 +120,8 @@ def work_of(
     new = [m for m in report.mismatches if f"{m.table}: {m.text}" not in set(known.get("differences", ()))]
     beside = changed_beside(pair, link, known, read)
     there = {f"{one.kind} {one.name}": one for one in (read or read_once())(origin.target).objects}
-    makeable = origin.source.dialect == origin.target.dialect == "postgresql"
+    dialect = dialect_of(origin.target.dialect)
+    makeable = origin.source.dialect == dialect.name and dialect.repairs_objects
     theirs = {split(s.name)[-1] for s in origin.source.sequences(fresh)}  # these come along with them
     carried = [one for one in beside if makeable and not pair.plan.path]
     if pair.plan.path:  # what its tables need, and nothing of what the source's other tables need
@@ -130,15 +131,15 @@ def work_of(
     wanted = [o for o in carried if o.kind != "sequence" or split(o.name)[-1] not in theirs]
     ours = {f"table {one.name}" for one in beside if one.kind == "table"}
     unmade = [f"{o.kind} {o.name}" for o in beside if o not in carried and f"table {o.table or o.name}" not in ours]
-    unmade += [f"{o.kind} {o.name}" for o in carried if o.kind not in {*_MAKE, "table"} or _unrepaired(o, there)]
-    first = _made(wanted, _FIRST, there)
+    unmade += [f"{o.kind} {o.name}" for o in carried if _unmakeable(o, there, dialect)]
+    first = _made(wanted, _FIRST, there, dialect)
     by_name = {f"{one.kind} {one.name}" for one in wanted}  # a sequence is known to both; a partition in one text
     mends = [m.mend for m in new if m.mend and m.table not in by_name]
     followed = {name for mapping in pair.service.tables for name in (mapping.source, mapping.target)}
     tables = {m.table for m in new if m.check == "schemas"} & followed | set(undone)
     return Work(
         tuple(dict.fromkeys([*first, *mends])),
-        tuple(_made(wanted, _AFTER, there)),
+        tuple(_made(wanted, _AFTER, there, dialect)),
         tuple(sorted(tables)),
         fresh,
         tuple(f"{table}: {why}" for table, why in sorted(link.reader.capture_gaps(link.channel).items())),
@@ -146,10 +147,11 @@ def work_of(
     )
 
 
-def _unrepaired(one: CatalogObject, there: Mapping[str, CatalogObject]) -> bool:
-    """A type that the target has otherwise, and that no statement makes the same."""
+def _unmakeable(one: CatalogObject, there: Mapping[str, CatalogObject], dialect: Dialect) -> bool:
+    """What no statement of ours makes, or a type that the target has otherwise and that none makes the same."""
     here = there.get(f"{one.kind} {one.name}")
-    return one.kind in _TYPES and here is not None and not repair_object(one, here)
+    other = one.kind in _TYPES and here is not None and not dialect.repair_object(one, here)
+    return other or one.kind not in {*_MAKE, "table"}
 
 
 def _needs(pair: Pair) -> set[str]:
@@ -255,7 +257,9 @@ def _fresh(pair: Pair) -> tuple[str, ...]:
     return tuple(name for name in pair.source.tables() if name not in followed)
 
 
-def _made(objects: Sequence[CatalogObject], kinds: Sequence[str], there: Mapping[str, CatalogObject]) -> list[str]:
+def _made(
+    objects: Sequence[CatalogObject], kinds: Sequence[str], there: Mapping[str, CatalogObject], dialect: Dialect
+) -> list[str]:
     """The statements that make those of these kinds, in the order of the kinds.
 
     Args:
@@ -267,7 +271,7 @@ def _made(objects: Sequence[CatalogObject], kinds: Sequence[str], there: Mapping
         if one.kind == "sequence" and here:
             found.append(f"ALTER SEQUENCE {one.name} {one.definition}")
         elif one.kind in _TYPES and here:
-            found += filter(None, [repair_object(one, here)])
+            found += filter(None, [dialect.repair_object(one, here)])
         else:
             found.append(one.statement or _MAKE[one.kind].format(name=one.name, definition=one.definition))
     return found

@@ -20,6 +20,7 @@ from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.identifiers import parts_of
 from runbook_lib.databases.own_objects import needed
 from runbook_lib.databases.port import Catalogs, Rest, Table
+from runbook_lib.databases.values import NO_VALUE
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.operations.accounting import expected, finish
 from runbook_lib.operations.generated_values import require_same_values
@@ -28,7 +29,6 @@ from runbook_lib.operations.room import goes_on, make_room, spared, tried
 from runbook_lib.schema import create_target as made
 from runbook_lib.schema.convert.left_behind import LeftBehind, keep_account, make_apart, make_each, remember
 from runbook_lib.schema.convert.service_tables import STRAY, decisions, foreseen, strays
-from runbook_lib.schema.convert.value_policies import NO_VALUE
 from runbook_lib.schema.kept_scripts import KEYS, REST, Part
 from runbook_lib.transfer.build_links import forward_links
 from runbook_lib.transfer.bulk_copy import Progress, copy_link

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runbook_lib.config.environment import Environment
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.errors import GateFailed
 from runbook_lib.journal import digest_of
 from runbook_lib.run.approvals import require_approval
@@ -19,8 +20,9 @@ def addresses(environment: Environment) -> dict[str, str]:
     """Where each database of the plan is, without a secret."""
     found, plan = {}, environment.plan
     for name in dict.fromkeys([plan.source, *(service.database for service in plan.services)]):
-        url = environment.inventory.databases[name].url.set(password=None)
-        if url.drivername.startswith("sqlite") and url.database:
+        entry = environment.inventory.databases[name]
+        url = entry.url.set(password=None)
+        if dialect_of(entry.dialect).in_file and url.database:
             url = url.set(database=str((environment.root / url.database).resolve()))
         found[name] = url.render_as_string(hide_password=True)
     return found

@@ -196,7 +196,7 @@ def _across(link: Link, chunk: Chunk) -> int | None:
 
 
 def _binary(link: Link, flow: Flow) -> bool:
-    both = link.reader.capabilities.binary_copy and link.writer.capabilities.binary_copy
+    both = all(side.capabilities.binary_copy for side in (link.reader, link.writer))
     return both and link.reader.dialect == link.writer.dialect and link.writer.binary_safe(flow.types)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import KeyRange, Problem
-from runbook_lib.schema.convert.value_limits import shown
 from runbook_lib.schema.convert.value_policies import Rule
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.util.thread_pool import run_all
@@ -90,7 +90,7 @@ def _keys(link: Link, flow: Flow, rule: Rule, within: str) -> tuple[tuple[Any, .
     """Some of the rows that the target will refuse."""
     if rule.instead or not flow.key:
         return ()
-    listed = ", ".join(shown(column, link.reader.dialect) for column in flow.reading.key)
+    listed = ", ".join(dialect_of(link.reader.dialect).shown(column) for column in flow.reading.key)
     where = f"({within}) AND ({rule.found})"
     return tuple(link.reader.rows(f"SELECT {listed} FROM {flow.relation} WHERE {where} LIMIT {NAMED_ROWS}"))
 

@@ -12,9 +12,9 @@ from functools import partial
 from runbook_lib.assessment.account import LEFT, TRANSLATED
 from runbook_lib.assessment.fates import loose_name
 from runbook_lib.assessment.kinds import BY_STATEMENT, LEFT_BEHIND
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import CatalogObject, Inventory
 from runbook_lib.databases.sql_text import NAME, WORD, tokens, unquoted
-from runbook_lib.schema.convert.repair_objects import repair_object
 from runbook_lib.transfer.links import Link
 from runbook_lib.validation.checks.object_matching import left_behind
 from runbook_lib.validation.context import Context
@@ -44,7 +44,7 @@ def accounts(check: str, link: Link, context: Context) -> CheckResult:
     same = {flow.table for flow in link.flows if not flow.mapped and flow.feeds[0].table == flow.table}
     whole = not link.service and {o.table for o in there.objects if o.kind == "table"} <= same
     known, omitted = _left_by_copy(link, here), _omitted(link, context)
-    repair = repair_object if link.writer.dialect == "postgresql" else _no_repair
+    repair = dialect_of(link.writer.dialect).repair_object
     found, aside = list[Mismatch](), list[Mismatch]()
     for origin, twin in _pairs(_among(there, same), _among(here, same), whole=whole):
         mismatch = _said(partial(Mismatch, check, link.service), origin, twin, repair)
@@ -111,10 +111,6 @@ def _pairs(there: Named, here: Named, *, whole: bool) -> Iterator[tuple[CatalogO
                 yield origin, twin
         elif key[0] not in ("table", "identity") and (whole or any(side and side.table for side in (origin, twin))):
             yield origin, twin  # a missing table or identity has its own finding
-
-
-def _no_repair(there: CatalogObject | None, here: CatalogObject | None) -> str:  # noqa: ARG001  none is known
-    return ""
 
 
 def _said(

@@ -6,31 +6,19 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from runbook_lib.databases.capabilities import Capabilities
 from runbook_lib.databases.dialect import ENGINES, dialect_of
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "runbook_lib"
-# Lines that are left, by file: a list that only shrinks. The journal's room is below the databases': it has two stores.
-LEFT = {
-    "assessment/values.py": 1,
-    "config/database_url.py": 4,
-    "config/environment.py": 3,
-    "config/inventory.py": 3,
-    "journal/lease.py": 1,
-    "journal/store.py": 1,
-    "journal/tables.py": 5,
-    "operations/apply_ddl.py": 1,
-    "run/same_databases.py": 1,
-    "schema/convert/value_limits.py": 9,
-    "schema/convert/value_policies.py": 12,
-    "schema/revisions/sql_file.py": 1,
-    "util/extras.py": 2,
-    "validation/accounts.py": 1,
-}
+# Names that are an engine's and something else's too: nothing is decided by an engine there.
+NO_ENGINES = {"util/extras.py": "its keys are extras of pip"}
 
 
 def names_an_engine(node: ast.AST | None) -> bool:
@@ -57,17 +45,37 @@ def branches(tree: ast.AST) -> Iterator[int]:
             yield getattr(node, "lineno", 0)
 
 
-def counted() -> dict[str, int]:
-    found = {
-        str(path.relative_to(PACKAGE)): len(set(branches(ast.parse(path.read_text()))))
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if path.relative_to(PACKAGE).parts[0] != "databases"
+def outside() -> Iterator[tuple[str, ast.Module]]:
+    """The library's modules without those of `databases/`."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.relative_to(PACKAGE).parts[0] != "databases":
+            yield path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text())
+
+
+def test_outside_the_databases_no_line_compares_an_engines_name():
+    found = {f"{name}:{line}" for name, tree in outside() if name not in NO_ENGINES for line in branches(tree)}
+    assert found == set(), "ask a `Dialect`"
+
+
+def test_each_capability_is_read_outside_the_databases_and_has_the_words_of_a_refusal():
+    read = {
+        node.attr
+        for _, tree in outside()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "attr", "") == "capabilities"
     }
-    return {name: count for name, count in found.items() if count}
+    assert read == {each.name for each in fields(Capabilities)}
+    for engine, name in product(ENGINES, sorted(read)):
+        one = getattr(dialect_of(engine).capabilities, name)
+        assert one.needed_for
+        assert one.needed
+        assert one.found.startswith(f"{engine} ")
+        assert str(one.refusal("shop")) == f"database shop: {one.found}; expected {one.needed}"
 
 
-def test_outside_the_databases_no_more_lines_than_listed_compare_an_engines_name():
-    assert counted() == LEFT, "fewer: shorten the list; more: ask a `Dialect`"
+def test_an_engine_cannot_have_what_is_not_declared():
+    with pytest.raises(AttributeError, match="floating"):
+        Capabilities.of("sqlite", "floating")
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ MISTAKES = [
         "inventories/test.yaml",
         'scratch.sqlite"',
         'scratch.sqlite", options: {capture: wal}',
-        "test.yaml:4: capture: wal is PostgreSQL's",
+        "test.yaml:4: sqlite has no `capture: wal`; expected capture: triggers",
         "",
     ),
 ]

@@ -19,8 +19,8 @@ PACKAGE = ROOT / "runbook_lib"
 ROOMS = (
     ("errors", "verdict"),
     ("util",),
-    ("journal",),
     ("databases",),
+    ("journal",),
     ("traffic", "services"),
     ("plan",),
     ("config",),

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases import adapter_helpers
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.mysql import (
     apply,
     apply_keyless,
@@ -43,7 +44,6 @@ from runbook_lib.databases.mysql import server_load as load_
 from runbook_lib.databases.mysql.streaming import Connection
 from runbook_lib.databases.port import (
     BackupInfo,
-    Capabilities,
     Table,
 )
 from runbook_lib.errors import DatabaseError
@@ -51,15 +51,6 @@ from runbook_lib.util.text import one_line
 
 __all__ = ["MySQL", "open_database"]
 
-CAPABILITIES = Capabilities(
-    transactional_ddl=False,
-    wal_capture=False,
-    binary_copy=False,
-    concurrent_index=False,
-    deferred_validation=False,
-    snapshot_sharing=False,
-    floats_nan=False,
-)
 DESCRIBED_S = 5.0  # how long a table's description serves the sync before it is read again (seconds)
 
 
@@ -80,7 +71,7 @@ class MySQL:
     """One MySQL or MariaDB database: `runbook_lib.databases.port.Database`."""
 
     dialect = "mysql"
-    capabilities = CAPABILITIES
+    capabilities = dialect_of("mysql").capabilities
 
     def __init__(self, name: str, login: connection.Login, options: Mapping[str, Any]) -> None:
         self.name, self.login, self.masked_url = name, login, login.masked_url

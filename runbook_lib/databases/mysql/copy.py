@@ -43,7 +43,7 @@ def copy_out(db: MySQLPort, selection: Selection, key_range: KeyRange, *, binary
         DatabaseError: the server refused the statement, or was lost meanwhile; `binary` was asked for.
     """
     if binary:
-        raise DatabaseError(f"database {db.name}", "MySQL has no binary bulk format", action="copy as text")
+        raise db.capabilities.binary_copy.refusal(db.name)
     types = expression_types(db, selection)
     fields = [neutral_text.render(sql, kind, escaped=True) for sql, kind in zip(selection.columns, types, strict=True)]
     shown = quoting.listed([f"COALESCE({field}, '\\\\N')" for field in fields])
@@ -93,7 +93,7 @@ def copy_in(
         DatabaseError: the table has triggers that MySQL cannot silence, LOCAL INFILE is off, or anything else.
     """
     if binary:
-        raise DatabaseError(f"database {db.name}", "MySQL has no binary bulk format", action="copy as text")
+        raise db.capabilities.binary_copy.refusal(db.name)
     described = db.described(table)
     refuse_triggers(db, described)
     with db.engine.begin() as connected:  # an error rolls everything back

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from runbook_lib.databases import adapter_helpers
-from runbook_lib.databases.port import (
-    Capabilities,
-)
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.postgresql import (
     apply,
     apply_keyless,
@@ -51,17 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgreSQL", "open_database"]
 
-CAPABILITIES = Capabilities(
-    transactional_ddl=True,
-    wal_capture=True,
-    binary_copy=True,
-    concurrent_index=True,
-    deferred_validation=True,
-    snapshot_sharing=True,
-    floats_nan=True,
-    joined_loads=True,
-)
-
 
 def open_database(
     name: str, url: str, password: str | None = None, options: Mapping[str, Any] | None = None
@@ -86,7 +73,7 @@ class PostgreSQL:
     """One PostgreSQL database: `runbook_lib.databases.port.Database`."""
 
     dialect = "postgresql"
-    capabilities = CAPABILITIES
+    capabilities = dialect_of("postgresql").capabilities
 
     def __init__(self, name: str, login: connection.Login, options: Mapping[str, Any]) -> None:
         self.name, self.login, self.masked_url = name, login, login.masked_url

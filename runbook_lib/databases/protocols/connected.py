@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from runbook_lib.databases.model import (
-    Capabilities,
-    Problem,
-    ServerFacts,
-)
+from runbook_lib.databases.capabilities import Capabilities
+from runbook_lib.databases.model import Problem, ServerFacts
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -23,7 +20,11 @@ class Connected(Protocol):
     name: str  # its name in the inventory
     dialect: str  # postgresql | mysql | sqlite
     masked_url: str  # never holds a password
-    capabilities: Capabilities
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do; false ones have the words of a refusal."""
+        ...
 
     @property
     def engine(self) -> Engine:

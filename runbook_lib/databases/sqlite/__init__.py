@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases import adapter_helpers
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import (
     BackupInfo,
-    Capabilities,
     IndexUse,
     Load,
     Problem,
@@ -48,16 +48,6 @@ from runbook_lib.errors import DatabaseError
 
 __all__ = ["SQLite", "open_database"]
 
-CAPABILITIES = Capabilities(
-    transactional_ddl=True,
-    wal_capture=False,
-    binary_copy=True,
-    concurrent_index=False,
-    deferred_validation=False,
-    snapshot_sharing=False,
-    floats_nan=False,
-)
-
 
 def open_database(name: str, url: str, password: str | None = None, options: Mapping[str, Any] | None = None) -> SQLite:
     """Describe a database of the inventory; nothing is opened before it is needed.
@@ -78,7 +68,7 @@ class SQLite:
     """One SQLite database file: `runbook_lib.databases.port.Database`."""
 
     dialect = "sqlite"
-    capabilities = CAPABILITIES
+    capabilities = dialect_of("sqlite").capabilities
 
     def __init__(self, name: str, path: Path, options: Mapping[str, Any]) -> None:
         self.name, self.path, self.masked_url = name, path, f"sqlite:///{path}"

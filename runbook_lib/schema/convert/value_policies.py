@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from runbook_lib.databases.dialect import Dialect, dialect_of
+from runbook_lib.databases.neutral_type import TEXTS
+from runbook_lib.databases.values import Foreign
 from runbook_lib.schema.convert.decisions import Policies
 from runbook_lib.schema.convert.types import Neutral, read_type
 
-_MOMENTS = ("date", "timestamp", "timestamptz")
-_TEXTS = ("text", "varchar", "char")
-_FLOATS = ("real", "double")
-_LAST_BIGINT = 2**63 - 1
-NO_VALUE = "values that are no "
+_TIMED = ("time", "timestamp", "timestamptz")
 FINEST = 6  # digits of a second
 
 
@@ -49,22 +48,20 @@ def rules_of(
         dialects: The source's and the target's.
         key: Part of the key: its values are never changed.
     """
-    source, target = dialects
-    if source == target:
+    if dialects[0] == dialects[1]:
         return []
-    here, there = read_type(read, source), read_type(written, target)
-    make = {"mysql": _mysql, "postgresql": _postgresql, "sqlite": _sqlite}[source]
-    found = [Rule(column, *parts) for parts in make(sql, here, there, target, policies)]
-    found += [Rule(column, *parts) for parts in _fraction(sql, here, there, source)]
-    # An expression of MySQL is never a TIMESTAMP: it would go to SQLite without its zone.
-    fixed = key or (source == "mysql" and target == "sqlite" and here.kind == "timestamptz")
+    source, target = map(dialect_of, dialects)
+    here, there = read_type(read, source.name), read_type(written, target.name)
+    found = [Rule(column, *each) for each in _foreign(sql, here, there, (source, target), policies)]
+    # It would go as a text, and without its zone.
+    fixed = key or (source.zone_in_columns_only and target.loose_types and here.kind == "timestamptz")
     return [Rule(rule.column, rule.name, rule.found) if fixed else rule for rule in found]
 
 
 def plain_form(sql: str, read: str, written: str, dialects: tuple[str, str]) -> str:
-    """The column before any rule: a MySQL tinyint(1) that goes into a number is read as one."""
+    """The column before any rule: a boolean that is a number (tinyint(1)) and goes into a number is read as one."""
     here, there = read_type(read, dialects[0]), read_type(written, dialects[1])
-    counted = dialects[0] == "mysql" and here.kind == "boolean" and there.kind != "boolean"
+    counted = dialect_of(dialects[0]).boolean_is_number and here.kind == "boolean" and there.kind != "boolean"
     return f"({sql} + 0)" if counted and dialects[0] != dialects[1] else sql
 
 
@@ -81,89 +78,15 @@ def applied(sql: str, plain: str, rules: Sequence[Rule]) -> str:
     return plain
 
 
-Parts = Iterator[tuple[str, str] | tuple[str, str, str]]
-
-
-def _mysql(sql: str, here: Neutral, there: Neutral, target: str, policies: Policies) -> Parts:
-    if there.kind in _TEXTS and policies.zero_dates == "error" and here.kind in (*_MOMENTS, "time"):
-        return  # declared as text: it takes whatever the source has
-    if here.kind in _MOMENTS:
-        yield "zero dates", f"{sql} = 0", _instead_of_zero(sql, here, policies)
-        if there.kind not in _TEXTS:
-            yield "dates with a month or day of 0", f"{sql} <> 0 AND (MONTH({sql}) = 0 OR DAYOFMONTH({sql}) = 0)"
-    elif here.kind == "time" and there.kind == "time":
-        yield "times outside of a day", f"{sql} < '00:00:00' OR {sql} > '24:00:00'"
-    elif here.kind == "boolean" and there.kind == "boolean":
-        yield "numbers that are neither 0 nor 1", f"{sql} NOT IN (0, 1)"
-    elif here.kind == "bigint" and here.unsigned and there.kind == "bigint":
-        yield "numbers beyond bigint", f"{sql} > {_LAST_BIGINT}"
-    elif here.kind in _TEXTS and target == "postgresql" and policies.nul == "strip":
-        found = f"INSTR(CAST({sql} AS BINARY), x'00') > 0"
-        yield "NUL characters", found, f"REPLACE({sql}, CHAR(0 USING utf8mb4), '')"
-
-
-def _instead_of_zero(sql: str, here: Neutral, policies: Policies) -> str:
-    if policies.zero_dates == "error":
-        return ""
-    if policies.zero_dates == "null":
-        return f"NULLIF({sql}, 0)"
-    day = "DATE'{}'" if here.kind == "date" else "TIMESTAMP'{} 00:00:00'"
-    return f"IF({sql} = 0, {day.format(policies.zero_dates)}, {sql})"  # a NULL stays one
-
-
-def _postgresql(sql: str, here: Neutral, there: Neutral, target: str, policies: Policies) -> Parts:
-    del policies  # what PostgreSQL has and others have not is refused, or kept as text by the column's type
-    if here.kind in (*_FLOATS, "numeric") and there.kind in (*_FLOATS, "numeric"):
-        kept = target == "sqlite" and (here.kind != "numeric" or there.text.lower().startswith("decimal text"))
-        odd = "('NaN')" if kept else "('NaN', 'Infinity', '-Infinity')"
-        if not (kept and here.kind == "numeric"):
-            yield "NaN or infinity", f"{sql} IN {odd}"
-        if here.kind in _FLOATS:
-            yield (
-                "negative zeros",
-                f"{sql} = 0 AND CAST({sql} AS text) = '-0'",
-                f"CASE WHEN {sql} = 0 THEN '0' ELSE {sql} END",
-            )
-    if here.kind in _MOMENTS and there.kind in _MOMENTS and target == "mysql":
-        outside = f"NOT isfinite({sql}) OR {sql} < '0001-01-01' OR {sql} >= '10000-01-01'"
-        if there.kind == "timestamptz":  # MySQL's TIMESTAMP: 32 bits of seconds
-            outside += f" OR {sql} < '1970-01-01 00:00:01' OR {sql} >= '2038-01-19 03:14:08'"
-        yield "dates that the target has not", outside
-
-
-def _sqlite(sql: str, here: Neutral, there: Neutral, target: str, policies: Policies) -> Parts:
-    if here.kind in _TEXTS and target == "postgresql" and policies.nul == "strip":
-        yield (
-            "NUL characters",
-            f"instr({sql}, char(0)) > 0",
-            f"CAST(runbook_without_nul({sql}) AS {here.text or 'TEXT'})",
-        )
-    if here.kind in _FLOATS and there.kind in _FLOATS and target == "mysql":
-        yield "NaN or infinity", f"{sql} IN (9e999, -9e999)"
-    if here.kind in _MOMENTS and "'" not in here.text:
-        yield f"{NO_VALUE}{here.text or here.kind}", _no_moment(sql, here.text or here.kind)
-    if here.kind in _MOMENTS and target == "mysql":
-        outside = f"{sql} LIKE '%BC' OR {sql} LIKE '%infinity' OR instr({sql}, '-') > 5"
-        yield "dates that the target has not", outside
-
-
-def _no_moment(sql: str, kind: str) -> str:
-    """Condition for values of SQLite that are not what their type says; what SQLite gives back unchanged is."""
-    same = f"{'date' if kind == 'date' else 'datetime'}({sql}, '+0 days') IS {sql}"
-    return f"{sql} IS NOT NULL AND CASE WHEN {same} THEN 0 ELSE runbook_misfit({sql}, '{kind}') END"
-
-
-def _fraction(sql: str, here: Neutral, there: Neutral, source: str) -> Parts:
-    """Digits of a second that the written type has not, rounded as the source rounds."""
-    timed = ("time", "timestamp", "timestamptz")
-    if here.kind not in timed or there.kind not in timed or source == "sqlite":
-        return
-    digits = there.modifiers[0] if there.modifiers else FINEST
-    if digits >= (here.modifiers[0] if here.modifiers else FINEST):
-        return
-    name = {"time": "time", "timestamp": "timestamp", "timestamptz": "timestamp"}[here.kind]
-    if source == "mysql":
-        name = "time" if here.kind == "time" else "datetime"
-    zone = " with time zone" if source == "postgresql" and here.kind == "timestamptz" else ""
-    shorter = f"CAST({sql} AS {name}({digits}){zone})"
-    yield "fractions of a second", f"{sql} <> {shorter}", shorter
+def _foreign(
+    sql: str, here: Neutral, there: Neutral, dialects: tuple[Dialect, Dialect], policies: Policies
+) -> Iterator[Foreign]:
+    source, target = dialects
+    if here.kind in TEXTS and source.keeps_nul and not target.keeps_nul and policies.nul == "strip":
+        yield Foreign("NUL characters", source.has_nul(sql), source.without_nul(sql, here))
+    yield from source.foreign(sql, here, there, target, policies.zero_dates)
+    if here.kind in _TIMED and there.kind in _TIMED:  # digits that the written type has not
+        digits, own = (kind.modifiers[0] if kind.modifiers else FINEST for kind in (there, here))
+        shorter = source.shortened(sql, here.kind, digits)
+        if shorter and digits < own:
+            yield Foreign("fractions of a second", f"{sql} <> {shorter}", shorter)

@@ -217,7 +217,9 @@ class _Statements:
                 self.one(number)
             except DatabaseError as error:
                 before, after = self.revision.before(self.direction), self.revision.after(self.direction)
-                state = f"{number - 1} of {total} statements are in: the database is between {before} and {after}"
+                ddl = self.database.capabilities.transactional_ddl
+                why = f" ({ddl.found})" if self.revision.transactional and not ddl else ""
+                state = f"{number - 1} of {total} statements are in{why}: the database is between {before} and {after}"
                 state = state if number > 1 else f"nothing was changed: the database is at {before}"
                 raise _failed(error, self.revision, self.direction, number, self.rendered, state) from error
         self.database.transaction(self._finish)

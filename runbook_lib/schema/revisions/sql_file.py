@@ -25,12 +25,12 @@ from types import ModuleType
 from typing import Any
 
 from runbook_lib.databases import sql_text
+from runbook_lib.databases.dialect import ENGINES, SPELLINGS, engine_named
 from runbook_lib.errors import PlanError
 
 _HEAD = re.compile(r"^--\s*(revision|revises|transaction)\s*:\s*(.*?)\s*$", re.IGNORECASE)
 _SECTION = re.compile(r"--[ \t]*(up|verify|down)[ \t]*(?:\([ \t]*(\w+)[ \t]*\))?[ \t\r]*(?:\n|$)", re.IGNORECASE)
 
-ENGINES = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
 Section = tuple[str, str]  # (up | verify | down, dialect or "")
 
 
@@ -59,7 +59,7 @@ def load_sql(path: Path) -> ModuleType:
 
 def statements(text: str, dialect: str = "") -> Iterator[str]:
     """The statements of a section; strings, quoted names, comments and bodies may hold semicolons."""
-    for found in sql_text.statements(text, ENGINES.get(dialect, "postgresql")):
+    for found in sql_text.statements(text, engine_named(dialect) or "postgresql"):
         if any(token.kind not in (sql_text.SPACE, sql_text.COMMENT) for token in found):
             yield sql_text.joined(found).strip()
 
@@ -74,7 +74,7 @@ class _Readings:
         self.errors: dict[str, PlanError] = {}
         self.head: dict[str, str] = {}
         self.title = ""
-        for dialect in dict.fromkeys(ENGINES.values()):
+        for dialect in ENGINES:
             try:
                 head, title, sections = _read(path, text, dialect)
             except PlanError as error:
@@ -95,7 +95,7 @@ class _Readings:
         Raises:
             PlanError: this engine reads the file differently: a quote is not closed, or the section is inside one.
         """
-        dialect = ENGINES.get(dialect, dialect)
+        dialect = engine_named(dialect)
         if dialect in self.errors:
             raise self.errors[dialect]
         found = self.sections[dialect]
@@ -158,9 +158,9 @@ def _end_of_section(path: Path, text: str, start: int, dialect: str) -> int:
 
 
 def _engine(name: str, place: str) -> str:
-    engine = ENGINES.get(name.lower()) if name else ""
-    if engine is None:
-        raise PlanError(place, f"unknown engine `{name}`", expected=f"one of {', '.join(ENGINES)}")
+    engine = engine_named(name)
+    if name and not engine:
+        raise PlanError(place, f"unknown engine `{name}`", expected=f"one of {', '.join(SPELLINGS)}")
     return engine
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from runbook_lib.databases.capabilities import Capabilities
 from runbook_lib.databases.dialect import BLIND, EXACT, PADDED, Dialect
 from runbook_lib.databases.dialects.mysql import types
 from runbook_lib.databases.dialects.mysql.repair import MySQLRepair
+from runbook_lib.databases.dialects.mysql.values import MySQLValues
 from runbook_lib.databases.identifiers import ident
 from runbook_lib.databases.model import Sequence_
 from runbook_lib.databases.neutral_type import Mapped, Neutral
 
 
-class MySQLDialect(Dialect):
+class MySQLDialect(MySQLValues, Dialect):
     """MySQL 8 and MariaDB 10.6 and newer."""
 
     name = "mysql"
+    driver = "mysql+pymysql"
     longest_name = (64, "characters")
+    capabilities = Capabilities.of("mysql")
     repair = MySQLRepair
     loud_triggers = True
     states_columns_whole = True
@@ -37,9 +41,6 @@ class MySQLDialect(Dialect):
     references_same_size = True
     backslash_escapes = True
     charset_introducers = True
-    zero_dates = True
-    boolean_is_number = True
-    char_without_blanks = True
     cascades_fire_triggers = False
     widest_number = "decimal(65,30)"
     most_digits = (65, 30)

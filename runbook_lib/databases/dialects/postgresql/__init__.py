@@ -5,21 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from runbook_lib.databases.capabilities import Capabilities
 from runbook_lib.databases.dialect import BLIND, EXACT, Dialect
 from runbook_lib.databases.dialects.postgresql import types
 from runbook_lib.databases.dialects.postgresql.repair import PostgreSQLRepair, advanced
-from runbook_lib.databases.model import Sequence_
+from runbook_lib.databases.dialects.postgresql.repair_objects import repair_object
+from runbook_lib.databases.dialects.postgresql.values import PostgreSQLValues
+from runbook_lib.databases.model import CatalogObject, Sequence_
 from runbook_lib.databases.neutral_type import Mapped, Neutral
 
 _HEADINGS = {"CREATE TABLE": "TABLE", "ALTER TABLE": "CONSTRAINT", "COMMENT ON": "COMMENT"}
 
 
-class PostgreSQLDialect(Dialect):
+class PostgreSQLDialect(PostgreSQLValues, Dialect):
     """PostgreSQL 14 and newer."""
 
     name = "postgresql"
+    driver = "postgresql+psycopg"
+    libpq = True
+    keeps_journal = True
+    clock = "extract(epoch FROM clock_timestamp())"
     longest_name = (63, "bytes")
+    capabilities = Capabilities.of("postgresql", "transactional_ddl", "wal_capture", "binary_copy", "joined_loads")
     repair = PostgreSQLRepair
+    repairs_objects = True
     trigger_functions = True
     own_schema = "runbook"
     random_uuid = "gen_random_uuid()"
@@ -29,9 +38,6 @@ class PostgreSQLDialect(Dialect):
     folds_case = False
     escape_strings = True
     join_power = 5
-    keeps_nan = True
-    keeps_nul = False
-    char_ignores_blanks = True
     enforces_keys = True
     widest_number = "numeric"
     most_digits = (1000, 300)
@@ -92,8 +98,22 @@ class PostgreSQLDialect(Dialect):
     def emptied(self, tables: Sequence[str]) -> list[str]:
         return [f"TRUNCATE {', '.join(tables)}"]
 
+    def repair_object(self, there: CatalogObject | None, here: CatalogObject | None) -> str:
+        return repair_object(there, here)
+
     def advance(self, sequence: Sequence_, last: int) -> str:
         return advanced(sequence, last)
+
+    def transaction_lock(self, key: int) -> str:
+        return f"SELECT pg_advisory_xact_lock({key})"
+
+    def append_only(self, table: str, refusal: str) -> list[str]:
+        return [
+            f"""CREATE OR REPLACE FUNCTION {table}_refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION {self.string(refusal)}; END $$""",
+            f"""CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+            FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse()""",
+        ]
 
 
 DIALECT = PostgreSQLDialect()

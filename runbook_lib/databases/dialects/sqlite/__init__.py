@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from runbook_lib.databases.capabilities import Capabilities
 from runbook_lib.databases.dialect import BLIND, EXACT, Dialect
 from runbook_lib.databases.dialects.sqlite import types
 from runbook_lib.databases.dialects.sqlite.repair import SQLiteRepair
+from runbook_lib.databases.dialects.sqlite.values import SQLiteValues
 from runbook_lib.databases.neutral_type import Mapped, Neutral
 
 
-class SQLiteDialect(Dialect):
+class SQLiteDialect(SQLiteValues, Dialect):
     """SQLite 3.35 and newer."""
 
     name = "sqlite"
+    driver = "sqlite"
+    in_file = True
+    keeps_journal = True
     longest_name = (10_000, "bytes")
+    capabilities = Capabilities.of("sqlite", "transactional_ddl", "binary_copy")
     repair = SQLiteRepair
     random_uuid = (
         "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || "
@@ -24,7 +30,6 @@ class SQLiteDialect(Dialect):
     keys_take_null = True
     checks_references = False
     join_power = 8
-    loose_types = True
     tables_by_case = False
 
     def overlooks(self, collation: str, *, padded: bool) -> tuple[bool, bool, bool]:
@@ -58,6 +63,13 @@ class SQLiteDialect(Dialect):
         if alone:
             return "!INTEGER PRIMARY KEY AUTOINCREMENT", ""
         return "", "SQLite counts only a single primary key"
+
+    def append_only(self, table: str, refusal: str) -> list[str]:
+        return [
+            f"""CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
+            BEGIN SELECT RAISE(ABORT, {self.string(refusal)}); END"""
+            for verb in ("UPDATE", "DELETE")
+        ]
 
 
 DIALECT = SQLiteDialect()

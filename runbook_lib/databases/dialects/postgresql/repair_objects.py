@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from runbook_lib.databases.identifiers import ident, split
-from runbook_lib.databases.port import CatalogObject
+from runbook_lib.databases.model import CatalogObject
 
 _DEFAULT = r'(?m)^ALTER VIEW \S+ ALTER COLUMN ("(?:[^"]|"")*"|\w+) SET DEFAULT '  # of a view's column, after its text
 Both = tuple[CatalogObject | None, CatalogObject | None]

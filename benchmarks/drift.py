@@ -44,6 +44,7 @@ def _looks(folder: Path, urls: Mapping[str, str]) -> list[float]:
     from fix_run import SmallEnvironment, small_plan, start
 
     from runbook_lib.databases.postgresql import open_database
+    from runbook_lib.journal.kinds import SchemaApproved
     from runbook_lib.plan.model import Service
     from runbook_lib.run import schema_drift
 
@@ -64,7 +65,7 @@ def _looks(folder: Path, urls: Mapping[str, str]) -> list[float]:
             if any(each.words or each.error for each in looks):
                 raise SystemExit(f"drift: {looks}")
             if len(times) == 1:
-                run.write("note", payload={schema_drift.KEY: {each.database: each.renewal for each in looks}})
+                run.write(SchemaApproved({each.database: each.renewal for each in looks}))
     return times
 
 

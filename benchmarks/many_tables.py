@@ -133,8 +133,8 @@ def _pause(source: PostgreSQLServer, target: PostgreSQLServer) -> None:
         follower.send_signal(signal.SIGINT)
         follower.wait()
         with sqlite3.connect(Path(folder, ".runbook/copies.sqlite")) as journal:
-            found = [json.loads(row) for (row,) in journal.execute("SELECT payload FROM entries")]
-    pauses = [note["write_pause_ms"] for note in found if "write_pause_ms" in note]
+            moves = journal.execute("SELECT payload FROM entries WHERE kind = 'writers_moved'").fetchall()
+    pauses = [json.loads(payload)["data"]["write_pause_ms"] for (payload,) in moves]
     work = f"write pause of a cutover and a return, {TABLES:,} idle tables followed, the longer"
     report(Outcome("many_tables_pause", work, "500 ms", max(pauses), 500.0, 1, unit="ms", command=COMMAND))
 

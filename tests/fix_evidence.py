@@ -11,6 +11,7 @@ import pytest
 from runbook_lib.evidence.bundle import Facts, finish, phase_folder, seal_phase
 from runbook_lib.evidence.keys import SigningKey, demo_key
 from runbook_lib.journal import Journal
+from runbook_lib.journal.kinds import Gate, Intent, Item, PhaseStarted, Result
 
 SECRET = "p@ss w\"ö<rd>&'/+"
 RUN = "20261122-2359-demo-ab12"
@@ -49,13 +50,13 @@ def evidence(tmp_path: Path):
 def record_phase(journal: Journal, phase: str, *, passed: bool = True) -> None:
     outcome = "pass" if passed else "fail"
     step, inputs = f"{phase}_step", "00" * 32
-    journal.append(RUN, "phase_started", phase=phase, actor="ada")
-    journal.append(RUN, "intent", phase=phase, step=step, payload={"inputs": inputs}, actor="ada")
+    journal.append(RUN, PhaseStarted(), phase=phase, actor="ada")
+    journal.append(RUN, Intent("", {}, inputs, reversible=True), phase=phase, step=step, actor="ada")
     data = {"rows_copied": 1000, "write_pause_ms": 12.5} if phase == "data_migration" else {}
-    result = {"inputs": inputs, "outcome": outcome, "text": f"did {phase}", "data": data, "applied": True}
-    journal.append(RUN, "result", phase=phase, step=step, payload=result, actor="ada")
-    items = [{"name": step, "outcome": outcome, "text": "" if passed else "3 rows are missing"}]
-    journal.append(RUN, "gate", phase=phase, payload={"passed": passed, "items": items, "subject": "", "approval": ""})
+    result = Result(inputs, outcome, f"did {phase}", data, applied=True)
+    journal.append(RUN, result, phase=phase, step=step, actor="ada")
+    item = Item(step, outcome, "" if passed else "3 rows are missing")
+    journal.append(RUN, Gate(passed, (item,)), phase=phase)
 
 
 def write_notebook(path: Path, *cells: str, parameters: str = "") -> Path:

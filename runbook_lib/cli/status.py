@@ -20,7 +20,8 @@ from runbook_lib.errors import ConfigurationError, RunbookError
 if TYPE_CHECKING:
     from runbook_lib.config.environment import Environment
     from runbook_lib.databases.port import Database
-    from runbook_lib.journal import Entry, Journal, RunRow
+    from runbook_lib.journal import Journal, RunRow
+    from runbook_lib.journal.kinds import CopyOpened
     from runbook_lib.transfer.standing import Place, Standing
 
 DEMO = Path("parameters/demo.yaml")
@@ -208,22 +209,22 @@ def _copies(run_id: str) -> Iterator[_Shown]:
     if not COPIES.exists():
         return
     from runbook_lib.journal import Journal
-    from runbook_lib.operations.replicate import CLONE
+    from runbook_lib.operations.replicate import known_copy
 
     with closing(Journal(f"sqlite:///{COPIES.resolve()}")) as journal:
         for row in reversed(journal.runs()):
-            notes = journal.entries(row.run_id, kind="note", step=CLONE)
-            if notes and run_id in ("", row.run_id):
-                yield _copy(journal, row, notes[-1])
+            copy = known_copy(journal, row.run_id) if run_id in ("", row.run_id) else None
+            if copy is not None:
+                yield _copy(journal, row, copy)
 
 
-def _copy(journal: Journal, row: RunRow, note: Entry) -> _Shown:
-    from runbook_lib.display.terminal import history_of
+def _copy(journal: Journal, row: RunRow, copy: CopyOpened) -> _Shown:
+    from runbook_lib.display.terminal import history_of, newer
     from runbook_lib.transfer.standing import standing
 
-    said, over = note.payload, row.state in _OVER
-    both = f"{said['source']} {said['target']}"
-    seen = None if over else standing(*_places_of_copy(row, said))
+    over, both = row.state in _OVER, f"{copy.source} {copy.target}"
+    tables = copy.tables if copy.followed is None else copy.followed
+    seen = None if over else standing(*_places_of_copy(row, copy, tables))
     waits = []
     if holder := journal.holder(row.run_id):
         waits.append(holder)
@@ -233,21 +234,23 @@ def _copy(journal: Journal, row: RunRow, note: Entry) -> _Shown:
         )
     elif seen and any(log.syncs[0] < log.syncs[1] for _, log in seen.logs()):
         waits.append(f"a sync. Next: runbook copy {both} --follow")
-    changes = () if over else history_of(journal, row).schema_changes
+    history = history_of(journal, row)
+    changes = () if over else history.schema_changes
     waits += [f"an answer to a change of the schema: {text}. Next: runbook follow apply-ddl {both}" for text in changes]
-    more = {"source": said["source"], "target": said["target"], "tables": list(said.get("followed", said["tables"]))}
-    return _Shown("copy", row, f"{said['source']} → {said['target']}", tuple(waits), standing=seen, more=more)
+    waits += newer(history)
+    more = {"source": copy.source, "target": copy.target, "tables": list(tables)}
+    return _Shown("copy", row, f"{copy.source} → {copy.target}", tuple(waits), standing=seen, more=more)
 
 
-def _places_of_copy(row: RunRow, said: Mapping[str, Any]) -> tuple[Place, list[Place]]:
+def _places_of_copy(row: RunRow, copy: CopyOpened, tables: tuple[str, ...]) -> tuple[Place, list[Place]]:
     from runbook_lib.transfer.standing import Place
 
-    tables, channel = tuple(said.get("followed", said["tables"])), str(said.get("service", row.environment))
+    channel = copy.service or row.environment
 
-    def place(role: str, log: str, service: str = "") -> Place:
-        return Place(role, role, partial(_opened, str(said[role]), role), tables, ((log, tables),), service)
+    def place(role: str, address: str, log: str, service: str = "") -> Place:
+        return Place(role, role, partial(_opened, address, role), tables, ((log, tables),), service)
 
-    return place("source", channel), [place("target", f"{channel}_back", channel)]
+    return place("source", copy.source, channel), [place("target", copy.target, f"{channel}_back", channel)]
 
 
 def _opened(address: str, role: str) -> Database:

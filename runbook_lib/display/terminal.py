@@ -13,7 +13,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.display.progress import line
-from runbook_lib.journal.history import SCHEMA_CHANGED, History
+from runbook_lib.journal.content import Unknown, unknown_text
+from runbook_lib.journal.history import History
+from runbook_lib.journal.kinds import (
+    Alarm,
+    Gate,
+    PhaseStarted,
+    Result,
+    RollbackResult,
+    SchemaChanged,
+    StandaloneVerdict,
+)
 from runbook_lib.plan.phase_order import PHASES
 from runbook_lib.verdict import words_of
 
@@ -149,28 +159,27 @@ def _follow_plain(watch: _Watch, done: threading.Event, screen: Console) -> None
 
 def _result_lines(entry: Entry) -> Iterator[tuple[str, str]]:
     """An entry as a line for people; most kinds have none."""
-    payload = entry.payload
-    if entry.kind == "phase_started":
-        yield f"{words_of(entry.phase).capitalize()}", "bold"
-    elif entry.kind in ("result", "rollback_result"):
-        outcome = str(payload.get("outcome", ""))
-        mark = "↩" if entry.kind == "rollback_result" and outcome == "pass" else _MARKS.get(outcome, "?")
-        spent = payload.get("duration_s")
-        took = f"  {spent:.1f} s" if isinstance(spent, int | float) else ""
-        yield f"  {mark} {words_of(entry.step)}: {payload.get('text', '')}{took}", _COLOURS.get(outcome, "yellow")
-    elif entry.kind == "gate":
-        passed = bool(payload.get("passed"))
-        items = payload.get("items", ())
-        waived = sum(bool(item.get("waived")) for item in items)
-        more = f", {waived} of its {len(items)} items waived by policy" if waived else ""
-        yield f"  {'✓ gate passed' if passed else '✗ gate not passed'}{more}", "green" if passed else "bold red"
-        for item in items:
-            if item.get("outcome") != "pass":
-                yield f"    {item.get('name')}: {item.get('text', '')}", "red"
-    elif entry.kind == "note" and entry.step == SCHEMA_CHANGED:
-        yield f"  ! {payload.get('text', '')}", "yellow"
-    elif entry.kind == "alarm":
-        yield f"  ! {payload.get('text', 'alarm')}", "bold red"
+    match entry.content:
+        case PhaseStarted():
+            yield f"{words_of(entry.phase).capitalize()}", "bold"
+        case Result(outcome=outcome, text=text, duration_s=spent):
+            colour = _COLOURS.get(outcome, "yellow")
+            yield f"  {_MARKS.get(outcome, '?')} {words_of(entry.step)}: {text}  {spent:.1f} s", colour
+        case StandaloneVerdict(outcome=outcome, text=text) | RollbackResult(outcome=outcome, text=text):
+            undone = isinstance(entry.content, RollbackResult) and outcome == "pass"
+            mark = "↩" if undone else _MARKS.get(outcome, "?")
+            yield f"  {mark} {words_of(entry.step)}: {text}", _COLOURS.get(outcome, "yellow")
+        case Gate(passed=passed, items=items):
+            waived = sum(item.waived for item in items)
+            more = f", {waived} of its {len(items)} items waived by policy" if waived else ""
+            yield f"  {'✓ gate passed' if passed else '✗ gate not passed'}{more}", "green" if passed else "bold red"
+            yield from ((f"    {item.name}: {item.text}", "red") for item in items if not item.passed)
+        case SchemaChanged(text=text):
+            yield f"  ! {text}", "yellow"
+        case Alarm(text=text):
+            yield f"  ! {text}", "bold red"
+        case Unknown():
+            yield f"  ? {unknown_text([(entry.seq, entry.kind)])}", "yellow"
 
 
 def status_lines(journal: Journal, run_id: str = "") -> Iterator[str]:
@@ -215,17 +224,22 @@ def waiting(run_id: str, history: History, file: str) -> Iterator[str]:
     Args:
         file: The parameter file, for the command.
     """
-    for ask in history.asks:
-        if history.granted(ask.kind, ask.name, ask.subject) is None:
-            what = "approval" if ask.kind == "approval" else "sign-off"
-            command = f'runbook approve {run_id} "{ask.name}" -f {file} --comment …'
-            yield f'the {what} of "{ask.name}". Next: {command}'
+    for ask in history.waiting:
+        command = f'runbook approve {run_id} "{ask.name}" -f {file} --comment …'
+        yield f'the {ask.answer.word} of "{ask.name}". Next: {command}'
+    yield from newer(history)
     for text in history.schema_changes:
         yield f"an answer to a change of the schema: {text}. Next: runbook follow apply-ddl -f {file}"
 
 
+def newer(history: History) -> Iterator[str]:
+    """That only a newer version can act on the run, where that is so."""
+    if history.unknown:
+        yield f"a newer runbook_lib: {unknown_text((entry.seq, entry.kind) for entry in history.unknown)}"
+
+
 def _phases(row: RunRow, history: History) -> list[str]:
-    begun = dict.fromkeys(entry.phase for entry in history.entries if entry.phase and entry.kind != "note")
+    begun = dict.fromkeys(entry.phase for entry in history.entries if entry.phase and not entry.content.aside)
     ahead = PHASES if row.state == "open" else ()
     known = [name for name in PHASES if name in begun or name in ahead]
     return known + [name for name in begun if name not in known]
@@ -234,13 +248,13 @@ def _phases(row: RunRow, history: History) -> list[str]:
 def _phase_state(phase: str, history: History) -> tuple[str, str]:
     """Mark and words."""
     entries = [entry for entry in history.entries if entry.phase == phase]
-    if not any(entry.kind == "phase_started" for entry in entries):
+    if not any(isinstance(entry.content, PhaseStarted) for entry in entries):
         return "·", "not begun"
     if history.phase_passed(phase):
         return "✓", "passed"
     if history.latest(phase) and all(unit.undone for unit in history.latest(phase)):
         return "↩", "undone"
-    return ("✗", "gate not passed") if entries[-1].kind == "gate" else ("…", "under way")
+    return ("✗", "gate not passed") if isinstance(entries[-1].content, Gate) else ("…", "under way")
 
 
 def _phase_lines(phase: str, history: History, progress: ProgressRow | None) -> Iterator[str]:
@@ -253,11 +267,11 @@ def _phase_lines(phase: str, history: History, progress: ProgressRow | None) -> 
 
 def _step_lines(phase: str, history: History, progress: ProgressRow | None) -> Iterator[str]:
     for unit in history.latest(phase):
-        text = str(unit.result.payload.get("text", "")) if unit.result else "begun, no result yet"
+        text = unit.result.read(Result).text if unit.result else "begun, no result yet"
         yield f"      {_MARKS.get(unit.outcome, '…')} {words_of(unit.name)}: {text}"
         if unit.outcome == "interrupted" and progress is not None and progress.step == unit.name:
             yield f"        {line(progress)}, {max(0.0, time.time() - progress.at):,.0f} s ago"
     for (where, name), entry in history.verdicts.items():
-        if where == phase and entry.payload.get("outcome") != "pass":
-            mark = _MARKS.get(str(entry.payload.get("outcome")), "?")
-            yield f"      {mark} {words_of(name)}: {entry.payload.get('text', '')}"
+        found = entry.read(StandaloneVerdict)
+        if where == phase and found.outcome != "pass":
+            yield f"      {_MARKS.get(found.outcome, '?')} {words_of(name)}: {found.text}"

@@ -27,7 +27,9 @@ from runbook_lib.evidence.secrets import require_clean
 from runbook_lib.evidence.sign import dsse, ssh_signature
 from runbook_lib.evidence.summary import build_summary, phase_summary
 from runbook_lib.journal.chain import Entry
+from runbook_lib.journal.content import payload_of
 from runbook_lib.journal.history import History
+from runbook_lib.journal.kinds import Alarm, Approval, RunOpened, Signoff
 from runbook_lib.journal.store import Journal
 
 NOTEBOOK, PAGE, REPORT = "notebook.ipynb", "notebook.html", "report.json"
@@ -176,8 +178,8 @@ def finish(
         summary,
         title=title,
         folders=folders,
-        approvals=_approvals(entries, ""),
-        alarms=[_plain(entry) for entry in entries if entry.kind == "alarm"],
+        approvals=_given(entries, ""),
+        alarms=[entry for entry in entries if isinstance(entry.content, Alarm)],
         charts=charts or {},
         fingerprint=key.verifying.fingerprint,
     )
@@ -212,16 +214,20 @@ def _facts(facts: Facts | None) -> dict[str, Any]:
 
 def _run_facts(opened: Entry) -> dict[str, Any]:
     """Everything that never changes about the run: both digests, actor, host."""
-    return {"run_id": opened.run_id, **opened.payload}
+    return payload_of(opened.read(RunOpened))
 
 
 def _approvals(entries: Sequence[Entry], phase: str) -> list[dict[str, Any]]:
-    wanted = [entry for entry in entries if entry.kind in ("approval", "signoff") and phase in ("", entry.phase)]
     return [
         {"kind": entry.kind, "name": entry.step, "phase": entry.phase, "actor": entry.actor, "at": entry.at,
          **entry.payload}
-        for entry in wanted
+        for entry in _given(entries, phase)
     ]  # fmt: skip
+
+
+def _given(entries: Sequence[Entry], phase: str) -> list[Entry]:
+    """Approvals and sign-offs of this phase (empty: of all)."""
+    return [one for one in entries if isinstance(one.content, Approval | Signoff) and phase in ("", one.phase)]
 
 
 def _plain(entry: Entry) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 from runbook_lib.display.palette import MARKS
 from runbook_lib.display.render import render
 from runbook_lib.evidence.keys import NAMESPACE, PRINCIPAL
+from runbook_lib.journal.chain import Entry
+from runbook_lib.journal.kinds import Alarm, Approval, Signoff
 from runbook_lib.verdict import words_of
 
 
@@ -29,8 +31,8 @@ def index_html(
     *,
     title: str,
     folders: Sequence[str],
-    approvals: Sequence[Mapping[str, Any]],
-    alarms: Sequence[Mapping[str, Any]],
+    approvals: Sequence[Entry],
+    alarms: Sequence[Entry],
     charts: Mapping[str, str],
     fingerprint: str,
 ) -> str:
@@ -40,7 +42,7 @@ def index_html(
         summary: From `build_summary`.
         title: The migration's name; the environment's when empty.
         folders: Names of the sealed phase folders.
-        approvals: Approvals and sign-offs, with kind, name, phase, actor, at and their payload.
+        approvals: Approvals and sign-offs.
         alarms: Rollback triggers that fired.
         charts: Caption to SVG text.
         fingerprint: Of the signing key.
@@ -157,22 +159,22 @@ def _phase_name(folder: str) -> str:
     return name if number.isdigit() else folder
 
 
-def _approval(approval: Mapping[str, Any]) -> dict[str, Any]:
-    waived = bool(approval.get("waived") or approval.get("policy") or approval.get("by_policy"))
+def _approval(entry: Entry) -> dict[str, Any]:
+    signed = isinstance(entry.content, Signoff)
+    given = entry.read(Signoff) if signed else entry.read(Approval)
     return {
-        "what": str(approval["name"]).replace("_", " "),
-        "phase": str(approval["phase"]).replace("_", " "),
-        "kind": "waived by policy" if waived else {"signoff": "signed off"}.get(approval["kind"], "approved"),
-        "waived": waived,
-        "actor": approval["actor"],
-        "at": clock(approval["at"]),
-        "comment": approval.get("comment", ""),
+        "what": entry.step.replace("_", " "),
+        "phase": entry.phase.replace("_", " "),
+        "kind": "waived by policy" if given.waived else "signed off" if signed else "approved",
+        "waived": bool(given.waived),
+        "actor": entry.actor,
+        "at": clock(entry.at),
+        "comment": given.comment,
     }
 
 
-def _alarm(alarm: Mapping[str, Any]) -> dict[str, str]:
-    text = alarm["payload"].get("text") or ", ".join(f"{k}: {v}" for k, v in alarm["payload"].items())
-    return {"at": clock(alarm["at"]), "phase": str(alarm["phase"]).replace("_", " "), "text": str(text)}
+def _alarm(entry: Entry) -> dict[str, str]:
+    return {"at": clock(entry.at), "phase": entry.phase.replace("_", " "), "text": entry.read(Alarm).text}
 
 
 def _pictures(charts: Mapping[str, str]) -> list[tuple[str, str]]:

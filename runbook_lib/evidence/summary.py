@@ -11,8 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from runbook_lib.evidence.checks_by_table import checks_grid
-from runbook_lib.journal.chain import Entry
+from runbook_lib.journal.chain import Entry, plain
 from runbook_lib.journal.history import History, Unit
+from runbook_lib.journal.kinds import (
+    Gate,
+    PhaseStarted,
+    Result,
+    RollbackResult,
+    RunOpened,
+    StandaloneVerdict,
+)
 
 LEDGER_KEYS = ("acknowledged_writes", "lost_writes", "failed_requests", "write_pause_ms")
 _WORST = ("fail", "could_not_run", "pass")
@@ -28,6 +36,7 @@ def build_summary(entries: Sequence[Entry], *, ledger: Mapping[str, Any] | None 
     """
     history = History(entries)
     opened, last = entries[0], entries[-1]
+    run = opened.read(RunOpened)
     results = _results(entries)
     seen = dict(ledger or {})
     grid = _last_grid(results)
@@ -37,11 +46,11 @@ def build_summary(entries: Sequence[Entry], *, ledger: Mapping[str, Any] | None 
     phases = [phase_summary(history, name) for name in _phases(entries)]
     return {
         "run_id": opened.run_id,
-        "environment": opened.payload.get("environment", ""),
-        "plan_digest": opened.payload.get("plan_digest", ""),
-        "plan_path": opened.payload.get("plan_path", ""),
-        "actor": opened.actor or opened.payload.get("actor", ""),
-        "host": opened.payload.get("host", ""),
+        "environment": run.environment,
+        "plan_digest": run.plan_digest,
+        "plan_path": run.plan_path,
+        "actor": run.actor,
+        "host": run.host,
         "started": opened.at,
         "ended": last.at,
         "duration_s": _seconds(opened, last),
@@ -57,22 +66,27 @@ def build_summary(entries: Sequence[Entry], *, ledger: Mapping[str, Any] | None 
 
 def phase_summary(history: History, phase: str) -> dict[str, Any]:
     """One phase: when, how long, its steps with their outcomes, its free-standing verdicts, its gate."""
-    entries = [entry for entry in history.entries if entry.phase == phase and entry.kind != "note"]
+    entries = [entry for entry in history.entries if entry.phase == phase and not entry.content.aside]
     entries = entries or history.entries[:1]  # its notebook ended before it began the phase
     gate = history.gates.get(phase)
-    verdicts = [_verdict(entry) for (where, _), entry in history.verdicts.items() if where == phase]
-    undone = [entry for entry in entries if entry.kind == "rollback_result"]
-    items = list(gate.payload.get("items", ())) if gate else []
+    found = [(entry, entry.read(StandaloneVerdict)) for (at, _), entry in history.verdicts.items() if at == phase]
+    verdicts = [_at_once("verdict", entry, verdict) for entry, verdict in found]
+    undone = [_at_once("undo", one, one.content) for one in entries if isinstance(one.content, RollbackResult)]
     return {
         "name": phase,
         "passed": history.phase_passed(phase),
-        "gate": None if gate is None else {"passed": bool(gate.payload.get("passed")), "items": items, "at": gate.at},
+        "gate": None if gate is None else _gate(gate),
         "started": entries[0].at,
         "ended": entries[-1].at,
         "duration_s": _seconds(entries[0], entries[-1]),
-        "attempts": sum(entry.kind == "phase_started" for entry in entries) or 1,
-        "steps": [_step(unit) for unit in history.latest(phase)] + verdicts + [_undo(entry) for entry in undone],
+        "attempts": sum(isinstance(entry.content, PhaseStarted) for entry in entries) or 1,
+        "steps": [_step(unit) for unit in history.latest(phase)] + verdicts + undone,
     }
+
+
+def _gate(entry: Entry) -> dict[str, Any]:
+    gate = entry.read(Gate)
+    return {"passed": gate.passed, "items": plain(gate.items), "at": entry.at}
 
 
 def _step(unit: Unit) -> dict[str, Any]:
@@ -81,32 +95,28 @@ def _step(unit: Unit) -> dict[str, Any]:
         "name": unit.name,
         "kind": "step",
         "outcome": unit.outcome,
-        "text": str(result.payload.get("text", "")) if result else "",
+        "text": result.read(Result).text if result else "",
         "started": unit.intent.at,
         "ended": result.at if result else None,
         "duration_s": _seconds(unit.intent, result) if result else None,
     }
 
 
-def _verdict(entry: Entry) -> dict[str, Any]:
+def _at_once(kind: str, entry: Entry, found: StandaloneVerdict | RollbackResult) -> dict[str, Any]:
     return {
         "name": entry.step,
-        "kind": "verdict",
-        "outcome": str(entry.payload.get("outcome", "")),
-        "text": str(entry.payload.get("text", "")),
+        "kind": kind,
+        "outcome": found.outcome,
+        "text": found.text,
         "started": entry.at,
         "ended": entry.at,
         "duration_s": None,
     }
 
 
-def _undo(entry: Entry) -> dict[str, Any]:
-    return {**_verdict(entry), "kind": "undo"}
-
-
 def _phases(entries: Sequence[Entry]) -> list[str]:
     """In the order in which they first started."""
-    return list(dict.fromkeys(entry.phase for entry in entries if entry.phase and entry.kind != "note"))
+    return list(dict.fromkeys(entry.phase for entry in entries if entry.phase and not entry.content.aside))
 
 
 def _outcome(phases: Sequence[Mapping[str, Any]]) -> str:
@@ -123,11 +133,11 @@ def _results(entries: Iterable[Entry]) -> list[Mapping[str, Any]]:
     """The figures of every result, and of the verdict beside it."""
     found: list[Mapping[str, Any]] = []
     for entry in entries:
-        if entry.kind == "result":
-            verdict = entry.payload.get("verdict")
-            parts = [entry.payload.get("data"), verdict.get("data") if isinstance(verdict, Mapping) else None]
-            parts.append(entry.payload.get("verdict_data"))
-            found += [part for part in parts if isinstance(part, Mapping)]
+        match entry.content:
+            case Result(data=data, verdict=verdict):
+                found += [data, verdict.data] if verdict else [data]
+            case StandaloneVerdict(data=data):
+                found.append(data)
     return found
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.journal.chain import KINDS, Entry, canonical_json, digest_of, plain, verify_entries
-from runbook_lib.journal.history import CARRIED_OVER, SCHEMA_CHANGED, Ask, History, Unit
+from runbook_lib.journal.chain import Entry, canonical_json, digest_of, plain, verify_entries
+from runbook_lib.journal.history import Ask, History, Unit
 from runbook_lib.journal.progress import ProgressRow
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from runbook_lib.journal.store import Journal, RunRow, Sample
 
 __all__ = [
-    "CARRIED_OVER",
-    "KINDS",
-    "SCHEMA_CHANGED",
     "Ask",
     "Entry",
     "History",

@@ -10,24 +10,13 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
 from runbook_lib.errors import JournalError
-
-KINDS = (
-    "run_opened",
-    "phase_started",
-    "intent",
-    "result",
-    "gate",
-    "approval",
-    "signoff",
-    "rollback_intent",
-    "rollback_result",
-    "note",
-    "alarm",
-)
+from runbook_lib.journal import former_kinds
+from runbook_lib.journal.content import AnyContent, Content, Unknown
 
 
 @dataclass(frozen=True)
@@ -53,9 +42,31 @@ class Entry:
     previous_hash: str
     hash: str = ""
 
+    @cached_property
+    def content(self) -> Content | Unknown:
+        """What it says: an instance of its kind's class (kinds.py), whichever version wrote it.
+
+        Raises:
+            JournalError: a field is missing.
+        """
+        try:
+            return former_kinds.read(self.kind, self.step, self.payload)
+        except TypeError as error:
+            raise JournalError(f"entry {self.seq} ({self.kind})", str(error), action="runbook status") from error
+
+    def read(self, kind: type[AnyContent]) -> AnyContent:
+        """What it says, by the reader who knows that it is of this kind.
+
+        Raises:
+            JournalError: it is not.
+        """
+        if isinstance(self.content, kind):
+            return self.content
+        raise JournalError(f"entry {self.seq}", f"is of kind {self.content.kind}", expected=kind.kind)
+
     @property
     def payload(self) -> Mapping[str, Any]:
-        """The payload as parsed JSON."""
+        """The payload as parsed JSON, as it was hashed: for showing and exporting."""
         parsed: Mapping[str, Any] = json.loads(self.payload_json)
         return parsed
 

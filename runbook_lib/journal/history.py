@@ -5,11 +5,24 @@ A pure reading of entries. A *unit* is one step with one set of inputs, whatever
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from runbook_lib.journal.chain import Entry, digest_of
+from runbook_lib.journal.content import Unknown
+from runbook_lib.journal.kinds import (
+    ApplyDdlDone,
+    Approval,
+    ApprovalRequested,
+    Gate,
+    Intent,
+    Result,
+    RollbackResult,
+    SchemaChanged,
+    Signoff,
+    SignoffRequested,
+    StandaloneVerdict,
+)
 from runbook_lib.journal.renamed_steps import name_today, spec_today
 
 
@@ -40,21 +53,18 @@ class Unit:
         """pass, fail, could_not_run, interrupted or undone."""
         if self.undone:
             return "undone"
-        return "interrupted" if self.result is None else str(self.result.payload["outcome"])
+        return "interrupted" if self.result is None else self.result.read(Result).outcome
 
     @property
     def passed(self) -> bool:
         return self.outcome == "pass"
 
 
-SCHEMA_CHANGED, CARRIED_OVER = "schema_changed", "apply_ddl_done"  # notes: of a sync, and of who answered it
-
-
 @dataclass(frozen=True)
 class Ask:
     """Somebody is asked for an approval (bound to `subject`) or a sign-off, in words."""
 
-    kind: str  # approval | signoff
+    answer: type[Approval | Signoff]
     name: str
     phase: str
     subject: str
@@ -76,57 +86,63 @@ class History:
         self.asks: list[Ask] = []
         self._renamed: dict[str, str] = {}  # digest of inputs as recorded: as today's code works it out
         self._undone_at: dict[str, int] = {}  # phase: when one of its steps was last undone
-        readers = {
-            "intent": self._intent,
-            "result": self._result,
-            "rollback_result": self._rollback_result,
-            "gate": self._gate,
-            "note": self._note,
-        }
         for entry in self.entries:
-            if entry.kind in readers:
-                readers[entry.kind](entry, entry.payload)
+            match entry.content:
+                case Intent() as intent:
+                    self._intent(entry, intent)
+                case Result() as result:
+                    self._result(entry, result)
+                case StandaloneVerdict():
+                    self.verdicts[entry.phase, name_today(entry.step)] = entry
+                case RollbackResult() as result:
+                    self._rollback_result(entry, result)
+                case Gate(passed=passed):
+                    self.gates[entry.phase] = entry
+                    self._passes |= {entry.phase: entry} if passed else {}
+                case ApprovalRequested(subject=subject):
+                    self._ask(Ask(Approval, entry.step, entry.phase, subject))
+                case SignoffRequested():
+                    self._ask(Ask(Signoff, entry.step, entry.phase, ""))
 
-    def _intent(self, entry: Entry, payload: Mapping[str, Any]) -> None:
-        key = (name_today(entry.step), self._inputs_today(entry, payload))
+    def _intent(self, entry: Entry, intent: Intent) -> None:
+        key = (name_today(entry.step), self._inputs_today(entry, intent))
         before = self.units.pop(key, None)  # the order of units is that of their last attempts
         self.units[key] = Unit(*key, entry, touched=before.touched if before else False)
         if before and before.outcome == "interrupted":
             self.units[key].touched = True
 
-    def _inputs_today(self, entry: Entry, payload: Mapping[str, Any]) -> str:
+    def _inputs_today(self, entry: Entry, intent: Intent) -> str:
         """The digest of a step's inputs, as if today's step had recorded them."""
-        inputs = str(payload["inputs"])
-        spec = {name: payload[name] for name in ("class", "fields") if name in payload}
-        if spec and (today := spec_today(spec)) != spec:
-            self._renamed[inputs] = digest_of({**today, "phase": entry.phase})
-        return self._renamed.get(inputs, inputs)
+        if (today := spec_today(intent.spec)) != intent.spec:
+            self._renamed[intent.inputs] = digest_of({**today, "phase": entry.phase})
+        return self._renamed.get(intent.inputs, intent.inputs)
 
-    def _result(self, entry: Entry, payload: Mapping[str, Any]) -> None:
-        name, inputs = name_today(entry.step), str(payload.get("inputs", ""))
-        unit = self.units.get((name, self._renamed.get(inputs, inputs)))
-        if unit is None:
-            self.verdicts[entry.phase, name] = entry
-            return
+    def _unit_of(self, entry: Entry, inputs: str) -> Unit:
+        return self.units[name_today(entry.step), self._renamed.get(inputs, inputs)]
+
+    def _result(self, entry: Entry, result: Result) -> None:
+        unit = self._unit_of(entry, result.inputs)
         unit.result = entry
-        unit.touched = unit.touched or bool(payload.get("applied"))
+        unit.touched = unit.touched or result.applied
 
-    def _rollback_result(self, entry: Entry, payload: Mapping[str, Any]) -> None:
-        inputs = str(payload["inputs"])
-        unit = self.units[name_today(entry.step), self._renamed.get(inputs, inputs)]
+    def _rollback_result(self, entry: Entry, result: RollbackResult) -> None:
+        unit = self._unit_of(entry, result.inputs)
         self._undone_at[unit.phase] = entry.seq
-        if payload["outcome"] == "pass":
+        if result.outcome == "pass":
             unit.undone, unit.touched = True, False
 
-    def _gate(self, entry: Entry, payload: Mapping[str, Any]) -> None:
-        self.gates[entry.phase] = entry
-        if payload["passed"]:
-            self._passes[entry.phase] = entry
+    def _ask(self, ask: Ask) -> None:
+        self.asks = [known for known in self.asks if (known.answer, known.name) != (ask.answer, ask.name)] + [ask]
 
-    def _note(self, entry: Entry, payload: Mapping[str, Any]) -> None:
-        if kind := payload.get("asked"):
-            ask = Ask(str(kind), entry.step, entry.phase, str(payload.get("subject", "")))
-            self.asks = [known for known in self.asks if (known.kind, known.name) != (ask.kind, ask.name)] + [ask]
+    @property
+    def waiting(self) -> list[Ask]:
+        """What is asked for, and not given yet."""
+        return [ask for ask in self.asks if self.granted(ask.answer, ask.name, ask.subject) is None]
+
+    @property
+    def unknown(self) -> list[Entry]:
+        """What a newer version of this library recorded, and this one cannot read."""
+        return [entry for entry in self.entries if isinstance(entry.content, Unknown)]
 
     def unit(self, name: str, inputs: str = "") -> Unit | None:
         """The step with these inputs, or with its latest ones; None when it was never tried."""
@@ -140,10 +156,11 @@ class History:
         """Changes of a schema that a sync has named, and that nobody has carried over or accepted since."""
         found: dict[str, None] = {}
         for entry in self.entries:
-            if entry.kind == "note" and entry.step == CARRIED_OVER:
-                found.clear()
-            elif entry.kind == "note" and entry.step == SCHEMA_CHANGED:
-                found[str(entry.payload["text"])] = None
+            match entry.content:
+                case ApplyDdlDone():
+                    found.clear()
+                case SchemaChanged(text=text):
+                    found[text] = None
         return list(found)
 
     def latest(self, phase: str = "") -> list[Unit]:
@@ -157,13 +174,13 @@ class History:
         exact = self.unit(name)
         family = [exact] if exact else [unit for unit in self.latest() if unit.name.partition(":")[0] == name]
         free = [entry for (_, known), entry in self.verdicts.items() if known == name]
-        passed = [unit.passed for unit in family] + [entry.payload["outcome"] == "pass" for entry in free]
+        passed = [unit.passed for unit in family] + [one.read(StandaloneVerdict).outcome == "pass" for one in free]
         return bool(passed) and all(passed)
 
     def phase_passed(self, phase: str) -> bool:
         """Whether the phase's last gate passed and none of its steps was undone since."""
         gate = self.gates.get(phase)
-        return gate is not None and bool(gate.payload["passed"]) and self._undone_at.get(phase, 0) < gate.seq
+        return gate is not None and gate.read(Gate).passed and self._undone_at.get(phase, 0) < gate.seq
 
     def passed_by(self, phase: str) -> Entry | None:
         """The gate that the phase passed, unless a step of it was undone since.
@@ -175,9 +192,9 @@ class History:
 
     def verdict_by(self, gate: Entry, name: str) -> Entry | None:
         """The free-standing verdict that this gate counted."""
-        of_phase = [entry for entry in self.entries if entry.kind == "result" and entry.phase == gate.phase]
-        wanted = [entry for entry in of_phase if name_today(entry.step) == name_today(name)]
-        return next((e for e in reversed(wanted) if e.seq < gate.seq and "inputs" not in e.payload), None)
+        found = [entry for entry in self.entries[: gate.seq] if isinstance(entry.content, StandaloneVerdict)]
+        wanted = [one for one in found if (one.phase, name_today(one.step)) == (gate.phase, name_today(name))]
+        return wanted[-1] if wanted else None
 
     def to_undo(self, phases: Iterable[str] | None = None) -> list[Unit]:
         """What a rollback has to undo (of these phases, or all but rollback's own), the last one first."""
@@ -190,9 +207,10 @@ class History:
             and (wanted is None or unit.phase in wanted)
         ]
 
-    def granted(self, kind: str, name: str, subject: str = "") -> Entry | None:
-        """The approval of exactly this subject, or the sign-off of these words."""
+    def granted(self, answer: type[Approval | Signoff], name: str, subject: str = "") -> Entry | None:
+        """The approval of exactly this subject (empty: of any), or the sign-off of these words."""
         for entry in reversed(self.entries):
-            if entry.kind == kind and entry.step == name and (not subject or entry.payload.get("subject") == subject):
+            given = entry.content if entry.step == name else None
+            if isinstance(given, answer) and (isinstance(given, Signoff) or subject in ("", given.subject)):
                 return entry
         return None

@@ -22,7 +22,8 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.errors import JournalError, LeaseHeld
-from runbook_lib.journal.tables import leases, runs
+from runbook_lib.journal.content import KINDS, unknown_text
+from runbook_lib.journal.tables import entries, leases, runs
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
 
@@ -101,6 +102,7 @@ class Lease:
 
         Raises:
             LeaseHeld: names holder, host, pid and since when.
+            JournalError: a newer version acted on the run, and this one cannot read what it recorded.
         """
         if self.held:
             return
@@ -154,6 +156,7 @@ def lock_run(connection: Connection, run_id: str) -> None:
 
 def _claim(connection: Connection, lease: Lease, token: str) -> None:
     lock_run(connection, lease.run_id)
+    _require_known(connection, lease.run_id)
     now, here = database_time(connection), this_process()
     row = connection.execute(select(leases).where(leases.c.run_id == lease.run_id)).mappings().first()
     if row is not None:
@@ -164,6 +167,18 @@ def _claim(connection: Connection, lease: Lease, token: str) -> None:
     values = {"holder": lease.holder, "host": here.host, "pid": here.pid, "process": here.identity, "token": token}
     times = {"acquired_at": now, "expires_at": now + lease.ttl_s}
     connection.execute(insert(leases).values(run_id=lease.run_id, **values, **times))
+
+
+def _require_known(connection: Connection, run_id: str) -> None:
+    """Who cannot read what was done must not act on it."""
+    unknown = select(entries.c.seq, entries.c.kind).where(entries.c.run_id == run_id, entries.c.kind.not_in(KINDS))
+    if found := connection.execute(unknown.order_by(entries.c.seq)).all():
+        raise JournalError(
+            f"run {run_id}",
+            unknown_text((seq, kind) for seq, kind in found),
+            state="nothing was done",
+            action="act on it with the version that wrote them, or a newer one; runbook status shows it",
+        )
 
 
 def holder_text(connection: Connection, run_id: str) -> str:

@@ -14,8 +14,10 @@ from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from runbook_lib.errors import JournalError
-from runbook_lib.journal import tables
-from runbook_lib.journal.chain import KINDS, Entry, canonical_json, now_text, plain, verify_entries
+from runbook_lib.journal import former_kinds, tables
+from runbook_lib.journal.chain import Entry, canonical_json, now_text, plain, verify_entries
+from runbook_lib.journal.content import KINDS, Content, payload_of
+from runbook_lib.journal.kinds import Approval, RunOpened, Signoff
 from runbook_lib.journal.lease import Lease, database_time, holder_text, lock_run, require, this_process
 from runbook_lib.journal.progress import ProgressRow
 from runbook_lib.util.points import passed
@@ -117,7 +119,7 @@ class Journal:
             if unfinished is not None:
                 return unfinished
             connection.execute(insert(tables.runs).values(**asdict(row)))
-            _append(connection, run_id, "run_opened", actor, "", "", _opening(row))
+            _append(connection, run_id, RunOpened.kind, actor, "", "", _opening(row))
         return row
 
     def set_state(self, run_id: str, state: str) -> None:
@@ -157,43 +159,45 @@ class Journal:
     def append(
         self,
         run_id: str,
-        kind: str,
+        content: Content,
         *,
         phase: str = "",
         step: str = "",
-        payload: Mapping[str, Any] | None = None,
         actor: str = "",
         token: str = "",
     ) -> Entry:
         """Write one entry; it is durable on return. Concurrent writers take turns.
 
         Args:
-            payload: JSON (see `chain.plain`); secrets in it are masked.
+            content: What it says (kinds.py); its fields become JSON (`chain.plain`), secrets in them are masked.
             token: A lease's token; the entry is refused when the lease is no longer ours.
         Raises:
             LeaseHeld: the lease went to somebody else.
             JournalError: the journal cannot be written.
         """
-        if kind not in KINDS:
+        kind = content.kind
+        if KINDS.get(kind) is not type(content):
             raise JournalError(kind, "no such kind of entry", expected=", ".join(KINDS))
-        content = canonical_json(_masked(plain(payload or {}), self._secrets))
+        payload = canonical_json(_masked(plain(payload_of(content)), self._secrets))
         passed("before append")
         with self._transaction(write=True) as connection:
             lock_run(connection, run_id)
             if token:
                 require(connection, run_id, token)
-            entry = _append(connection, run_id, kind, actor, phase, step, content)
+            entry = _append(connection, run_id, kind, actor, phase, step, payload)
             passed("during append")
         passed("after append")
         return entry
 
-    def entries(self, run_id: str, kind: str = "", phase: str = "", step: str = "") -> list[Entry]:
-        """The run's entries in order; empty criteria match everything."""
-        wanted = {name: value for name, value in (("kind", kind), ("phase", phase), ("step", step)) if value}
+    def entries(self, run_id: str, *kinds: type[Content], phase: str = "", step: str = "") -> list[Entry]:
+        """The run's entries of these kinds (none: all) in order; empty criteria match everything."""
+        wanted = {name: value for name, value in (("phase", phase), ("step", step)) if value}
         query = select(tables.entries).where(tables.entries.c.run_id == run_id).order_by(tables.entries.c.seq)
+        if kinds:
+            query = query.where(tables.entries.c.kind.in_(former_kinds.columns(kinds)))
         with self._transaction() as connection:
             rows = connection.execute(query.filter_by(**wanted)).mappings().all()
-        return [_entry(row) for row in rows]
+        return [entry for entry in map(_entry, rows) if not kinds or isinstance(entry.content, kinds)]
 
     def head(self, run_id: str) -> str:
         """The hash of the run's last entry; empty when it has none."""
@@ -202,7 +206,7 @@ class Journal:
 
     def approvals(self, run_id: str) -> list[Entry]:
         """Approvals and sign-offs, those waived by policy too."""
-        return [entry for entry in self.entries(run_id) if entry.kind in ("approval", "signoff")]
+        return self.entries(run_id, Approval, Signoff)
 
     def verify_chain(self, run_id: str, *, containing: str = "") -> str:
         """Recompute the run's chain and return its head; `containing` as in `verify_entries`.
@@ -296,7 +300,7 @@ def _labels(content: str) -> Mapping[str, str]:
 
 def _opening(row: RunRow) -> str:
     """What the first entry says of a run: everything that never changes."""
-    return canonical_json({k: v for k, v in asdict(row).items() if k not in ("closed_at", "state")})
+    return canonical_json({one.name: getattr(row, one.name) for one in fields(RunOpened)})
 
 
 def _latest(connection: Connection, environment: str, states: Sequence[str]) -> RunRow | None:
@@ -315,9 +319,9 @@ def _head(connection: Connection, run_id: str) -> tuple[int, str]:
     return (int(row[0]), str(row[1])) if row else (0, "")
 
 
-def _append(connection: Connection, run_id: str, kind: str, actor: str, phase: str, step: str, content: str) -> Entry:
+def _append(connection: Connection, run_id: str, kind: str, actor: str, phase: str, step: str, payload: str) -> Entry:
     seq, previous = _head(connection, run_id)
-    blank = Entry(seq + 1, run_id, now_text(), actor, phase, step, kind, content, previous)
+    blank = Entry(seq + 1, run_id, now_text(), actor, phase, step, kind, payload, previous)
     values = asdict(blank) | {"hash": blank.computed_hash()}
     entry = Entry(**values)
     values["payload"] = values.pop("payload_json")

@@ -19,10 +19,18 @@ from runbook_lib.databases.dialect import Dialect, dialect_of
 from runbook_lib.databases.identifiers import split
 from runbook_lib.databases.port import CatalogObject, Database
 from runbook_lib.errors import TransferError
-from runbook_lib.journal import CARRIED_OVER, Entry, Journal, digest_of
+from runbook_lib.journal import Entry, Journal, digest_of
+from runbook_lib.journal.content import Content
+from runbook_lib.journal.kinds import (
+    ApplyDdlBegun,
+    ApplyDdlDone,
+    ApplyDdlStatement,
+    CopyChanged,
+    WritersMoved,
+)
 from runbook_lib.operations.agreement import SHAPES, Read, baseline, changed_beside, read_once
 from runbook_lib.operations.pair import Pair, Tell, pair_of
-from runbook_lib.operations.replicate import BACK, CLONE, FORWARD, MOVED, known_notes
+from runbook_lib.operations.replicate import BACK, FORWARD, copy_of, followed_of
 from runbook_lib.plan.model import Service
 from runbook_lib.schema import create_target as made
 from runbook_lib.schema.convert.left_behind import require_all_made
@@ -39,7 +47,6 @@ from runbook_lib.util.points import passed
 from runbook_lib.util.text import one_line
 from runbook_lib.validation import ValidationOptions, validate
 
-FIRST, BEGUN, DONE = "apply_ddl_first", "apply_ddl", CARRIED_OVER
 # How an object of PostgreSQL is made, from its name and what the catalog says of it.
 _MAKE = {
     "enum": "CREATE TYPE {name} AS ENUM ({definition})",
@@ -89,10 +96,10 @@ def foreseen(pair: Pair, journal: Journal, run_id: str) -> Work:
     Raises:
         TransferError: the side with the writers refuses writes in part, or it is not known which one has them.
     """
-    said = known_notes(journal, run_id)
+    copy = copy_of(journal, run_id)
     there = carrying(pair, _moved_to(journal, run_id))
-    fresh = _fresh(there) if there.source is pair.source and not said["tables"] else ()
-    return work_of(pair, there, said.get("baseline", {}), fresh=fresh, undone=undone(journal, run_id))
+    fresh = _fresh(there) if there.source is pair.source and not copy.tables else ()
+    return work_of(pair, there, copy.baseline, fresh=fresh, undone=undone(journal, run_id))
 
 
 def work_of(
@@ -186,11 +193,10 @@ def apply_ddl(pair: Pair, journal: Journal, run_id: str, *, at_origin: Sequence[
         work = foreseen(pair, journal, run_id)
         forward = origin.source is pair.source
         stop_sync([pair.forward if forward else pair.back], journal, run_id, FORWARD if forward else BACK)
-        begin = partial(journal.append, run_id, "note", step=BEGUN, payload={"tables": list(work.tables)})
+        begin = partial(journal.append, run_id, ApplyDdlBegun(work.tables))
         pair = carry(pair, work, tell, forward=forward, begin=begin)
-        payload = {"baseline": baseline(pair), "followed": [m.source for m in pair.service.tables]}
-        journal.append(run_id, "note", step=CLONE, payload=payload)
-        journal.append(run_id, "note", step=DONE, payload={})
+        journal.append(run_id, CopyChanged(followed_of(pair), baseline(pair)))
+        journal.append(run_id, ApplyDdlDone())
         return work
 
 
@@ -225,8 +231,8 @@ def carry(pair: Pair, work: Work, tell: Tell, *, forward: bool, begin: Callable[
 
 def _moved_to(journal: Journal, run_id: str) -> str:
     """The side that the last move of the writers gave them to."""
-    moves = [note.payload["to"] for note in journal.entries(run_id, kind="note", step=MOVED)]
-    return moves[-1] if moves else Side.SOURCE
+    moves = journal.entries(run_id, WritersMoved)
+    return moves[-1].read(WritersMoved).to if moves else Side.SOURCE
 
 
 def carrying(pair: Pair, to: str) -> Pair:
@@ -279,23 +285,24 @@ def _made(
 
 def undone(journal: Journal, run_id: str) -> list[str]:
     """Tables of a call before that was killed: their rows may not have been compared."""
-    return [table for note in _since(journal, run_id, BEGUN) for table in note.payload["tables"]]
+    return [table for entry in _since(journal, run_id, ApplyDdlBegun) for table in entry.read(ApplyDdlBegun).tables]
 
 
-def _since(journal: Journal, run_id: str, step: str) -> list[Entry]:
-    """Notes of this step since a call came to its end."""
-    done = max((note.seq for note in journal.entries(run_id, kind="note", step=DONE)), default=-1)
-    return [note for note in journal.entries(run_id, kind="note", step=step) if note.seq > done]
+def _since(journal: Journal, run_id: str, kind: type[Content]) -> list[Entry]:
+    """Entries of this kind since a call came to its end."""
+    done = max((entry.seq for entry in journal.entries(run_id, ApplyDdlDone)), default=-1)
+    return [entry for entry in journal.entries(run_id, kind) if entry.seq > done]
 
 
 def run_at_origin(database: Database, statement: str, journal: Journal, run_id: str, tell: Tell) -> None:
     """Run it, but where a killed call has: the schema is no longer what it was when that call was about to."""
     digest, marks = digest_of(statement), digest_of(database.schema_marks())
-    known = [note for note in _since(journal, run_id, FIRST) if note.payload["statement"] == digest]
-    if known and known[-1].payload["marks"] != marks:
+    begun = [entry.read(ApplyDdlStatement) for entry in _since(journal, run_id, ApplyDdlStatement)]
+    known = [one for one in begun if one.statement == digest]
+    if known and known[-1].marks != marks:
         tell(f"{database.name}: carried out before: {one_line(statement, 80)}")
         return
-    journal.append(run_id, "note", step=FIRST, payload={"statement": digest, "marks": marks})
+    journal.append(run_id, ApplyDdlStatement(digest, marks))
     database.run_script(f"{statement.strip().rstrip(';')};")
     tell(f"{database.name}: {one_line(statement, 80)}")
     passed("apply-ddl:at the origin")

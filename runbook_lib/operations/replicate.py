@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from runbook_lib.databases.port import Database
-from runbook_lib.errors import LeaseHeld, TransferError
-from runbook_lib.journal import Journal
+from runbook_lib.errors import JournalError, LeaseHeld, TransferError
+from runbook_lib.journal import Journal, RunRow
+from runbook_lib.journal.kinds import CopyChanged, CopyOpened, Note, SyncStopRequested, WritersMoved
 from runbook_lib.operations import switchover
 from runbook_lib.operations.agreement import LEAVE, Difference, baseline, disagreements, refuse
 from runbook_lib.operations.pair import Pair, Tell, pair_of
@@ -33,7 +33,6 @@ from runbook_lib.transfer.writers import Side
 from runbook_lib.util.child_process import why_not_started
 
 FORWARD, BACK = "forward", "back"
-CLONE, MOVED = "clone", "moved"
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,8 @@ def open_clone(journal: Journal, pair: Pair, tables: Sequence[str], actor: str) 
     row = journal.open_run(run_id, environment=name, plan_digest=pair.plan.digest, actor=actor)
     if row.run_id == run_id:
         how = {"on_bad_row": pair.plan.on_bad_row, "types": dict(pair.plan.types)}
-        known = {"baseline": baseline(pair)}
-        payload = {**_address(pair), "tables": list(tables), "how": how, **_followed(pair), **known}
-        journal.append(run_id, "note", step=CLONE, actor=actor, payload=payload)
+        opened = CopyOpened(*_address(pair), tuple(tables), how, name, followed_of(pair), baseline(pair))
+        journal.append(run_id, opened, actor=actor)
     return row.run_id
 
 
@@ -106,21 +104,24 @@ def find_clone(journal: Journal, pair: Pair) -> tuple[Pair, str]:
 
 def known_clone(journal: Journal, pair: Pair, tables: Sequence[str] | None = None) -> tuple[Pair, str] | None:
     """The same, or None where there is none (with this choice of tables)."""
-    for row in reversed(journal.runs()):
-        said = known_notes(journal, row.run_id) if row.state == "open" else {}
-        same = all(said.get(key) == value for key, value in _address(pair).items())
-        if same and (tables is None or list(tables) == said["tables"]):
-            return _as_followed(pair, said), row.run_id
+    for row, copy in _open_copies(journal, *_address(pair)):
+        if tables is None or tuple(tables) == copy.tables:
+            return _as_followed(pair, copy), row.run_id
     return None
 
 
 def service_of(journal: Journal, source: Database, target: Database) -> str:
     """The name of the followed copy between them, whatever tables the source got later; "" where there is none."""
+    copies = _open_copies(journal, source.masked_url, target.masked_url)
+    return next((copy.service or row.environment for row, copy in copies), "")
+
+
+def _open_copies(journal: Journal, source: str, target: str) -> Iterator[tuple[RunRow, CopyOpened]]:
+    """The copies between these addresses that are followed, the newest first."""
     for row in reversed(journal.runs()):
-        said = known_notes(journal, row.run_id) if row.state == "open" else {}
-        if (said.get("source"), said.get("target")) == (source.masked_url, target.masked_url):
-            return str(said.get("service") or row.environment)
-    return ""
+        copy = known_copy(journal, row.run_id) if row.state == "open" else None
+        if copy and (copy.source, copy.target) == (source, target):
+            yield row, copy
 
 
 def resumed(journal: Journal, pair: Pair, tables: Sequence[str]) -> Pair:
@@ -129,18 +130,18 @@ def resumed(journal: Journal, pair: Pair, tables: Sequence[str]) -> Pair:
     return replace(pair, plan=replace(pair.plan, services=known[0].plan.services)) if known else pair
 
 
-def _followed(pair: Pair) -> Mapping[str, Any]:
-    """What makes the pair again as it is followed now, whatever tables the source gets later."""
-    return {"service": pair.service.name, "followed": [mapping.source for mapping in pair.service.tables]}
+def followed_of(pair: Pair) -> tuple[str, ...]:
+    """The tables that are followed now, whatever tables the source gets later."""
+    return tuple(mapping.source for mapping in pair.service.tables)
 
 
-def _as_followed(pair: Pair, said: Mapping[str, Any]) -> Pair:
-    found = pair_of(pair.source, pair.target, said["tables"], known=said.get("followed"), **said["how"])
-    return found.named(said["service"]) if "service" in said else found  # older notes have none
+def _as_followed(pair: Pair, copy: CopyOpened) -> Pair:
+    found = pair_of(pair.source, pair.target, copy.tables, known=copy.followed, **copy.how)
+    return found.named(copy.service) if copy.service else found
 
 
-def _address(pair: Pair) -> Mapping[str, Any]:
-    return {"source": pair.source.masked_url, "target": pair.target.masked_url}
+def _address(pair: Pair) -> tuple[str, str]:
+    return pair.source.masked_url, pair.target.masked_url
 
 
 def follow(
@@ -170,7 +171,7 @@ def follow(
             if not asked:
                 break
             tell("stepping aside while the writers move, or a change of the schema is carried over")
-            pair = _as_followed(pair, known_notes(journal, run_id))  # tables may have been taken in
+            pair = _as_followed(pair, copy_of(journal, run_id))  # tables may have been taken in
         tell(f"stopped; {applied:,} keys applied. Capture continues: the same command resumes")
     return applied
 
@@ -196,9 +197,7 @@ def _sync(
     applied = sync_forever(
         [link], journal, run_id, direction, batch_keys=batch_keys, stop=stop, since=since, pause=pause
     )
-    return applied, not stop.asked and any(
-        note.seq > since for note in journal.entries(run_id, kind="note", step="sync_stop")
-    )
+    return applied, not stop.asked and any(one.seq > since for one in journal.entries(run_id, SyncStopRequested))
 
 
 def _next(side: Side) -> str:
@@ -274,7 +273,7 @@ def move(
             acts = _acts(compare, switch, same, lambda: _ours(journal, run_id, lease.token))
             pace = Pace(budget_s, small_enough, FENCE_S, SWITCH_S)
             result = switchover.move([there], [back], acts, compare, pace)
-        journal.append(run_id, "note", step=MOVED, token=lease.token, payload={"to": str(to), **result.as_dict()})
+        journal.append(run_id, WritersMoved(str(to), result.as_dict()), token=lease.token)
         return result
 
 
@@ -309,7 +308,7 @@ def leave(pair: Pair, journal: Journal, run_id: str) -> Side:
 
 
 def _ours(journal: Journal, run_id: str, token: str) -> None:
-    journal.append(run_id, "note", token=token, payload={"text": "the lease is still ours"})
+    journal.append(run_id, Note("the lease is still ours"), token=token)
 
 
 def _open_way_back(there: Link, back: Link) -> None:
@@ -326,16 +325,31 @@ def disagreements_of(
     """What would keep the writers from being moved to that side now (agreement.py); nothing is fenced or written."""
     pair = pair.seen()  # now, whatever was seen before
     there, back = (pair.forward, pair.back) if to is Side.TARGET else (pair.back, pair.forward)
-    said = known_notes(journal, run_id)
-    known = said.get("baseline", {})
-    return disagreements(pair, there, back, known, whole=not said["tables"], leave_quarantined=leave_quarantined)
+    copy = copy_of(journal, run_id)
+    whole = not copy.tables
+    return disagreements(pair, there, back, copy.baseline, whole=whole, leave_quarantined=leave_quarantined)
 
 
-def known_notes(journal: Journal, run_id: str) -> dict[str, Any]:
-    """What was noted of a followed copy; what was noted last counts."""
-    found: dict[str, Any] = {"tables": []}
-    for note in journal.entries(run_id, kind="note", step=CLONE):
-        found |= note.payload
+def known_copy(journal: Journal, run_id: str) -> CopyOpened | None:
+    """A followed copy as it is now; None: this run is none."""
+    found = None
+    for entry in journal.entries(run_id, CopyOpened, CopyChanged):
+        if isinstance(entry.content, CopyOpened):
+            found = entry.content
+        elif found:
+            now = entry.read(CopyChanged)
+            found = replace(found, followed=now.followed, baseline=now.baseline)
+    return found
+
+
+def copy_of(journal: Journal, run_id: str) -> CopyOpened:
+    """The same, of a run that is one.
+
+    Raises:
+        JournalError: it is not.
+    """
+    if (found := known_copy(journal, run_id)) is None:
+        raise JournalError(f"run {run_id}", "is not of a followed copy", action="runbook status")
     return found
 
 

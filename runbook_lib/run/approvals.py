@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from runbook_lib.errors import GateFailed, JournalError
 from runbook_lib.journal import Ask, Entry, History, Journal
+from runbook_lib.journal.kinds import Approval, ApprovalRequested, Item, Signoff, SignoffRequested
 from runbook_lib.plan.yaml_value import shown
-from runbook_lib.run.records import Item
 
 if TYPE_CHECKING:
     from runbook_lib.run.context import RunContext
@@ -16,25 +16,24 @@ if TYPE_CHECKING:
 def signoff(run: RunContext, text: str) -> Item:
     """A person's task: signed off by somebody, or waived by the policy, or asked for."""
     history = run.history()
-    given = history.granted("signoff", text)
+    given = history.granted(Signoff, text)
     if given is None and run.policy.signoffs == "auto":
-        given = run.write("signoff", step=text, payload={"waived": "policy signoffs: auto", "comment": ""})
+        given = run.write(Signoff(waived="policy signoffs: auto"), step=text)
     if given is None:
-        _ask(run, history, Ask("signoff", text, run.phase, ""))
+        _ask(run, history, Ask(Signoff, text, run.phase, ""))
         return Item(text, "could_not_run", f"not signed off; {command_for(run, text)}")
-    return Item(text, "pass", _given(given), waived=bool(given.payload.get("waived")))
+    return _given(given)
 
 
 def granted(run: RunContext, history: History, name: str, subject: str, *, waivable: bool = True) -> Item:
     """An approval as a gate counts it: given for exactly this subject, waived by the policy, or missing."""
-    given = history.granted("approval", name, subject)
+    given = history.granted(Approval, name, subject)
     if given is None and waivable and run.policy.approvals == "auto":
-        payload = {"subject": subject, "waived": "policy approvals: auto", "comment": ""}
-        given = run.write("approval", step=name, payload=payload)
+        given = run.write(Approval(subject, waived="policy approvals: auto"), step=name)
     if given is not None:
-        return Item(name, "pass", _given(given), waived=bool(given.payload.get("waived")))
-    _ask(run, history, Ask("approval", name, run.phase, subject))
-    stale = "approved before, but what was approved has changed since; " if history.granted("approval", name) else ""
+        return _given(given)
+    _ask(run, history, Ask(Approval, name, run.phase, subject))
+    stale = "approved before, but what was approved has changed since; " if history.granted(Approval, name) else ""
     return Item(name, "could_not_run", f"{stale}not approved; {command_for(run, name)}")
 
 
@@ -53,7 +52,8 @@ def require_approval(run: RunContext, history: History, name: str, subject: str,
 
 def _ask(run: RunContext, history: History, ask: Ask) -> None:
     if ask not in history.asks:
-        run.write("note", step=ask.name, payload={"asked": ask.kind, "subject": ask.subject})
+        asked = ApprovalRequested(ask.subject) if ask.answer is Approval else SignoffRequested()
+        run.write(asked, step=ask.name)
 
 
 def command_for(run: RunContext, name: str) -> str:
@@ -61,11 +61,11 @@ def command_for(run: RunContext, name: str) -> str:
     return f'runbook approve {run.run_id} "{name}" -f {shown(run.environment.parameter_file)} --comment …'
 
 
-def _given(entry: Entry) -> str:
-    waived, comment = entry.payload.get("waived"), entry.payload.get("comment")
-    return (
-        f"waived by {waived}" if waived else f"{entry.actor}, {entry.at[:16]} UTC" + (f": {comment}" if comment else "")
-    )
+def _given(entry: Entry) -> Item:
+    """The item of what was given, or waived."""
+    given = entry.read(Approval) if isinstance(entry.content, Approval) else entry.read(Signoff)
+    by = f"{entry.actor}, {entry.at[:16]} UTC" + (f": {given.comment}" if given.comment else "")
+    return Item(entry.step, "pass", f"waived by {given.waived}" if given.waived else by, waived=bool(given.waived))
 
 
 def approve(journal: Journal, run_id: str, what: str, *, comment: str, actor: str) -> Entry:
@@ -77,12 +77,12 @@ def approve(journal: Journal, run_id: str, what: str, *, comment: str, actor: st
         JournalError: nothing of the kind is asked for; names what is.
     """
     history = History(journal.entries(run_id))
-    waiting = [ask for ask in history.asks if history.granted(ask.kind, ask.name, ask.subject) is None]
+    waiting = history.waiting
     named = [ask for ask in waiting if ask.name == what]
-    named = named or [ask for ask in waiting if ask.kind == "approval" and ask.phase == what]
+    named = named or [ask for ask in waiting if ask.answer is Approval and ask.phase == what]
     if len(named) != 1:
         asked = ", ".join(f'"{ask.name}"' for ask in waiting) or "nothing"
         raise JournalError(f"run {run_id}", f'nothing named "{what}" is asked for', expected=f"one of: {asked}")
     ask = named[0]
-    payload = {"subject": ask.subject, "comment": comment, "waived": ""}
-    return journal.append(run_id, ask.kind, phase=ask.phase, step=ask.name, payload=payload, actor=actor)
+    answer = Approval(ask.subject, comment) if ask.answer is Approval else Signoff(comment)
+    return journal.append(run_id, answer, phase=ask.phase, step=ask.name, actor=actor)

@@ -18,6 +18,8 @@ from runbook_lib.display.progress import notebook_listener
 from runbook_lib.display.render import render
 from runbook_lib.errors import OutOfOrder, RunbookError
 from runbook_lib.journal import Entry, History, Journal, Lease, RunRow, Sample
+from runbook_lib.journal.content import Content
+from runbook_lib.journal.kinds import Alarm, Note, StandaloneVerdict
 from runbook_lib.journal.progress import Progress
 from runbook_lib.journal.renamed_steps import name_today
 from runbook_lib.plan.model import Phase
@@ -185,13 +187,11 @@ class RunContext:
         count = len(self.databases.opened) + (self._router is not None)
         return Verdict(Outcome.FAIL if silent else Outcome.PASS, "; ".join(silent) or f"{count} answer")
 
-    def write(self, kind: str, *, step: str = "", payload: Mapping[str, Any] | None = None) -> Entry:
+    def write(self, content: Content, *, step: str = "") -> Entry:
         """Append an entry of this phase, as the one who holds the lease."""
         self._lease.acquire()
         token = self._lease.token
-        return self.journal.append(
-            self.run_id, kind, phase=self.phase, step=step, payload=payload, actor=self.actor, token=token
-        )
+        return self.journal.append(self.run_id, content, phase=self.phase, step=step, actor=self.actor, token=token)
 
     def history(self) -> History:
         """The state of the run, read from the journal."""
@@ -199,11 +199,11 @@ class RunContext:
 
     def note(self, text: str, **data: Any) -> None:
         """Record something worth knowing."""
-        self.write("note", step=self.current, payload={"text": text, "data": data})
+        self.write(Note(text, data), step=self.current)
 
     def alarm(self, text: str, **data: Any) -> None:
         """Record that a rollback trigger fired."""
-        self.write("alarm", step=self.current, payload={"text": text, "data": data})
+        self.write(Alarm(text, data), step=self.current)
 
     def sample(self, series: str, value: float, /, **labels: str) -> None:
         """Record one point of a time series."""
@@ -250,8 +250,7 @@ class RunContext:
         """
         if (known := self.recorded(name)) is not None:
             return record_of(known, repeated=True)
-        payload = {"outcome": verdict.outcome, "text": verdict.text, "data": verdict.data}
-        return record_of(self.write("result", step=name, payload=payload))
+        return record_of(self.write(StandaloneVerdict(verdict.outcome, verdict.text, verdict.data), step=name))
 
     @property
     def replayed(self) -> Entry | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import LeaseHeld, OutOfOrder, RunbookError, StepFailed
 from runbook_lib.journal import Entry, History, digest_of
+from runbook_lib.journal.kinds import Intent, Result
 from runbook_lib.journal.renamed_steps import spec_today
 from runbook_lib.plan.phase_order import notebook_of, phases_of
 from runbook_lib.plan.vocabulary import carried_out_by
@@ -77,9 +78,9 @@ class _Attempt:
         self._begun = time.monotonic()
 
     def begin(self, spec: Mapping[str, Any]) -> None:
-        payload = {**spec, "inputs": self.inputs, "reversible": self.step.reversible, "resumed": self.resumed}
-        payload |= {"reshapes": self.reshapes} if self.reshapes else {}
-        self.run.write("intent", step=self.step.name, payload=payload)
+        about = (spec["class"], spec["fields"], self.inputs)
+        intent = Intent(*about, reversible=self.step.reversible, resumed=self.resumed, reshapes=self.reshapes)
+        self.run.write(intent, step=self.step.name)
         self.run.current = self.step.name
         if self.resumed:
             self.run.progress(0, None, unit="", reason="resuming: an earlier attempt was interrupted")
@@ -119,19 +120,19 @@ class _Attempt:
             raise self._failed(stage, _words(error)) from error
 
     def _close(self, outcome: str, text: str, data: Mapping[str, Any], **more: Any) -> Entry:
-        payload = {
-            "inputs": self.inputs,
-            "outcome": outcome,
-            "text": text,
-            "data": data,
-            "applied": self.applied,
-            "resumed": self.resumed,
-            "duration_s": round(time.monotonic() - self._begun, 3),
+        result = Result(
+            self.inputs,
+            outcome,
+            text,
+            data,
+            applied=self.applied,
+            resumed=self.resumed,
+            duration_s=round(time.monotonic() - self._begun, 3),
+            shapes=schema_drift.renewed(self.run, self.reshapes) if self.applied else {},
             **more,
-            **(schema_drift.renewed(self.run, self.reshapes) if self.applied else {}),
-        }
+        )
         self.run.current = ""
-        return self.run.write("result", step=self.step.name, payload=payload)
+        return self.run.write(result, step=self.step.name)
 
     def _refused(self, blocking: list[Problem]) -> StepFailed:
         listed = "; ".join(f"{problem.subject}: {problem.text}" for problem in blocking)
@@ -171,9 +172,3 @@ def _place(run: RunContext, history: History, name: str) -> str:
         if name in map(carried_out_by, listed):
             return notebook_of(phase)
     return f"{notebook_of(run.phase)}, or one before it,"
-
-
-# -- a step as data ---
-
-
-# -- records ---

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runbook_lib.errors import OutOfOrder
 from runbook_lib.journal import Entry, History, Journal, RunRow
+from runbook_lib.journal.kinds import RollbackResult, RunSuperseded
 from runbook_lib.plan.phase_order import ASIDE, ROLLBACK, notebook_of, phases_before
 
 if TYPE_CHECKING:
@@ -35,13 +36,16 @@ def find_run(journal: Journal, environment: Environment, phase: str, run_id: str
         )
     row = _open(journal, environment, actor)
     if row.plan_digest != environment.plan.digest and _untouched(journal, row, environment.plan):
-        journal.append(
-            row.run_id, "note", actor=actor, payload={"text": "superseded: the plan changed before anything did"}
-        )
-        journal.set_state(row.run_id, "superseded")
+        supersede(journal, row, "the plan changed before anything did", actor)
         row = _open(journal, environment, actor)
     _require_same_plan(row, environment)
     return row
+
+
+def supersede(journal: Journal, row: RunRow, reason: str, actor: str) -> None:
+    """Close a run of which nothing is in force, because another one begins."""
+    journal.append(row.run_id, RunSuperseded(reason), actor=actor)
+    journal.set_state(row.run_id, "superseded")
 
 
 def require_order(history: History, row: RunRow, phase: str, plan: Plan) -> None:
@@ -75,7 +79,7 @@ def replayed_gate(history: History, row: RunRow, phase: str) -> Entry | None:
     gate = None if phase in ASIDE else history.passed_by(phase)
     if gate is None or phase != ROLLBACK:
         return gate
-    undone = max((entry.seq for entry in history.entries if entry.kind == "rollback_result"), default=0)
+    undone = max((one.seq for one in history.entries if isinstance(one.content, RollbackResult)), default=0)
     return gate if row.state == "rolled_back" and undone < gate.seq else None
 
 

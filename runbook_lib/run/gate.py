@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from runbook_lib.errors import GateFailed
 from runbook_lib.journal import Entry, History, digest_of
+from runbook_lib.journal.kinds import Gate, Intent, Item, Result, SchemaApproved, Signoff, StandaloneVerdict
 from runbook_lib.plan.phase_order import phases_of
 from runbook_lib.plan.vocabulary import carried_out_by
 from runbook_lib.run import schema_drift
 from runbook_lib.run.approvals import command_for, granted, signoff
-from runbook_lib.run.records import GateRecord, Item
+from runbook_lib.run.records import GateRecord
 
 if TYPE_CHECKING:
     from runbook_lib.run.context import RunContext
@@ -44,8 +45,8 @@ def gate(run: RunContext, approval: str = "") -> GateRecord:
     settled = [each for each in schemas if each.database not in _halfway(history)]
     renewal = {each.database: each.renewal for each in settled if not each.known or each.words}
     if record.passed and renewal:
-        run.write("note", payload={"text": f"schema approved: {', '.join(renewal)}", schema_drift.KEY: renewal})
-    run.write("gate", payload={"passed": record.passed, "items": items, "subject": subject, "approval": approval})
+        run.write(SchemaApproved(renewal))
+    run.write(Gate(record.passed, tuple(items), subject, approval))
     if not record.passed:
         raise _failed(record)
     _end_run(run)
@@ -54,12 +55,11 @@ def gate(run: RunContext, approval: str = "") -> GateRecord:
 
 def _replay(run: RunContext, gate: Entry) -> GateRecord:
     """What the gate recorded; what a kill may have kept from following it follows now."""
-    recorded = gate.payload
-    items = [Item(**item) for item in recorded["items"]]
+    recorded = gate.read(Gate)
     if not run.history().phase_passed(run.phase):  # a later gate, which judged again, must not outlive it
-        run.write("gate", payload=recorded)
+        run.write(recorded)
     _end_run(run)
-    return GateRecord(run.phase, True, items, recorded["subject"], recorded["approval"])
+    return GateRecord(run.phase, True, recorded.items, recorded.subject, recorded.approval)
 
 
 def _end_run(run: RunContext) -> None:
@@ -76,14 +76,15 @@ def subject_of(run: RunContext, history: History) -> str:
     afresh each time the notebook runs, so that its entry is another one when the approver has answered.
     """
     steps = {unit.name: unit.result.hash for unit in history.latest() if unit.result is not None and not unit.undone}
-    verdicts = {name: e.payload["outcome"] for (phase, name), e in history.verdicts.items() if phase == run.phase}
+    verdicts = {name: verdict.outcome for name, verdict in _verdicts(run, history)}
     return digest_of({"plan": run.plan.digest, "phase": run.phase, "steps": steps, "verdicts": verdicts})
 
 
 def _results(run: RunContext, history: History) -> list[Item]:
     items = [Item(unit.name, unit.outcome, _text(unit.result)) for unit in history.latest(run.phase)]
     items += [
-        _stood_alone(name, entry.payload) for (phase, name), entry in history.verdicts.items() if phase == run.phase
+        Item(name, verdict.outcome, verdict.text, waived=bool(verdict.data.get("waived")))
+        for name, verdict in _verdicts(run, history)
     ]
     if not items:
         items.append(Item(run.phase, "fail", "nothing was run in this phase"))
@@ -94,17 +95,17 @@ def _results(run: RunContext, history: History) -> list[Item]:
     return items + [Item(name, "fail", "the plan lists it for this phase, and it has not run") for name in missing]
 
 
-def _stood_alone(name: str, verdict: Mapping[str, Any]) -> Item:
-    """The item of a check that is no step's."""
-    waived = bool((verdict.get("data") or {}).get("waived"))
-    return Item(name, str(verdict["outcome"]), str(verdict.get("text", "")), waived=waived)
+def _verdicts(run: RunContext, history: History) -> list[tuple[str, StandaloneVerdict]]:
+    """The checks of this phase that are no step's."""
+    found = history.verdicts.items()
+    return [(name, entry.read(StandaloneVerdict)) for (phase, name), entry in found if phase == run.phase]
 
 
-def _text(result: Entry | None) -> str:
-    if result is None:
+def _text(entry: Entry | None) -> str:
+    if entry is None:
         return "no result: run it again"
-    verdict = result.payload.get("verdict") or {}
-    return str(verdict.get("text") or result.payload.get("text", ""))
+    result = entry.read(Result)
+    return (result.verdict.text if result.verdict else "") or result.text
 
 
 def _failed(record: GateRecord) -> GateFailed:
@@ -151,7 +152,7 @@ def _drift(run: RunContext, history: History, schemas: Sequence[schema_drift.Loo
 def _halfway(history: History) -> dict[str, str]:
     """Databases whose schema an interrupted step was changing, with the step."""
     interrupted = [unit for unit in history.latest() if unit.outcome == "interrupted"]
-    return {str(name): unit.name for unit in interrupted for name in unit.intent.payload.get("reshapes", ())}
+    return {name: unit.name for unit in interrupted for name in unit.intent.read(Intent).reshapes}
 
 
 # -- people ---
@@ -162,6 +163,6 @@ def _has_run(step: str, known: set[str], history: History) -> bool:
 
 
 def _signoffs(run: RunContext, history: History) -> list[Item]:
-    asked = [ask.name for ask in history.asks if ask.kind == "signoff" and ask.phase == run.phase]
-    given = [entry.step for entry in history.entries if entry.kind == "signoff" and entry.phase == run.phase]
+    asked = [ask.name for ask in history.asks if ask.answer is Signoff and ask.phase == run.phase]
+    given = [one.step for one in history.entries if isinstance(one.content, Signoff) and one.phase == run.phase]
     return [signoff(run, text) for text in dict.fromkeys([*given, *asked])]

@@ -8,6 +8,7 @@ from typing import Any
 
 from runbook_lib.display.render import render
 from runbook_lib.journal import Entry, Unit
+from runbook_lib.journal.kinds import Item, Result, StandaloneVerdict
 from runbook_lib.journal.renamed_steps import name_today
 
 _FIGURES = 8  # a record is one look; the rest is in the journal
@@ -73,25 +74,6 @@ class StepRecords(list[StepRecord]):
 
 
 @dataclass(frozen=True)
-class Item:
-    """One thing that a gate or a rollback is about. `waived`: it passes by the policy, nobody saw to it."""
-
-    name: str
-    outcome: str
-    text: str = ""
-    waived: bool = False
-
-    @property
-    def passed(self) -> bool:
-        return self.outcome == "pass"
-
-    @property
-    def word(self) -> str:
-        """What is shown: a waiver is no pass to the eye."""
-        return "waived" if self.waived else self.outcome
-
-
-@dataclass(frozen=True)
 class GateRecord:
     """The end of a phase: every step, verdict, sign-off and approval with its outcome."""
 
@@ -154,22 +136,25 @@ def shown(value: Any) -> str:
 
 
 def record_of(entry: Entry, *, repeated: bool = False) -> StepRecord:
-    """A recorded result as it is shown."""
-    payload = entry.payload
-    verdict, health = (payload.get(name) or {} for name in ("verdict", "health"))
-    line = str(verdict.get("text", ""))
-    if health.get("outcome") not in (None, "pass") and verdict.get("outcome") == "pass":
-        line = f"{line}; health: {health['text']}"
+    """A recorded result, or verdict, as it is shown."""
+    name = name_today(entry.step)
+    if isinstance(found := entry.content, StandaloneVerdict):
+        return StepRecord(name, entry.phase, found.outcome, found.text, found.data, repeated=repeated, at=entry.at)
+    result = entry.read(Result)
+    verdict, health = result.verdict, result.health
+    line = verdict.text if verdict else ""
+    if verdict and verdict.passed and health and not health.passed:
+        line = f"{line}; health: {health.text}"
     return StepRecord(
-        name=name_today(entry.step),
+        name=name,
         phase=entry.phase,
-        outcome=str(payload["outcome"]),
-        text=str(payload.get("text", "")),
-        data={**verdict.get("data", {}), **payload.get("data", {})},
+        outcome=result.outcome,
+        text=result.text,
+        data={**(verdict.data if verdict else {}), **result.data},
         verdict=line,
-        duration_s=float(payload.get("duration_s", 0.0)),
+        duration_s=result.duration_s,
         repeated=repeated,
-        resumed=bool(payload.get("resumed")),
+        resumed=result.resumed,
         at=entry.at,
     )
 

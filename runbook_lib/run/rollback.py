@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from runbook_lib.errors import GateFailed, LeaseHeld, OutOfOrder, RollbackFailed, RunbookError
 from runbook_lib.journal import Unit
+from runbook_lib.journal.kinds import Intent, Item, Result, RollbackIntent, RollbackResult
 from runbook_lib.journal.renamed_steps import name_today
 from runbook_lib.plan.phase_order import phases_of
 from runbook_lib.run import schema_drift
 from runbook_lib.run.approvals import require_approval
-from runbook_lib.run.records import Item, RollbackRecord
+from runbook_lib.run.records import RollbackRecord
 from runbook_lib.run.step import Step
 from runbook_lib.run.step_spec import rebuild
 from runbook_lib.util.redact import mask
@@ -38,7 +39,7 @@ def rollback(run: RunContext, to_phase: str = "", *, steps: Container[str] | Non
     """
     units = run.history().to_undo(_phases_after(run, to_phase))
     units = [unit for unit in units if steps is None or unit.name in steps]
-    kept = [unit for unit in units if not unit.intent.payload["reversible"]]
+    kept = [unit for unit in units if not unit.intent.read(Intent).reversible]
     try:
         _require_consent(run, kept)
     except RollbackFailed:
@@ -53,7 +54,7 @@ def rollback(run: RunContext, to_phase: str = "", *, steps: Container[str] | Non
         run.progress(number, len(units) - len(kept), unit="steps", reason=f"undoing {unit.name}")
         items.append(held.item(unit) or _undo(run, unit, errors))
         if not items[-1].passed:
-            held.by(unit, rebuild(unit.intent.payload, run.step_packages))
+            held.by(unit, rebuild(unit.intent.read(Intent).spec, run.step_packages))
     run.progress(len(items), len(items), unit="steps", reason="every one checked")
     record = RollbackRecord(tuple(items), tuple(unit.name for unit in kept))
     if not record.passed:
@@ -127,11 +128,12 @@ def _require_consent(run: RunContext, kept: list[Unit]) -> None:
 
 
 def _undo(run: RunContext, unit: Unit, errors: list[BaseException]) -> Item:
-    run.write("rollback_intent", step=unit.name, payload={"inputs": unit.inputs, "phase": unit.phase})
+    run.write(RollbackIntent(unit.inputs, unit.phase), step=unit.name)
+    intent = unit.intent.read(Intent)
     run.current = unit.name
     text, data = "", {}
     try:
-        step = rebuild(unit.intent.payload, run.step_packages)
+        step = rebuild(intent.spec, run.step_packages)
         result = step.rollback(run)
         text, data = result.text, dict(result.data)
         verdict = _gone(run, step)
@@ -144,9 +146,9 @@ def _undo(run: RunContext, unit: Unit, errors: list[BaseException]) -> Item:
     finally:
         run.current = ""
     text = (text if verdict.passed else "") or verdict.text
-    payload = {"inputs": unit.inputs, "phase": unit.phase, "outcome": verdict.outcome, "text": text, "data": data}
-    payload |= schema_drift.renewed(run, unit.intent.payload.get("reshapes", ()))
-    run.write("rollback_result", step=unit.name, payload={**payload, "verdict": verdict})
+    shapes = schema_drift.renewed(run, intent.reshapes)
+    ended = RollbackResult(unit.inputs, verdict.outcome, text, unit.phase, data, verdict=verdict, shapes=shapes)
+    run.write(ended, step=unit.name)
     return Item(unit.name, verdict.outcome, text)
 
 
@@ -175,7 +177,7 @@ def _failed(run: RunContext, record: RollbackRecord, units: list[Unit], errors: 
     )
     for unit in units:
         if unit.result is not None and unit.outcome not in ("pass", "undone"):
-            error.add_note(f"{unit.name} had failed before: {unit.result.payload['text']}")
+            error.add_note(f"{unit.name} had failed before: {unit.result.read(Result).text}")
     if (cause := sys.exc_info()[1]) is not None:
         error.add_note(f"the rollback was begun because of {type(cause).__name__}: {mask(str(cause))}")
     error.__cause__ = errors[0] if errors else None

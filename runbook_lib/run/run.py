@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from runbook_lib.config.environment import Environment
@@ -20,15 +21,15 @@ from runbook_lib.display.error_box import forget_run, quiet_errors
 from runbook_lib.display.progress import notebook_listener
 from runbook_lib.errors import GateFailed, RunbookError
 from runbook_lib.journal import Entry, Journal
+from runbook_lib.journal.kinds import Item, PhaseStarted
 from runbook_lib.plan.phase_order import ROLLBACK
 from runbook_lib.run.approvals import approve, signoff
 from runbook_lib.run.context import RunContext, acting_person
 from runbook_lib.run.execute_step import execute
 from runbook_lib.run.find_run import find_run
 from runbook_lib.run.gate import gate
-from runbook_lib.run.records import GateRecord, Item, RollbackRecord, StepRecord, StepRecords
+from runbook_lib.run.records import GateRecord, RollbackRecord, StepRecord, StepRecords
 from runbook_lib.run.rollback import rollback
-from runbook_lib.run.same_databases import KEY as DATABASES
 from runbook_lib.run.same_databases import addresses, require_same_databases
 from runbook_lib.run.step import Step
 
@@ -92,13 +93,7 @@ class Run(RunContext):
                 return
             places = addresses(self.environment) if hasattr(self.environment, "inventory") else {}
             require_same_databases(self, places)
-            details = {
-                DATABASES: places,
-                "options": self.options,
-                "inventory": self.environment.inventory_digest,
-                "pid": os.getpid(),
-            }
-            self.write("phase_started", payload=details)
+            self.write(PhaseStarted(places, asdict(self.options), self.environment.inventory_digest, os.getpid()))
             if self.phase == ROLLBACK and row.state in ("open", "done"):
                 self.journal.set_state(self.run_id, "rolling_back")
         except BaseException:

@@ -8,12 +8,11 @@ from runbook_lib.config.environment import Environment
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.errors import GateFailed
 from runbook_lib.journal import digest_of
+from runbook_lib.journal.kinds import PhaseStarted
 from runbook_lib.run.approvals import require_approval
 
 if TYPE_CHECKING:
     from runbook_lib.run.context import RunContext
-
-KEY = "databases"  # in the journal's `phase_started`
 
 
 def addresses(environment: Environment) -> dict[str, str]:
@@ -37,8 +36,8 @@ def require_same_databases(run: RunContext, now: dict[str, str]) -> None:
         GateFailed: names the database, where it was and where this inventory says it is.
     """
     history = run.history()
-    begun = [entry.payload[KEY] for entry in history.entries if entry.kind == "phase_started" and KEY in entry.payload]
-    before = begun[-1] if begun else {}
+    begun = [one.content.databases for one in history.entries if isinstance(one.content, PhaseStarted)]
+    before = next(filter(None, reversed(begun)), {})
     for name, place in now.items():
         if before.get(name, place) == place:
             continue

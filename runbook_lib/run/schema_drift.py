@@ -10,23 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import GateFailed, RunbookError
 from runbook_lib.journal import History, digest_of
+from runbook_lib.journal.kinds import Result, RollbackResult, SchemaApproved, Shapes
 from runbook_lib.run.approvals import command_for, require_approval
 from runbook_lib.run.step import Step
 from runbook_lib.schema.snapshot import Shape, differences, in_words, shape_of
 
 if TYPE_CHECKING:
     from runbook_lib.run.context import RunContext
-
-if TYPE_CHECKING:
-    from runbook_lib.run.context import RunContext
-
-KEY = "shapes"  # of a payload: database to what is new of its shape, table by table; None: the table is gone
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class Look:
     database: str
     known: bool
     words: str = ""
-    renewal: Mapping[str, Sequence[str] | None] | None = None
+    renewal: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
     subject: str = ""
     error: str = ""
 
@@ -71,10 +67,9 @@ def look(run: RunContext, history: History, names: Sequence[str]) -> list[Look]:
     return [_look(name, approved.get(name), shape) for name, shape in zip(names, found, strict=True)]
 
 
-def renewed(run: RunContext, names: Sequence[str]) -> dict[str, Any]:
-    """The part of a payload that approves these databases as they are now; one that does not answer is left out."""
-    looks = look(run, run.history(), names)
-    return {KEY: {each.database: each.renewal for each in looks if not each.error}} if looks else {}
+def renewed(run: RunContext, names: Sequence[str]) -> Shapes:
+    """What approves these databases as they are now, when it is recorded; one that does not answer is left out."""
+    return {each.database: each.renewal for each in look(run, run.history(), names) if not each.error}
 
 
 def _opened(run: RunContext, name: str) -> Database | str:
@@ -106,8 +101,10 @@ def _look(name: str, before: Shape | None, now: Shape | str) -> Look:
 def _approved(history: History) -> dict[str, dict[str, tuple[str, ...]]]:
     """Database → the shape that was approved last: every renewal applied in order."""
     found: dict[str, dict[str, tuple[str, ...]]] = {}
-    for entry in history.entries:
-        for name, renewal in entry.payload.get(KEY, {}).items():
+    kinds = SchemaApproved | Result | RollbackResult
+    recorded = [one.content.shapes for one in history.entries if isinstance(one.content, kinds)]
+    for shapes in recorded:
+        for name, renewal in shapes.items():
             shape = found.setdefault(name, {})
             for table, lines in renewal.items():
                 shape.pop(table, None)

@@ -19,6 +19,7 @@ from runbook_lib.errors import ConfigurationError, RunbookError
 from runbook_lib.evidence.bundle import Facts, closed, finish, phase_folder, seal_phase, sealed_pass, unsealed
 from runbook_lib.evidence.keys import SigningKey, demo_key, load_key
 from runbook_lib.journal import History, Journal, RunRow
+from runbook_lib.journal.kinds import Alarm, PhaseStarted
 from runbook_lib.monitoring.notifications import Notice, notify
 from runbook_lib.plan.phase_order import ASIDE, PHASES, ROLLBACK, notebook_of
 from runbook_lib.plan.yaml_value import shown
@@ -222,9 +223,8 @@ class Runner:
 
     def _alarmed(self, phase: str) -> bool:
         """Whether a rollback trigger fired in this attempt at the phase."""
-        entries = self.journal.entries(self.run_id, phase=phase)
-        begun = max((entry.seq for entry in entries if entry.kind == "phase_started"), default=0)
-        return any(entry.kind == "alarm" and entry.seq > begun for entry in entries)
+        entries = self.journal.entries(self.run_id, PhaseStarted, Alarm, phase=phase)
+        return bool(entries) and isinstance(entries[-1].content, Alarm)
 
     def _answer_alarm(self, options: Mapping[str, Any]) -> list[Executed]:
         """What the policy says about a trigger that fired: act, ask or report."""

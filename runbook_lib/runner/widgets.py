@@ -15,6 +15,7 @@ from runbook_lib.display.error_box import error_html
 from runbook_lib.display.progress import as_html
 from runbook_lib.display.render import render
 from runbook_lib.errors import RunbookError
+from runbook_lib.journal.kinds import Approval
 from runbook_lib.run.approvals import approve as record_approval
 
 if TYPE_CHECKING:
@@ -115,15 +116,14 @@ def _form(run: Run, gate: str) -> Any:
 def _asked(run: Run, gate: str) -> Ask | None:
     """What waits under this name; None when nothing does (any more)."""
     history = run.history()
-    waiting = [ask for ask in history.asks if history.granted(ask.kind, ask.name, ask.subject) is None]
-    return next((ask for ask in waiting if gate in (ask.name, ask.phase)), None)
+    return next((ask for ask in history.waiting if gate in (ask.name, ask.phase)), None)
 
 
 def _question(run: Run, gate: str, asked: Ask | None) -> Static:
     if asked is None:
         return _shown(f"{gate}: nothing waits for an approval")
     command = f'runbook approve {run.run_id} "{asked.name}" --comment …'
-    return _shown(f"{asked.name}: waits for {'an approval' if asked.kind == 'approval' else 'a sign-off'}", command)
+    return _shown(f"{asked.name}: waits for {'an approval' if asked.answer is Approval else 'a sign-off'}", command)
 
 
 def _shown(text: str, command: str = "", bar: str = "") -> Static:

@@ -11,8 +11,10 @@ from typing import Any
 
 from runbook_lib.config.environment import Environment, find_root, load_environment
 from runbook_lib.journal import Journal
+from runbook_lib.journal.kinds import Result, StandaloneVerdict
 from runbook_lib.plan.phase_order import PHASES
 from runbook_lib.run.context import acting_person
+from runbook_lib.run.find_run import supersede
 from runbook_lib.runner.run_phases import Finished, Runner
 from runbook_lib.sandbox.estate import Estate
 from runbook_lib.sandbox.ledger import Ledger, LostWrite, missing_writes
@@ -78,10 +80,7 @@ def end_unfinished(environment: Environment) -> None:
     with closing(Journal(environment.journal_url, secrets=environment.secrets())) as journal:
         row = journal.latest_run(environment.name, states=("open", "rolling_back"))
         if row is not None:
-            journal.append(
-                row.run_id, "note", actor=acting_person(), payload={"text": "superseded: a new estate began"}
-            )
-            journal.set_state(row.run_id, "superseded")
+            supersede(journal, row, "a new estate began", acting_person())
 
 
 def _carry_out(runner: Runner, estate: Estate, drill: str | None) -> Finished:
@@ -104,7 +103,7 @@ def _errors_after_cutover(runner: Runner, estate: Estate) -> Any:
 
     def inject() -> None:
         while not done.wait(0.2):
-            if any(r.step == _LAST_BEFORE_WATCH for r in runner.journal.entries(runner.run_id, kind="result")):
+            if runner.journal.entries(runner.run_id, Result, StandaloneVerdict, step=_LAST_BEFORE_WATCH):
                 estate.services.inject("order_service@target", INJECTED["error_rate"], None)
                 return
 
@@ -165,8 +164,8 @@ def _charts(runner: Runner, ledger: Ledger) -> dict[str, str]:
         for name in ("p50", "p99")
     }
     errors = [{"at": s["at"], "value": s["failed"] / max(1, s["reads"] + s["writes"] + s["failed"])} for s in seconds]
-    cutover = [e.payload["data"] for e in journal.entries(run_id, kind="result", step="cutover") if e.payload["data"]]
-    events = cutover[-1].get("events", []) if cutover else []
+    cutover = [entry.read(Result).data for entry in journal.entries(run_id, Result, step="cutover")]
+    events: list[Any] = next((data["events"] for data in reversed(cutover) if "events" in data), [])
     writes = [{"at": w["at"], "value": w["latency_ms"]} for w in ledger.records("write")]
     figures: Mapping[str, Any] = {
         "Every write around the cutover": charts.pause(events, writes),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.journal import Unit, digest_of
+from runbook_lib.journal.kinds import ApplyDdlBegun, ApplyDdlDone, Intent
 from runbook_lib.operations.agreement import read_once
-from runbook_lib.operations.apply_ddl import BEGUN, DONE, Work, carry, carrying, run_at_origin, undone, work_of
+from runbook_lib.operations.apply_ddl import Work, carry, carrying, run_at_origin, undone, work_of
 from runbook_lib.operations.pair import Pair
 from runbook_lib.plan.model import TableMapping
 from runbook_lib.run.approvals import require_approval
@@ -64,14 +66,11 @@ class ApplyDdl:
             run_at_origin(run.source, statement, journal, run_id, told.append)
         stop_sync(links(run, direction), journal, run_id, direction)
         for pair, work in works(run):
-
-            def begin(tables: Sequence[str] = work.tables) -> None:
-                run.write("note", step=BEGUN, payload={"tables": list(tables)})
-
+            begin = partial(run.write, ApplyDdlBegun(work.tables))
             carry(pair, work, told.append, forward=ahead, begin=begin)
             told += [f"{pair.service.name}: taken as it is: {text}" for text in work.left]
         note_baseline(run)
-        run.write("note", step=DONE, payload={})
+        run.write(ApplyDdlDone())
         if run.history().step_passed(StartSync(direction).name):
             StartSync(direction).apply(run)
         return StepResult("; ".join(told) or "nothing was to be carried over", {"did": told})
@@ -98,7 +97,7 @@ def schema_changes(run: RunContext, statements: Sequence[str] = ()) -> list[Appl
         return []
     units = [unit for unit in run.history().latest() if unit.name.startswith("apply_ddl:") and not unit.undone]
     if units and units[-1].outcome == "interrupted":
-        said = units[-1].intent.payload["fields"]
+        said = units[-1].intent.read(Intent).fields
         return [ApplyDdl(int(said["number"]), tuple(said["statements"]))]
     if run.replayed is not None:
         return []
@@ -122,7 +121,8 @@ def forward(run: RunContext) -> bool:
 def _planned(run: RunContext, done: Sequence[Unit]) -> tuple[str, ...]:
     """Statements that the plan has for this phase, and that were not carried out yet."""
     said = tuple(sql for task in run.plan.phase(run.phase).tasks if task.step == "apply_ddl" for sql in task.statements)
-    known = {sql for unit in done if unit.phase == run.phase for sql in unit.intent.payload["fields"]["statements"]}
+    here = [unit.intent.read(Intent).fields for unit in done if unit.phase == run.phase]
+    known = {sql for fields in here for sql in fields["statements"]}
     return tuple(sql for sql in said if sql not in known)
 
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from runbook_lib.journal.kinds import SchemaBaseline
 from runbook_lib.operations.agreement import Difference, baseline, of_objects, read_once
 from runbook_lib.operations.pair import Pair
 from runbook_lib.run.context import RunContext
-
-BASELINE = "baseline"
 
 
 def pairs(run: RunContext) -> list[Pair]:
@@ -29,16 +28,16 @@ def note_baseline(run: RunContext) -> None:
         found = baseline(pair, read)
         source |= found.pop("source")
         services[pair.service.name] = found
-    run.write("note", step=BASELINE, payload={"source": source, "services": services})
+    run.write(SchemaBaseline(source, services))
 
 
 def known_baseline(run: RunContext) -> Mapping[str, Mapping[str, Any]]:
     """Service → what was recorded last; none of a run whose tables were complete before there was such a record."""
-    notes = run.journal.entries(run.run_id, kind="note", step=BASELINE)
-    if not notes:
+    found = run.journal.entries(run.run_id, SchemaBaseline)
+    if not found:
         return {}
-    said = notes[-1].payload
-    return {name: {**one, "source": said["source"]} for name, one in said["services"].items()}
+    last = found[-1].read(SchemaBaseline)
+    return {name: {**one, "source": last.source} for name, one in last.services.items()}
 
 
 def changed_objects(run: RunContext, *, forward: bool) -> dict[str, Difference]:

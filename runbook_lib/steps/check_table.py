@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from runbook_lib.databases.port import Problem
 from runbook_lib.display.html_table import html_table
 from runbook_lib.journal import Entry
+from runbook_lib.journal.kinds import StandaloneVerdict
 from runbook_lib.run.context import RunContext
 from runbook_lib.verdict import Outcome, Verdict
 
@@ -57,11 +58,12 @@ def look(
 
 def recorded_findings(title: str, entry: Entry) -> Findings:
     """A look as it was recorded."""
-    data = entry.payload.get("data") or {}
-    table = data.get("table") or {"header": ("problem",), "rows": [(line,) for line in data.get("problems", ())]}
+    found = entry.read(StandaloneVerdict)
+    problems = [(line,) for line in found.data.get("problems", ())]
+    table = found.data.get("table") or {"header": ("problem",), "rows": problems}
     rows = tuple(tuple(row) for row in table["rows"])
-    text = f"{entry.payload['text']} (recorded {entry.at[:16]} UTC)"
-    verdict = Verdict(Outcome(entry.payload["outcome"]), text, data)
+    text = f"{found.text} (recorded {entry.at[:16]} UTC)"
+    verdict = Verdict(Outcome(found.outcome), text, found.data)
     return Findings(title, tuple(table["header"]), rows, verdict)
 
 

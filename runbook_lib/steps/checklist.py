@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 from runbook_lib.databases.port import Problem
 from runbook_lib.evidence.verify import verify_bundle
 from runbook_lib.journal import History
+from runbook_lib.journal.kinds import Alarm, Item, StandaloneVerdict
 from runbook_lib.plan.model import ChecklistItem
 from runbook_lib.plan.window import is_open
 from runbook_lib.run.approvals import signoff
 from runbook_lib.run.context import RunContext
-from runbook_lib.run.records import Item
 from runbook_lib.schema.service_boundaries import Borders, find_borders
 from runbook_lib.steps.check_table import Findings, findings, look
 from runbook_lib.verdict import Outcome, Verdict
@@ -53,8 +53,8 @@ def signoffs(run: RunContext) -> Findings:
 def borders(run: RunContext) -> Borders:
     """The services' borders through the source's foreign keys; recorded, and nothing to fail."""
     known = run.recorded("borders_drawn")
-    if known is not None and "borders" in known.payload["data"]:
-        return Borders.from_record(known.payload["data"]["borders"])
+    if known is not None and "borders" in (data := known.read(StandaloneVerdict).data):
+        return Borders.from_record(data["borders"])
     found = find_borders(run.plan, run.source)
     text = f"{len(found.crossing)} foreign keys cross a border"
     run.verdict("borders_drawn", Verdict(Outcome.PASS, text, {"borders": found.as_record()}))
@@ -87,7 +87,7 @@ def window(run: RunContext) -> Findings:
 @look("reasons", "Why")
 def reasons(run: RunContext) -> Findings:
     """Why a rollback may be wanted: the alarms and failed steps of the run."""
-    alarms = [(e.phase, e.step, e.payload.get("text", "")) for e in run.journal.entries(run.run_id, kind="alarm")]
+    alarms = [(e.phase, e.step, e.read(Alarm).text) for e in run.journal.entries(run.run_id, Alarm)]
     failed = [(r.phase, r.name, r.text) for r in run.results() if r.outcome == "fail"]
     rows = [*alarms, *failed]
     fine = f"{len(alarms)} alarms, {len(failed)} failed steps" if rows else "nothing failed: somebody asked for it"

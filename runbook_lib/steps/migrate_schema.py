@@ -6,12 +6,11 @@ the same run is not taken for the first one, and an interrupted one is found aga
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError, GateFailed, LeaseHeld, OutOfOrder, RunbookError, StepFailed
+from runbook_lib.journal.kinds import SchemaMigrationEnded, SchemaMigrationOpened, SchemaMigrationUndoing
 from runbook_lib.plan.model import SchemaGoal
 from runbook_lib.run.context import RunContext
 from runbook_lib.run.execute_step import BY_HAND, execute
@@ -27,8 +26,6 @@ from runbook_lib.steps.backup_source import BackupSource
 from runbook_lib.steps.check_table import Findings, findings
 from runbook_lib.steps.verify_version import VerifyVersion
 from runbook_lib.util.text import counted
-
-OPENED, UNDOING, ENDED = "schema_opened", "schema_undoing", "schema_ended"
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def migrate_schema(
     except RunbookError as error:
         action = "" if BY_HAND in error.action else error.action  # it is undone by then, and there may be no cell
         raise _undo(run, way, f"{error.subject}: {error.observed}", action) from error
-    _note(run, ENDED, way.number, f"schema of {way.database}: {way.current} → {way.wanted}")
+    run.write(SchemaMigrationEnded(way.number, f"schema of {way.database}: {way.current} → {way.wanted}"))
     return records
 
 
@@ -153,8 +150,8 @@ def _open(run: RunContext, to: str, database: str, direction: str) -> Way:
             action=f"runbook schema {'upgrade' if path.direction == UP else 'downgrade'}",
         )
     _require_harmless(run, found)
-    facts = {"database": found.database, "folder": _goal(run).revisions, "current": path.current, "wanted": path.wanted}
-    return Way(_note(run, OPENED, facts, f"schema of {found.database}: {found.aim}"), **facts)
+    facts = (found.database, _goal(run).revisions, path.current, path.wanted)
+    return Way(run.write(SchemaMigrationOpened(*facts, f"schema of {found.database}: {found.aim}")).seq, *facts)
 
 
 def _require_harmless(run: RunContext, found: Preview) -> None:
@@ -176,21 +173,17 @@ def _require_harmless(run: RunContext, found: Preview) -> None:
             require_approved(run, one, rendered)
 
 
-def _note(run: RunContext, what: str, facts: Any, text: str) -> int:
-    return run.write("note", payload={"text": text, "data": {what: facts}}).seq
-
-
 def _opened(run: RunContext) -> tuple[Way | None, bool]:
     """The last migration of the run, and whether it has ended."""
     way, ended = None, False
     for entry in run.history().entries:
-        data: Mapping[str, Any] = (entry.payload.get("data") or {}) if entry.kind == "note" else {}
-        if OPENED in data:
-            way, ended = Way(entry.seq, **data[OPENED]), False
-        elif UNDOING in data and way is not None:
-            way = Way(way.number, way.database, way.folder, way.current, way.wanted, str(data[UNDOING]))
-        elif ENDED in data:
-            ended = True
+        match entry.content:
+            case SchemaMigrationOpened(database, folder, current, wanted):
+                way, ended = Way(entry.seq, database, folder, current, wanted), False
+            case SchemaMigrationUndoing(reason) if way is not None:
+                way = replace(way, undoing=reason)
+            case SchemaMigrationEnded():
+                ended = True
     return way, ended
 
 
@@ -272,9 +265,9 @@ def _undo(run: RunContext, way: Way, why: str, action: str) -> StepFailed:
 def _take_back(run: RunContext, way: Way, why: str) -> RollbackRecord:
     """Undo the migration's steps, the last one first, and close it."""
     if not way.undoing:
-        _note(run, UNDOING, why, f"schema of {way.database}: undone, because {why}")
+        run.write(SchemaMigrationUndoing(why, f"schema of {way.database}: undone, because {why}"))
     record = rollback(run, steps=[step.name for step in _steps(run, way)])
-    _note(run, ENDED, way.number, f"schema of {way.database}: back at {way.current}")
+    run.write(SchemaMigrationEnded(way.number, f"schema of {way.database}: back at {way.current}"))
     if not run.plan.phases:  # the run was nothing else: the next attempt is another one
         run.journal.set_state(run.run_id, "rolled_back")
     return record

@@ -20,7 +20,8 @@ from types import FrameType
 from typing import Any
 
 from runbook_lib.errors import DatabaseError, JournalError, StepFailed, TransferError
-from runbook_lib.journal import SCHEMA_CHANGED, Journal, Sample
+from runbook_lib.journal import Journal, Sample
+from runbook_lib.journal.kinds import SchemaChanged, SyncEnded, SyncStarted, SyncStopRequested
 from runbook_lib.transfer import held_record
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.held import Held
@@ -29,7 +30,6 @@ from runbook_lib.transfer.schema_watch import SchemaWatch
 from runbook_lib.transfer.sync import drain_once, must_wait
 from runbook_lib.transfer.user_triggers import hold_back
 
-STOP = "sync_stop"
 _FIRST_WAIT_S = 0.5  # after an error; doubled after each further one
 IDLE_S = 0.02  # how long to wait when nothing is pending; also the floor of the lag
 _LOOK_S = 5.0  # how often somebody who waits for its end looks what it does, and says so
@@ -65,7 +65,7 @@ def sync_forever(
 
     def changed(text: str) -> None:
         sys.stderr.write(f"{text}\n")
-        journal.append(run_id, "note", step=SCHEMA_CHANGED, payload={"text": text, "direction": direction})
+        journal.append(run_id, SchemaChanged(text, direction))
 
     applied, wait_s, held, watch = 0, _FIRST_WAIT_S, Held(), SchemaWatch(links, changed)
 
@@ -145,7 +145,7 @@ def _drain_while_ours(
         for link in links:
             held_record.remove(link)  # of the sync before: each table is tried now
         held.waiting.clear()
-        journal.append(run_id, "note", step="sync_started", payload={"direction": direction, "pid": os.getpid()})
+        journal.append(run_id, SyncStarted(direction, os.getpid()))
         hold_back(links)
         waiting = {link.channel: must_wait(link) for link in links}
         while True:
@@ -169,7 +169,7 @@ def _drain_while_ours(
             yield keys
             if not keys:
                 time.sleep(IDLE_S)  # nothing signals a new row in the log
-        journal.append(run_id, "note", step="sync_ended", payload={"direction": direction, "applied": applied})
+        journal.append(run_id, SyncEnded(direction, applied))
 
 
 @contextmanager
@@ -226,7 +226,7 @@ def stop_sync(links: Sequence[Link], journal: Journal, run_id: str, direction: s
     Raises:
         StepFailed: it stands still; what it was seen to do last is named.
     """
-    journal.append(run_id, "note", step=STOP, payload={"direction": direction})
+    journal.append(run_id, SyncStopRequested(direction))
     began = still = told = time.monotonic()
     seen: tuple[float, int] | None = None
     while running(links):
@@ -294,8 +294,10 @@ def _tell(
 
 
 def _asked_to_stop(journal: Journal, run_id: str, direction: str, since: int) -> bool:
-    notes = journal.entries(run_id, kind="note", step=STOP)
-    return any(note.seq > since and note.payload.get("direction") == direction for note in notes)
+    return any(
+        entry.seq > since and entry.read(SyncStopRequested).direction == direction
+        for entry in journal.entries(run_id, SyncStopRequested)
+    )
 
 
 def _orphaned() -> bool:

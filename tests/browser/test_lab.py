@@ -15,6 +15,7 @@ import pytest
 from fix_sandbox import SCALE, free_port_base, wait_for
 
 from runbook_lib.journal import Journal
+from runbook_lib.journal.kinds import Gate
 from runbook_lib.sandbox.estate import Estate
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +90,6 @@ def test_run_all_in_jupyterlab_passes_the_gate_and_shows_it(lab: str, project: P
     journal = Journal(f"sqlite:///{estate.directory}/journal.sqlite")
     try:
         [run] = journal.runs()
-        assert [entry.payload["passed"] for entry in journal.entries(run.run_id, kind="gate")] == [True]
+        assert [entry.read(Gate).passed for entry in journal.entries(run.run_id, Gate)] == [True]
     finally:
         journal.close()

@@ -10,11 +10,14 @@ from fix_evidence import RUN, SECRET, Evidence, write_notebook
 
 from runbook_lib.errors import ConfigurationError, EvidenceError, GateFailed
 from runbook_lib.evidence.html import notebook_html
+from runbook_lib.journal.kinds import Gate
 from runbook_lib.runner.execute import Ending, Executed, execute, parameters_of
 
 PARAMETERS = 'run_id: str = ""\njournal_url: str = ""\noptions: dict = {}   # tunables'
-OPEN = "from runbook_lib.journal import Journal\njournal = Journal(journal_url)"
-GATE = 'journal.append(run_id, "gate", phase="preflight", payload={{"passed": {passed}, "items": []}}).kind'
+OPEN = """from runbook_lib.journal import Journal
+from runbook_lib.journal.kinds import Gate
+journal = Journal(journal_url)"""
+GATE = 'journal.append(run_id, Gate({passed}), phase="preflight").kind'
 REFUSE = (
     "from runbook_lib.errors import GateFailed\n"
     'raise GateFailed("orders", "target has 3 rows, source 4", state="nothing was switched", action="runbook repair")'
@@ -132,12 +135,12 @@ def test_an_exit_before_the_gate_is_not_success(evidence: Evidence, tmp_path: Pa
 
 
 def test_a_gate_of_another_phase_does_not_count(evidence: Evidence, tmp_path: Path):
-    other = 'journal.append(run_id, "gate", phase="cutover", payload={"passed": True, "items": []}).kind'
+    other = 'journal.append(run_id, Gate(True), phase="cutover").kind'
     assert run(evidence, tmp_path, OPEN, other).ending is Ending.NO_GATE
 
 
 def test_an_earlier_pass_does_not_cover_a_cell_that_raises_now(evidence: Evidence, tmp_path: Path):
-    evidence.journal.append(RUN, "gate", phase="preflight", payload={"passed": True, "items": []})
+    evidence.journal.append(RUN, Gate(passed=True), phase="preflight")
     done = run(evidence, tmp_path, "1 / 0")
     assert (done.ending, done.error, done.exit_status) == (Ending.RAISED, "ZeroDivisionError", 2)
 

@@ -14,7 +14,7 @@ from runbook_lib.journal import Journal
 from runbook_lib.operations.agreement import disagreements
 from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How, Pair, pair_of
-from runbook_lib.operations.replicate import Switch, find_clone, known_notes, move, open_clone
+from runbook_lib.operations.replicate import Switch, copy_of, find_clone, move, open_clone
 from runbook_lib.transfer.capture import enable_capture
 from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.writers import Side
@@ -63,7 +63,7 @@ def test_every_change_since_the_copy_is_named_there_and_back_and_the_same_on_bot
         move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20)
     # the eight, and that the capture does not know the rows of the new partition
     assert "3 more" in str(refused.value) and "nothing was fenced" in str(refused.value)
-    known = known_notes(journal, run_id)["baseline"]
+    known = copy_of(journal, run_id).baseline
     named = [one.text for one in disagreements(pair, pair.forward, pair.back, known, whole=True)]
     for says in CHANGES.values():
         assert any(text.startswith(says) for text in named), (says, named)

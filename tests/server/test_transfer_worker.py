@@ -16,11 +16,11 @@ from fix_servers import PostgresServer
 
 from runbook_lib.errors import StepFailed, TransferError
 from runbook_lib.journal import Journal
+from runbook_lib.journal.kinds import SyncStopRequested
 from runbook_lib.operations.pair import pair_of
 from runbook_lib.operations.replicate import FORWARD, follow
 from runbook_lib.transfer.capture import enable_capture, fence_writer
 from runbook_lib.transfer.sync_process import (
-    STOP,
     Stop,
     exclusive,
     last_entry,
@@ -49,7 +49,7 @@ def test_a_stop_that_was_asked_for_before_the_sync_came_up_ends_it_before_it_dra
         since = last_entry(journal, "r")
         stop_sync(estate.forward, journal, "r", "forward")
         assert sync_forever(estate.forward, journal, "r", "forward", batch_keys=10, stop=Stop(), since=since) == 0
-        assert [entry.step for entry in journal.entries("r", kind="note")] == ["sync_stop"]
+        assert [entry.kind for entry in journal.entries("r")] == ["run_opened", "sync_stop_requested"]
 
 
 def test_whoever_drains_alone_keeps_a_sync_out(postgresql_server: PostgresServer, journal: Journal) -> None:
@@ -98,8 +98,8 @@ def test_a_signal_that_comes_as_a_cutover_asks_for_the_way_ends_the_follower(
     said: list[str] = []
 
     def meanwhile() -> str:
-        if not journal.entries("r", kind="note", step=STOP):
-            journal.append("r", "note", step=STOP, payload={"direction": FORWARD})
+        if not journal.entries("r", SyncStopRequested):
+            journal.append("r", SyncStopRequested(FORWARD))
             os.kill(os.getpid(), number)
         assert len(said) == 1, "it continued after the signal"
         return ""

@@ -19,6 +19,7 @@ from fix_servers import PostgresServer, free_port
 from runbook_lib.cli import main
 from runbook_lib.config.database_url import open_endpoint
 from runbook_lib.journal import Journal
+from runbook_lib.journal.kinds import Approval, ApprovalRequested
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct-horse-9"
@@ -202,13 +203,13 @@ def test_an_unknown_run_or_question_is_refused(parameters: Path, run_of_another:
 
 
 def test_an_approval_that_is_asked_for_is_given_once(parameters: Path, run_of_another: Journal):
-    run_of_another.append("run-1", "note", phase="cutover", step="go", payload={"asked": "approval", "subject": "ab"})
+    run_of_another.append("run-1", ApprovalRequested("ab"), phase="cutover", step="go")
     shown = runbook("status", "-f", parameters)
     assert 'waits    the approval of "go".' in shown.stdout
     assert f'Next: runbook approve run-1 "go" -f {parameters} --comment …' in shown.stdout
     given = runbook("approve", "run-1", "go", "--comment", "window is open", "-f", parameters)
     assert (given.exit_code, given.stderr) == (0, "")
-    assert run_of_another.approvals("run-1")[0].payload["comment"] == "window is open"
+    assert run_of_another.approvals("run-1")[0].read(Approval).comment == "window is open"
     assert "the approval of" not in runbook("status", "-f", parameters).stdout
     assert "is asked for" in refused(runbook("approve", "run-1", "go", "--comment", "again", "-f", parameters))
     run_of_another.close()
@@ -217,8 +218,7 @@ def test_an_approval_that_is_asked_for_is_given_once(parameters: Path, run_of_an
 def test_status_lists_the_environments_own_runs_the_newest_first_and_says_which_databases_did_not_answer(
     parameters: Path, run_of_another: Journal
 ):
-    asked = {"asked": "approval", "subject": "ab"}
-    run_of_another.append("run-1", "note", phase="cutover", step="go", payload=asked)
+    run_of_another.append("run-1", ApprovalRequested("ab"), phase="cutover", step="go")
     run_of_another.set_state("run-1", "rolled_back")
     for name, environment in (("run-2", "staging"), ("run-3", "demo")):
         run_of_another.open_run(name, environment=environment, plan_digest="ab" * 32, plan_path="p.yaml", actor="eve")

@@ -13,6 +13,7 @@ from fix_run import small_environment
 from runbook_lib.display.terminal import status_lines
 from runbook_lib.errors import LeaseHeld, OutOfOrder
 from runbook_lib.journal import Journal, ProgressRow
+from runbook_lib.journal.kinds import Intent, PhaseStarted, RollbackResult
 from runbook_lib.runner.run_phases import Runner
 
 
@@ -29,8 +30,8 @@ def test_an_empty_journal_says_how_to_begin(tmp_path: Path):
 def test_a_run_under_way_shows_phases_steps_and_progress(evidence: Evidence):
     journal = evidence.journal
     record_phase(journal, "preflight")
-    journal.append(RUN, "phase_started", phase="preparation")
-    journal.append(RUN, "intent", phase="preparation", step="copy_history", payload={"inputs": "0"})
+    journal.append(RUN, PhaseStarted(), phase="preparation")
+    journal.append(RUN, Intent("", {}, "0", reversible=True), phase="preparation", step="copy_history")
     at = journal.entries(RUN)[-1].time.timestamp()
     journal.set_progress(RUN, ProgressRow("preparation", "copy_history", 5000, 10000, "rows", 2500.0, 2.0, "", at))
     text = said(journal)
@@ -52,9 +53,9 @@ def test_a_gate_that_did_not_pass_shows_the_steps_of_its_phase(evidence: Evidenc
 def test_what_is_undone_is_said_to_be(evidence: Evidence):
     journal = evidence.journal
     record_phase(journal, "preflight")
-    journal.append(RUN, "phase_started", phase="rollback")
-    undone = {"inputs": "00" * 32, "outcome": "pass", "text": "removed"}
-    journal.append(RUN, "rollback_result", phase="rollback", step="preflight_step", payload=undone)
+    journal.append(RUN, PhaseStarted(), phase="rollback")
+    undone = RollbackResult("00" * 32, "pass", "removed")
+    journal.append(RUN, undone, phase="rollback", step="preflight_step")
     journal.set_state(RUN, "rolled_back")
     text = said(journal)
     assert "rolled back" in text

@@ -17,8 +17,9 @@ from runbook_lib.display.progress import as_html
 from runbook_lib.display.render import render
 from runbook_lib.errors import GateFailed
 from runbook_lib.journal import ProgressRow
+from runbook_lib.journal.kinds import Item
 from runbook_lib.plan.model import Tolerance
-from runbook_lib.run.records import GateRecord, Item, RollbackRecord, StepRecord, StepRecords
+from runbook_lib.run.records import GateRecord, RollbackRecord, StepRecord, StepRecords
 from runbook_lib.runner.widgets import _shown
 from runbook_lib.validation.report.as_html import LISTED
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch

@@ -11,6 +11,7 @@ from fix_evidence import RUN, Evidence, record_phase
 
 from runbook_lib.evidence.html import notebook_html
 from runbook_lib.evidence.summary import build_summary
+from runbook_lib.journal.kinds import StandaloneVerdict
 from runbook_lib.run.records import StepRecord
 
 REPORT = {
@@ -26,8 +27,8 @@ KEYS = {
 
 
 def verified(evidence: Evidence, **more: object) -> None:
-    payload = {"outcome": "pass", "text": "2 checks", "data": {**REPORT, **more}}
-    evidence.journal.append(RUN, "result", phase="data_migration", step="verify", payload=payload)
+    verdict = StandaloneVerdict("pass", "2 checks", {**REPORT, **more})
+    evidence.journal.append(RUN, verdict, phase="data_migration", step="verify")
 
 
 def test_the_summary_has_the_figures_of_the_run(evidence: Evidence):
@@ -55,10 +56,8 @@ def test_a_figure_that_nobody_measured_is_null(evidence: Evidence):
 def test_a_delta_verification_does_not_replace_the_whole_one(evidence: Evidence):
     record_phase(evidence.journal, "data_migration")
     verified(evidence)
-    evidence.journal.append(
-        RUN, "result", phase="cutover", step="delta",
-        payload={"outcome": "pass", "text": "", "data": {"results": [], "only_keys": True}},
-    )  # fmt: skip
+    delta = StandaloneVerdict("pass", data={"results": [], "only_keys": True})
+    evidence.journal.append(RUN, delta, phase="cutover", step="delta")
     assert build_summary(evidence.journal.entries(RUN))["checks"] == {"row_counts": "pass", "schemas": "pass"}
 
 

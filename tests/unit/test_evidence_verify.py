@@ -14,6 +14,7 @@ from runbook_lib.errors import EvidenceError, JournalError
 from runbook_lib.evidence import verify
 from runbook_lib.evidence.keys import demo_key
 from runbook_lib.evidence.verify import STEPS, require_valid, verify_bundle
+from runbook_lib.journal.kinds import Approval
 
 FILES = {
     "notebook.ipynb",
@@ -147,7 +148,7 @@ def test_nothing_is_signed_when_a_secret_is_in_an_artefact(evidence: Evidence):
 
 def test_nothing_is_signed_when_a_comment_of_an_approval_holds_a_secret(evidence: Evidence):
     record_phase(evidence.journal, "preflight")
-    evidence.journal.append(RUN, "approval", phase="preflight", step="go", payload={"comment": SECRET}, actor="ada")
+    evidence.journal.append(RUN, Approval("", SECRET), phase="preflight", step="go", actor="ada")
     folder = evidence.bundle / "00_preflight"
     folder.mkdir(parents=True)
     with pytest.raises(EvidenceError, match=r"report\.json"):

@@ -21,6 +21,8 @@ from sqlalchemy import create_engine, text
 
 from runbook_lib.errors import JournalError, LeaseHeld
 from runbook_lib.journal import Entry, Journal, ProgressRow, Sample, canonical_json, plain, verify_entries
+from runbook_lib.journal.content import Unknown
+from runbook_lib.journal.kinds import Note
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -46,7 +48,7 @@ def journal(url: str) -> Iterator[Journal]:
 
 
 def note(journal: Journal, number: int, **more: Any) -> Entry:
-    return journal.append("r", "note", payload={"number": number}, **more)
+    return journal.append("r", Note(data={"number": number}), **more)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
@@ -65,7 +67,7 @@ def test_entries_are_numbered_chained_and_read_back(journal: Journal) -> None:
     assert [entry.seq for entry in read] == [1, 2, 3, 4]
     assert read[1:] == written
     assert journal.verify_chain("r") == journal.head("r") == written[-1].hash
-    assert journal.entries("r", kind="note", step="s") == written
+    assert journal.entries("r", Note, step="s") == written
     assert journal.entries("r", phase="cleanup") == []
 
 
@@ -99,7 +101,7 @@ def test_update_delete_and_truncate_are_refused_by_the_database(journal: Journal
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ("UPDATE entries SET payload = '{\"number\":7}' WHERE seq = 3", r"entry 3 \(note .*was changed"),
+        ("UPDATE entries SET payload = '{\"data\":7}' WHERE seq = 3", r"entry 3 \(note .*was changed"),
         ("UPDATE entries SET actor = 'mallory' WHERE seq = 2", r"entry 2 .*was changed"),
         ("DELETE FROM entries WHERE seq = 3", r"entry 4 .* stands where entry 3 should be"),
         ("DELETE FROM entries WHERE seq = 5", "is not in the chain of 4 entries"),
@@ -127,18 +129,18 @@ def test_a_rewritten_hash_breaks_the_next_link() -> None:
 
 
 def test_secrets_are_masked_and_unknown_kinds_refused(journal: Journal) -> None:
-    entry = journal.append("r", "note", payload={"a": ["x hunter2secret y", {"b": "hunter2secret"}]})
-    assert entry.payload == {"a": ["x *** y", {"b": "***"}]}
+    entry = journal.append("r", Note(data={"a": ["x hunter2secret y", {"b": "hunter2secret"}]}))
+    assert entry.read(Note).data == {"a": ["x *** y", {"b": "***"}]}
     with pytest.raises(JournalError, match="no such kind"):
-        journal.append("r", "gossip")
+        journal.append("r", Unknown("gossip", {}))
     with pytest.raises(JournalError, match="no such run"):
-        journal.append("nobody", "note")
+        journal.append("nobody", Note())
 
 
 def test_payloads_become_plain_json(journal: Journal) -> None:
     at = datetime(2026, 11, 22, tzinfo=UTC)
     payload = {"d": Decimal("1.50"), "t": at, "p": Path("/x"), "n": math.nan, "s": {2, 1}, "u": "é\x00\ud800", 3: (1,)}
-    assert journal.append("r", "note", payload=payload).payload == {
+    assert journal.append("r", Note(data=payload)).read(Note).data == {
         "d": "1.50", "t": "2026-11-22T00:00:00+00:00", "p": "/x", "n": "nan", "s": [1, 2], "u": "é\x00\ud800", "3": [1],
     }  # fmt: skip
     with pytest.raises(JournalError, match=r"payload\.x\[1\]: a object cannot be recorded"):
@@ -151,7 +153,7 @@ def test_payloads_become_plain_json(journal: Journal) -> None:
 def _write_many(url: str, worker: int, count: int) -> None:
     journal = Journal(url)
     for number in range(count):
-        journal.append("r", "note", payload={"worker": worker, "number": number})
+        journal.append("r", Note(data={"worker": worker, "number": number}))
     journal.close()
 
 
@@ -164,7 +166,7 @@ def test_writers_in_several_processes_take_turns(journal: Journal, url: str) -> 
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     journal.verify_chain("r")
-    seen = [entry.payload for entry in journal.entries("r", kind="note")]
+    seen = [entry.read(Note).data for entry in journal.entries("r", Note)]
     assert len(seen) == 75
     for worker in range(3):
         assert [p["number"] for p in seen if p["worker"] == worker] == list(range(25))
@@ -184,7 +186,7 @@ def test_a_forked_child_does_not_disturb_its_parent(journal: Journal) -> None:
     child = os.fork()
     if child == 0:
         try:
-            journal.append("r", "note", payload={"child": True})
+            journal.append("r", Note("child"))
             os._exit(0)
         finally:
             os._exit(1)

@@ -10,6 +10,7 @@ import pytest
 from fix_run import MakeTable, SmallEnvironment, SmallPolicy, small_environment, start, switch
 
 from runbook_lib.errors import GateFailed, JournalError
+from runbook_lib.journal.kinds import Approval, Intent, SchemaApproved
 from runbook_lib.run.approvals import approve
 from runbook_lib.run.run import Run
 from runbook_lib.verdict import Outcome, Verdict
@@ -86,8 +87,8 @@ def test_a_person_may_approve_exactly_this_drift_and_the_journal_says_who_and_wh
         approve(run.journal, run.run_id, "schema drift in legacy", comment="ticket 8", actor="berta")
         [item] = [item for item in run.gate().items if item.name == "schema of legacy"]
         assert item.passed and "berta" in item.text and "ticket 8" in item.text
-        [given] = [entry for entry in run.journal.entries(run.run_id, kind="approval") if entry.actor == "berta"]
-        assert given.payload["comment"] == "ticket 8"
+        [given] = [entry for entry in run.journal.entries(run.run_id, Approval) if entry.actor == "berta"]
+        assert given.read(Approval).comment == "ticket 8"
     with start(environment, "cutover") as run:
         looked(run)
         assert run.gate().passed  # it is the approved schema now
@@ -110,7 +111,7 @@ def test_a_step_does_not_build_on_a_schema_that_has_drifted(environment: SmallEn
     with start(environment, "preparation") as run:
         with pytest.raises(GateFailed, match=r"schema of legacy: users: \+ column hotfix integer; .*nothing was done"):
             run.step(step)
-        assert not run.journal.entries(run.run_id, kind="intent") and not step.path.exists()
+        assert not run.journal.entries(run.run_id, Intent) and not step.path.exists()
         approve(run.journal, run.run_id, "schema drift in legacy", comment="ticket 7", actor="anna")
         assert run.step(step).passed
         assert run.gate().passed
@@ -141,7 +142,7 @@ def test_a_gate_before_an_interrupted_step_approves_nothing_of_what_it_left(envi
     with start(environment, "validation") as run:
         looked(run)
         assert "made changes it, and was interrupted" in str(run.gate().items)
-        approved = [entry for entry in run.journal.entries(run.run_id) if "shapes" in entry.payload]
+        approved = run.journal.entries(run.run_id, SchemaApproved)
         assert len(approved) == 1  # of the first gate
 
 

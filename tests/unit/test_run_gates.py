@@ -10,6 +10,7 @@ import pytest
 from fix_run import SmallPolicy, WriteFile, small_environment, small_plan, start, switch
 
 from runbook_lib.errors import GateFailed, JournalError, StepFailed
+from runbook_lib.journal.kinds import Gate
 from runbook_lib.plan.model import ChecklistItem, Task
 from runbook_lib.plan.window import Window
 from runbook_lib.run.approvals import approve
@@ -24,7 +25,7 @@ def test_a_gate_passes_when_everything_did_and_is_recorded(tmp_path: Path) -> No
         run.step(WriteFile(str(tmp_path), "first"))
         record = run.gate()
         assert record.passed and "first" in record._repr_html_()
-        assert run.journal.entries(run.run_id, kind="gate")[-1].payload["passed"] is True
+        assert run.journal.entries(run.run_id, Gate)[-1].read(Gate).passed is True
 
 
 def test_a_gate_names_every_failing_verdict(tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_a_gate_names_every_failing_verdict(tmp_path: Path) -> None:
         for words in ("first (fail)", "counts (fail): one row missing", "sample (could_not_run)", "3 of 4"):
             assert words in str(caught.value)
         assert "schemas" not in str(caught.value)
-        assert run.journal.entries(run.run_id, kind="gate")[-1].payload["passed"] is False
+        assert run.journal.entries(run.run_id, Gate)[-1].read(Gate).passed is False
 
 
 def test_the_last_verdict_of_a_name_counts(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_a_waived_sign_off_is_recorded_as_such(tmp_path: Path) -> None:
         assert [item.word for item in record.items] == ["pass", "waived", "waived"]
         assert record._repr_html_().count(">waived</span>") == 2
         assert str(record) == "gate preflight: pass (3 of 3, 2 of them waived)"
-        waived = [entry.payload["waived"] for entry in run.journal.approvals(run.run_id)]
+        waived = [entry.content.waived for entry in run.journal.approvals(run.run_id)]
         assert waived == ["policy signoffs: auto", "policy approvals: auto"]
 
 

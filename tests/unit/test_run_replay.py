@@ -11,6 +11,7 @@ from fix_run import SmallEnvironment, WriteFile, small_environment, small_plan, 
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import GateFailed
+from runbook_lib.journal.kinds import Gate, StandaloneVerdict
 from runbook_lib.plan.window import Window
 from runbook_lib.run.run import Run
 from runbook_lib.steps.check_table import Findings, findings, look
@@ -73,8 +74,8 @@ def test_a_replay_that_is_killed_anywhere_takes_nothing_away(environment: SmallE
 
 def test_a_run_that_an_earlier_version_judged_anew_goes_on(environment: SmallEnvironment) -> None:
     with start(environment) as run:
-        run.write("result", step="traffic_looked_at", payload={"outcome": "fail", "text": "moved", "data": {}})
-        run.write("gate", payload={"passed": False, "items": [], "subject": "", "approval": ""})
+        run.write(StandaloneVerdict("fail", "moved"), step="traffic_looked_at")
+        run.write(Gate(passed=False))
         assert not run.history().phase_passed("preflight")
     with start(environment) as run:
         assert traffic(run).verdict.passed and run.gate().passed

@@ -14,7 +14,10 @@ from rich.console import Console
 from runbook_lib.display import live_line
 from runbook_lib.display.terminal import _live_line, _Watch, follow
 from runbook_lib.journal import History, Journal, ProgressRow
+from runbook_lib.journal.kinds import Approval, ApprovalRequested, Intent, PhaseStarted
 from runbook_lib.runner import widgets
+
+INTENT = Intent("", {}, "0", reversible=True)
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class Watched:
 
 
 def under_way(journal: Journal) -> None:
-    journal.append(RUN, "phase_started", phase="data_migration")
-    journal.append(RUN, "intent", phase="data_migration", step="copy_history", payload={"inputs": "0"})
+    journal.append(RUN, PhaseStarted(), phase="data_migration")
+    journal.append(RUN, INTENT, phase="data_migration", step="copy_history")
     at = journal.entries(RUN)[-1].time.timestamp()
     row = ProgressRow("data_migration", "copy_history", 5000, 10000, "rows", 2500.0, 2.0, "replica lag 3 s", at)
     journal.set_progress(RUN, row)
@@ -73,7 +76,7 @@ def test_in_a_terminal_the_results_stand_above_one_live_line(evidence: Evidence)
 
 
 def test_the_live_line_is_one_line_however_much_a_step_has_to_say(evidence: Evidence):
-    evidence.journal.append(RUN, "intent", phase="cutover", step="watch_traffic:cutover", payload={"inputs": "0"})
+    evidence.journal.append(RUN, INTENT, phase="cutover", step="watch_traffic:cutover")
     at = evidence.journal.entries(RUN)[-1].time.timestamp()
     said = "error rate: 0 of 728 requests failed; response time: p99 24 ms; data inconsistency: both sides agree"
     evidence.journal.set_progress(RUN, ProgressRow("cutover", "watch_traffic:cutover", 2, 6, "s", 1.0, 4.0, said, at))
@@ -92,9 +95,7 @@ def test_unattended_the_widgets_are_static_html(evidence: Evidence):
     assert "copy_history" in widgets.watch(run)._repr_html_()
     assert "50%" in widgets.watch(run)._repr_html_()
     assert "nothing waits" in str(widgets.approve(run, "cutover"))
-    evidence.journal.append(
-        RUN, "note", phase="cutover", step="go <now>", payload={"asked": "approval", "subject": "x"}
-    )
+    evidence.journal.append(RUN, ApprovalRequested("x"), phase="cutover", step="go <now>")
     shown = widgets.approve(run, "cutover")
     assert "runbook approve" in shown._repr_html_()
     assert "go &lt;now&gt;" in shown._repr_html_()
@@ -102,13 +103,13 @@ def test_unattended_the_widgets_are_static_html(evidence: Evidence):
 
 def test_the_button_records_the_approval_once(evidence: Evidence):
     run = Watched(evidence.journal)
-    evidence.journal.append(RUN, "note", phase="cutover", step="go", payload={"asked": "approval", "subject": "x"})
+    evidence.journal.append(RUN, ApprovalRequested("x"), phase="cutover", step="go")
     answer, row = widgets._form(run, "go").children
     comment, button = row.children
     comment.value = "window is open"
     button.click()
     (approval,) = evidence.journal.approvals(RUN)
-    assert (approval.actor, approval.payload["subject"], approval.payload["comment"]) == ("ada", "x", "window is open")
+    assert (approval.actor, approval.read(Approval)) == ("ada", Approval("x", "window is open"))
     assert button.disabled
     assert "approved by ada" in answer.value
     button.click()

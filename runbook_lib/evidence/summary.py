@@ -65,7 +65,7 @@ def build_summary(entries: Sequence[Entry], *, ledger: Mapping[str, Any] | None 
 
 
 def phase_summary(history: History, phase: str) -> dict[str, Any]:
-    """One phase: when, how long, its steps with their outcomes, its free-standing verdicts, its gate."""
+    """One phase: when, how long, its steps with their outcomes, its standalone verdicts, its gate."""
     entries = [entry for entry in history.entries if entry.phase == phase and not entry.content.aside]
     entries = entries or history.entries[:1]  # its notebook ended before it began the phase
     gate = history.gates.get(phase)

@@ -191,7 +191,7 @@ class History:
         return gate if gate is not None and self._undone_at.get(phase, 0) < gate.seq else None
 
     def verdict_by(self, gate: Entry, name: str) -> Entry | None:
-        """The free-standing verdict that this gate counted."""
+        """The standalone verdict that this gate counted."""
         found = [entry for entry in self.entries[: gate.seq] if isinstance(entry.content, StandaloneVerdict)]
         wanted = [one for one in found if (one.phase, name_today(one.step)) == (gate.phase, name_today(name))]
         return wanted[-1] if wanted else None

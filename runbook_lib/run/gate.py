@@ -72,7 +72,7 @@ def _end_run(run: RunContext) -> None:
 def subject_of(run: RunContext, history: History) -> str:
     """Digest of what an approval of this phase is bound to: the plan, each step's result so far, each verdict.
 
-    A step's result is bound by its entry's hash. A free-standing verdict is bound by its outcome: it is checked
+    A step's result is bound by its entry's hash. A standalone verdict is bound by its outcome: it is checked
     afresh each time the notebook runs, so that its entry is another one when the approver has answered.
     """
     steps = {unit.name: unit.result.hash for unit in history.latest() if unit.result is not None and not unit.undone}

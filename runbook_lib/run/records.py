@@ -16,13 +16,13 @@ _FIGURES = 8  # a record is one look; the rest is in the journal
 
 @dataclass(frozen=True)
 class StepRecord:
-    """The recorded result of a step or of a free-standing verdict.
+    """The recorded result of a step or of a standalone verdict.
 
     Attributes:
         outcome: pass, fail, could_not_run, interrupted or undone.
         text: What was done or seen, in one line.
         data: The step's figures.
-        verdict: The verification's line; empty for a free-standing verdict.
+        verdict: The verification's line; empty for a standalone verdict.
         duration_s: From intent to result (seconds).
         repeated: True when the step had passed before and nothing was done now.
         resumed: True when an earlier attempt had been interrupted.

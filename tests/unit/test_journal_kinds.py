@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from runbook_lib.cli import main
 from runbook_lib.display.terminal import _result_lines, status_lines
 from runbook_lib.errors import JournalError
 from runbook_lib.journal import Entry, History, Journal, canonical_json, kinds, plain
@@ -139,6 +142,21 @@ def test_what_a_newer_version_recorded_is_shown_and_the_run_is_not_acted_upon(tm
     assert list(_result_lines(newer)) == [(f"  ? {said}", "yellow")]
     with pytest.raises(JournalError, match=r"run r: entry 2 \(run_paused\): of a newer version.* nothing was done"):
         journal.lease("r", "ada").acquire()
+
+
+def test_a_copy_whose_schema_change_was_carried_over_is_listed_with_the_tables_that_it_has_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(Journal(f"sqlite:///{tmp_path}/.runbook/copies.sqlite")) as journal:
+        journal.open_run("copy-1", environment="copy", plan_digest="", actor="ada")
+        opened = kinds.CopyOpened("sqlite:///a", "sqlite:///b", (), {}, "copy", ("users",))
+        for content in (opened, kinds.CopyChanged(("users", "orders"), {})):
+            journal.append("copy-1", content)
+        journal.set_state("copy-1", "done")
+    said = CliRunner().invoke(main, ["status", "--json"])
+    [copy] = json.loads(said.stdout)
+    assert (copy["kind"], copy["source"], copy["tables"]) == ("copy", "sqlite:///a", ["users", "orders"])
 
 
 def strings(node: ast.AST) -> set[str]:

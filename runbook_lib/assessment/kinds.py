@@ -16,7 +16,7 @@ BROUGHT = frozenset((
     "transform", "text search configuration", "text search dictionary", "text search parser", "text search template",
     "extension", "foreign-data wrapper", "foreign server", "publication", "publication relation", "publication schema",
     "comment", "owner", "grant", "default privilege", "event", "package", "package body", "virtual table",
-    "file setting",
+    "file setting", "column options", "generated column",
 ))  # fmt: skip
 
 # Statements by themselves, made when all else is there; without what they name there they stay behind.
@@ -61,4 +61,6 @@ ACROSS: Mapping[str, tuple[str, str]] = {
     "statistics": (LEFT, "{target} gathers its own"),
     "replica identity": (LEFT, "{target} has none"),
     "storage options": (LEFT, "{target} has its own"),
+    "column options": (LEFT, "{target} has its own"),
+    "generated column": (TRANSLATED, "computed there where its expression means the same, else with its values"),
 }

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 from runbook_lib.assessment.account import LEFT, TRANSLATED
-from runbook_lib.assessment.fates import loose_name
+from runbook_lib.assessment.fates import loose_name, own_name
 from runbook_lib.assessment.kinds import BY_STATEMENT, LEFT_BEHIND
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import CatalogObject, Inventory
 from runbook_lib.databases.sql_text import NAME, WORD, tokens, unquoted
 from runbook_lib.transfer.links import Link
 from runbook_lib.validation.checks.object_matching import left_behind
+from runbook_lib.validation.checks.other_objects import called
 from runbook_lib.validation.context import Context
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch, shorten
 
-# By table, the checks of schemas, indexes and constraints compare these.
-ELSEWHERE = frozenset((
-    "index", "primary key", "unique constraint", "foreign key", "check constraint", "exclusion constraint", "trigger",
-))  # fmt: skip
+# By table, the checks of schemas, indexes and constraints compare these: kind → what of the table they look at. What
+# the engine's catalog says beyond that (an index is ignored, a trigger fires later) is told here.
+ELSEWHERE: Mapping[str, str] = {
+    "index": "indexes", "primary key": "constraints", "unique constraint": "constraints", "foreign key": "constraints",
+    "check constraint": "constraints", "exclusion constraint": "constraints", "trigger": "triggers",
+}  # fmt: skip
 # Between engines these have nothing by themselves at the target.
 BESIDE = frozenset((
     "view", "materialized view", "function", "procedure", "package", "trigger", "sequence", "event", "virtual table",
@@ -32,6 +36,7 @@ NO_EQUIVALENT = "has no equivalent"
 KNOWINGLY = "left behind by the copy"
 Repair = Callable[[CatalogObject | None, CatalogObject | None], str]
 Named = Mapping[tuple[str, str], CatalogObject]
+Told = set[tuple[str, str, str | tuple[str, ...]]]  # table, what of it (`ELSEWHERE`), name or columns
 
 
 def accounts(check: str, link: Link, context: Context) -> CheckResult:
@@ -46,7 +51,8 @@ def accounts(check: str, link: Link, context: Context) -> CheckResult:
     known, omitted = _left_by_copy(link, here), _omitted(link, context)
     repair = dialect_of(link.writer.dialect).repair_object
     found, aside = list[Mismatch](), list[Mismatch]()
-    for origin, twin in _pairs(_among(there, same), _among(here, same), whole=whole):
+    told = _told(link, same, context)
+    for origin, twin in _pairs(_among(there, same, told), _among(here, same, told), whole=whole):
         mismatch = _said(partial(Mismatch, check, link.service), origin, twin, repair)
         item = origin or twin
         if item is None or mismatch is None:
@@ -77,7 +83,18 @@ def across(check: str, link: Link, context: Context) -> CheckResult:
         why = KNOWINGLY if outcome == LEFT else f"{link.writer.name} {NO_EQUIVALENT}"
         one = Mismatch(check, link.service, item.table or what, Kind.MISSING_OBJECT, text=f"{what}: {why}")
         (found if known is not None and not outcome else aside).append(one)
+    aside += _targets_own(check, link, there, here)
     return CheckResult(check, mismatches=tuple(found), information=tuple(aside))
+
+
+def _targets_own(check: str, link: Link, there: Inventory, here: Inventory) -> Iterator[Mismatch]:
+    """What fires or hides rows at the target's tables, and has no namesake at the source: a person's, or a mistake."""
+    known, tables = {loose_name(item.name) for item in there.objects}, {flow.table for flow in link.flows}
+    for item in here.objects:
+        acts = item.kind in ("trigger", "rule", "policy", "row security") and item.table in tables
+        if acts and (item.kind == "row security" or loose_name(item.name) not in known):
+            text = f"{item.kind} {item.name} is {link.writer.name}'s own"
+            yield Mismatch(check, link.service, item.table, Kind.EXTRA_OBJECT, text=text, name=item.name)
 
 
 def _account(link: Link) -> dict[tuple[str, str], str] | None:
@@ -89,17 +106,37 @@ def _account(link: Link) -> dict[tuple[str, str], str] | None:
     return None if account is None else {(one["kind"], one["name"]): one["outcome"] for one in account["not_moved"]}
 
 
-def _among(inventory: Inventory, tables: set[str]) -> Named:
+def _told(link: Link, tables: set[str], context: Context) -> Told:
+    """The indexes, constraints and triggers that another check finds to differ, by name and by columns."""
+    read, written = context.catalogs(link)
+    told: Told = set()
+    for table in tables & set(read) & set(written):
+        for part in set(ELSEWHERE.values()):
+            there, here = ({_text(each): each for each in getattr(side[table], part)} for side in (read, written))
+            for text in there.keys() ^ here.keys():
+                each = there[text] if text in there else here[text]
+                names = (called(each).strip('`"'),) if isinstance(each, str) else (each.name, each.columns)
+                told |= {(table, part, name) for name in names}
+    return told
+
+
+def _text(part: Any) -> str:
+    return part if isinstance(part, str) else f"{part.definition} {getattr(part, 'validated', '')}"
+
+
+def _among(inventory: Inventory, tables: set[str], told: Told) -> Named:
     return {
         (item.kind, item.name): item
         for item in inventory.objects
-        if not item.table or (item.table in tables and not _elsewhere(item))
+        if not item.table or (item.table in tables and not _elsewhere(item, told))
     }
 
 
-def _elsewhere(item: CatalogObject) -> bool:
-    """Whether another check compares it; of privileges those on whole tables."""
-    return item.kind in ELSEWHERE or (item.kind == "grant" and ") on " not in item.name)
+def _elsewhere(item: CatalogObject, told: Told) -> bool:
+    """Whether another check names it; of privileges those on whole tables."""
+    if part := ELSEWHERE.get(item.kind):
+        return bool({(item.table, part, name) for name in (own_name(item), item.columns)} & told)
+    return item.kind == "grant" and ") on " not in item.name
 
 
 def _pairs(there: Named, here: Named, *, whole: bool) -> Iterator[tuple[CatalogObject | None, CatalogObject | None]]:
@@ -109,8 +146,10 @@ def _pairs(there: Named, here: Named, *, whole: bool) -> Iterator[tuple[CatalogO
         if origin and twin:
             if origin.definition != twin.definition:
                 yield origin, twin
-        elif key[0] not in ("table", "identity") and (whole or any(side and side.table for side in (origin, twin))):
-            yield origin, twin  # a missing table or identity has its own finding
+        elif key[0] not in ("table", "identity"):  # a missing one, and an index or a constraint, has its own finding
+            table = any(side and side.table for side in (origin, twin))
+            if (whole or table) and not (table and key[0] in ELSEWHERE):
+                yield origin, twin
 
 
 def _said(
@@ -147,6 +186,8 @@ def _expected(
     """What a copy leaves behind, what the target has of its own, and privileges unless the plan requires them."""
     if item.kind in BY_STATEMENT:
         return "privileges" not in context.options.require
+    if item.kind == "event schedule" and origin is None and not context.options.sequences:
+        return False  # before the cutover it fires at the target, and not at the source
     if item.kind in LEFT_BEHIND or (item.kind == "comment" and any(f"{kind} " in item.name for kind in LEFT_BEHIND)):
         return True
     if origin is None and not item.table:

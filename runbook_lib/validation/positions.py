@@ -18,7 +18,10 @@ from runbook_lib.validation.stalled_sync import captured
 
 
 def positions(check: str, link: Link, context: Context) -> Iterator[Mismatch]:
-    """Sequences behind their column's values, and standalone ones of a whole database behind the source's."""
+    """Sequences behind their column's values or the source's: a number that was given out is given out again.
+
+    Standalone ones are looked at where the whole database is compared.
+    """
     ways = [way for way in (link, link.opposite) if way]
     if link.service or not link.forward or context.options.only_keys is not None or context.options.sequences:
         return
@@ -27,11 +30,14 @@ def positions(check: str, link: Link, context: Context) -> Iterator[Mismatch]:
     from runbook_lib.transfer.sequences import farthest
 
     say = partial(Mismatch, check, link.service)
-    used = link.writer.sequences([flow.table for flow in link.flows])
+    used, origins = link.writer.sequences([flow.table for flow in link.flows]), _origins(link)
     fed = [each for each in used if each.column]
     for sequence, value in zip(fed, farthest(link, fed), strict=True):
+        last = origins.get((sequence.table, sequence.column))
         if value is not None and _behind(sequence, value):
             yield _said(say, link, sequence, value, f"the column {sequence.column} has {value}")
+        elif last is not None and _behind(sequence, last):
+            yield _said(say, link, sequence, last, f"the source's is at {last}")
     if link.reader.dialect != link.writer.dialect:
         return
     same = {flow.table for flow in link.flows if not flow.mapped and flow.feeds[0].table == flow.table}
@@ -42,6 +48,12 @@ def positions(check: str, link: Link, context: Context) -> Iterator[Mismatch]:
     for sequence in (*used, *(link.writer.loose_sequences() if whole else ())):
         if (last := theirs.get(sequence.name)) is not None and _behind(sequence, last):
             yield _said(say, link, replace(sequence, table=""), last, f"the source's is at {last}")
+
+
+def _origins(link: Link) -> dict[tuple[str, str], int | None]:
+    """Table and column of the target → what the source's sequence of that column gave last."""
+    tables = {flow.feeds[0].table: flow.table for flow in link.flows if not flow.mapped}
+    return {(tables[each.table], each.column): each.last for each in link.reader.sequences(list(tables)) if each.column}
 
 
 def _behind(sequence: Sequence_, value: int) -> bool:

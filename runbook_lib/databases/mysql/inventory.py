@@ -45,8 +45,9 @@ def _objects(db: MySQLPort) -> Iterator[CatalogObject]:
     hidden = _grouped(db.rows(sql.HIDDEN))
     parameters = _grouped([((kind, name), text) for kind, name, text in db.rows(sql.PARAMETERS)])
     queries = (
-        sql.TABLES, sql.VERSIONED, sql.VIEWS, sql.PARTITIONS, keys, sql.FOREIGN_KEYS, sql.CHECKS[flavour], sql.COUNTERS,
-        sql.ROUTINES, sql.TRIGGERS, sql.EVENTS, sql.COMMENTS, sql.GRANTS, sql.DATABASE,
+        sql.COLUMN_OPTIONS, sql.TABLES, sql.VERSIONED, sql.VIEWS, sql.PARTITIONS, keys, sql.FOREIGN_KEYS,
+        sql.CHECKS[flavour], sql.COUNTERS, sql.ROUTINES, sql.TRIGGERS, sql.EVENTS, sql.COMMENTS, sql.GRANTS,
+        sql.DATABASE,
     )  # fmt: skip
     for query in (*queries, *(() if maria else (sql.HISTOGRAMS,))):
         for kind, name, table, text, columns, statement, role in db.rows(query):

@@ -7,6 +7,8 @@ compare there without regard to case, whatever the server does with them: BINARY
 
 from __future__ import annotations
 
+from runbook_lib.databases.mysql import own
+
 _OF = "table_schema = database()"
 _TABLE_KINDS = """
 CASE table_type WHEN 'BASE TABLE' THEN 'table' WHEN 'SYSTEM VERSIONED' THEN 'table' ELSE lower(table_type) END
@@ -22,10 +24,23 @@ SELECT {_TABLE_KINDS}, table_name, table_name, concat_ws(' | ', engine, table_co
          table_type), '', '', ''
 FROM information_schema.tables WHERE {_OF} AND table_type NOT IN ('VIEW', 'SEQUENCE')
 """
-# A period's start and end, and columns that `SELECT *` does not show, are the table's own.
+# A period's start and end are the table's own.
 HIDDEN = f"""
 SELECT table_name, column_name, extra FROM information_schema.columns
-WHERE {_OF} AND (extra LIKE '%INVISIBLE%' OR generation_expression IN ('ROW START', 'ROW END'))
+WHERE {_OF} AND generation_expression IN ('ROW START', 'ROW END')
+"""
+# What a column does beside its type, default and collation: whether `SELECT *` shows it, whether versions are kept of
+# it, how a number is padded, whether a computed value is stored.
+COLUMN_OPTIONS = rf"""
+SELECT 'column options', concat(table_name, '.', column_name), table_name, concat_ws(' ',
+         nullif(trim(regexp_replace(extra,
+           '(?i)auto_increment|on update [^ ]+|DEFAULT_GENERATED|(STORED|VIRTUAL|PERSISTENT) GENERATED|,', '')), ''),
+         IF(column_type LIKE '%zerofill%', column_type, NULL)) AS said, '', '', ''
+FROM information_schema.columns WHERE {_OF} AND coalesce(generation_expression, '') NOT IN ('ROW START', 'ROW END')
+HAVING said <> ''
+UNION ALL
+SELECT 'generated column', concat(table_name, '.', column_name), table_name, regexp_substr(extra, '^[A-Z]+'), '', '', ''
+FROM information_schema.columns WHERE {_OF} AND extra LIKE '% GENERATED%'
 """
 VERSIONED = f"""
 SELECT 'row history', table_name, table_name, concat('since ', create_time, ' in ', database()), '', '', ''
@@ -57,8 +72,8 @@ FROM information_schema.statistics WHERE {_OF} GROUP BY BINARY table_name, index
 """
 FOREIGN_KEYS = """
 SELECT 'foreign key', concat(k.constraint_name, ' on ', k.table_name), k.table_name,
-       concat_ws(' ', group_concat(k.column_name, '=', k.referenced_column_name ORDER BY k.ordinal_position),
-         k.referenced_table_name, r.update_rule, r.delete_rule),
+       replace(concat_ws(' ', group_concat(k.column_name, '=', k.referenced_column_name ORDER BY k.ordinal_position),
+         k.referenced_table_name, r.update_rule, r.delete_rule), 'NO ACTION', 'RESTRICT'),
        group_concat(k.column_name ORDER BY k.ordinal_position SEPARATOR '\\0'), '', ''
 FROM information_schema.key_column_usage AS k JOIN information_schema.referential_constraints AS r
   ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name
@@ -95,10 +110,12 @@ SELECT lower(routine_type), specific_name, concat_ws(' ', parameter_mode, parame
 FROM information_schema.parameters WHERE specific_schema = database() AND ordinal_position > 0
 ORDER BY routine_type, specific_name, ordinal_position
 """
+# Our own are not counted in a trigger's place among those of its event.
 TRIGGERS = f"""
-SELECT 'trigger', trigger_name, event_object_table, concat_ws(' | ', action_timing, event_manipulation, action_order,
+SELECT 'trigger', trigger_name, event_object_table, concat_ws(' | ', action_timing, event_manipulation,
+         row_number() OVER (PARTITION BY event_object_table, action_timing, event_manipulation ORDER BY action_order),
          action_statement, {_SESSION}), '', '', definer
-FROM information_schema.triggers WHERE trigger_schema = database()
+FROM information_schema.triggers WHERE trigger_schema = database() AND NOT {own.TRIGGER}
 """
 EVENTS = f"""
 SELECT 'event', event_name, '', concat_ws(' | ', event_type, execute_at, interval_value, interval_field, starts, ends,

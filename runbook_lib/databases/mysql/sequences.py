@@ -33,14 +33,15 @@ WHERE table_schema = database() AND column_default LIKE 'nextval(%)' AND numeric
 def sequences(db: MySQLPort, tables: Sequence[str]) -> list[Sequence_]:
     """What numbers these tables' columns, with the last value given; None: none yet. Counters, and sequences that are
     all of a column's default: a sequence in an expression gives no value that is the column's (`loose_sequences`)."""
+    asked = set(tables)
     counters = [
         Sequence_(
             f"{table}.{column}", table, column, int(next_) - 1 if int(next_ or 1) > 1 else None, int(step), int(start)
         )
         for table, column, next_, step, start in db.rows(_SEQUENCES)
-        if table in tables
+        if table in asked
     ]
-    places = {name: place for name, place in fed(db).items() if place[0] in tables}
+    places = {name: place for name, place in fed(db).items() if place[0] in asked}
     states = _standalone(db, list(places))
     feeding = [replace(each, table=places[each.name][0], column=places[each.name][1]) for each in states]
     return counters + feeding

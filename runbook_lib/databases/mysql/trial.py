@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
 _ALONE = ("table", "index", "unique index", "primary key", "constraint")
-_NO_TEMPORARY = {"PARTITION", "FULLTEXT", "VERSIONING"}  # what temporary tables do not have
+# What temporary tables do not have.
+_NO_TEMPORARY = {"PARTITION", "FULLTEXT", "VERSIONING", "PERIOD", "COMPRESSED", "KEY_BLOCK_SIZE", "DIRECTORY"}
 _DENIED = (1044, 1142, 1143, 1227, 1370)  # rights may be for one database, and say nothing of another
 _ABSENT = (1146, 1305)  # table, routine
 

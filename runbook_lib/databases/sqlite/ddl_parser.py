@@ -82,6 +82,29 @@ def parse_table(sql: str) -> Parsed:
     return parsed
 
 
+def options(parsed: Parsed) -> Iterator[tuple[str, str]]:
+    """What no PRAGMA tells of columns and keys: the column (or the columns, in parentheses) and the words."""
+    for item in parsed.items:
+        words = [token.upper for token in item]
+        named = words[0] in _CONSTRAINTS
+        key = named and words[2 if words[0] == "CONSTRAINT" else 0] in ("PRIMARY", "UNIQUE")
+        if said := [word for at in range(len(words)) if (word := _option(words, at, key=key))]:
+            inside = [_inside(" ".join(words), tokens(" ".join(words)), words.index("("))] if named else [item[0].text]
+            yield f"({inside[0].lower()})" if named else unquoted(inside[0]), ", ".join(said)
+
+
+def _option(words: Sequence[str], at: int, *, key: bool) -> str:
+    """The option that ends here: an answer to a broken rule, a late check, a key's collation or order; "": none."""
+    if words[at - 2 : at] == ["ON", "CONFLICT"] and words[at] != "ABORT":
+        rule = next((word for word in words[at - 3 :: -1] if word in ("KEY", "UNIQUE", "NULL")), "")
+        return f"{rule} ON CONFLICT {words[at]}".strip()
+    if words[at - 1 : at + 1] == ["INITIALLY", "DEFERRED"] and words[at - 3 : at - 2] != ["NOT"]:
+        return "INITIALLY DEFERRED"
+    if key and words[at - 1] == "COLLATE":
+        return f"COLLATE {words[at]}"
+    return "DESC" if words[at] == "DESC" else ""
+
+
 def without_references(sql: str, kept: Sequence[str]) -> str:
     """A CREATE TABLE without the foreign keys to tables that are not in `kept` (names, any case)."""
     names = {name.lower() for name in kept}

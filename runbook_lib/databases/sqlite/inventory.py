@@ -35,6 +35,7 @@ _REFERENCES = (
     _OF_TABLES.format('p.id, p."from", p."table", p."to", p.on_update, p.on_delete', "pragma_foreign_key_list(m.name)")
     + " ORDER BY m.name, p.id, p.seq"
 )
+_GENERATED = _OF_TABLES.format("p.name, p.hidden", "pragma_table_xinfo(m.name)") + " AND p.hidden IN (2, 3)"
 FILE_SETTINGS = ("user_version", "application_id")  # an application's own numbers, in the file's header
 
 
@@ -95,12 +96,22 @@ def _of_tables(
         for number in dict.fromkeys(row[0] for row in rows):
             own_rows = [row[1:] for row in rows if row[0] == number]
             yield _part("foreign key", "", table, tuple(row[0] for row in own_rows), str(own_rows))
+    for table, name, hidden in driver.execute(_GENERATED).fetchall():
+        if table in plain:
+            yield _of_column("generated column", table, name, "STORED" if hidden == 3 else "VIRTUAL")
     for table in plain & set(texts):
         parsed = ddl_parser.parse_table(texts[table])
         for number, check in enumerate(parsed.checks, 1):
             yield _part("check constraint", check.name or f"check {number}", table, (check.column,), check.expression)
+        for place, said in ddl_parser.options(parsed):
+            yield _of_column("column options", table, place, said)
         if parsed.autoincrement:
             yield CatalogObject("identity", quoting.readable(table), quoting.readable(table))
+
+
+def _of_column(kind: str, table: str, column: str, definition: str) -> CatalogObject:
+    shown = quoting.readable(table)
+    return CatalogObject(kind, f"{shown}.{column}", shown, definition)
 
 
 def _part(kind: str, name: str, table: str, columns: tuple[str, ...], definition: str = "") -> CatalogObject:

@@ -212,6 +212,7 @@ def _unique(columns: tuple[str, ...]) -> str:
     return f"UNIQUE ({', '.join(columns)})"
 
 
+_ACTIONS = r"ON (?:UPDATE|DELETE) (?:CASCADE|SET NULL|SET DEFAULT)|INITIALLY DEFERRED"
 _KINDS = ("primary", "unique", "foreign", "check")
 
 
@@ -222,7 +223,7 @@ def _one_form(constraint: Constraint, kinds: Mapping[str, str], dialect: str) ->
     if kind != "foreign":
         return kind, f"{'PRIMARY KEY' if kind == 'primary' else 'UNIQUE'} ({columns})"
     there = ", ".join(referenced(constraint) or [])
-    actions = re.findall(r"ON (?:UPDATE|DELETE) (?:CASCADE|SET NULL)", constraint.definition.upper())
+    actions = re.findall(_ACTIONS, constraint.definition.upper())
     text = f"FOREIGN KEY ({columns}) REFERENCES {constraint.referenced_table}({there})"
     return kind, " ".join([text, *sorted(actions)])
 

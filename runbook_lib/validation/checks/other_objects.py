@@ -48,12 +48,12 @@ def triggers(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[Mis
     present = [*here.triggers, *wait[1].get(flow.table, ())]
     repair = repair_of(link.writer.dialect, here, Promised(there))
     missing = [text for text in promised if text not in present]
-    extra = {_called(text): text for text in present if text not in promised}
+    extra = {called(text): text for text in present if text not in promised}
     made = {one.text: one.client for one in link.reader.loud_triggers([origin], silent=True)} if missing else {}
     for text in missing:
         add = made.get(text) or repair.add_trigger(text)
-        if there_ := extra.pop(_called(text), None):
-            told, change = f"trigger {_called(text)} is another", repair.change_trigger(there_, text, add)
+        if there_ := extra.pop(called(text), None):
+            told, change = f"trigger {called(text)} is another", repair.change_trigger(there_, text, add)
             yield say(Kind.DIFFERENT_TRIGGER, source_value=text, target_value=there_, text=told, mend=change)
         else:
             yield say(Kind.MISSING_TRIGGER, source_value=text, text=f"no trigger {text}", mend=add)
@@ -76,7 +76,7 @@ def _waiting(link: Link) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     return found[0], found[1]
 
 
-def _called(text: str) -> str:
+def called(text: str) -> str:
     """A trigger's name, with which its text begins."""
     found = re.match(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\S+', text)
     return found[0] if found else text

@@ -10,7 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from benchmarks.bench import Outcome, best, postgresql, report, run
+from benchmarks.bench import Outcome, best, postgresql, report, run, start
 
 ROWS = 2_000_000
 MAKE = (
@@ -63,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

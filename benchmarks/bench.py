@@ -1,14 +1,18 @@
 """What every benchmark shares: servers of its own, a peer beside us in turn, a ratio, a line for docs/benchmarks.md.
 
-A benchmark is `python -m benchmarks.NAME`; `make bench` runs them all. Figures are wall time (seconds), best of the
-rounds; ours and the peer's rounds take turns, so that a busy machine is busy for both.
+A benchmark is `python -m benchmarks.NAME` (`--help` says its parts); `make bench` runs them all. Figures are wall time
+(seconds), best of the rounds; ours and the peer's rounds take turns, so that a busy machine is busy for both. With
+`--processor-time` they are the processor time of all processes, servers too: for a machine that is not idle.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import inspect
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -17,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # the tests' servers
@@ -24,6 +29,9 @@ sys.path.insert(0, str(ROOT / "tests"))  # the tests' servers
 RESULTS = Path(os.environ.get("RUNBOOK_BENCH_RESULTS", ROOT / ".runbook/bench"))
 
 
+SERVERS: list[int] = []  # process ids of those that run now
+PROCESSOR = "processor time of all processes"
+_clock: list[Callable[[], float]] = [time.perf_counter]
 TUNED = {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
 
 
@@ -50,6 +58,50 @@ class Outcome:
         return self.ratio >= self.limit if self.at_least else self.ratio <= self.limit
 
 
+def start(main: Callable[..., Any], **parts: Callable[[], None]) -> Any:
+    """Read the command line, then run the benchmark; where it has parts, those that are named, or all of them.
+
+    Args:
+        main: The benchmark's own: its arguments, which have defaults, are the command's; with parts it is called with
+            the functions that were chosen.
+        parts: Name → function, whose docstring is one line.
+    Returns:
+        Any: what `main` returns.
+    """
+    module = main.__globals__
+    name = module["__spec__"].name.removesuffix(".__main__")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {name}", description=module["__doc__"], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--processor-time", action="store_true", help=f"measure the {PROCESSOR}, not wall time")
+    if parts:
+        told = "; ".join(f"{part}: {(each.__doc__ or '').rstrip('.')}" for part, each in parts.items())
+        parser.add_argument("parts", nargs="*", metavar="PART", help=f"all by default. {told}")
+    figures = {} if parts else dict(inspect.signature(main).parameters)
+    for figure, each in figures.items():
+        parser.add_argument(
+            figure, nargs="?", type=type(each.default), default=each.default, help="%(default)s by default"
+        )
+    found = parser.parse_args()
+    if parts and (unknown := set(found.parts) - set(parts)):
+        parser.error(f"no part {', '.join(sorted(unknown))}; expected: {', '.join(parts)}")
+    if found.processor_time:
+        _clock[0] = _processor_s
+    chosen = [parts[part] for part in found.parts or parts] if parts else [getattr(found, name) for name in figures]
+    return main(*chosen)
+
+
+def _processor_s() -> float:
+    """Processor time so far of our finished children and of the servers with all of theirs (seconds)."""
+    ours, ticks, stats = resource.getrusage(resource.RUSAGE_CHILDREN), os.sysconf("SC_CLK_TCK"), {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile: its parent has its time
+            stats[int(path.parent.name)] = path.read_text().rpartition(")")[2].split()
+    wanted = {pid for pid, found in stats.items() if {pid, int(found[1])} & set(SERVERS)}
+    spent = sum(int(figure) for pid in wanted for figure in stats[pid][11:15])
+    return ours.ru_utime + ours.ru_stime + spent / ticks
+
+
 def need(*programs: str) -> Mapping[str, str]:
     """Paths of the peer's programs; ends the benchmark with its reason where one is missing."""
     found = {name: shutil.which(name) for name in programs}
@@ -60,14 +112,14 @@ def need(*programs: str) -> Mapping[str, str]:
 
 
 def best(rounds: int, ready: Callable[[], object] = lambda: None, **runs: Callable[[], object]) -> dict[str, float]:
-    """The best wall time of each (seconds), one round of each in turn; `ready` is called before each, unmeasured."""
+    """The best time of each (seconds), one round of each in turn; `ready` is called before each, unmeasured."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds):
         for name, run in runs.items():
             ready()
-            started = time.perf_counter()
+            started = _clock[0]()
             run()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(_clock[0]() - started)
             print(f"  round {number + 1} {name:<12} {times[name][-1]:8.2f} s", flush=True)
     return {name: min(found) for name, found in times.items()}
 
@@ -78,7 +130,8 @@ def report(outcome: Outcome) -> None:
     wanted = f"{'>=' if outcome.at_least else '<='} {outcome.limit:g}: {'met' if outcome.met else 'NOT MET'}"
     print(f"{outcome.name}: {figures}, ratio {outcome.ratio:.3f} (wanted {wanted})")
     RESULTS.mkdir(parents=True, exist_ok=True)
-    row = {**asdict(outcome), "ratio": outcome.ratio, "met": outcome.met, "at": time.strftime("%Y-%m-%d")}
+    work = f"{outcome.work}, {PROCESSOR}" if _clock[0] is _processor_s and outcome.unit == "s" else outcome.work
+    row = {**asdict(outcome), "work": work, "ratio": outcome.ratio, "met": outcome.met, "at": time.strftime("%Y-%m-%d")}
     (RESULTS / f"{outcome.name}.json").write_text(json.dumps(row, indent=1))
 
 
@@ -127,9 +180,12 @@ def postgresql(name: str, *, system: bool = False, **settings: str) -> Iterator[
     }
     cluster = clusters.Cluster(name, directory / name, free_port(), "bench", binaries=binaries, settings=tuned)
     cluster.start()
+    pid = int((cluster.data / "postmaster.pid").read_text().split()[0])
+    SERVERS.append(pid)
     try:
         yield PostgreSQLServer(cluster.port, binaries or clusters.find_binaries())
     finally:
+        SERVERS.remove(pid)
         cluster.stop(fast=True)
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -180,6 +236,7 @@ def mariadb() -> Iterator[MariaDBFixture]:
 
     server = MariaDBServer()
     try:
+        SERVERS.append(server.child.pid)
         server.admin("SET GLOBAL innodb_buffer_pool_size = 1073741824")
         yield MariaDBFixture(server.port, server.password, server.admin)
     finally:

@@ -13,7 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
-from benchmarks.bench import Outcome, PostgreSQLServer, postgresql, report, run
+from benchmarks.bench import Outcome, PostgreSQLServer, postgresql, report, run, start
 from runbook_lib.databases.postgresql import PostgreSQL, open_database
 
 SCALE, SECONDS, CLIENTS, ROUNDS = 10, 8, 4, 5
@@ -108,4 +108,4 @@ def consume(database: PostgreSQL, ended: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start(main))

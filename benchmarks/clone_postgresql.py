@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.bench import Outcome, PostgreSQLServer, best, need, postgresql, report, run, runbook
+from benchmarks.bench import Outcome, PostgreSQLServer, best, need, postgresql, report, run, runbook, start
 
 ROWS = int(os.environ.get("RUNBOOK_BENCH_ROWS", "2000000"))  # in each of the two tables
 SCHEMA = """
@@ -103,4 +103,4 @@ def _psql(source: PostgreSQLServer, target: PostgreSQLServer) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -45,4 +45,4 @@ def count(source: str, target: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    bench.start(main)

@@ -53,4 +53,4 @@ def floor(*servers: bench.PostgreSQLServer) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    bench.start(main)

@@ -56,4 +56,4 @@ def _measure(source: bench.PostgreSQLServer, target: bench.PostgreSQLServer, row
 
 
 if __name__ == "__main__":
-    main()
+    bench.start(main)

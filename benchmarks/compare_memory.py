@@ -69,4 +69,4 @@ def _watched(server: bench.PostgreSQLServer, longest: list[float]) -> Iterator[N
 
 
 if __name__ == "__main__":
-    main()
+    bench.start(main)

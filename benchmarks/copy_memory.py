@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
-from benchmarks.bench import ROOT, Outcome, PostgreSQLServer, postgresql, report
+from benchmarks.bench import ROOT, Outcome, PostgreSQLServer, postgresql, report, start
 
 ROWS = int(os.environ.get("RUNBOOK_BENCH_ROWS", "1000000"))
 COMMAND = "python -m benchmarks.copy_memory"
@@ -42,4 +42,4 @@ def _peak(source: PostgreSQLServer, target: PostgreSQLServer, rows: int) -> floa
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.bench import ROOT, Outcome, PostgreSQLServer, postgresql, report
+from benchmarks.bench import ROOT, Outcome, PostgreSQLServer, postgresql, report, start
 
 ROWS = int(os.environ.get("RUNBOOK_BENCH_ROWS", "1000000"))
 MOVES = int(os.environ.get("RUNBOOK_BENCH_MOVES", "10"))
@@ -110,4 +110,4 @@ def _writing(urls: list[str]) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -70,4 +70,4 @@ def _looks(folder: Path, urls: Mapping[str, str]) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    bench.start(main)

@@ -14,9 +14,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
-from benchmarks.bench import ROOT, Outcome, PostgreSQLServer, best, installed, need, postgresql, report, run, runbook
+from benchmarks.bench import (
+    ROOT,
+    Outcome,
+    PostgreSQLServer,
+    best,
+    installed,
+    mariadb,
+    need,
+    postgresql,
+    report,
+    run,
+    runbook,
+    start,
+)
 
 TABLES = int(os.environ.get("RUNBOOK_BENCH_TABLES", "1000"))
 TIMES, ROUNDS = 5, 2
@@ -48,22 +64,103 @@ def partitions(count: int) -> list[str]:
     return ["CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)", *parts, rows]
 
 
-def main() -> None:
-    programs = need("pgcopydb", "pg_dump", "pg_restore")
+def main(*parts: Callable[[], None]) -> None:
+    for part in parts:
+        part()
+
+
+@contextmanager
+def _servers(**databases: list[str]) -> Iterator[tuple[PostgreSQLServer, PostgreSQLServer]]:
+    """Two servers, the first with these databases, made by these statements."""
     with postgresql("source", system=True) as source, postgresql("target", system=True) as target:
-        _fill(source, "many", tables(TABLES))
-        _fill(source, "more", tables(TIMES * TABLES))
-        _fill(source, "empty", empty())
-        _copies(programs, source, target)
-        _compares(source, target)
-        _partitions(source, target)
-        _pause(source, target)
+        for database, statements in databases.items():
+            _fill(source, database, statements)
+        yield source, target
+
+
+def copies() -> None:
+    """PostgreSQL: copies of many tables, beside pgcopydb and pg_restore."""
+    programs = need("pgcopydb", "pg_dump", "pg_restore")
+    with _servers(many=tables(TABLES), more=tables(TIMES * TABLES), empty=empty()) as servers:
+        _copies(programs, *servers)
+
+
+def compares() -> None:
+    """PostgreSQL: comparisons of many tables."""
+    with _servers(many=tables(TABLES), more=tables(TIMES * TABLES)) as servers:
+        _compares(*servers)
+
+
+def partitioned() -> None:
+    """PostgreSQL: a table of many partitions, beside its statements by psql."""
+    psql = need("psql")["psql"]
+    with _servers() as servers:
+        _partitions(psql, *servers)
+
+
+def pause() -> None:
+    """PostgreSQL: the write pause of a cutover of many tables."""
+    with _servers(many=tables(TABLES)) as servers:
+        _pause(*servers)
+
+
+def other_mariadb() -> None:
+    """MariaDB: copy and compare of a fifth of the tables, then of all."""
+    with mariadb() as server:
+
+        def fill(count: int) -> tuple[str, str]:
+            source, target = server.fresh("t_many"), server.fresh("t_ours")
+            server.admin("USE t_many", *_portable(count))
+            return source, target
+
+        _scaling("MariaDB", "mariadb", fill)
+
+
+def other_sqlite() -> None:
+    """SQLite: copy and compare of a fifth of the tables, then of all."""
+    with tempfile.TemporaryDirectory(prefix="runbook-bench-") as folder:
+
+        def fill(count: int) -> tuple[str, str]:
+            source, target = (Path(folder, f"{name}{count}.db") for name in ("many", "ours"))
+            with closing(sqlite3.connect(source)) as driver:
+                driver.executescript(f"BEGIN; {'; '.join(_portable(count))}; COMMIT")
+            return f"sqlite:///{source}", f"sqlite:///{target}"
+
+        _scaling("SQLite", "sqlite", fill)
+
+
+def _portable(count: int) -> list[str]:
+    """The tables of `tables`, in words that MariaDB and SQLite have in common."""
+    rows = ", ".join(f"({n}, {n}, {n}, '{n:032x}')" for n in range(1, 21))
+    return [
+        statement
+        for i in range(count)
+        for statement in (
+            f"CREATE TABLE t{i} (id int NOT NULL PRIMARY KEY, parent int, a int, b varchar(40),"
+            f" FOREIGN KEY (parent) REFERENCES t{max(0, i - 1)} (id))",
+            f"INSERT INTO t{i} VALUES {rows}",
+            f"CREATE INDEX i{i} ON t{i} (a)",
+        )
+    ]
+
+
+def _scaling(engine: str, name: str, fill: Callable[[int], tuple[str, str]]) -> None:
+    """Copy and compare of all tables against a fifth of them: at most a tenth more than five times the time."""
+    took = dict[int, dict[str, float]]()
+    for count in (TABLES // TIMES, TABLES):
+        urls = fill(count)
+        runs = {verb: partial(runbook, verb, *urls) for verb in ("copy", "compare")}
+        took[count] = best(1, **runs)
+    few, many = took.values()
+    for verb in few:
+        work, peer = f"{engine} → {engine}: {verb} of {TABLES:,} tables of 20 rows", f"of {TABLES // TIMES:,}"
+        report(Outcome(f"many_{name}_{verb}", work, peer, many[verb], few[verb], 1.1 * TIMES, command=COMMAND))
 
 
 def _fill(server: PostgreSQLServer, database: str, statements: list[str]) -> None:
     server.fresh(database)
-    for start in range(0, len(statements), 100):
-        server.sql(";".join(statements[start : start + 100]), database)
+    for at in range(0, len(statements), 100):
+        server.sql(";".join(statements[at : at + 100]), database)
     server.sql("VACUUM ANALYZE", database)
 
 
@@ -106,14 +203,25 @@ def _compares(source: PostgreSQLServer, target: PostgreSQLServer) -> None:
     report(Outcome("many_tables_compare_more", work, f"{TABLES:,}", more, first, 5.5, command=COMMAND))
 
 
-def _partitions(source: PostgreSQLServer, target: PostgreSQLServer) -> None:
+def _partitions(psql: str, source: PostgreSQLServer, target: PostgreSQLServer) -> None:
+    """The server's own time for a partition grows with their number: what psql needs for the same is the floor."""
     took = []
     for count in (TABLES, 2 * TABLES):
         _fill(source, "parts", partitions(count))
-        took.append([_timed(verb, "parts", source, target) for verb in ("copy", "compare")])
-    for verb, first, more in zip(("copy", "compare"), *took, strict=True):
-        work = f"{verb} a table of {2 * TABLES:,} partitions"
-        report(Outcome(f"many_partitions_{verb}", work, f"of {TABLES:,}", more, first, 2.2, command=COMMAND))
+        took.append({verb: _timed(verb, "parts", source, target) for verb in ("copy", "compare")})
+        with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+            script.write(";\n".join([*partitions(count), "ANALYZE p"]))
+            script.flush()
+            bare = [psql, "-q", "-v", "ON_ERROR_STOP=1", "-d", target.url("theirs"), "-f", script.name]
+            took[-1] |= best(1, lambda: target.clear("theirs"), psql=partial(run, bare))
+    first, more = took
+    for verb, figure in more.items():
+        said = f"{verb} a table of {2 * TABLES:,} partitions"
+        work = said if verb != "psql" else f"CREATE TABLE … PARTITION OF, {2 * TABLES:,} times, and rows, by psql alone"
+        report(Outcome(f"many_partitions_{verb}", work, f"of {TABLES:,}", figure, first[verb], 2.2, command=COMMAND))
+    work, before = f"copy {2 * TABLES:,} partitions, beside the server", first["copy"] / first["psql"]
+    peer, limit = f"psql alone ({TABLES:,}: {before:.2f})", round(1.1 * before, 2)
+    report(Outcome("many_partitions_floor", work, peer, more["copy"], more["psql"], limit, command=COMMAND))
 
 
 def _pause(source: PostgreSQLServer, target: PostgreSQLServer) -> None:
@@ -151,5 +259,14 @@ def _restore(programs: dict[str, str], source: PostgreSQLServer, target: Postgre
     run(f"{dump} | {programs['pg_restore']} -d {target.url('theirs')}")
 
 
+PARTS = {
+    "copy": copies,
+    "compare": compares,
+    "partitions": partitioned,
+    "pause": pause,
+    "mariadb": other_mariadb,
+    "sqlite": other_sqlite,
+}
+
 if __name__ == "__main__":
-    main()
+    start(main, **PARTS)

@@ -6,8 +6,6 @@ of both is Debian's PostgreSQL. The servers' passwords are in the URLs: pgloader
 
 from __future__ import annotations
 
-import sys
-
 from benchmarks import bench
 
 ROWS = 2_000_000
@@ -46,8 +44,7 @@ def statements(rows: int) -> list[str]:
     ]
 
 
-def main() -> None:
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
+def main(rows: int = ROWS) -> None:
     pgloader = bench.need("pgloader")["pgloader"]
     with bench.mariadb() as source, bench.postgresql("target", system=True) as target:
         origin = source.fresh("t_shop")
@@ -72,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    bench.start(main)

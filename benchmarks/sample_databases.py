@@ -8,6 +8,7 @@ one. Prints tables, rows and verdict of each database and pair, and writes them 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import csv
 import io
@@ -292,9 +293,13 @@ def version(database: Database) -> str:
 
 
 def main() -> int:
-    words = sys.argv[1:]
-    page = Path(words.pop(words.index("--doc") + 1)) if "--doc" in words else None
-    words = [word for word in words if word != "--doc"]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sample_databases", description=__doc__)
+    parser.add_argument(
+        "words", nargs="*", metavar="DIRECTORY|DATABASE", help=f"all of {', '.join(DATABASES)} by default"
+    )
+    parser.add_argument("--doc", type=Path, metavar="FILE", help="write the page there")
+    found = parser.parse_args()
+    page, words = found.doc, found.words
     given = [word for word in words if word not in DATABASES]
     wanted = [word for word in words if word in DATABASES] or list(DATABASES)
     directory = Path(given[0] if given else tempfile.mkdtemp(prefix="runbook-samples-"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import sys
 import tempfile
 from pathlib import Path
 
@@ -47,8 +46,7 @@ ANALYZE;
 """
 
 
-def main() -> None:
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
+def main(rows: int = ROWS) -> None:
     pgloader = bench.need("pgloader")["pgloader"]
     with (
         tempfile.TemporaryDirectory(prefix="runbook-bench-") as directory,
@@ -77,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    bench.start(main)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.bench import Outcome, PostgreSQLServer, postgresql, report
+from benchmarks.bench import Outcome, PostgreSQLServer, postgresql, report, start
 from benchmarks.capture_cost import pgbench
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.plan.model import Plan, Service, TableMapping
@@ -85,4 +85,4 @@ def measure(link: Link, source: PostgreSQLServer, script: Path, alone: float) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start(main))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bench import Outcome, PostgreSQLServer, postgresql, report, run
+from benchmarks.bench import Outcome, PostgreSQLServer, postgresql, report, run, start
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.schema.revisions.apply import revise
 from runbook_lib.schema.revisions.batched_update import Pace
@@ -108,9 +107,7 @@ def upgrade(server: PostgreSQLServer, share: float) -> dict[str, float]:
     return ended
 
 
-def main() -> None:
-    scale = int(sys.argv[1]) if len(sys.argv) > 1 else SCALE
-    share = float(sys.argv[2]) if len(sys.argv) > 2 else SHARE
+def main(scale: int = SCALE, share: float = SHARE) -> None:
     with postgresql("upgrade") as server, tempfile.TemporaryDirectory() as directory:
         server.fresh("bench")
         run([str(server.binaries / "pgbench"), "-i", "-q", "-s", str(scale), server.url("bench")])
@@ -147,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

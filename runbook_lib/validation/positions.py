@@ -20,7 +20,7 @@ from runbook_lib.validation.stalled_sync import captured
 def positions(check: str, link: Link, context: Context) -> Iterator[Mismatch]:
     """Sequences behind their column's values or the source's: a number that was given out is given out again.
 
-    Standalone ones are looked at where the whole database is compared.
+    Standalone ones are compared where the whole database is.
     """
     ways = [way for way in (link, link.opposite) if way]
     if link.service or not link.forward or context.options.only_keys is not None or context.options.sequences:

@@ -7,25 +7,23 @@ import json
 import os
 import random
 import re
-import threading
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from secrets import token_hex
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from runbook_lib.databases.port import (
     Column,
     Database,
     Hazard,
     KeyRange,
-    LoudTrigger,
-    RangeSum,
     Recount,
     Selection,
-    Sequence_,
     Table,
 )
 from runbook_lib.errors import ConfigurationError, DatabaseError, KeyNotAdvancing, Refused
@@ -33,48 +31,6 @@ from runbook_lib.util.text import counted
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
-
-
-class Rehearsal(threading.local):
-    """Whether this thread only tries what it writes."""
-
-    on = False
-
-
-class Rehearsed(Protocol):
-    """An adapter whose transactions end by its rehearsal."""
-
-    rehearsal: Rehearsal
-
-
-@contextmanager
-def rehearsing(db: Rehearsed) -> Iterator[None]:
-    """See Database.rehearsing."""
-    db.rehearsal.on = True
-    try:
-        yield
-    finally:
-        db.rehearsal.on = False
-
-
-def small_tables(db: Database, tables: Sequence[str], most_bytes: int) -> list[str]:
-    """`Database.small_tables` of an engine whose partitions are no tables."""
-    return [name for name, table in db.catalog(tables).items() if table.size_bytes <= most_bytes]
-
-
-def small_sums(db: Database, asked: Sequence[tuple[Selection, Sequence[str]]], *, canonical: bool) -> list[RangeSum]:
-    """`Database.small_sums` of an engine that sums each by itself."""
-    return [db.range_sums(selection, types, [KeyRange(0)], canonical=canonical)[0] for selection, types in asked]
-
-
-def no_only_ranges(_: Any, wanted: Sequence[tuple[Selection, int]]) -> list[KeyRange | None]:
-    """`Database.only_ranges` of an engine whose catalog tells no sizes."""
-    return [None] * len(wanted)
-
-
-def not_together(db: Database) -> AbstractContextManager[None]:
-    """`Database.together` of an engine that cannot."""
-    raise db.capabilities.joined_loads.refusal(db.name)
 
 
 def filled(db: Database, relations: Sequence[str]) -> list[str]:
@@ -86,32 +42,9 @@ def filled(db: Database, relations: Sequence[str]) -> list[str]:
     return found
 
 
-def no_shortcut(*_: Any, **__: Any) -> None:
-    """`Database.copy_across` of an engine without programs of its own for it."""
-
-
-def all_silent(*_: Any, **__: Any) -> list[LoudTrigger]:
-    """`Database.loud_triggers` of an engine that can silence triggers for a session."""
-    return []
-
-
-def none_loud(*_: Any) -> None:
-    """`Database.loud_in` of such an engine."""
-
-
-def no_history(*_: Any) -> dict[str, str]:
-    """`Database.take_history` of an engine that keeps no versions of rows."""
-    return {}
-
-
 def about_all(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:  # noqa: ARG001  each is about all tables
     """`Database.about` of an engine that makes everything at once."""
     return [""] * len(scripts)
-
-
-def no_sequences(_: Any) -> list[Sequence_]:
-    """`Database.loose_sequences` of an engine whose counters all belong to columns."""
-    return []
 
 
 def chosen(database: str, options: Mapping[str, Any], name: str, values: Sequence[str]) -> str:
@@ -125,10 +58,6 @@ def chosen(database: str, options: Mapping[str, Any], name: str, values: Sequenc
         expected = " or ".join(values)
         raise ConfigurationError(f"database {database}", f"option {name} is `{value}`", expected=expected)
     return str(value)
-
-
-def nothing_kept(_: Any) -> None:
-    """`Database.keep_up` of an engine that keeps nothing for a capture but the capture's own logs."""
 
 
 _COMMENTS = re.compile(r"\s*(?:(?:--|#)[^\n]*(?:\n|$)|/\*.*?\*/)", re.DOTALL)
@@ -167,6 +96,7 @@ def duplicate_values(number: int, table: str, keys: Sequence[str], many: int, ex
     return Hazard("duplicate-values", number, text, action)
 
 
+DENSE = 0.5  # rows per possible key: above it, even steps of the key hold at most twice the wanted rows
 RIGHTS = "grant it to this login, or log in as the owner"  # next, where the server says: permission denied
 
 
@@ -213,11 +143,11 @@ def require_advancing(selection: Selection, bounds: Sequence[tuple[Any, ...]]) -
             )
 
 
-def between(bounds: Sequence[tuple[Any, ...]], estimate: int) -> list[KeyRange]:
+def between(bounds: Sequence[tuple[Any, ...]], estimate: int, kind: str = "key") -> list[KeyRange]:
     """Ranges between boundaries, open at both ends: rows added beyond them still belong somewhere."""
     edges = [None, *bounds, None]
     each = max(1, estimate // (len(bounds) + 1)) if estimate else 0
-    return [KeyRange(i, after, upto, each) for i, (after, upto) in enumerate(pairwise(edges))]
+    return [KeyRange(i, after, upto, each, kind) for i, (after, upto) in enumerate(pairwise(edges))]
 
 
 def one_database(source: Database, target: Database) -> bool:
@@ -233,6 +163,69 @@ def one_database(source: Database, target: Database) -> bool:
     with suppress(DatabaseError), target.advisory_lock(name) as free, source.advisory_lock(name) as free_too:
         return free and not free_too
     return False
+
+
+def require_empty(directory: Path) -> None:
+    """Refuse to make a backup where there is something.
+
+    Raises:
+        ConfigurationError: the directory has files.
+    """
+    if directory.exists() and any(directory.iterdir()):
+        raise ConfigurationError(str(directory), "is not empty", state="nothing was written", action="choose another")
+
+
+@contextmanager
+def filled_folder(directory: Path) -> Iterator[Path]:
+    """A new folder beside `directory` that takes its name once all is in it, and goes away where something failed."""
+    partial = directory.with_name(f".{directory.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if directory.exists():
+        directory.rmdir()
+    partial.rename(directory)
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def even_bounds(db: Database, selection: Selection, rows_per_range: int, estimate: int) -> list[int] | None:
+    """Boundaries of an integer key at even steps; None when the keys are too sparse for these to give even ranges."""
+    key = selection.key[0]
+    where = f" WHERE {selection.where}" if selection.where else ""
+    least, greatest = db.rows(f"SELECT min({key}), max({key}) FROM {selection.relation}{where}")[0]
+    return [] if least is None else even_steps(int(least), int(greatest), rows_per_range, estimate)
+
+
+def even_steps(least: int, greatest: int, rows_per_range: int, estimate: int) -> list[int] | None:
+    """Boundaries between a key's least and greatest value; see `even_bounds`."""
+    density = estimate / (greatest - least + 1)
+    if density < DENSE:
+        return None
+    step = max(1, round(rows_per_range / min(1.0, density)))
+    return list(range(least + step - 1, greatest, step))
+
+
+def numbered_ranges(
+    selection: Selection, ranges: Sequence[KeyRange], condition: Callable[[Selection, KeyRange], str]
+) -> tuple[str, KeyRange]:
+    """For one pass over contiguous ranges: SQL of a row's range (its number from 0), and the range that is all of them.
+
+    Without an index that serves the key each range would cost a scan of the table.
+    """
+    bare = Selection(selection.relation, selection.key, selection.columns)
+    cases = [
+        f"WHEN {condition(bare, KeyRange(0, None, each.upto))} THEN {number}" for number, each in enumerate(ranges[:-1])
+    ]
+    return f"CASE {' '.join(cases)} ELSE {len(ranges) - 1} END", KeyRange(0, ranges[0].after, ranges[-1].upto)
 
 
 def in_pieces(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:

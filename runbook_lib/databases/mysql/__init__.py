@@ -13,8 +13,7 @@ import pymysql
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from runbook_lib.databases import adapter_helpers
-from runbook_lib.databases.dialect import dialect_of
+from runbook_lib.databases.adapter import Adapter
 from runbook_lib.databases.mysql import (
     apply,
     apply_keyless,
@@ -28,7 +27,6 @@ from runbook_lib.databases.mysql import (
     loud,
     online_ddl,
     own,
-    quoting,
     schema,
     server,
     trial,
@@ -67,22 +65,16 @@ def open_database(name: str, url: str, password: str | None = None, options: Map
     return MySQL(name, connection.read_login(name, url, password), options or {})
 
 
-class MySQL:
+class MySQL(Adapter):
     """One MySQL or MariaDB database: `runbook_lib.databases.port.Database`."""
 
     dialect = "mysql"
-    capabilities = dialect_of("mysql").capabilities
 
     def __init__(self, name: str, login: connection.Login, options: Mapping[str, Any]) -> None:
-        self.name, self.login, self.masked_url = name, login, login.masked_url
+        super().__init__(name, login.masked_url, options)
+        self.login = login
         self.lock_timeout_s = float(options.get("lock_timeout_s", 1.0))
-        self.lock_wait_s = float(options.get("lock_wait_s", 30.0))
         self.pool_size = int(options.get("pool_size", 5))
-        self.rehearsal = adapter_helpers.Rehearsal()
-        self.memo: dict[Any, Any] = {}  # what modules look up once (types of keys and columns)
-
-    def __repr__(self) -> str:
-        return f"MySQL({self.name}, {self.masked_url})"
 
     # -- connection ---
     @cached_property
@@ -124,12 +116,6 @@ class MySQL:
 
     transaction = lock_retry.on_connection
 
-    def quote(self, identifier: str) -> str:
-        return quoting.quote(identifier)
-
-    def ident(self, name: str) -> str:
-        return quoting.ident(name)
-
     def close(self) -> None:
         if "engine" in self.__dict__:
             self.engine.dispose()
@@ -170,9 +156,6 @@ class MySQL:
     schema_marks = catalog_.schema_marks
     inventory = inventory_.inventory
 
-    def fingerprint(self, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
-        return adapter_helpers.fingerprint(known or self.catalog(tables), tables)
-
     # -- schema ---
     dump_schema = schema.dump_schema
     dump_rest = schema.dump_rest
@@ -190,15 +173,12 @@ class MySQL:
     # -- copy ---
     condition = ranges_.condition
     ranges = ranges_.ranges
-    only_ranges = adapter_helpers.no_only_ranges
-    together = adapter_helpers.not_together
 
     def binary_safe(self, types: Sequence[str]) -> bool:  # noqa: ARG002  no binary format at all
         return False
 
     copy_out = copy.copy_out
     copy_in = copy.copy_in
-    copy_across = adapter_helpers.no_shortcut
     take_history = history.take_history
     loud_triggers = loud.loud_triggers
     loud_in = staticmethod(loud.loud_in)
@@ -211,12 +191,9 @@ class MySQL:
     pending = capture.pending
     read_changes = capture.read_changes
     forget_changes = capture.forget_changes
-    keep_up = adapter_helpers.nothing_kept
     read_all = apply.read_all
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
-
-    rehearsing = adapter_helpers.rehearsing
 
     # -- fence ---
     prepare_fence = fence.prepare_fence
@@ -228,8 +205,6 @@ class MySQL:
     # -- validation ---
     count = checksums.count
     range_sums = checksums.range_sums
-    small_sums = adapter_helpers.small_sums
-    small_tables = adapter_helpers.small_tables
     bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
     rows_hashed = apply_keyless.rows_hashed

@@ -6,24 +6,20 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from runbook_lib.databases.port import Database, Table
+from runbook_lib.databases.adapter import AdapterPort
+from runbook_lib.databases.port import Table
 
 if TYPE_CHECKING:
-    from runbook_lib.databases.adapter_helpers import Rehearsal
     from runbook_lib.databases.mysql.connection import Login
     from runbook_lib.databases.mysql.streaming import Connection
-    from runbook_lib.errors import DatabaseError
 
 
-class MySQLPort(Database, Protocol):
+class MySQLPort(AdapterPort, Protocol):
     """`MySQL` of this package's `__init__`, as its own modules see it."""
 
     login: Login
     lock_timeout_s: float  # how long a statement waits for a lock
-    lock_wait_s: float  # in all, with retries
     pool_size: int
-    rehearsal: Rehearsal
-    memo: dict[Any, Any]
 
     def __init__(self, name: str, login: Login, options: Mapping[str, Any]) -> None: ...
 
@@ -33,9 +29,6 @@ class MySQLPort(Database, Protocol):
 
     def raw(self) -> AbstractContextManager[Connection]:
         """A pooled connection in a transaction: committed at the end, rolled back on an error."""
-
-    def explain(self, error: Exception, doing: str = "") -> DatabaseError:
-        """One clear line about a driver's error."""
 
     def described(self, table: str) -> Table:
         """One table's description, at most a few seconds old."""

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 import pymysql
 
+from runbook_lib.databases import adapter_helpers
 from runbook_lib.databases.mysql import connection, quoting
 from runbook_lib.databases.port import BackupInfo
 from runbook_lib.errors import ConfigurationError, DatabaseError
@@ -38,37 +39,29 @@ def backup(db: MySQLPort, directory: Path, *, on_progress: Callable[[int], None]
         ConfigurationError: the directory is not empty, or the dump program is missing.
         DatabaseError: the dump failed.
     """
-    if directory.exists() and any(directory.iterdir()):
-        raise ConfigurationError(str(directory), "is not empty", state="nothing was written", action="choose another")
+    adapter_helpers.require_empty(directory)
     started, tables = time.monotonic(), 0
     program = _program(db, "mariadb-dump", "mysqldump")
-    partial = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     what = ["--single-transaction", "--quick", "--hex-blob", "--routines", "--triggers", "--events"]
     what += ["--default-character-set=utf8mb4", "--tz-utc", "--no-tablespaces"]
     if b"MariaDB" not in subprocess.run([program, "--version"], capture_output=True, check=False).stdout:
         what += ["--set-gtid-purged=OFF"]  # to restore it would ask for rights over the server
-    try:
-        with _options(db) as options, gzip.open(partial / FILE, "wb", compresslevel=1) as file:
-            command = [program, f"--defaults-extra-file={options}", *what, db.login.database]
-            with _started(command) as process:
-                stdout: IO[bytes] = process.stdout  # type: ignore[assignment]  # a pipe: asked for below
-                last = b""
-                while block := stdout.read(_BLOCK):
-                    file.write(block)
-                    tables += (last[-13:] + block).count(b"\nCREATE TABLE ") - last[-13:].count(b"\nCREATE TABLE ")
-                    last = block
-                    if on_progress:
-                        on_progress((partial / FILE).stat().st_size)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    if directory.exists():
-        directory.rmdir()
-    partial.rename(directory)
-    size = (directory / FILE).stat().st_size
-    return BackupInfo(directory, size, _digest(directory), round(time.monotonic() - started, 3), tables)
+    with (
+        adapter_helpers.filled_folder(directory) as partial,
+        _options(db) as options,
+        gzip.open(partial / FILE, "wb", compresslevel=1) as file,
+        _started([program, f"--defaults-extra-file={options}", *what, db.login.database]) as process,
+    ):
+        stdout: IO[bytes] = process.stdout  # type: ignore[assignment]  # a pipe: asked for below
+        last = b""
+        while block := stdout.read(_BLOCK):
+            file.write(block)
+            tables += (last[-13:] + block).count(b"\nCREATE TABLE ") - last[-13:].count(b"\nCREATE TABLE ")
+            last = block
+            if on_progress:
+                on_progress((partial / FILE).stat().st_size)
+    whole, elapsed_s = directory / FILE, round(time.monotonic() - started, 3)
+    return BackupInfo(directory, whole.stat().st_size, adapter_helpers.digest(whole), elapsed_s, tables)
 
 
 def restore(db: MySQLPort, backup: BackupInfo, database: str) -> None:
@@ -77,7 +70,7 @@ def restore(db: MySQLPort, backup: BackupInfo, database: str) -> None:
     Raises:
         DatabaseError: the backup is not what it was, the database exists, or the restore failed (it is dropped then).
     """
-    if not (backup.path / FILE).is_file() or _digest(backup.path) != backup.sha256:
+    if not (backup.path / FILE).is_file() or adapter_helpers.digest(backup.path / FILE) != backup.sha256:
         raise DatabaseError(f"backup {backup.path}", "is not what was written: its digest differs or it is gone")
     program = _program(db, "mariadb", "mysql")
     facts = db.facts()
@@ -171,11 +164,6 @@ def _started(command: list[str], stdin: int = subprocess.DEVNULL) -> Iterator[su
             complaints.seek(0)
             said = one_line(complaints.read().decode(errors="replace")) or f"status {process.returncode}"
             raise DatabaseError(Path(command[0]).name, said)
-
-
-def _digest(directory: Path) -> str:
-    with (directory / FILE).open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _outside(db: MySQLPort, statement: str) -> None:

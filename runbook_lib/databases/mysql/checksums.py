@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pymysql
@@ -75,14 +76,9 @@ def _sum_of(selection: Selection, row: Sequence[Any]) -> RangeSum:
 def _all_in_one(
     db: MySQLPort, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange]
 ) -> list[RangeSum]:
-    bare = Selection(selection.relation, selection.key, selection.columns)
-    cases = [
-        f"WHEN {key_ranges.condition(db, bare, KeyRange(i, None, each.upto))} THEN {i}"
-        for i, each in enumerate(ranges[:-1])
-    ]
-    whole = KeyRange(0, ranges[0].after, ranges[-1].upto)
+    number, whole = adapter_helpers.numbered_ranges(selection, ranges, partial(key_ranges.condition, db))
     where = key_ranges.condition(db, selection, whole)
-    inner = f"SELECT {row_hash(db, selection, types)} AS h, CASE {' '.join(cases)} ELSE {len(ranges) - 1} END AS r"
+    inner = f"SELECT {row_hash(db, selection, types)} AS h, {number} AS r"
     sql = f"SELECT r, {_SUMS} FROM ({inner} FROM {selection.relation} WHERE {where}) AS hashed GROUP BY r"
     sums = {int(index): _sum_of(selection, row) for index, *row in _query(db, sql, selection)}
     return [sums.get(index, RangeSum(0, "0")) for index in range(len(ranges))]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.databases.adapter_helpers import between, require_advancing
+from runbook_lib.databases.adapter_helpers import between, even_bounds, require_advancing
 from runbook_lib.databases.mysql import catalog, neutral_text
 from runbook_lib.databases.mysql.neutral_text import kind_of
 from runbook_lib.databases.port import KeyRange, Selection
@@ -19,7 +19,6 @@ from runbook_lib.databases.port import KeyRange, Selection
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql.adapter_port import MySQLPort
 
-DENSE = 0.5  # rows per possible key: above it, even steps of the key hold at most twice the wanted rows
 SORTED_RANGES = 16  # a range no index can serve costs a scan of the table: few of them
 _OWN_TEXT = ("enum", "set", "uuid", "inet4", "inet6")  # compared by their text, not by their number or storage
 
@@ -89,7 +88,7 @@ def ranges(db: MySQLPort, selection: Selection, rows_per_range: int) -> list[Key
         return [KeyRange(0, None, None, estimate, "blocks")]
     parts = key_parts(db, selection)
     if len(parts) == 1 and parts[0].integer:
-        even = _even_bounds(db, selection, rows_per_range, estimate)
+        even = even_bounds(db, selection, rows_per_range, estimate)
         if even is not None:
             return between([(bound,) for bound in even], estimate)
     if all(part.bytewise for part in parts) and _indexed(db, selection, parts):
@@ -123,21 +122,6 @@ def estimated_rows(db: MySQLPort, selection: Selection) -> int:
     where = f" WHERE {selection.where}" if selection.where else ""
     plan = db.rows(f"EXPLAIN FORMAT=TRADITIONAL SELECT 1 FROM {selection.relation}{where}")
     return max((int(row[-3 if db.flavour[0] == "MySQL" else -2] or 0) for row in plan), default=0)
-
-
-def _even_bounds(db: MySQLPort, selection: Selection, rows_per_range: int, estimate: int) -> list[int] | None:
-    """Boundaries at even steps; None when the keys are too sparse for even steps to give even ranges."""
-    key = selection.key[0]
-    where = f" WHERE {selection.where}" if selection.where else ""
-    least, greatest = db.rows(f"SELECT min({key}), max({key}) FROM {selection.relation}{where}")[0]
-    if least is None:
-        return []
-    least, greatest = int(least), int(greatest)
-    density = estimate / (greatest - least + 1)
-    if density < DENSE:
-        return None
-    step = max(1, round(rows_per_range / min(1.0, density)))
-    return list(range(least + step - 1, greatest, step))
 
 
 def _indexed(db: MySQLPort, selection: Selection, parts: Sequence[KeyPart]) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from runbook_lib.databases import adapter_helpers
-from runbook_lib.databases.dialect import dialect_of
+from runbook_lib.databases.adapter import Adapter
 from runbook_lib.databases.postgresql import (
     apply,
     apply_keyless,
@@ -69,28 +69,22 @@ def open_database(
     return PostgreSQL(name, connection.read_login(name, url, password), options or {})
 
 
-class PostgreSQL:
+class PostgreSQL(Adapter):
     """One PostgreSQL database: `runbook_lib.databases.port.Database`."""
 
     dialect = "postgresql"
-    capabilities = dialect_of("postgresql").capabilities
 
     def __init__(self, name: str, login: connection.Login, options: Mapping[str, Any]) -> None:
-        self.name, self.login, self.masked_url = name, login, login.masked_url
+        super().__init__(name, login.masked_url, options)
+        self.login = login
         self.lock_timeout_s = float(options.get("lock_timeout_s", 0.5))
-        self.lock_wait_s = float(options.get("lock_wait_s", 30.0))
         self.pool_size = int(options.get("pool_size", 5))
         self.capture = adapter_helpers.chosen(name, options, "capture", ("triggers", "wal"))
         self.wal_limit_mb = int(options.get("wal_limit_mb", 10_240))
         self.wal_over_limit = adapter_helpers.chosen(name, options, "wal_over_limit", ("warn", "give_up"))
-        self.rehearsal = adapter_helpers.Rehearsal()
         self.one = connection_pool.One()
-        self.memo: dict[Any, Any] = {}  # what modules look up once (types of keys)
         self.settings: dict[str, str] = {}  # more of a session's settings than the pinned ones
         self.sessions = connection_pool.Sessions(name, self._log_in, self.pool_size)
-
-    def __repr__(self) -> str:
-        return f"PostgreSQL({self.name}, {self.masked_url})"
 
     # -- connection ---
     def _log_in(self) -> connection_pool.Session:
@@ -142,12 +136,6 @@ class PostgreSQL:
         lock_retry.in_transaction(self, run)
 
     transaction = lock_retry.on_connection
-
-    def quote(self, identifier: str) -> str:
-        return quoting.quote(identifier)
-
-    def ident(self, name: str) -> str:
-        return quoting.ident(name)
 
     def close(self) -> None:
         self.sessions.close()
@@ -203,9 +191,6 @@ class PostgreSQL:
     copy_out = copy.copy_out
     copy_in = copy.copy_in
     copy_across = copy_server_to_server.copy_across
-    take_history = adapter_helpers.no_history
-    loud_triggers = adapter_helpers.all_silent
-    loud_in = adapter_helpers.none_loud
 
     # -- capture and apply ---
     install_capture = capture.install_capture
@@ -219,8 +204,6 @@ class PostgreSQL:
     read_all = apply.read_all
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
-
-    rehearsing = adapter_helpers.rehearsing
 
     # -- fence ---
     prepare_fence = fence.prepare_fence

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from runbook_lib.databases import adapter_helpers
 from runbook_lib.databases.identifiers import own_name
 from runbook_lib.databases.port import BackupInfo
 from runbook_lib.databases.postgresql import client_programs, connection, quoting
@@ -59,24 +60,14 @@ def backup(
         ConfigurationError: the directory is in use, or its disk lacks room.
         DatabaseError: pg_dump failed.
     """
-    if directory.exists() and any(directory.iterdir()):
-        raise ConfigurationError(str(directory), "is not empty", state="no backup was made", action="choose another")
+    adapter_helpers.require_empty(directory)
     started = time.monotonic()
     _require_room(directory, db.facts().size_bytes // 2)  # compressed; measured 0.2 to 0.5 of the size
-    partial = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    arguments = ["--format=directory", f"--jobs={jobs}", "--compress=1", "--encoding=UTF8", f"--file={partial}"]
-    try:
+    arguments = ["--format=directory", f"--jobs={jobs}", "--compress=1", "--encoding=UTF8"]
+    with adapter_helpers.filled_folder(directory) as partial:
         watch = (lambda: on_progress(_size(partial))) if on_progress else None
-        client_programs.run(db, "pg_dump", [*arguments, "--lock-wait-timeout=10s"], watch=watch)
+        client_programs.run(db, "pg_dump", [*arguments, f"--file={partial}", "--lock-wait-timeout=10s"], watch=watch)
         listing = client_programs.run(db, "pg_restore", ["--list", str(partial)])
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    if directory.exists():
-        directory.rmdir()
-    partial.rename(directory)
     tables = sum(" TABLE DATA " in line for line in listing.splitlines())
     if on_progress:
         on_progress(_size(directory))

@@ -10,6 +10,7 @@ of them. Figures in docs/canonical-values.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -75,13 +76,7 @@ def _grouped_sums(
     db: PostgreSQLPort, selection: Selection, types: Sequence[str], ranges: Sequence[KeyRange], *, canonical: bool
 ) -> list[RangeSum]:
     """All ranges in one pass: without an index each range would cost a scan of the table."""
-    bare = Selection(selection.relation, selection.key, selection.columns)
-    cases = [
-        f"WHEN {key_ranges.condition(db, bare, KeyRange(0, None, each.upto))} THEN {index}"
-        for index, each in enumerate(ranges[:-1])
-    ]
-    bucket = f"CASE {' '.join(cases)} ELSE {len(ranges) - 1} END"
-    whole = KeyRange(0, ranges[0].after, ranges[-1].upto)
+    bucket, whole = adapter_helpers.numbered_ranges(selection, ranges, partial(key_ranges.condition, db))
     rows = hashed(db, selection, types, whole, (f"{bucket} AS bucket",), canonical=canonical)
     found = _query(db, f"SELECT bucket, count(*), {_sums(canonical=canonical)} FROM {rows} GROUP BY bucket", selection)
     sums = {index: RangeSum(rows, digest) for index, rows, digest in found}

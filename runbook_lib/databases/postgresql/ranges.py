@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from runbook_lib.databases.adapter_helpers import between, require_advancing
+from runbook_lib.databases.adapter_helpers import between, even_bounds, require_advancing
 from runbook_lib.databases.identifiers import split
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.postgresql import small
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from runbook_lib.databases.postgresql.adapter_port import PostgreSQLPort
 
 INTEGERS = ("smallint", "integer", "bigint")
-DENSE = 0.5  # rows per possible key: above it, even steps of the key hold at most twice the wanted rows
 SORTED_RANGES = 16  # a range no index can serve costs a scan of the table: few of them
 
 _BYTEWISE = ("C", "POSIX", "ucs_basic", "pg_c_utf8", "C.UTF-8", "C.utf8", "PG_UNICODE_FAST")
@@ -64,7 +63,7 @@ def ranges(db: PostgreSQLPort, selection: Selection, rows_per_range: int) -> lis
         return _block_ranges(db, selection, rows_per_range, estimate)
     parts = key_parts(db, selection)
     if len(parts) == 1 and parts[0].type in INTEGERS:
-        even = _even_bounds(db, selection, rows_per_range, estimate)
+        even = even_bounds(db, selection, rows_per_range, estimate)
         if even is not None:
             return between([(bound,) for bound in even], estimate)
     if not all(part.bytewise for part in parts):
@@ -156,20 +155,6 @@ def estimated_rows(db: PostgreSQLPort, selection: Selection) -> int:
     where = f" WHERE {selection.where}" if selection.where else ""
     plan = db.rows(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {selection.relation}{where}")[0][0]
     return int(plan[0]["Plan"]["Plan Rows"])
-
-
-def _even_bounds(db: PostgreSQLPort, selection: Selection, rows_per_range: int, estimate: int) -> list[int] | None:
-    """Boundaries at even steps; None when the keys are too sparse for even steps to give even ranges."""
-    key = selection.key[0]
-    where = f" WHERE {selection.where}" if selection.where else ""
-    least, greatest = db.rows(f"SELECT min({key}), max({key}) FROM {selection.relation}{where}")[0]
-    if least is None:
-        return []
-    density = estimate / (greatest - least + 1)
-    if density < DENSE:
-        return None
-    step = max(1, round(rows_per_range / min(1.0, density)))
-    return list(range(least + step - 1, greatest, step))
 
 
 def _walked_bounds(

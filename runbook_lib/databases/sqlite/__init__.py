@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from runbook_lib.databases import adapter_helpers
-from runbook_lib.databases.dialect import dialect_of
+from runbook_lib.databases.adapter import Adapter
 from runbook_lib.databases.port import (
     BackupInfo,
     IndexUse,
@@ -64,21 +64,14 @@ def open_database(name: str, url: str, password: str | None = None, options: Map
     return SQLite(name, connection.read_path(name, url), options or {})
 
 
-class SQLite:
+class SQLite(Adapter):
     """One SQLite database file: `runbook_lib.databases.port.Database`."""
 
     dialect = "sqlite"
-    capabilities = dialect_of("sqlite").capabilities
 
     def __init__(self, name: str, path: Path, options: Mapping[str, Any]) -> None:
-        self.name, self.path, self.masked_url = name, path, f"sqlite:///{path}"
-        self.options = dict(options)
-        self.lock_wait_s = float(options.get("lock_wait_s", 30.0))
-        self.rehearsal = adapter_helpers.Rehearsal()
-        self.memo: dict[Any, Any] = {}  # declared types of expressions
-
-    def __repr__(self) -> str:
-        return f"SQLite({self.name}, {self.masked_url})"
+        super().__init__(name, f"sqlite:///{path}", options)
+        self.path, self.options = path, dict(options)
 
     # -- connection ---
     @cached_property
@@ -169,12 +162,6 @@ class SQLite:
         self.memo.clear()
         return done
 
-    def quote(self, identifier: str) -> str:
-        return quoting.quote(identifier)
-
-    def ident(self, name: str) -> str:
-        return quoting.ident(name)
-
     def own_table(self, name: str) -> str:
         if ("own", name) not in self.memo:
             with self.raw() as driver:
@@ -205,9 +192,7 @@ class SQLite:
     tables = catalog_.tables
     expression_types = catalog_.expression_types
     sequences = catalog_.sequences
-    loose_sequences = adapter_helpers.no_sequences
     set_sequence = catalog_.set_sequence
-    fingerprint = catalog_.fingerprint
     definitions = catalog_.definitions
     schema_marks = catalog_.schema_marks
     inventory = inventory_.inventory
@@ -255,14 +240,8 @@ class SQLite:
         return True
 
     ranges = ranges_.ranges
-    only_ranges = adapter_helpers.no_only_ranges
-    together = adapter_helpers.not_together
     copy_out = copy.copy_out
     copy_in = copy.copy_in
-    copy_across = adapter_helpers.no_shortcut
-    take_history = adapter_helpers.no_history
-    loud_triggers = adapter_helpers.all_silent
-    loud_in = adapter_helpers.none_loud
 
     # -- capture and apply ---
     install_capture = capture.install_capture
@@ -272,12 +251,9 @@ class SQLite:
     pending = capture.pending
     read_changes = capture.read_changes
     forget_changes = capture.forget_changes
-    keep_up = adapter_helpers.nothing_kept
     read_all = apply.read_all
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows
-
-    rehearsing = adapter_helpers.rehearsing
 
     # -- fence ---
     prepare_fence = fence.prepare_fence
@@ -289,8 +265,6 @@ class SQLite:
     # -- validation ---
     count = checksums.count
     range_sums = checksums.range_sums
-    small_sums = adapter_helpers.small_sums
-    small_tables = adapter_helpers.small_tables
     bucket_sums = checksums.bucket_sums
     row_sums = checksums.row_sums
     rows_hashed = apply_keyless.rows_hashed

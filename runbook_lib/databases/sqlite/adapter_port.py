@@ -7,25 +7,21 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from runbook_lib.databases.port import Database
+from runbook_lib.databases.adapter import AdapterPort
 
 if TYPE_CHECKING:
     import sqlite3
 
     from sqlalchemy import Connection
 
-    from runbook_lib.databases.adapter_helpers import Rehearsal
     from runbook_lib.errors import DatabaseError
 
 
-class SQLitePort(Database, Protocol):
+class SQLitePort(AdapterPort, Protocol):
     """`SQLite` of this package's `__init__`, as its own modules see it."""
 
     path: Path
     options: dict[str, Any]
-    lock_wait_s: float
-    rehearsal: Rehearsal
-    memo: dict[Any, Any]
 
     def __init__(self, name: str, path: Path, options: Mapping[str, Any]) -> None: ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -313,8 +313,3 @@ def schema_marks(db: SQLitePort) -> dict[str, str]:
             owner = f"view {name}" if kind == "view" else f"table {quoting.readable(table)}"
             marks[owner] = f"{marks.get(owner, '')}{text};"
     return marks
-
-
-def fingerprint(db: SQLitePort, tables: Sequence[str], known: Mapping[str, Table] | None = None) -> str:
-    """SHA-256 over columns, indexes, constraints and triggers of these tables; names of indexes aside."""
-    return adapter_helpers.fingerprint(known or catalog(db, tables), tables)

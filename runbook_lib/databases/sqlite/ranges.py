@@ -9,10 +9,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases import canonical
+from runbook_lib.databases.adapter_helpers import between, even_steps
 from runbook_lib.databases.as_stored import Native
 from runbook_lib.databases.canonical import canonical_type
 from runbook_lib.databases.port import KeyRange, Selection
@@ -23,8 +23,6 @@ from runbook_lib.errors import RowRejected
 
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite.adapter_port import SQLitePort
-
-DENSE = 0.5  # rows per possible key: above it, even steps of the key hold at most twice the wanted rows
 
 
 def condition_text(db: SQLitePort, selection: Selection, key_range: KeyRange) -> str:
@@ -112,10 +110,10 @@ def ranges(db: SQLitePort, selection: Selection, rows_per_range: int) -> list[Ke
     if single and single.type in INTEGERS:
         even = _even_bounds(db, selection, rows_per_range, total)
         if even is not None:
-            return _between([(bound,) for bound in even], total)
+            return between([(bound,) for bound in even], total)
     walked = _walked_bounds(db, selection, rows_per_range)
     # A range's bounds are kept as JSON: those that only stand for a stored value bound none.
-    return _between([one for one in walked if not any(isinstance(part, Native) for part in one)], total)
+    return between([one for one in walked if not any(isinstance(part, Native) for part in one)], total)
 
 
 def _even_bounds(db: SQLitePort, selection: Selection, rows_per_range: int, total: int) -> list[int] | None:
@@ -128,10 +126,7 @@ def _even_bounds(db: SQLitePort, selection: Selection, rows_per_range: int, tota
         return []
     if not isinstance(least, int) or not isinstance(greatest, int):
         return None
-    density = total / (greatest - least + 1)
-    if density < DENSE:
-        return None
-    return list(range(least + (step := max(1, round(rows_per_range / min(1.0, density)))) - 1, greatest, step))
+    return even_steps(least, greatest, rows_per_range, total)
 
 
 def _walked_bounds(db: SQLitePort, selection: Selection, rows_per_range: int) -> list[tuple[Any, ...]]:
@@ -157,13 +152,6 @@ def _walked_bounds(db: SQLitePort, selection: Selection, rows_per_range: int) ->
         bounds.append(tuple(key_text(value, kind, selection.relation, sql) for value, kind, sql in facts))
 
 
-def _between(bounds: Sequence[tuple[Any, ...]], total: int, kind: str = "key") -> list[KeyRange]:
-    """Ranges between boundaries, open at both ends: rows added beyond them still belong somewhere."""
-    edges = [None, *bounds, None]
-    each = max(1, total // (len(bounds) + 1)) if total else 0
-    return [KeyRange(i, after, upto, each, kind) for i, (after, upto) in enumerate(pairwise(edges))]
-
-
 def _rowid_ranges(driver: sqlite3.Connection, selection: Selection, rows_per_range: int, total: int) -> list[KeyRange]:
     if total <= rows_per_range:
         return [KeyRange(0, None, None, total, "blocks")]
@@ -172,7 +160,7 @@ def _rowid_ranges(driver: sqlite3.Connection, selection: Selection, rows_per_ran
     except sqlite3.OperationalError:  # a join or a view: its rows have no place of their own
         return [KeyRange(0, None, None, total, "blocks")]
     step = max(1, (greatest - least + 1) * rows_per_range // total)
-    return _between([(bound,) for bound in range(least + step - 1, greatest, step)], total, "blocks")
+    return between([(bound,) for bound in range(least + step - 1, greatest, step)], total, "blocks")
 
 
 def _tuple(items: Sequence[str]) -> str:

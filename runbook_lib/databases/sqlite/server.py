@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runbook_lib.databases import adapter_helpers
 from runbook_lib.databases.port import BackupInfo, Problem, ServerFacts
 from runbook_lib.databases.sqlite import quoting
 from runbook_lib.errors import ConfigurationError, DatabaseError
@@ -79,25 +80,15 @@ def backup(db: SQLitePort, directory: Path, *, on_progress: Callable[[int], None
         DatabaseError: SQLite refused, or the copy fails its integrity check.
     """
     started = time.monotonic()
-    if directory.exists() and any(directory.iterdir()):
-        raise ConfigurationError(str(directory), "is not empty", state="no backup was made", action="choose another")
+    adapter_helpers.require_empty(directory)
     size = db.facts().size_bytes
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     if shutil.disk_usage(existing).free < size:
         raise ConfigurationError(str(directory), f"less than {size / 2**20:.0f} MiB free", state="nothing was written")
-    partial = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with adapter_helpers.filled_folder(directory) as partial:
         tables = _copy_pages(db, partial / FILE, on_progress)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    if directory.exists():
-        directory.rmdir()
-    partial.rename(directory)
     file = directory / FILE
-    return BackupInfo(directory, file.stat().st_size, _digest(file), time.monotonic() - started, tables)
+    return BackupInfo(directory, file.stat().st_size, adapter_helpers.digest(file), time.monotonic() - started, tables)
 
 
 def _copy_pages(db: SQLitePort, file: Path, on_progress: Callable[[int], None] | None) -> int:
@@ -126,11 +117,6 @@ def _require_sound(copy: sqlite3.Connection, file: Path) -> None:
         )
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def restore(db: SQLitePort, backup: BackupInfo, database: str) -> None:
     """Restore a backup into a new database beside this one: a file of that name, in the same directory.
 
@@ -138,7 +124,7 @@ def restore(db: SQLitePort, backup: BackupInfo, database: str) -> None:
         DatabaseError: the backup is not what it was, or the file exists.
     """
     file, target = backup.path / FILE, db.path.with_name(database)
-    if not file.is_file() or _digest(file) != backup.sha256:
+    if not file.is_file() or adapter_helpers.digest(file) != backup.sha256:
         raise DatabaseError(f"backup {backup.path}", "is not what was written: its digest differs or it is gone")
     if target.exists():
         raise DatabaseError(f"database {target}", "exists already", state="nothing was restored")

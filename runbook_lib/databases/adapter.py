@@ -106,11 +106,11 @@ class Adapter:
         """Not possible."""
         return None
 
-    def loud_triggers(self, tables: Sequence[str], *, silent: bool = False) -> list[LoudTrigger]:  # noqa: ARG002
+    def loud_triggers(self, tables: Sequence[str], *, silent: bool = False) -> list[LoudTrigger]:  # noqa: ARG002  the port
         """None: a session can silence them."""
         return []
 
-    def loud_in(self, script: str) -> LoudTrigger | None:  # noqa: ARG002
+    def loud_in(self, script: str) -> LoudTrigger | None:  # noqa: ARG002  the port
         """None of that kind."""
         return None
 

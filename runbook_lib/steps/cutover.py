@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import CutoverAborted, RollbackFailed, TransferError
 from runbook_lib.operations import switchover
 from runbook_lib.operations.agreement import COMMAND, SHAPES, in_quarantine, of_rows, of_schema, refuse
 from runbook_lib.operations.switchover import Pace, compare_touched
+from runbook_lib.plan.window import is_open, next_opening
 from runbook_lib.plan.yaml_value import shown
 from runbook_lib.run.context import RunContext
 from runbook_lib.steps.baseline import changed_objects
@@ -61,13 +64,14 @@ class Cutover:
             return self._finish(run, forward)  # killed after the point of no return: resume there
         _refuse_written(back, writers)
         self._restore_source(run, forward)  # killed before it: begin again from the state before
+        require_window(run)  # before the comparison: nobody waits for it in vain
         same = SameSchema(forward)
         _require_agreement(run, forward, forward, back)
         _fence(forward)  # a partition made since then has no fence yet
         was_running = running(forward)
         stop_sync(forward, run.journal, run.run_id, FORWARD)
         try:
-            result = _move(run, forward, back, _to_targets(run), same)
+            result = _move(run, forward, back, _to_targets(run), same, partial(require_window, run))
         except CutoverAborted:
             if was_running:  # the reads are at the targets already: the state before has a sync
                 StartSync(FORWARD).apply(run)
@@ -134,8 +138,38 @@ class Cutover:
         return StepResult("finished after an interruption: the services had the writes already")
 
 
+def require_window(run: RunContext) -> None:
+    """Refuse a cutover outside the plan's window, where the inventory's policy enforces it; a return may come any time.
+
+    Raises:
+        CutoverAborted: the window is closed, or closes before the longest write pause would be over.
+    """
+    cutover = run.effective("cutover")
+    window, now = cutover.window, datetime.now(UTC)
+    if window is None or run.environment.policy.window == "ignore":
+        return
+    end = now + timedelta(seconds=cutover.max_write_pause_s)
+    if is_open(window, now) and is_open(window, end):
+        return
+    opening = next_opening(window, now)
+    closes = f", and the window closes within the longest write pause ({cutover.max_write_pause_s:g} s)"
+    raise CutoverAborted(
+        "cutover",
+        f"it is {now.astimezone(opening.tzinfo):%A %H:%M}{closes if is_open(window, now) else ''}",
+        expected=f"the plan's window, {window.text}",
+        state="nothing was fenced; the source has the writes",
+        action=f"run it again from {opening:%Y-%m-%d %H:%M} {window.timezone},"
+        " or waive the window in the inventory (policy: {window: ignore})",
+    )
+
+
 def _move(
-    run: RunContext, forward: Sequence[Link], back: Sequence[Link], there: Routes, same: SameSchema
+    run: RunContext,
+    forward: Sequence[Link],
+    back: Sequence[Link],
+    there: Routes,
+    same: SameSchema,
+    may_fence: Callable[[], object] = lambda: None,
 ) -> act.CutoverResult:
     """Catch up, predict, and move the writers over these links within the plan's budget, as the only one who drains."""
     here = {name: shares(state) for name, state in run.router.routes().items() if name in there}
@@ -150,6 +184,7 @@ def _move(
         switch_back=lambda: run.router.set_weights(here),
         still_ours=lambda: run.note("the lease on this run is still ours"),
         same_schema=same.require,
+        may_fence=may_fence,
     )
     fence_s = float(run.record("rehearse_fence").data["fence_s"])
     budget_s = run.effective("cutover").max_write_pause_s

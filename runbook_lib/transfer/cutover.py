@@ -72,6 +72,7 @@ class Acts:
         switch: Sends writers to the new side; returns when the router acknowledged.
         switch_back: The compensation of `switch`; idempotent.
         same_schema: Raises CutoverAborted when a schema is no longer what was compared before the fence.
+        may_fence: Raises CutoverAborted when it is not the time for it; asked last, right before the fence.
         still_ours: Raises LeaseHeld when somebody else acts on the run by now: then nothing is touched any more.
     """
 
@@ -80,6 +81,7 @@ class Acts:
     switch_back: Callable[[], object]
     still_ours: Callable[[], object] = lambda: None
     same_schema: Callable[[], object] = lambda: None
+    may_fence: Callable[[], object] = lambda: None
 
 
 @dataclass
@@ -208,6 +210,7 @@ def cutover(
 
 def _up_to_the_lift(links: Sequence[Link], acts: Acts, pause: _Pause) -> tuple[Touched, int]:
     """All that can be put back: fence, final sync, verification, sequences, switch; keys touched, sequences set."""
+    acts.may_fence()
     for database, tables in _tables(links, lambda link: (link.reader, list(link.captured))):
         pause.undo.append(partial(database.lower_fence, tables))
         database.raise_fence(tables, timeout_s=pause.budget_s - pause.elapsed_s)

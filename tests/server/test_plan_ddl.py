@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +22,7 @@ from fix_run import SmallEnvironment, start
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import CutoverAborted, GateFailed, Refused
 from runbook_lib.plan.model import Phase
+from runbook_lib.plan.window import Window
 from runbook_lib.run.approvals import approve
 from runbook_lib.run.run import Run
 from runbook_lib.steps import schema_changes
@@ -31,6 +34,7 @@ from runbook_lib.transfer.sync import drain
 from runbook_lib.validation import validate
 from runbook_lib.verdict import Outcome, Verdict
 
+module = sys.modules["runbook_lib.steps.cutover"]  # the package has the step under this name
 PLAN = replace(plan_of(), path="plans/shop.yaml", digest="p", phases=(Phase("data_migration"), Phase("cutover")))
 CHANGED = (
     "ALTER TYPE mood ADD VALUE 'great' AFTER 'ok'",
@@ -189,6 +193,37 @@ def test_the_plans_cutover_and_its_return_name_a_change_that_came_after_their_co
             assert all(set(some) == {"legacy"} for some in run.router.weights.values()) == at_source  # type: ignore[attr-defined]
             origin.execute(undo)
             assert "write pause" in act(run).text
+
+
+def test_a_cutover_outside_the_plans_window_is_refused_before_the_fence_and_one_in_it_or_waived_is_not(
+    estate: Estate, environment: ServerEnvironment
+) -> None:
+    now = datetime.now(UTC)
+    elsewhen = Window(((now.weekday() + 3) % 7,), "02:00", "04:00", "UTC", "in three days")
+    since, hour = f"{now - timedelta(hours=1):%H:%M}", now + timedelta(hours=1)
+    open_now = Window(tuple(range(7)), since, f"{hour:%H:%M}", "UTC", "an hour about now")
+    enforced = replace(environment, policy=replace(environment.policy, window="enforce"))
+
+    def within(window: Window, pause_s: float = 8.0) -> ServerEnvironment:
+        phases = (Phase("data_migration"), Phase("cutover", window=window, max_write_pause_s=pause_s))
+        return replace(enforced, plan=replace(PLAN, phases=phases))
+
+    for closed, why in (
+        (within(elsewhen), f"it is {now:%A}.*expected the plan's window, in three days.*nothing was fenced.*from 20"),
+        (within(open_now, 7200.0), r"the window closes within the longest write pause \(7200 s\)"),
+    ):
+        with start(closed, "data_migration", options={"small_enough_keys": 10}) as run:
+            run.verdict("rehearse_fence", Verdict(Outcome.PASS, "", {"fence_s": 0.05}))
+            with pytest.raises(CutoverAborted, match=why):
+                Cutover().apply(run)
+            assert run.source.fenced(["orders"]) == frozenset()
+    with start(within(open_now), "data_migration", options={"small_enough_keys": 10}) as run:
+        with pytest.MonkeyPatch.context() as patched:  # it closes while both sides are compared
+            closes = partial(patched.setattr, module, "is_open", lambda *_: False)
+            patched.setattr(module, "_require_agreement", lambda *_: closes())
+            with pytest.raises(CutoverAborted, match="nothing was fenced"):
+                Cutover().apply(run)
+        assert "write pause" in Cutover().apply(run).text
 
 
 def behind(database: Any, change: str) -> Callable[..., float]:

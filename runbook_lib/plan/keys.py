@@ -125,7 +125,11 @@ TRAFFIC: Key[tuple[int, ...]] = Key(
     phases=("gradual_extraction",),
 )  # fmt: skip
 WINDOW: Key[Window | None] = Key(
-    "window", Kind("window", read_window), "when the cutover may fence the source; outside it is refused (policy `window: enforce`)", None, phases=("cutover",)
+    "window",
+    Kind("window", read_window),
+    "when the cutover may fence the source; outside it is refused (policy `window: enforce`)",
+    None,
+    phases=("cutover",),
 )
 MAX_WRITE_PAUSE = Key(
     "max_write_pause", DURATION, "longer: the cutover aborts and everything is as before", 1.0,

@@ -100,6 +100,13 @@ DENSE = 0.5  # rows per possible key: above it, even steps of the key hold at mo
 RIGHTS = "grant it to this login, or log in as the owner"  # next, where the server says: permission denied
 
 
+def secret_of(name: str) -> str:
+    """How to hand in another password for a database of this name: no journal keeps the one of a URL."""
+    if name not in ("source", "target"):
+        return "check its secret in the inventory"
+    return f"set RUNBOOK_{name.upper()}_PASSWORD for a URL, or correct the secret in the inventory"
+
+
 def patiently(
     attempt: Callable[[int], Result],
     transient: type[Exception] | tuple[type[Exception], ...],

@@ -64,6 +64,7 @@ class Dialect(Values):
         references_same_size: Numbers of a foreign key have to be of one size and sign.
         folds_case: Columns whose names differ only in case are one.
         tables_by_case: Tables whose names differ only in case are two.
+        schemas: A database has schemas; a "schema" of MySQL's SQL is a database, with all its tables.
         backslash_escapes: A backslash escapes in every text.
         escape_strings: It has texts with escapes (E'…').
         charset_introducers: A character set may stand before a text (_utf8mb4'…').
@@ -119,6 +120,7 @@ class Dialect(Values):
     # How it reads SQL.
     folds_case: bool = True
     tables_by_case: bool = True
+    schemas: bool = False
     backslash_escapes: bool = False
     escape_strings: bool = False
     charset_introducers: bool = False
@@ -151,6 +153,14 @@ class Dialect(Values):
     def drop_index(self, index: str, table: str) -> str:
         """Drop an index beside the writers, where the engine can; names come quoted."""
         return f"DROP INDEX {index}"
+
+    def drop_column(self, table: str, column: str, indexes: Sequence[str]) -> list[str]:
+        """Drop a column with what hangs on it; names come quoted.
+
+        Args:
+            indexes: Those that hold the column.
+        """
+        return [f"ALTER TABLE {table} DROP COLUMN {column} CASCADE"]
 
     def add_constraint(self, table: str, name: str, definition: str) -> list[str]:
         """Add a constraint with as little locking as the engine can; names come quoted."""

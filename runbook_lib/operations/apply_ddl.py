@@ -39,7 +39,7 @@ from runbook_lib.transfer.capture import enable_capture, fence_writer
 from runbook_lib.transfer.foreign_keys import add_keys, settle
 from runbook_lib.transfer.held import Held
 from runbook_lib.transfer.links import Link
-from runbook_lib.transfer.sync import compare_all, drain, drain_once, make_equal, must_wait
+from runbook_lib.transfer.sync import apply_apart, compare_all, drain, drain_once, make_equal, must_wait
 from runbook_lib.transfer.sync_process import exclusive, stop_sync
 from runbook_lib.transfer.user_triggers import hold_back
 from runbook_lib.transfer.writers import Side
@@ -319,7 +319,7 @@ def _compare(link: Link, tables: Sequence[str], tell: Tell) -> None:
     """Make the rows of these tables equal, whole: a new column's values were logged by nobody."""
     for flow in link.flows:
         if flow.table in tables or flow.feeds[0].table in tables:
-            done = compare_all(link, flow, make_equal)
+            done = compare_all(link, flow, apply_apart if link.quarantine else make_equal)
             tell(f"{flow.table}: every row compared, {done.upserted:,} written again")
 
 

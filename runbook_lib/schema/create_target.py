@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database, Rest, Table
 from runbook_lib.errors import DatabaseError, TransferError
 from runbook_lib.plan.model import Service, TableMapping
@@ -342,8 +343,11 @@ def _shape(
 
 def _trim(mapping: TableMapping, target: Database) -> None:
     table = target.quote(mapping.source)
+    dialect = dialect_of(target.dialect)
     for column in mapping.omit:
-        target.execute(f"ALTER TABLE {table} DROP COLUMN {target.ident(column)} CASCADE")
+        indexes = target.catalog([mapping.source])[mapping.source].indexes
+        held = [target.ident(index.name) for index in indexes if column in index.columns]
+        target.execute(*dialect.drop_column(table, target.ident(column), held))
     if mapping.target != mapping.source:
         target.execute(f"ALTER TABLE {table} RENAME TO {target.quote(mapping.target)}")
 

@@ -6,6 +6,7 @@ first move shows is a fault of the code, and what the second shows is a fault of
 
 from __future__ import annotations
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.identifiers import split
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.plan.model import Service, TableMapping
@@ -55,7 +56,9 @@ def _readers(source: Database, table: Table) -> list[str]:
 
 
 def drop_views(service: Service, source: Database) -> None:
-    """Drop the service's views and their schema. Idempotent."""
+    """Drop the service's views and their schema. Idempotent; an engine without schemas has none."""
+    if not dialect_of(source.dialect).schemas:
+        return
     schema = source.quote(service.name)
     views = (f"DROP VIEW IF EXISTS {_view(service, mapping, source)}" for mapping in service.tables)
     present = source.rows("SELECT 1 FROM information_schema.schemata WHERE schema_name = :s", {"s": service.name})

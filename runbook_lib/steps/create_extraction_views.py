@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Problem
 from runbook_lib.run.context import RunContext
 from runbook_lib.schema.extraction_views import create_views, drop_views
@@ -22,7 +23,10 @@ class CreateExtractionViews:
     reshapes: Sequence[str] = ("source",)
 
     def check(self, run: RunContext) -> list[Problem]:
-        return []
+        if dialect_of(run.source.dialect).schemas:
+            return []
+        text = f"{run.source.name} has no schemas for the views"
+        return [Problem(run.source.name, text, "leave this step out: move data and code together")]
 
     def apply(self, run: RunContext) -> StepResult:
         views = [view for service in run.plan.services for view in create_views(service, run.source)]

@@ -171,7 +171,7 @@ def _seen(place: Place) -> Seen:
         finally:
             database.close()
     except RunbookError as error:
-        return Seen(place, error=error.observed)
+        return Seen(place, error=error.observed + (f". Next: {error.action}" if error.action else ""))
 
 
 def _ask(place: Place, database: Database) -> Seen:

@@ -14,6 +14,9 @@ from runbook_lib.assessment.fates import measure, predict
 from runbook_lib.assessment.routes import route_of
 from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How, pair_of
+from runbook_lib.plan.model import Service, TableMapping
+from runbook_lib.schema.create_target import build_indexes, create_tables
+from runbook_lib.schema.extraction_views import drop_views
 
 PLANTED = """
 CREATE TABLE docs (id INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT COLLATE NOCASE NOT NULL UNIQUE, body TEXT,
@@ -79,3 +82,18 @@ def test_what_another_engine_cannot_have_is_named(new_on: Callable[..., Any], tm
     for kind, name in (("table", "docs"), ("primary key", "id on docs"), ("unique constraint", "title on docs")):
         assert outcomes[kind, name] == "translated"
     assert outcomes["foreign key", "doc on child"] == outcomes["identity", "docs"] == "translated"
+
+
+def test_a_column_that_a_plan_leaves_out_goes_with_its_indexes_and_a_schema_of_its_own_is_no_matter(tmp_path: Path):
+    source, target = (new_database(tmp_path, name) for name in ("source", "target"))
+    source.run_script(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, gone TEXT); CREATE INDEX both ON t (v, gone);"
+        " CREATE INDEX kept ON t (v); CREATE INDEX part ON t (gone) WHERE gone > 'a';"
+    )
+    service = Service("shop", "target", tables=(TableMapping("t", "t", omit=("gone",)),))
+    create_tables(service, source, target)
+    build_indexes(service, target)
+    [table] = target.catalog(["t"]).values()
+    assert [c.name for c in table.columns] == ["id", "v"] and [index.name for index in table.indexes] == ["kept"]
+    drop_views(service, source)  # of an extraction in two moves: it cannot have been made here
+    assert source.tables() == ["t"]

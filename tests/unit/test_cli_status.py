@@ -10,11 +10,13 @@ import pytest
 from fix_evidence import RUN, Evidence, record_phase
 from fix_run import small_environment
 
+from runbook_lib.databases.port import Database
 from runbook_lib.display.terminal import status_lines
-from runbook_lib.errors import LeaseHeld, OutOfOrder
+from runbook_lib.errors import DatabaseError, LeaseHeld, OutOfOrder
 from runbook_lib.journal import Journal, ProgressRow
 from runbook_lib.journal.kinds import Intent, PhaseStarted, RollbackResult
 from runbook_lib.runner.run_phases import Runner
+from runbook_lib.transfer.standing import Place, standing
 
 
 def said(journal: Journal, run_id: str = "") -> str:
@@ -101,3 +103,11 @@ def test_a_runner_refuses_a_phase_out_of_turn_before_it_makes_anything(runner: R
         runner.carry_out(["preparation"])
     assert not (tmp_path / "evidence").exists()
     assert [entry.kind for entry in runner.journal.entries("run-1")] == ["run_opened"]
+
+
+def test_a_database_that_does_not_answer_says_what_to_do():
+    def refused() -> Database:
+        raise DatabaseError("database source", "wrong password for x", action="set RUNBOOK_SOURCE_PASSWORD")
+
+    seen = standing(Place("source", "source", refused, ("t",), ()), []).source
+    assert seen.error == "wrong password for x. Next: set RUNBOOK_SOURCE_PASSWORD"

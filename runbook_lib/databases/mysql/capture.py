@@ -56,12 +56,13 @@ WHERE table_schema = database() AND table_name = {table}
 def install_capture(db: MySQLPort, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
     """Log the keys of every change of these tables (table → key columns); returns when older writers have ended.
 
-    A table that is captured already is left alone, with its log. The registry's row is written last: an installation
-    that was cut off is begun again.
+    A table that is captured already is left alone, with its log; where its triggers are gone, since it is another table
+    than it was, they are made again, and a marker says that any row may differ. The registry's row is written last: an
+    installation that was cut off is begun again.
 
     Raises:
-        TransferError: the table is captured with other key columns, its triggers are gone, or a foreign key changes its
-            rows without firing them.
+        TransferError: the table is captured with other key columns, or a foreign key changes its rows without firing
+            triggers.
         DatabaseError: locks were not granted.
     """
     own.table(db, "captures")
@@ -70,6 +71,7 @@ def install_capture(db: MySQLPort, channel: str, tables: Mapping[str, Sequence[s
         db.execute(f"ALTER TABLE {CAPTURES} MODIFY log VARCHAR(130) NOT NULL")
     found = catalog.catalog(db, list(tables))
     _refuse_cascades(db, set(tables))
+    whole = capture_installed(db, channel)
     for table, key in tables.items():
         described = found[table]
         missing = [column for column in key if column not in {c.name for c in described.columns}]
@@ -78,9 +80,10 @@ def install_capture(db: MySQLPort, channel: str, tables: Mapping[str, Sequence[s
             raise TransferError(f"capture of {table}", text, action="correct the plan's key")
         known = _lookup(db, channel, table)
         if known is not None:
-            _require_intact(db, channel, table, tuple(key), known)
-            continue
-        work = partial(_install, db=db, channel=channel, table=described, key=tuple(key))
+            _require_key(channel, table, tuple(key), known)
+            if table in whole:
+                continue
+        work = partial(_install, db=db, channel=channel, table=described, key=tuple(key), known=known)
         lock_retry.in_transaction(db, work, doing=f"installing the capture of {table}")
 
 
@@ -96,29 +99,36 @@ def _refuse_cascades(db: MySQLPort, tables: set[str]) -> None:
             )
 
 
-def _install(driver: Connection, *, db: MySQLPort, channel: str, table: Table, key: tuple[str, ...]) -> None:
+def _install(
+    driver: Connection, *, db: MySQLPort, channel: str, table: Table, key: tuple[str, ...], known: dict[str, Any] | None
+) -> None:
     log = quoting.ident(own_name("runbook_log", channel, table.name))
     columns = [table.column(name) for name in key]
     fields = "".join(f", k{i} {_field(column)}" for i, column in enumerate(columns))
     triggers = _triggers(channel, table.name)
+    types = [column.type for column in columns]
+    kept = known is not None and known["types"] == types
+    # Before the triggers, for a kill, and after them, for a sync beside this: what the log lacks is among all rows.
+    marker = () if known is None else (f"INSERT INTO {log} (truncated) VALUES (1)",)
     lock_retry.run(
         driver,
         *(f"DROP TRIGGER IF EXISTS {quoting.ident(trigger)}" for trigger in triggers.values()),
-        f"DROP TABLE IF EXISTS {log}",
-        f"CREATE TABLE {log} (seq BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,"
+        *(() if kept else (f"DROP TABLE IF EXISTS {log}",)),
+        f"CREATE TABLE IF NOT EXISTS {log} (seq BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,"
         " at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), truncated TINYINT(1) NOT NULL DEFAULT 0"
         f"{fields}) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        *marker,
         *(
             f"CREATE TRIGGER {quoting.ident(trigger)} AFTER {event} ON {quoting.ident(table.name)} FOR EACH ROW"
             f" {_body(event, log, key)}"
             for event, trigger in triggers.items()
         ),
+        *marker,
     )
-    types = json.dumps([column.type for column in columns])
-    values = (channel, table.name, log, json.dumps(list(key)), types, _generation(db, table.name))
+    values = (channel, table.name, log, json.dumps(list(key)), json.dumps(types), _generation(db, table.name))
     with driver.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {CAPTURES} (channel, table_name, log, key_columns, key_types, generation)"
+            f"REPLACE INTO {CAPTURES} (channel, table_name, log, key_columns, key_types, generation)"
             " VALUES (%s, %s, %s, %s, %s, %s)",
             values,
         )
@@ -148,16 +158,11 @@ def _body(event: str, log: str, key: Sequence[str]) -> str:
     return f"IF @runbook_sync IS NULL THEN {act} END IF"
 
 
-def _require_intact(db: MySQLPort, channel: str, table: str, key: tuple[str, ...], known: dict[str, Any]) -> None:
-    text = ""
+def _require_key(channel: str, table: str, key: tuple[str, ...], known: dict[str, Any]) -> None:
     if key != tuple(known["key"]):
-        text = f"channel {channel} logs the key ({quoting.listed(known['key'])}), not ({quoting.listed(key)})"
-    elif table not in capture_installed(db, channel):
-        text = f"a trigger of channel {channel} is missing, so changes may not have been logged"
-    if text:
         raise TransferError(
             f"capture of {table}",
-            text,
+            f"channel {channel} logs the key ({quoting.listed(known['key'])}), not ({quoting.listed(key)})",
             state="the capture was left as it is",
             action="remove the capture, then copy the table again",
         )
@@ -188,11 +193,12 @@ def _file_name(name: str) -> str:
 
 def capture_installed(db: MySQLPort, channel: str) -> frozenset[str]:
     """The tables whose log and triggers are complete."""
-    there = {name for (name,) in db.rows(_OWN)}
+    there = set(db.rows(_OWN))
     return frozenset(
         table
         for table, log in _registered(db, channel)
-        if quoting.ident(log.strip("`")) == log and {log.strip("`"), *_triggers(channel, table).values()} <= there
+        if quoting.ident(log.strip("`")) == log
+        and {(log.strip("`"), ""), *((trigger, table) for trigger in _triggers(channel, table).values())} <= there
     )
 
 
@@ -203,10 +209,12 @@ def capture_gaps(db: MySQLPort, channel: str) -> dict[str, str]:
     return {table: "it was replaced, or a trigger of its capture is missing" for table in found if table not in whole}
 
 
+# A trigger goes with its table when that is renamed: it counts for the table that it is on.
 _OWN = """
-SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database() AND trigger_name LIKE 'runbook%'
+SELECT trigger_name, event_object_table FROM information_schema.triggers
+WHERE trigger_schema = database() AND trigger_name LIKE 'runbook%'
 UNION ALL
-SELECT table_name FROM information_schema.tables WHERE table_schema = database() AND table_name LIKE 'runbook%'
+SELECT table_name, '' FROM information_schema.tables WHERE table_schema = database() AND table_name LIKE 'runbook%'
 """
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from runbook_lib.databases.adapter_helpers import RIGHTS
+from runbook_lib.databases.adapter_helpers import RIGHTS, secret_of
 from runbook_lib.databases.mysql.streaming import Connection
 from runbook_lib.errors import ConfigurationError, DatabaseError
 from runbook_lib.util.text import one_line
@@ -148,8 +148,8 @@ def make_engine(name: str, login: Login, pool_size: int) -> Engine:
 
 # Error number while connecting → what it means and what to do.
 _REASONS = {
-    1045: ("wrong password for {user}", "check the secret"),
-    1698: ("wrong password for {user}", "check the secret"),
+    1045: ("wrong password for {user}", "{secret}"),
+    1698: ("wrong password for {user}", "{secret}"),
     1044: ("{user} may not use database {database}", "GRANT the rights on it"),
     1049: ("no database {database} at {address}", "create it, or correct its name"),
     1130: ("the server does not let {user} in from here", "create the user for this host"),
@@ -168,7 +168,8 @@ def explain_connect(name: str, login: Login, error: Exception) -> DatabaseError:
     default = ("unreachable at {address}: {text}", "start the server, or correct host and port")
     observed, action = _REASONS.get(number, default)
     facts = {"user": login.user or "the login", "database": login.database, "address": login.address, "text": line}
-    return DatabaseError(f"database {name}", observed.format(**facts), action=action)
+    facts["secret"] = secret_of(name)
+    return DatabaseError(f"database {name}", observed.format(**facts), action=action.format(**facts))
 
 
 def explain(name: str, error: Exception, doing: str = "") -> DatabaseError:

@@ -33,7 +33,8 @@ _FENCES = f"""
 CREATE TABLE IF NOT EXISTS {FENCES} (relation VARCHAR(64) NOT NULL PRIMARY KEY, raised TINYINT(1) NOT NULL DEFAULT 0,
   since TIMESTAMP(6) NULL) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
 """
-_TRIGGERS = "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database()"
+# With the table that each is on: a trigger goes with its table when that is renamed.
+_TRIGGERS = "SELECT trigger_name, event_object_table FROM information_schema.triggers WHERE trigger_schema = database()"
 
 
 def prepare_fence(db: MySQLPort, tables: Sequence[str]) -> None:
@@ -51,7 +52,12 @@ def prepare_fence(db: MySQLPort, tables: Sequence[str]) -> None:
     there = _installed(db)
     for table in found:
         relation = quoting.text(table)
-        created = [_create(table, event) for event in EVENTS if _trigger(table, event) not in there]
+        lacking = [event for event in EVENTS if (_trigger(table, event), table) not in there]
+        created = [
+            statement
+            for event in lacking
+            for statement in (f"DROP TRIGGER IF EXISTS {quoting.ident(_trigger(table, event))}", _create(table, event))
+        ]
         flag = f"INSERT INTO {FENCES} (relation) SELECT {relation} FROM (SELECT 1) AS one WHERE NOT EXISTS"
         db.execute(f"{flag} (SELECT 1 FROM {FENCES} WHERE relation = {relation})", *created)
 
@@ -144,8 +150,8 @@ def remove_fence(db: MySQLPort) -> None:
         db.execute(f"DROP TABLE IF EXISTS {FENCES}")
 
 
-def _installed(db: MySQLPort) -> set[str]:
-    return {str(name) for (name,) in db.rows(_TRIGGERS)}
+def _installed(db: MySQLPort) -> set[tuple[str, str]]:
+    return {(str(name), str(table)) for name, table in db.rows(_TRIGGERS)}
 
 
 def _prepared(db: MySQLPort) -> set[str]:
@@ -153,7 +159,7 @@ def _prepared(db: MySQLPort) -> set[str]:
         return set()
     there = _installed(db)
     known = [str(name) for (name,) in db.rows(f"SELECT relation FROM {FENCES}")]
-    return {name for name in known if {_trigger(name, event) for event in EVENTS} <= there}
+    return {name for name in known if {(_trigger(name, event), name) for event in EVENTS} <= there}
 
 
 def _known(db: MySQLPort) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlencode
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from runbook_lib.databases.adapter_helpers import RIGHTS
+from runbook_lib.databases.adapter_helpers import RIGHTS, secret_of
 from runbook_lib.databases.postgresql.connection_pool import Session
 from runbook_lib.errors import ConfigurationError, DatabaseError, LockRefused
 from runbook_lib.util.text import one_line
@@ -154,7 +154,7 @@ def placed(sql: str) -> str:
 
 # What libpq says (it gives no SQLSTATE while connecting) → what it means and what to do.
 _REASONS = (
-    (r"password authentication failed|no password supplied|SCRAM", "wrong password for {user}", "check the secret"),
+    (r"password authentication failed|no password supplied|SCRAM", "wrong password for {user}", "{secret}"),
     (r"role .* does not exist", "no role {user}", "create the role, or correct its name"),
     (r"database .* does not exist", "no database {dbname} at {address}", "create it, or correct its name"),
     (r"no pg_hba.conf entry|no encryption", "the server does not let {user} in from here", "extend pg_hba.conf"),
@@ -180,10 +180,11 @@ def explain_connect(name: str, login: Login, text: str, dbname: str = "") -> Dat
         "dbname": dbname or login.parameters.get("dbname", "of that name"),
         "address": login.address,
         "text": line,
+        "secret": secret_of(name),
     }
     for pattern, observed, action in _REASONS:
         if re.search(pattern, text, re.IGNORECASE):
-            return DatabaseError(f"database {name}", observed.format(**facts), action=action)
+            return DatabaseError(f"database {name}", observed.format(**facts), action=action.format(**facts))
     return DatabaseError(f"database {name}", f"cannot connect to {login.address}: {line}")
 
 

@@ -4,7 +4,8 @@ See docs/correctness.md#late-commits.
 SQLite has one writer at a time, so a log's order is the order of commits, and a trigger that has been committed has no
 older writer to wait for (docs/correctness.md#start-of-capture). REPLACE deletes a row that is in its way without firing
 the delete trigger, so the keys of rows that conflict with a new one in a unique index are logged before it is written.
-There is no TRUNCATE; a DELETE of all rows fires the trigger for each. Not seen: DROP TABLE.
+There is no TRUNCATE; a DELETE of all rows fires the trigger for each. DROP TABLE takes the triggers with it: named as
+a gap, and logged as a marker when the capture is installed again.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ NOW = "((julianday('now') - 2440587.5) * 86400.0)"  # seconds since 1970, to abo
 def install_capture(db: SQLitePort, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
     """Log the keys of every change of these tables (table → key columns). Idempotent.
 
+    Where the triggers of a captured table are gone, since it is another table than it was, they are made again, and a
+    marker (a row of the log without a key) says that any row may differ.
+
     Raises:
-        TransferError: the table is captured with other key columns, or a trigger is missing: the log has gaps then,
-            and only a new copy heals that.
+        TransferError: the table is captured with other key columns.
         DatabaseError: no such table, or another connection writes for longer than the lock may take.
     """
     described = catalog(db, list(tables))
@@ -54,19 +57,25 @@ def install_capture(db: SQLitePort, channel: str, tables: Mapping[str, Sequence[
 def _install(driver: sqlite3.Connection, channel: str, table: str, described: Table, key: tuple[str, ...]) -> None:
     known = _lookup(driver, channel, table)
     if known is not None:
-        _require_intact(driver, channel, table, key, known)
-        return
+        _require_key(channel, table, key, known)
+        if _complete(driver, known):
+            return
     if missing := [column for column in key if column not in {c.name for c in described.columns}]:
         raise TransferError(f"capture of {table}", f"no column {', '.join(missing)}", action="correct the plan's key")
     log, name = quoting.own_name("log", channel, table), described.name
     columns = "".join(f", k{i}" for i in range(len(key)))  # no type: a value is kept as it is
-    driver.execute(f"CREATE TABLE {log} (seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL{columns})")
+    driver.execute(
+        f"CREATE TABLE IF NOT EXISTS {log} (seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL{columns})"
+    )
+    if known is not None:
+        driver.execute(f"INSERT INTO {log} (at) VALUES ({NOW})")
     made = 0
     for suffix, sql in _triggers(log, name, key, _conflicts(driver, described, key)):
+        driver.execute(f"DROP TRIGGER IF EXISTS {quoting.own_name(suffix, channel, table)}")
         driver.execute(f"CREATE TRIGGER {quoting.own_name(suffix, channel, table)} {sql}")
         made += 1
     driver.execute(
-        f"INSERT INTO {CAPTURES} VALUES (?, ?, ?, ?, ?, ?)", (channel, table, name, log, "\0".join(key), made)
+        f"REPLACE INTO {CAPTURES} VALUES (?, ?, ?, ?, ?, ?)", (channel, table, name, log, "\0".join(key), made)
     )
 
 
@@ -123,17 +132,16 @@ def _conflict(driver: sqlite3.Connection, name: str, index: Index) -> str:
     )
 
 
-def _require_intact(
-    driver: sqlite3.Connection, channel: str, table: str, key: tuple[str, ...], known: tuple[Any, ...]
-) -> None:
+def _require_key(channel: str, table: str, key: tuple[str, ...], known: tuple[Any, ...]) -> None:
     logged = tuple(known[2].split("\0"))
-    state, action = "the capture was left as it is", "remove the capture, then copy the table again"
     if key != logged:
-        seen = f"channel {channel} logs the key ({', '.join(logged)})"
-        raise TransferError(f"capture of {table}", seen, expected=f"({', '.join(key)})", state=state, action=action)
-    if not _complete(driver, known):
-        seen = f"a trigger of channel {channel} is missing or disabled, so changes may not have been logged"
-        raise TransferError(f"capture of {table}", seen, state=state, action=action)
+        raise TransferError(
+            f"capture of {table}",
+            f"channel {channel} logs the key ({', '.join(logged)})",
+            expected=f"({', '.join(key)})",
+            state="the capture was left as it is",
+            action="remove the capture, then copy the table again",
+        )
 
 
 def _complete(driver: sqlite3.Connection, known: tuple[Any, ...]) -> bool:
@@ -206,14 +214,15 @@ def read_changes(
         declared = column_kinds(driver, quoting.ident(name))
         found = driver.execute(f"SELECT * FROM {log} ORDER BY seq LIMIT ?", (limit,)).fetchall()
     columns = [(column, declared[column]) for column in key.split("\0")]
+    named = [row for row in found if any(value is not None for value in row[2:])]
     distinct = dict.fromkeys(
         tuple(
             None if value is None else key_text(value, kind, table, column)
             for value, (column, kind) in zip(row[2:], columns, strict=True)
         )
-        for row in found
+        for row in named
     )
-    return Changes(table, tuple(row[0] for row in found), tuple(distinct))
+    return Changes(table, tuple(row[0] for row in found), tuple(distinct), len(named) < len(found))
 
 
 def forget_changes(db: SQLitePort, channel: str, changes: Changes) -> None:

@@ -41,9 +41,10 @@ def prepare_fence(db: SQLitePort, tables: Sequence[str]) -> None:
                 f"EXISTS (SELECT 1 FROM {FENCES} WHERE table_name = {quoting.literal(table)} AND since IS NOT NULL)"
             )
             message = quoting.literal(f"RB001: {table}: writes are fenced by a migration; retry")
-            for event in EVENTS:
+            for event in () if _complete(driver, table) else EVENTS:
+                driver.execute(f"DROP TRIGGER IF EXISTS {_trigger(table, event)}")  # it went with a renamed table
                 driver.execute(
-                    f"CREATE TRIGGER IF NOT EXISTS {_trigger(table, event)} BEFORE {event} ON {quoting.ident(table)} "
+                    f"CREATE TRIGGER {_trigger(table, event)} BEFORE {event} ON {quoting.ident(table)} "
                     f"FOR EACH ROW WHEN {NOT_OURS} AND {raised} BEGIN SELECT RAISE(ABORT, {message}); END"
                 )
             driver.execute(f"INSERT OR IGNORE INTO {FENCES} VALUES (?, NULL)", (table,))
@@ -126,7 +127,9 @@ def _complete(driver: sqlite3.Connection, table: str) -> bool:
     marks = ", ".join("?" * len(wanted))
     return bool(
         driver.execute(
-            f"SELECT count(*) = {len(wanted)} FROM sqlite_master WHERE type = 'trigger' AND name IN ({marks})", wanted
+            f"SELECT count(*) = {len(wanted)} FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?"
+            f" AND name IN ({marks})",
+            (table, *wanted),
         ).fetchone()[0]
     )
 

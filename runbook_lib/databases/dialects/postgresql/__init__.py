@@ -31,6 +31,7 @@ class PostgreSQLDialect(PostgreSQLValues, Dialect):
     repairs_objects = True
     trigger_functions = True
     own_schema = "runbook"
+    schemas = True
     random_uuid = "gen_random_uuid()"
     user_types = True
     exclusion_constraints = True

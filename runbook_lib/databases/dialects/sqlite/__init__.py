@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from runbook_lib.databases.capabilities import Capabilities
 from runbook_lib.databases.dialect import BLIND, EXACT, Dialect
 from runbook_lib.databases.dialects.sqlite import types
@@ -31,6 +33,9 @@ class SQLiteDialect(SQLiteValues, Dialect):
     checks_references = False
     join_power = 8
     tables_by_case = False
+
+    def drop_column(self, table: str, column: str, indexes: Sequence[str]) -> list[str]:
+        return [*(f"DROP INDEX {index}" for index in indexes), f"ALTER TABLE {table} DROP COLUMN {column}"]
 
     def overlooks(self, collation: str, *, padded: bool) -> tuple[bool, bool, bool]:
         return collation == "nocase", False, collation == "rtrim"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runbook_lib.cli.base import main
+from runbook_lib.cli.base import PATH, environment_of, journal_of, main
 from runbook_lib.cli.transfer import CAPTURE, CAPTURE_HELP, copies_journal, endpoints, open_both
 from runbook_lib.errors import ConfigurationError
 
@@ -25,6 +25,7 @@ SHOWN = 20  # rows that the other side would refuse
 _PAUSE = "Longer, and everything is put back."
 _SWITCH = "Command that sends the applications to the {}, run inside the pause; `none`: you move them by hand."
 _DRY_RUN = "Only say what would happen, and which rows would not fit."
+_FILE = "Parameter file whose inventory names them; alone: of a run."
 _YES = "Do not ask: as `--switch none` where no --switch is given."
 
 
@@ -39,7 +40,9 @@ def _moving(to: str) -> Callable[[Any], Any]:
             click.option("--switch-back", default="", help="Command that undoes --switch."),
             click.option("--switch", default="", metavar="CMD|none", help=_SWITCH.format(to)),
             click.option("--max-write-pause", default="2s", show_default=True, help=_PAUSE),
-            endpoints,
+            click.option("-f", "--file", "file", type=PATH, help=_FILE),
+            click.argument("target", default=""),
+            click.argument("source", default=""),
         ):
             command = decorate(command)
         return command
@@ -57,6 +60,8 @@ def cutover(source: str, target: str, file: Path | None, **how: Any) -> None:
     partition), rows in quarantine, and row counts; differences are named, and nobody is moved. Without --switch it
     shows what would happen and asks; where nobody can be asked it refuses. With `--switch none` you move the
     applications by hand, and their writes at the source are rejected until then.
+
+    With -f FILE --dry-run alone it looks at the open run of that parameter file, whose phase 04_cutover moves them.
     """
     from runbook_lib.transfer.writers import Side
 
@@ -115,6 +120,9 @@ def _carry_out(
     leave_quarantined: bool,
     capture: str | None = None,
 ) -> None:
+    if not move.target:
+        _of_a_run(move, dry_run=dry_run)
+        return
     from runbook_lib.operations.pair import pair_of
     from runbook_lib.operations.predict_cutover import foresee
     from runbook_lib.operations.replicate import disagreements_of, find_clone
@@ -150,6 +158,39 @@ def _carry_out(
         click.echo(f"the {move.to} has the writes already")
         return
     _tell_move(move, result, by_hand=not commands.there)
+
+
+def _of_a_run(move: _Move, *, dry_run: bool) -> None:
+    """What the cutover of the environment's open run would do.
+
+    Raises:
+        ConfigurationError: there is no such run, or it is not only asked.
+    """
+    if move.source or move.file is None or move.name != "cutover":
+        raise click.UsageError("SOURCE and TARGET of a followed copy, or of a run's cutover -f FILE --dry-run")
+    if not dry_run:
+        raise ConfigurationError(
+            f"runbook cutover -f {move.file}",
+            "a run's writers are moved by its phase, with its gates and evidence",
+            state="nothing was fenced or moved",
+            action=f"runbook run -f {move.file} --phase cutover; --dry-run here shows what it would do",
+        )
+    from runbook_lib.config.options import read_options
+    from runbook_lib.run.context import RunContext
+    from runbook_lib.steps.foresee_cutover import foresee_run
+
+    environment = environment_of(move.file)
+    with journal_of(move.file) as journal:
+        row = journal.latest_run(environment.name, states=("open",))
+        if row is None:
+            raise ConfigurationError(
+                f"runbook cutover -f {move.file}", "no run of it is open", action=f"runbook run -f {move.file}"
+            )
+        with RunContext(environment, "cutover", row.run_id, journal, read_options(environment.options)) as run:
+            seen = foresee_run(run)
+    for line in seen.lines():
+        click.echo(line)
+    sys.exit(0 if seen.ready else 1)
 
 
 def _budget(text: str) -> float:

@@ -10,7 +10,7 @@ from functools import partial
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import CutoverAborted, RollbackFailed, TransferError
 from runbook_lib.operations import switchover
-from runbook_lib.operations.agreement import COMMAND, SHAPES, in_quarantine, of_rows, of_schema, refuse
+from runbook_lib.operations.agreement import COMMAND, SHAPES, Difference, in_quarantine, of_rows, of_schema, refuse
 from runbook_lib.operations.switchover import Pace, compare_touched
 from runbook_lib.plan.window import is_open, next_opening
 from runbook_lib.plan.yaml_value import shown
@@ -196,7 +196,14 @@ def _move(
 def _require_agreement(
     run: RunContext, forward: Sequence[Link], there: Sequence[Link], opposite: Sequence[Link]
 ) -> None:
-    """Nobody is moved away from what the other side does not have; checked while the writers write (agreement.py).
+    """Nobody is moved away from what the other side does not have; checked while the writers write (agreement.py)."""
+    refuse(there[0], disagreements(run, forward, there, opposite))
+
+
+def disagreements(
+    run: RunContext, forward: Sequence[Link], there: Sequence[Link], opposite: Sequence[Link]
+) -> list[Difference]:
+    """What would keep the writers from being moved over `there` now; nothing is fenced or written.
 
     On the return an index that the source lacks keeps nobody from it: its rows are what counts there.
     """
@@ -209,7 +216,7 @@ def _require_agreement(
     for link in there:
         way = ways[link.service]
         found += [*in_quarantine([link, way], tolerances), *of_rows(link, way, tolerances)]
-    refuse(there[0], [replace(one, action=_of_a_plan(one.action, run)) for one in found])
+    return [replace(one, action=_of_a_plan(one.action, run)) for one in found]
 
 
 def _of_a_plan(action: str, run: RunContext) -> str:

@@ -23,6 +23,7 @@ HELPERS = {
     "__init__",
     "accounting",
     "baseline",
+    "foresee_cutover",
     "check_table",
     "checklist",
     "migrate_schema",

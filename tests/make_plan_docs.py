@@ -1,4 +1,4 @@
-"""Write the tables of keys in docs/writing-a-plan.md from their declarations: `make docs`. A test compares the page."""
+"""Write the tables of keys and routers in the pages from their declarations: `make docs`. A test compares them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,38 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from runbook_lib.config import router_settings
 from runbook_lib.plan import keys
 from runbook_lib.plan.key import Key, Section
 from runbook_lib.plan.units import duration
+from runbook_lib.traffic.capabilities import CAPABILITIES
 
-PAGE = Path(__file__).parents[1] / "docs/writing-a-plan.md"
+DOCS = Path(__file__).parents[1] / "docs"
+# Each page with the module that declares the sections it has tables of.
+PAGES: dict[Path, Any] = {DOCS / "writing-a-plan.md": keys, DOCS / "routers.md": router_settings}
 # A table stands below its mark, up to the next line that is none of its rows.
+ABILITIES = re.compile(r"(?<=^)(<!-- capabilities -->\n)(?:\|.*\n)*", re.MULTILINE)
 TABLE = re.compile(r"(?<=^<!-- keys: )(\w+)( -->\n)(?:\|.*\n)*", re.MULTILINE)
 
 
-def page(text: str) -> str:
-    """The text of the page, with each table as the keys have it."""
-    return TABLE.sub(lambda mark: f"{mark[1]}{mark[2]}{''.join(table(getattr(keys, mark[1].upper())))}", text)
+def page(text: str, declared: Any) -> str:
+    """The text of a page, with each table as the declarations have it."""
+    text = TABLE.sub(lambda mark: f"{mark[1]}{mark[2]}{''.join(table(getattr(declared, mark[1].upper())))}", text)
+    return ABILITIES.sub(lambda mark: f"{mark[1]}{''.join(abilities())}", text)
 
 
-def marked(text: str) -> list[Section]:
-    """The sections that the page has a table of."""
-    return [getattr(keys, found[1].upper()) for found in TABLE.finditer(text)]
+def marked(text: str, declared: Any) -> list[Section]:
+    """The sections that a page has a table of."""
+    return [getattr(declared, found[1].upper()) for found in TABLE.finditer(text)]
+
+
+def abilities() -> Iterator[str]:
+    """What each kind of router can do, one line a capability."""
+    yield f"| | {' | '.join(CAPABILITIES)} |\n|{'---|' * (len(CAPABILITIES) + 1)}\n"
+    for name, _ in next(iter(CAPABILITIES.values())):
+        each = [getattr(capabilities, name) for capabilities in CAPABILITIES.values()]
+        cells = [f"{'yes' if one.can else '**no**'}: {one.found}" for one in each]
+        yield f"| {name.replace('_', ' ')} | {' | '.join(cells)} |\n"
 
 
 def table(section: Section) -> Iterator[str]:
@@ -59,5 +74,6 @@ def left_out(key: Key[Any]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    sys.stdout.write(f"{PAGE}: {len(TABLE.findall(PAGE.read_text(encoding='utf-8')))} tables of keys\n")
+    for path, declared in PAGES.items():
+        path.write_text(page(path.read_text(encoding="utf-8"), declared), encoding="utf-8")
+        sys.stdout.write(f"{path}: {len(TABLE.findall(path.read_text(encoding='utf-8')))} tables of keys\n")

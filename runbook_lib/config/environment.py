@@ -15,7 +15,8 @@ from typing import Any, cast
 from sqlalchemy import URL
 
 from runbook_lib.config.inventory import DatabaseEntry, Inventory, Policy, read_inventory
-from runbook_lib.config.secret_references import Reference, is_reference
+from runbook_lib.config.router_needs import check_router
+from runbook_lib.config.secret_references import Reference, available, is_reference
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError, PlanError
@@ -130,7 +131,7 @@ class Environment:
         if not self.inventory.router:
             raise ConfigurationError(self.inventory.file, "the inventory has no router", action="add `router:`")
         module = _adapter(f"runbook_lib.traffic.{self.inventory.router['kind']}", "router")
-        settings = {key: value for key, value in self.inventory.router.items() if key != "origin"}  # is ours
+        settings = {name: self._value(setting) for name, setting in self.inventory.router.items()}
         return cast(Router, module.open_router(settings, self.root))
 
     def service(self, name: str) -> ServiceController:
@@ -158,11 +159,20 @@ class Environment:
         entries = [*self.inventory.databases.values(), *filter(None, (self.inventory.journal,))]
         for entry in entries:
             found |= dict.fromkeys(entry.secrets(self.root))
+        for setting in self.inventory.router.values():
+            if isinstance(setting, Reference) and not setting.by_libpq and available(setting):
+                found[setting.resolve(self.root)] = None
         for settings in self.inventory.notify.values():
             for key, text in settings.items():
                 if _is_secret(key, text) and not (text.startswith("env:") and text[4:] not in os.environ):
                     found[self._secret(text, self.inventory.file)] = None
         return tuple(found)
+
+    def _value(self, setting: Any) -> Any:
+        """A router's setting with its secret in the place of the reference; None where libpq finds it."""
+        if not isinstance(setting, Reference):
+            return setting
+        return None if setting.by_libpq else setting.resolve(self.root)
 
     def _resolved(self, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         subject = f"{self.inventory.file} {name}"
@@ -300,6 +310,8 @@ def _check_fit(environment: Environment) -> None:
         _require(plan, service.line, "database", service.database, inventory.databases, inventory.file)
     for name in plan.notify:
         _require(plan, plan.lines["notify"], "notification target", name, inventory.notify, inventory.file)
+    if inventory.router:
+        check_router(plan, inventory.router)
     workload = plan.performance.workload
     if workload and not (environment.parameters_dir / workload).is_file():
         where = f"{plan.path}:{plan.lines['performance']}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +12,12 @@ from typing import Any
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from runbook_lib.config.secret_references import Reference, is_reference, libpq_secrets, read_reference
+from runbook_lib.config.router_settings import read_router
+from runbook_lib.config.secret_references import Reference, available, is_reference, libpq_secrets, read_reference
 from runbook_lib.databases.dialect import ENGINES, dialect_of
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.yaml_value import Value, nearest, read_file
 
-ROUTERS = ("envoy",)
-ROUTERS_TO_COME = ("haproxy", "pgbouncer")  # refused where they are read: there is no adapter yet
 TARGETS = ("file", "webhook", "command")
 SERVICE_KEYS = (
     *("url", "health", "timeout_s"),
@@ -72,10 +70,10 @@ class DatabaseEntry:
     def secrets(self, root: Path) -> Iterator[str]:
         """The secret values of this database; a variable that is not set holds none."""
         url = self.url
-        if self.url_reference and _available(self.url_reference):
+        if self.url_reference and available(self.url_reference):
             url, secret = self.resolved(root)
             yield from filter(None, (secret,))
-        elif self.password and not self.password.by_libpq and _available(self.password):
+        elif self.password and not self.password.by_libpq and available(self.password):
             yield self.password.resolve(root)
         if dialect_of(self.dialect).libpq:
             yield from libpq_secrets(url)
@@ -113,7 +111,7 @@ def read_inventory(path: Path) -> Inventory:
         file=document.file,
         databases=databases,
         services=services,
-        router=_router(fields["router"], services) if "router" in fields else {},
+        router=read_router(fields["router"], services) if "router" in fields else {},
         metrics=_kind(fields["metrics"], "metrics", ("prometheus",)) if "metrics" in fields else {},
         notify={e.name: _kind(e.value, e.name, TARGETS) for e in fields["notify"].entries("notify")}
         if "notify" in fields
@@ -181,28 +179,13 @@ def _named(fields: dict[str, Value], section: str, known: tuple[str, ...]) -> di
     return result
 
 
-def _kind(value: Value, what: str, kinds: tuple[str, ...], to_come: tuple[str, ...] = ()) -> Mapping[str, Any]:
+def _kind(value: Value, what: str, kinds: tuple[str, ...]) -> Mapping[str, Any]:
     entries = {entry.name: entry.value for entry in value.entries(what)}
     if "kind" not in entries:
         raise value.error(f"{what} has no kind", expected="one of " + ", ".join(kinds))
     kind = entries["kind"].text("kind")
-    if kind in to_come:
-        raise entries["kind"].error(f"{what} `{kind}` is not in this version", expected="one of " + ", ".join(kinds))
-    if kind not in kinds:
-        raise entries["kind"].error(
-            f"unknown kind `{kind}`", expected="one of " + ", ".join(kinds), action=nearest(kind, kinds)
-        )
+    entries["kind"].word(kind, kinds, f"unknown kind `{kind}`")
     settings: Mapping[str, Any] = value.plain()
-    return settings
-
-
-def _router(value: Value, services: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The router's settings; `origin` is the service that has all the traffic before the migration."""
-    settings = _kind(value, "router", ROUTERS, ROUTERS_TO_COME)
-    origin = settings.get("origin")
-    if origin not in services:
-        observed = f"origin `{origin}` is not a service of the inventory" if origin else "router has no origin"
-        raise value.error(observed, action="add `origin:`, the service that has all the traffic before the migration")
     return settings
 
 
@@ -227,7 +210,3 @@ def _journal(value: Value) -> DatabaseEntry:
 
 def _swap(found: tuple[URL, Reference | None]) -> tuple[URL, None, Reference | None]:
     return found[0], None, found[1]
-
-
-def _available(reference: Reference) -> bool:
-    return reference.kind != "env" or bool(os.environ.get(reference.place))

@@ -148,3 +148,8 @@ def _service_passwords(service: str) -> Iterator[str]:
         raise ConfigurationError(str(path), "cannot be read as a service file") from error.__cause__
     if parser.has_option(service, "password"):
         yield parser.get(service, "password")
+
+
+def available(reference: Reference) -> bool:
+    """False for a variable that is not set: it holds no secret."""
+    return reference.kind != "env" or bool(os.environ.get(reference.place))

@@ -39,10 +39,11 @@ class Rules:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The edge's response time before the change (milliseconds); None: was not measured."""
+    """The edge's response time before the change (milliseconds); None: was not measured. A mean without quantiles."""
 
     p50_ms: float | None = None
     p99_ms: float | None = None
+    mean_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,10 @@ class Observation:
 
     at: float
     requests: int
-    errors: int
+    errors: int | None  # None: this router does not count them
     p50_ms: float | None = None
     p99_ms: float | None = None
+    mean_ms: float | None = None
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     silent: bool = False  # the router did not answer: the counters are those of the look before
     backends: tuple[TrafficSample, ...] = ()
@@ -118,7 +120,11 @@ def evaluate(trigger: Trigger, window: Sequence[Observation], baseline: Baseline
         text = f"{requests} requests in {rules.window_s:g} s, need {rules.min_requests}"
         return Reading(trigger.metric, State.UNKNOWN, None, trigger.threshold, requests, text)
     if trigger.metric == "error_rate":
-        errors = max(0, window[-1].errors - window[0].errors)
+        first, last = window[0].errors, window[-1].errors
+        if first is None or last is None:
+            text = "this router counts no failed requests"
+            return Reading(trigger.metric, State.UNKNOWN, None, trigger.threshold, requests, text)
+        errors = max(0, last - first)
         value = errors / requests
         text = f"{errors} of {requests} requests failed ({value:.2%}, limit {trigger.threshold:.2%})"
         return _compared(trigger, value, requests, text)
@@ -137,16 +143,17 @@ def _response_time(
 ) -> Reading:
     """The worse of median and p99 against its own baseline: an error of a few slow requests shows in the p99 only."""
     found: list[tuple[float, str]] = []
-    for name in ("p50_ms", "p99_ms"):
+    for name in ("p50_ms", "p99_ms", "mean_ms"):
         seen = [value for one in window[1:] if (value := getattr(one, name)) is not None]
         before = getattr(baseline, name) if trigger.relative_to_baseline else 1.0
         if seen and before:
             now = statistics.median(seen)
             value = 0.0 if trigger.relative_to_baseline and now < rules.floor_ms else now / before
             against = f"{before:.1f} ms before" if trigger.relative_to_baseline else f"limit {trigger.threshold:g} ms"
-            found.append((value, f"{name[:3]} {now:.1f} ms, {against}"))
+            found.append((value, f"{name.removesuffix('_ms')} {now:.1f} ms, {against}"))
     if not found:
-        text = "no latency was measured" if baseline.p50_ms or baseline.p99_ms else "no baseline was measured"
+        measured = baseline.p50_ms or baseline.p99_ms or baseline.mean_ms
+        text = "no latency was measured" if measured else "no baseline was measured"
         return Reading(trigger.metric, State.UNKNOWN, None, trigger.threshold, requests, text)
     value, text = max(found)
     return _compared(trigger, value, requests, text)

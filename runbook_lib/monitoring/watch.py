@@ -29,12 +29,11 @@ from runbook_lib.monitoring.triggers import (
     in_window,
 )
 from runbook_lib.plan.model import Trigger
-from runbook_lib.traffic.port import TrafficSample
+from runbook_lib.traffic.port import EDGE, TrafficSample
 from runbook_lib.verdict import Outcome, Verdict
 
 __all__ = ["Alarm", "Baseline", "Observation", "Reading", "Rules", "WatchResult", "measure_baseline", "watch"]
 
-EDGE = "edge"
 FIRST_ANSWER_S = 30.0  # how long past its end a watch waits for a probe that has not answered yet
 
 
@@ -142,9 +141,9 @@ class Watch:
             seen = {}
         last = self.samples[-1] if self.samples else Observation(0.0, 0, 0)
         if edge := seen.pop(EDGE, None):
-            last = Observation(edge.at, edge.requests, edge.errors, edge.p50_ms, edge.p99_ms)
+            last = Observation(edge.at, edge.requests, edge.errors, edge.p50_ms, edge.p99_ms, edge.mean_ms)
         else:  # the router is silent: nothing new about traffic, but the probes still speak
-            last = replace(last, at=time.time(), p50_ms=None, p99_ms=None, silent=True)
+            last = replace(last, at=time.time(), p50_ms=None, p99_ms=None, mean_ms=None, silent=True)
         observed = replace(last, verdicts=probes.answers(), backends=tuple(seen.values()))
         self.samples.append(observed)
         window = in_window(self.samples, self.rules.window_s)
@@ -204,6 +203,6 @@ def measure_baseline(
     while time.monotonic() < deadline:
         time.sleep(min(interval_s, max(0.0, deadline - time.monotonic())))
         looks += [sample for sample in source() if sample.backend == EDGE]
-    medians = [[v for s in looks if (v := getattr(s, name)) is not None] for name in ("p50_ms", "p99_ms")]
-    p50, p99 = (round(statistics.median(values), 3) if values else None for values in medians)
-    return Baseline(p50, p99)
+    names = ("p50_ms", "p99_ms", "mean_ms")
+    medians = [[v for s in looks if (v := getattr(s, name)) is not None] for name in names]
+    return Baseline(*(round(statistics.median(values), 3) if values else None for values in medians))

@@ -74,10 +74,10 @@ def endpoints(cluster: str, port: int, version: str = "1") -> Json:
     return {"version_info": version, "resources": [assignment]}
 
 
-def routes(version: str = "1") -> Json:
+def routes(version: str = "1", apis: Mapping[str, tuple[str, ...]] = APIS) -> Json:
     """The first RDS file: every read and write goes to the monolith."""
     listed: list[Json] = []
-    for service, prefixes in APIS.items():
+    for service, prefixes in apis.items():
         for prefix in prefixes:
             write = {"name": ":method", "string_match": {"safe_regex": {"regex": "POST|PUT|PATCH|DELETE"}}}
             listed.append(
@@ -107,21 +107,29 @@ def routes(version: str = "1") -> Json:
     )
 
 
-def write_files(directory: Path, *, port: int, admin_port: int, backends: Mapping[str, int]) -> None:
+def write_files(
+    directory: Path,
+    *,
+    port: int,
+    admin_port: int,
+    backends: Mapping[str, int],
+    apis: Mapping[str, tuple[str, ...]] = APIS,
+) -> None:
     """Write every file Envoy starts from.
 
     Args:
         port: Of the listener that clients use.
         admin_port: Of Envoy's own interface.
         backends: Port by instance: `monolith`, `S@source`, `S@target`.
+        apis: Path prefixes by service.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.glob("*.json"):
         old.unlink()
-    first = {**backends, **{f"{service}.writes": backends["monolith"] for service in APIS}}
+    first = {**backends, **{f"{service}.writes": backends["monolith"] for service in apis}}
     for cluster, backend_port in first.items():
         put(endpoints_file(directory, cluster), endpoints(cluster, backend_port))
-    put(directory / "rds.json", routes())
+    put(directory / "rds.json", routes(apis=apis))
     clusters = [_cluster(directory, name) for name in first]
     put(directory / "cds.json", _resources("envoy.config.cluster.v3.Cluster", clusters))
     put(directory / "lds.json", _resources("envoy.config.listener.v3.Listener", [_listener(directory, port)]))

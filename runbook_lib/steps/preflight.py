@@ -80,6 +80,7 @@ def inspect_traffic(run: RunContext) -> Findings:
         weights = shares(routes[writes(service)]) if not missing else {}
         if weights and weights != {origin(run): 100}:
             problems.append(Problem(writes(service), f"goes to {', '.join(weights)}, not to {origin(run)}"))
+    problems += [Problem(f"router {run.router.name}", text, "see docs/routers.md") for text in run.router.problems()]
     health = run.service(origin(run)).health()
     if not health.ok:
         problems.append(Problem(origin(run), f"is not healthy: {health.text}", "start it, or read its log"))

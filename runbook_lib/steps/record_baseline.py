@@ -25,11 +25,13 @@ class RecordBaseline:
 
     def apply(self, run: RunContext) -> StepResult:
         found = measure_baseline(run.router.metrics, duration_s=run.options.baseline_s)
-        return StepResult(f"p50 {found.p50_ms} ms, p99 {found.p99_ms} ms at the edge", asdict(found))
+        told = [(name.removesuffix("_ms"), ms) for name, ms in asdict(found).items() if ms is not None]
+        text = ", ".join(f"{name} {ms} ms" for name, ms in told) or "nothing"
+        return StepResult(f"{text} at the edge", asdict(found))
 
     def verify(self, run: RunContext) -> Verdict:
-        data = run.applied(self.name).data
-        return verdict(data["p99_ms"] is not None, "measured" if data["p99_ms"] else "no traffic was seen at the edge")
+        measured = any(ms is not None for ms in run.applied(self.name).data.values())
+        return verdict(measured, "measured" if measured else "no traffic was seen at the edge")
 
     def rollback(self, run: RunContext) -> StepResult:
         return StepResult("measuring changed nothing")

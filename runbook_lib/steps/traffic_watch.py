@@ -10,12 +10,13 @@ from dataclasses import asdict
 from runbook_lib.errors import RunbookError
 from runbook_lib.journal import Sample
 from runbook_lib.monitoring.probes import Probe
-from runbook_lib.monitoring.watch import EDGE, Baseline, Observation, Reading, Rules, WatchResult, watch
+from runbook_lib.monitoring.triggers import PROBED
+from runbook_lib.monitoring.watch import Baseline, Observation, Reading, Rules, WatchResult, watch
 from runbook_lib.performance.workload import load_workload
 from runbook_lib.run.context import RunContext
 from runbook_lib.services.smoke import SmokeRequest, smoke
 from runbook_lib.steps.routes_and_links import behind, facing_links
-from runbook_lib.traffic.port import Router, TrafficSample
+from runbook_lib.traffic.port import EDGE, Router, TrafficSample
 from runbook_lib.validation import ValidationOptions, validate
 from runbook_lib.verdict import Outcome, Verdict
 
@@ -25,10 +26,12 @@ def watch_traffic(run: RunContext, duration_s: float, *, look_into_data: bool = 
 
     Args:
         duration_s: How long (seconds).
-        look_into_data: Probe the data and the critical features as well: for the watch after a cutover.
+        look_into_data: Probe the data and the critical features as well: for the watch after a cutover, and where
+            the plan has no trigger that traffic alone can tell.
     """
-    probes = _probes(run) if look_into_data else {}
-    triggers = [t for t in run.plan.triggers if t.metric in probes or t.metric in ("error_rate", "response_time")]
+    of_traffic = [trigger for trigger in run.plan.triggers if trigger.metric not in PROBED]
+    probes = _probes(run) if look_into_data or not of_traffic else {}
+    triggers = [trigger for trigger in run.plan.triggers if trigger in of_traffic or trigger.metric in probes]
     result = watch(
         run.router.metrics,
         triggers=triggers,
@@ -62,7 +65,7 @@ def _telling(run: RunContext, duration_s: float) -> Callable[[Observation, Seque
 def baseline(run: RunContext) -> Baseline:
     """What `record_baseline` measured in this run."""
     data = run.record("record_baseline").data
-    return Baseline(data["p50_ms"], data["p99_ms"])
+    return Baseline(data["p50_ms"], data["p99_ms"], data.get("mean_ms"))  # a record of before has no mean
 
 
 def smoke_suite(run: RunContext, service: str) -> tuple[SmokeRequest, ...]:
@@ -136,10 +139,11 @@ def _observe(run: RunContext, router: Router, interval_s: float) -> None:
 
 
 def _keep(run: RunContext, before: TrafficSample, now: TrafficSample) -> None:
-    quantiles = {"p50": now.p50_ms, "p99": now.p99_ms}
+    quantiles = {"p50": now.p50_ms, "p99": now.p99_ms, "mean": now.mean_ms}
     points = [Sample("edge_ms", ms, labels={"quantile": name}) for name, ms in quantiles.items() if ms is not None]
     requests = now.requests - before.requests
     if requests > 0:
         points.append(Sample("edge_requests", requests / max(now.at - before.at, 1e-3)))
-        points.append(Sample("edge_error_rate", max(0, now.errors - before.errors) / requests))
+        if now.errors is not None and before.errors is not None:
+            points.append(Sample("edge_error_rate", max(0, now.errors - before.errors) / requests))
     run.journal.sample_many(run.run_id, points)

@@ -6,15 +6,23 @@ All state is in the files: a new kernel, or another operator's machine with the 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.traffic import envoy_files as xds
+from runbook_lib.traffic.capabilities import ENVOY
+from runbook_lib.traffic.changes import (
+    one_at_a_time,
+    refuse_copied_writes,
+    refuse_in_use,
+    refuse_wrong,
+    refuse_wrong_homes,
+    require_known,
+    wait,
+)
 from runbook_lib.traffic.envoy_files import Document, Files
 from runbook_lib.traffic.envoy_stats import Admin
 from runbook_lib.traffic.port import Router, RouteState, Switch, TrafficSample
@@ -28,28 +36,24 @@ def open_router(settings: Mapping[str, Any], root: Path) -> Router:
     """The router of an inventory whose kind is `envoy`.
 
     Args:
-        settings: `directory` (of rds.json and eds_*.json, relative to `root`), `admin` and `url` (http addresses);
-            `origin` is the caller's.
-        root: The project's root.
-    Raises:
-        ConfigurationError: a setting is missing or unknown.
+        settings: As `config.router_settings` declares and reads them.
+        root: The project's root; a relative directory starts there.
     """
-    known = {"kind", "directory", "admin", "url", "origin"}
-    if unknown := sorted(settings.keys() - known):
-        raise ConfigurationError("router", f"unknown setting {unknown[0]!r}", expected=", ".join(sorted(known)))
-    for key in ("directory", "admin"):
-        if not settings.get(key):
-            raise ConfigurationError("router", f"{key!r} is missing", action="add it to the inventory")
-    directory = (root / str(settings["directory"])).resolve()
-    return EnvoyRouter(Files(directory), Admin(str(settings["admin"])), str(settings.get("url", "")))
+    directory = (root / settings["directory"]).resolve()
+    return EnvoyRouter(Files(directory), Admin(settings["admin"], settings["timeout_s"]), settings["tester_header"])
 
 
 class EnvoyRouter:
     """See the Router port; `<service>.reads` are weighted clusters, `<service>.writes` are one cluster's endpoints."""
 
-    def __init__(self, files: Files, admin: Admin, url: str = ""):
-        self.name, self.url = "envoy", url
-        self._files, self._admin = files, admin
+    def __init__(self, files: Files, admin: Admin, tester_header: str):
+        self.name, self.capabilities = "envoy", ENVOY
+        self._files, self._admin, self._tester_header = files, admin, tester_header
+
+    def problems(self) -> list[str]:
+        """None that `routes` does not raise: what Envoy needs is in the files that it reads."""
+        self.routes()
+        return []
 
     def routes(self) -> dict[str, RouteState]:
         """The weights of every named route. ConfigurationError when Envoy or its files cannot be read."""
@@ -57,14 +61,14 @@ class EnvoyRouter:
         table = self._files.read(self._files.rds)
         table_known = _runs(running, _watch_key(table), table["version_info"])
         states: dict[str, RouteState] = {}
+        clusters, testers = self._files.clusters(), xds.testers_of(table)
         for route in xds.named_routes(table):
-            name, weights = str(route["name"]), xds.weights_of(route)
-            if name in weights and name in self._files.clusters():
+            name, weights, known = str(route["name"]), xds.weights_of(route), table_known
+            if name in weights and name in clusters:
                 taken = self._files.read(self._files.eds(name))
                 known = table_known and _runs(running, f"cluster.{name}", taken["version_info"])
-                states[name] = RouteState(name, {self._writer(name): 100}, known)
-            else:
-                states[name] = RouteState(name, weights, table_known)
+                weights = {self._writer(name): 100}
+            states[name] = RouteState(name, weights, known, testers.get(name, ""), xds.mirror_of(route))
         return states
 
     def set_weights(self, changes: Mapping[str, Mapping[str, int]]) -> Switch:
@@ -78,21 +82,43 @@ class EnvoyRouter:
         """
         with self._locked():
             table = self._files.read(self._files.rds)
-            self._refuse_wrong(changes, {str(route["name"]) for route in xds.named_routes(table)})
+            refuse_wrong(changes, xds.route_names(table), self._files.backends())
             version, begun = str(time.time_ns()), time.perf_counter()
             used = {backend for weights in changes.values() for backend, weight in weights.items() if weight}
-            back = {
-                path: xds.restored(document, version)
-                for path, document in ((self._files.eds(b), self._files.read(self._files.eds(b))) for b in sorted(used))
-                if not xds.in_rotation(document)
-            }
-            self._replace(back, version)
+            self._restore(used, version)
             wanted = self._endpoint_changes(changes, version)
             shares = {route: weights for route, weights in changes.items() if self._files.eds(route) not in wanted}
             if shares:
                 wanted[self._files.rds] = xds.with_weights(table, version, shares)
             self._replace(wanted, version)
             return Switch(version, time.perf_counter() - begun)
+
+    def send_testers(self, homes: Mapping[str, str]) -> Switch:
+        """See the port: a route in front of each of these, matched by the tester's header."""
+        return self._rewrite(homes, lambda table, version: xds.with_testers(table, version, homes, self._tester_header))
+
+    def mirror(self, copies: Mapping[str, str]) -> Switch:
+        """See the port; a write is never copied."""
+        refuse_copied_writes(copies)
+        return self._rewrite(copies, lambda table, version: xds.with_mirrors(table, version, copies))
+
+    def _rewrite(self, homes: Mapping[str, str], change: Callable[[Document, str], Document]) -> Switch:
+        """Change the route table in favour of these backends, and wait until Envoy runs it."""
+        with self._locked():
+            table = self._files.read(self._files.rds)
+            refuse_wrong_homes(homes, xds.route_names(table), self._files.backends())
+            version, begun = str(time.time_ns()), time.perf_counter()
+            self._restore(set(homes.values()) - {""}, version)
+            self._replace({self._files.rds: change(table, version)}, version)
+            return Switch(version, time.perf_counter() - begun)
+
+    def _restore(self, backends: Collection[str], version: str) -> None:
+        """Bring these backends back into rotation, where one is out of it."""
+        files = {(path := self._files.eds(backend)): self._files.read(path) for backend in sorted(backends)}
+        out = {
+            path: xds.restored(document, version) for path, document in files.items() if not xds.in_rotation(document)
+        }
+        self._replace(out, version)
 
     def drain(self, backend: str) -> Switch:
         """Take a backend out: nothing new at once, removed when its last request has ended.
@@ -104,7 +130,8 @@ class EnvoyRouter:
                 draining: it gets nothing new).
         """
         with self._locked():
-            self._refuse_in_use(backend)
+            require_known("backend", backend, self._files.backends())
+            refuse_in_use(backend, self.routes())
             path, begun = self._files.eds(backend), time.perf_counter()
             document, version = self._files.read(path), str(time.time_ns())
             if xds.in_rotation(document):
@@ -125,25 +152,6 @@ class EnvoyRouter:
             if self._files.addresses(backend) == taken:
                 return backend
         return ", ".join(f"{host}:{port}" for host, port in sorted(taken)) or "nothing"
-
-    def _refuse_wrong(self, changes: Mapping[str, Mapping[str, int]], known_routes: set[str]) -> None:
-        backends = self._files.backends()
-        for route, weights in changes.items():
-            _known("route", route, known_routes)
-            for backend in weights:
-                _known("backend", backend, backends)
-            if sum(weights.values()) != 100 or any(weight < 0 for weight in weights.values()):
-                raise _nothing(route, f"weights {dict(weights)}", "percentages from 0 that add up to 100")
-            if route.endswith(".writes") and 100 not in weights.values():
-                raise _nothing(route, f"weights {dict(weights)}", "one backend at 100: writes have one home")
-
-    def _refuse_in_use(self, backend: str) -> None:
-        _known("backend", backend, self._files.backends())
-        for name, state in self.routes().items():
-            if name.endswith((".reads", ".writes")) and state.weights.get(backend):
-                raise _nothing(
-                    backend, f"{name} sends it {state.weights[backend]} %", "no weight", "set_weights to another first"
-                )
 
     def _endpoint_changes(self, changes: Mapping[str, Mapping[str, int]], version: str) -> dict[Path, Document]:
         """The endpoint files of the write routes among the changes."""
@@ -169,7 +177,18 @@ class EnvoyRouter:
         except BaseException:  # also Ctrl-C: the files must say what Envoy runs
             for path, document in before.items():
                 self._files.write(path, document)
+            with contextlib.suppress(ConfigurationError):  # a silent Envoy reads the files when it speaks again
+                self._wait_put_back(before.values())
             raise
+
+    def _wait_put_back(self, documents: Collection[Document]) -> None:
+        """Return when Envoy runs these again: what it took before it refused the rest is over."""
+
+        def back() -> bool:
+            now = self._admin.updates()
+            return all(_runs(now, _watch_key(document), document["version_info"]) for document in documents)
+
+        wait(back, _ACKNOWLEDGE_S, _POLL_S, lambda: "the last good configuration is not acknowledged", "Envoy")
 
     def _wait_acknowledged(self, watched: Sequence[str], version: str, before: Mapping[str, str]) -> None:
         waiting = list(watched)
@@ -187,7 +206,10 @@ class EnvoyRouter:
             waiting[:] = [key for key in waiting if not _runs(now, key, version)]
             return not waiting
 
-        _wait(acknowledged, _ACKNOWLEDGE_S, lambda: f"{', '.join(waiting)} not acknowledged; the files are put back")
+        def late() -> str:
+            return f"{', '.join(waiting)} not acknowledged; the files are put back"
+
+        wait(acknowledged, _ACKNOWLEDGE_S, _POLL_S, late, "Envoy")
 
     def _wait_idle(self, backend: str) -> None:
         addresses = self._files.addresses(backend)
@@ -201,31 +223,13 @@ class EnvoyRouter:
                 if stat["name"] in ("rq_active", "rq_pending_active")
             )
 
-        _wait(lambda: in_flight() == 0, _DRAIN_S, lambda: f"{backend} still has {in_flight()} requests in flight")
+        def busy() -> str:
+            return f"{backend} still has {in_flight()} requests in flight"
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One change at a time on this machine: read, change and write belong together."""
-        try:
-            handle = os.open(self._files.directory, os.O_RDONLY)
-        except OSError as error:
-            raise ConfigurationError(
-                str(self._files.directory), f"cannot be read: {error.strerror}", action="correct router.directory"
-            ) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+        wait(lambda: in_flight() == 0, _DRAIN_S, _POLL_S, busy, "Envoy")
 
-
-def _known(what: str, name: str, names: Sequence[str] | set[str]) -> None:
-    if name not in names:
-        raise _nothing(name, f"no such {what}", ", ".join(sorted(names)))
-
-
-def _nothing(subject: str, observed: str, expected: str, action: str = "") -> ConfigurationError:
-    return ConfigurationError(subject, observed, expected=expected, state="nothing was changed", action=action)
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        return one_at_a_time(self._files.directory, "directory")
 
 
 def _watch_key(document: Document) -> str:
@@ -247,11 +251,3 @@ def _runs(report: Mapping[str, str], key: str, version: str) -> bool:
 
 def _grew(before: Mapping[str, str], now: Mapping[str, str], key: str, counter: str) -> bool:
     return sum(map(int, _values(now, key, counter))) > sum(map(int, _values(before, key, counter)))
-
-
-def _wait(reached: Callable[[], bool], timeout_s: float, complaint: Callable[[], str]) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not reached():
-        if time.monotonic() > deadline:
-            raise ConfigurationError("Envoy", f"{complaint()} after {timeout_s:g} s", action="read Envoy's log")
-        time.sleep(_POLL_S)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError
+from runbook_lib.traffic.changes import write_durably
 
 Document = dict[str, Any]
 Address = tuple[str, int]
+_TESTERS = "#testers"  # ends the name of a route that we put in front of another
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,7 @@ class Files:
 
     def write(self, path: Path, document: Document) -> None:
         """Replace one file in one rename, durable before Envoy sees it."""
-        handle, temporary = tempfile.mkstemp(dir=self.directory, prefix=".new_")
-        with os.fdopen(handle, "w") as output:
-            json.dump(document, output, indent=1)
-            output.flush()
-            os.fsync(output.fileno())
-        Path(temporary).chmod(0o644)  # Envoy may run as another user; addresses are no secret
-        Path(temporary).replace(path)
+        write_durably(path, json.dumps(document, indent=1))
 
     def addresses(self, cluster: str) -> frozenset[Address]:
         """The endpoints of a cluster, those out of rotation included."""
@@ -140,8 +134,65 @@ def _with_ends(document: Document, version: str, ends: list[Document]) -> Docume
 
 def named_routes(document: Document) -> list[Document]:
     """The routes of a route table that have a name and a destination; a service has one a prefix."""
+    return [route for route in _all_routes(document) if not route["name"].endswith(_TESTERS)]
+
+
+def route_names(document: Document) -> set[str]:
+    """What weights can be set of."""
+    return {str(route["name"]) for route in named_routes(document)}
+
+
+def _all_routes(document: Document) -> list[Document]:
     hosts = document["resources"][0].get("virtual_hosts", [])
     return [route for host in hosts for route in host.get("routes", []) if route.get("name") and "route" in route]
+
+
+def testers_of(document: Document) -> dict[str, str]:
+    """Route → the backend that its testers are sent to."""
+    ours = [route for route in _all_routes(document) if route["name"].endswith(_TESTERS)]
+    return {route["name"].removesuffix(_TESTERS): str(route["route"]["cluster"]) for route in ours}
+
+
+def mirror_of(route: Document) -> str:
+    """The backend that gets a copy of a route's requests; empty: none."""
+    return next((str(policy["cluster"]) for policy in route["route"].get("request_mirror_policies", [])), "")
+
+
+def with_testers(document: Document, version: str, homes: Mapping[str, str], header: str) -> Document:
+    """The route table where requests with this header go to these backends; an empty one: where all go."""
+    changed = with_version(document, version)
+    for host in changed["resources"][0].get("virtual_hosts", []):
+        routes = []
+        for route in host.get("routes", []):
+            name = str(route.get("name", ""))
+            if name.removesuffix(_TESTERS) in homes and name.endswith(_TESTERS):
+                continue  # those of before
+            if homes.get(name):
+                routes.append(_in_front(route, homes[name], header))
+            routes.append(route)
+        host["routes"] = routes
+    return changed
+
+
+def _in_front(route: Document, backend: str, header: str) -> Document:
+    """A route that takes those of another's requests which have the header; Envoy takes the first that matches."""
+    ahead = copy.deepcopy(route)
+    ahead["name"] += _TESTERS
+    ahead["match"].setdefault("headers", []).append({"name": header, "present_match": True})
+    ahead["route"].pop("weighted_clusters", None)
+    ahead["route"].pop("request_mirror_policies", None)
+    ahead["route"]["cluster"] = backend
+    return ahead
+
+
+def with_mirrors(document: Document, version: str, copies: Mapping[str, str]) -> Document:
+    """The route table with a copy of these routes' requests; an empty backend: none."""
+    changed = with_version(document, version)
+    for route in named_routes(changed):
+        if (backend := copies.get(route["name"])) is not None:
+            route["route"].pop("request_mirror_policies", None)
+            route["route"] |= {"request_mirror_policies": [{"cluster": backend}]} if backend else {}
+    return changed
 
 
 def weights_of(route: Document) -> dict[str, int]:

@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.traffic.port import TrafficSample
+from runbook_lib.traffic.histogram import Buckets, quantile, since
+from runbook_lib.traffic.port import EDGE, TrafficSample
 from runbook_lib.util.http import fetch
 
-EDGE = "edge"
 _COUNTERS = "%5E(cluster|http)%5C..*%5C.(up|down)stream_rq_(5xx|completed|time)%24"
 _UPDATES = "%5C.(version_text|update_rejected|update_failure)%24"
-
-Buckets = tuple[tuple[float, int], ...]  # upper bound (milliseconds), requests so far at or below it
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Admin:
         samples = []
         for name in wanted:
             now = totals.get(name, Series())
-            window = _since(self.previous[name].buckets, now.buckets) if name in self.previous else ()
+            window = since(self.previous[name].buckets, now.buckets) if name in self.previous else ()
             p50, p99 = (quantile(window, share) for share in (0.50, 0.99))
             samples.append(TrafficSample(at, name, now.requests, now.errors, p50, p99))
         self.previous.update({name: totals.get(name, Series()) for name in wanted})
@@ -104,23 +102,3 @@ def _add(totals: dict[str, Series], full_name: str, value: int = 0, buckets: Buc
 
 def _buckets(histogram: Mapping[str, Any]) -> Buckets:
     return tuple((float(b["upper_bound"]), int(b["cumulative"])) for b in histogram.get("buckets", []))
-
-
-def _since(before: Buckets, now: Buckets) -> Buckets:
-    earlier = dict(before)
-    delta = tuple((bound, count - earlier.get(bound, 0)) for bound, count in now)
-    return now if any(count < 0 for _, count in delta) else delta  # Envoy was restarted
-
-
-def quantile(buckets: Buckets, share: float) -> float | None:
-    """The value (milliseconds) below which this share of the requests lies, linear within a bucket; None of none."""
-    total = buckets[-1][1] if buckets else 0
-    if total <= 0:
-        return None
-    below_bound, below_count = 0.0, 0
-    for bound, count in buckets:
-        if count >= share * total:
-            part = (share * total - below_count) / (count - below_count) if count > below_count else 1.0
-            return round(below_bound + (bound - below_bound) * part, 3)
-        below_bound, below_count = bound, count
-    return below_bound

@@ -1,4 +1,4 @@
-"""What the library asks of a router (load balancer, proxy): weights per route, drain, status, metrics."""
+"""What the library asks of a router (load balancer, proxy, pooler): weights per route, drain, status, metrics."""
 
 from __future__ import annotations
 
@@ -6,14 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from runbook_lib.traffic.capabilities import Capabilities
+
+EDGE = "edge"  # what clients see, over all routes
+READS, WRITES = ".reads", ".writes"  # how the routes' names end
+
 
 @dataclass(frozen=True)
 class RouteState:
-    """A route and its backends' weights (percent). `acknowledged`: the router runs what was asked of it."""
+    """A route as the router runs it.
+
+    Attributes:
+        weights: Backend → percent.
+        acknowledged: The router runs what was asked of it.
+        testers: The backend that requests with the tester's header go to; empty: where all go.
+        mirror: The backend that gets a copy of each request; empty: none.
+    """
 
     route: str
     weights: Mapping[str, int]
     acknowledged: bool = True
+    testers: str = ""
+    mirror: str = ""
 
 
 @dataclass(frozen=True)
@@ -26,29 +40,51 @@ class Switch:
 
 @dataclass(frozen=True)
 class TrafficSample:
-    """Counters of one backend since the router started; latency quantiles of the last window (milliseconds)."""
+    """Counters of one backend since the router started; response times of the last window (milliseconds)."""
 
     at: float  # seconds since the epoch
     backend: str
     requests: int
-    errors: int  # responses 5xx as the client saw them
+    errors: int | None  # responses 5xx as the client saw them; None: this router does not count them
     p50_ms: float | None = None
     p99_ms: float | None = None
+    mean_ms: float | None = None  # where there are no quantiles
 
 
 class Router(Protocol):
     """The routes are named `<service>.reads` and `<service>.writes`; backends are the inventory's services."""
 
     name: str
+    capabilities: Capabilities
+
+    def problems(self) -> list[str]:
+        """What of its set-up would keep it from switching or from being watched; changes nothing."""
+        ...
 
     def routes(self) -> dict[str, RouteState]:
-        """The weights as the router runs them now."""
+        """The routes as the router runs them now."""
         ...
 
     def set_weights(self, changes: Mapping[str, Mapping[str, int]]) -> Switch:
         """Set all these routes at once (route → backend → percent) and wait until the router acknowledges.
 
         Raises ConfigurationError when it refuses; the last good configuration stays in force.
+        """
+        ...
+
+    def send_testers(self, homes: Mapping[str, str]) -> Switch:
+        """Send the requests that carry the tester's header to a backend, whatever the weights.
+
+        Args:
+            homes: Route → backend; empty: where everybody goes. Other routes stay as they are.
+        """
+        ...
+
+    def mirror(self, copies: Mapping[str, str]) -> Switch:
+        """Send a copy of each read to a second backend, whose answer is thrown away.
+
+        Args:
+            copies: Route of reads → backend; empty: no copy. Other routes stay as they are.
         """
         ...
 

@@ -221,7 +221,7 @@ MISTAKES = [
     ("inventories/test.yaml", "/shop", f"/shop?password={SECRET}", "test.yaml:2: the url of database shop holds a", ""),
     ("inventories/test.yaml", "env:TEST_SHOP_PASSWORD", SECRET, "test.yaml:2: password is not a reference", "env:NAME"),
     ("inventories/test.yaml", "start:", "strat:", "test.yaml:6: unknown key `strat` in services monolith", "`start`"),
-    ("inventories/test.yaml", "kind: envoy", "kind: haproxy", "test.yaml:7: router `haproxy` is not in this", "envoy"),
+    ("inventories/test.yaml", "admin:", "admim:", "test.yaml:7: unknown key `admim` in router envoy", "write `admin`"),
     ("inventories/test.yaml", "kind: envoy", "kind: envoi", "test.yaml:7: unknown kind `envoi`", "write `envoy`"),
     ("inventories/test.yaml", ", origin: monolith", "", "test.yaml:7: router has no origin", "origin:"),
     ("inventories/test.yaml", "origin: monolith", "origin: mono", "test.yaml:7: origin `mono` is not a service", ""),

@@ -68,20 +68,20 @@ def telling(journal: Journal, run_id: str) -> Iterator[None]:
 
 
 class _Watch:
-    """What is new in the journal since the last look."""
+    """What is new in the journal since the last look; an entry never changes, so each is read once."""
 
     def __init__(self, journal: Journal, run_id: str) -> None:
         self._journal, self._run_id = journal, run_id
-        self._seen = len(journal.entries(run_id))
-        self.history = History(())
+        self.history = History(journal.entries(run_id))
         self.progress: ProgressRow | None = None
 
     def news(self) -> list[Entry]:
         """The entries since the last call; `history` and `progress` are current afterwards."""
-        entries = self._journal.entries(self._run_id)
-        self.history = History(entries)
+        known = self.history.entries
+        fresh = self._journal.entries(self._run_id, after=known[-1].seq if known else 0)
+        if fresh:
+            self.history = History([*known, *fresh])
         self.progress = self._journal.get_progress(self._run_id)
-        fresh, self._seen = entries[self._seen :], len(entries)
         return fresh
 
     def current(self) -> tuple[str, str, float]:

@@ -60,7 +60,7 @@ def from_payload(kind: Any, payload: Mapping[str, Any]) -> Any:
 
 @cache
 def _readers(kind: Any) -> tuple[tuple[str, str, Callable[[Any], Any]], ...]:
-    """Each field, its key in the payload, and how it is read; a live view reads all entries five times a second."""
+    """Each field, its key in the payload, and how it is read."""
     hints = get_type_hints(kind)
     return tuple((one.name, one.name.rstrip("_"), _reader(hints[one.name])) for one in fields(kind))
 

@@ -189,10 +189,14 @@ class Journal:
         passed("after append")
         return entry
 
-    def entries(self, run_id: str, *kinds: type[Content], phase: str = "", step: str = "") -> list[Entry]:
-        """The run's entries of these kinds (none: all) in order; empty criteria match everything."""
+    def entries(
+        self, run_id: str, *kinds: type[Content], phase: str = "", step: str = "", after: int = 0
+    ) -> list[Entry]:
+        """The run's entries of these kinds (none: all) in order, those numbered higher than `after`; empty criteria
+        match everything."""
         wanted = {name: value for name, value in (("phase", phase), ("step", step)) if value}
-        query = select(tables.entries).where(tables.entries.c.run_id == run_id).order_by(tables.entries.c.seq)
+        of_run = (tables.entries.c.run_id == run_id, tables.entries.c.seq > after)
+        query = select(tables.entries).where(*of_run).order_by(tables.entries.c.seq)
         if kinds:
             query = query.where(tables.entries.c.kind.in_(former_kinds.columns(kinds)))
         with self._transaction() as connection:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from runbook_lib.display import live_line
 from runbook_lib.display.terminal import _live_line, _Watch, follow
-from runbook_lib.journal import History, Journal, ProgressRow
+from runbook_lib.journal import History, Journal, ProgressRow, store
 from runbook_lib.journal.kinds import Approval, ApprovalRequested, Intent, PhaseStarted
 from runbook_lib.runner import widgets
 
@@ -86,6 +86,20 @@ def test_the_live_line_is_one_line_however_much_a_step_has_to_say(evidence: Evid
     Console(file=text, width=100).print(_live_line(watch))
     [shown] = text.getvalue().splitlines()
     assert "watch traffic cutover" in shown and "2 of 6 s (33%)" in shown and shown.rstrip().endswith("…")
+
+
+def test_what_was_seen_once_is_not_read_again(evidence: Evidence, monkeypatch: pytest.MonkeyPatch):
+    under_way(evidence.journal)
+    read = list[str]()
+    monkeypatch.setattr(store, "_entry", lambda row, made=store._entry: read.append(row["kind"]) or made(row))
+    watch = _Watch(evidence.journal, RUN)
+    assert read[-2:] == ["phase_started", "intent"]
+    del read[:]
+    assert watch.news() == [] and read == []
+    record_phase(evidence.journal, "cutover", passed=False)
+    fresh = watch.news()
+    assert [entry.kind for entry in fresh] == read
+    assert watch.history.entries == evidence.journal.entries(RUN)
 
 
 def test_unattended_the_widgets_are_static_html(evidence: Evidence):

@@ -1,7 +1,6 @@
 """Real servers for tests: one of each engine for a test session (each xdist worker has its own), a database a test.
 
-A new engine is a class with `open` and `drop`, and a line in ENGINES. Where a server cannot be had the tests are
-skipped with the reason; in CI (environment variable CI) that ends the run at once.
+A new engine is a class with `open` and `drop`, and a line in ENGINES. Where a server cannot be had: `fix_absent`.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from typing import Any, cast
 import psycopg
 import pymysql
 import pytest
+from fix_absent import absent
 from psycopg.conninfo import make_conninfo
 
 from runbook_lib.databases import mysql, sqlite
@@ -296,23 +296,28 @@ SERVERS: dict[str, Any] = {**ENGINES, "mysql": MariaDBServer, "sqlite": SQLiteFi
 SERVERS["system postgresql"] = system_postgresql
 
 
-@pytest.fixture(scope="session")
-def servers() -> Iterator[Callable[[str], PostgresServer]]:
-    """Starts an engine's server when a test first asks for it; stops all at the end."""
-    running: dict[str, PostgresServer] = {}
+class Servers:
+    """An engine's server, started when a test first asks for it; one that does not start is not tried again."""
 
-    def get(engine: str) -> PostgresServer:
-        if engine not in running:
+    def __init__(self) -> None:
+        self.running: dict[str, Any] = {}
+        self._refused: dict[str, str] = {}
+
+    def get(self, engine: str) -> Any:
+        if engine not in self.running and engine not in self._refused:
             try:
-                running[engine] = SERVERS[engine]()
+                self.running[engine] = SERVERS[engine]()
             except ConfigurationError as error:
-                if os.environ.get("CI"):
-                    pytest.exit(f"no {engine} server: {error}", returncode=2)
-                pytest.skip(str(error))
-        return running[engine]
+                self._refused[engine] = f"no {engine} server: {error}"
+        return self.running[engine] if engine in self.running else absent(self._refused[engine])
 
-    yield get
-    for server in running.values():
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[str], Any]]:
+    """Gives an engine's server; stops all at the end."""
+    started = Servers()
+    yield started.get
+    for server in started.running.values():
         server.stop()
 
 

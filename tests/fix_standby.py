@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from fix_absent import absent
 from fix_servers import SERVER_SETTINGS, PostgresServer, free_port
 
 from runbook_lib.sandbox.clusters import Cluster, find_binaries, server_user
@@ -18,7 +19,7 @@ def standby(postgresql_server: PostgresServer) -> Iterator[int]:
     """The port of a streaming replica of the session's server."""
     program = find_binaries() / "pg_basebackup"
     if not program.is_file():
-        pytest.skip("no pg_basebackup beside the server")
+        absent("no pg_basebackup beside the server")
     user = server_user()
     folder = postgresql_server.directory / "standby"
     folder.mkdir(mode=0o700)

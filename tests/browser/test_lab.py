@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fix_absent import program
 from fix_sandbox import SCALE, free_port_base, wait_for
 
 from runbook_lib.journal import Journal
@@ -19,7 +20,6 @@ from runbook_lib.journal.kinds import Gate
 from runbook_lib.sandbox.estate import Estate
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = shutil.which("chromium")
 TOKEN = "only-for-this-test"
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -30,6 +30,11 @@ KERNEL_ANSWERS = """async () => {
   const kernel = widget.sessionContext.session.kernel; await kernel.info;
   await kernel.requestExecute({code: '0', silent: true}).done;
 }"""
+
+
+@pytest.fixture
+def chromium() -> str:
+    return program("chromium")
 
 
 @pytest.fixture
@@ -69,12 +74,13 @@ def lab(project: Path, estate: Estate, tmp_path: Path) -> Iterator[str]:
             server.wait(30)
 
 
-@pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="chromium is not installed")
-def test_run_all_in_jupyterlab_passes_the_gate_and_shows_it(lab: str, project: Path, estate: Estate) -> None:
+def test_run_all_in_jupyterlab_passes_the_gate_and_shows_it(
+    chromium: str, lab: str, project: Path, estate: Estate
+) -> None:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic"])
+        browser = player.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-quic"])
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.goto(f"{lab}/notebooks/00_preflight.ipynb?token={TOKEN}", timeout=60_000)
         page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook", timeout=60_000)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fix_absent import program
 from fix_sandbox import free_port_base, wait_for
 
 from runbook_lib.sandbox.clusters import data_home
@@ -94,9 +95,9 @@ def test_a_port_in_use_is_named_and_nothing_is_started(what: str, estate: Estate
 def test_a_disk_without_room_is_named_and_nothing_is_started(estate: Estate):
     """A file system of 8 MiB in a mount namespace of its own: it goes when the command ends."""
     estate.directory.mkdir()
-    separate = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    separate = [program("unshare"), "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
     mount = ["sh", "-c", f'mount -t tmpfs -o size=8m tmpfs "{estate.directory}" && exec "$@"', "sh"]
-    if not shutil.which("unshare") or subprocess.run([*separate, "true"], capture_output=True, check=False).returncode:
+    if subprocess.run([*separate, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this user may not make a mount namespace")
     line = estate.refused(*separate, *mount)
     assert "0.01 GiB free on its file system; expected at least 1.00 GiB; nothing was started" in line
@@ -167,10 +168,10 @@ _AS_OURSELVES = ["--user", "--map-current-user", "--keep-caps"]
 
 
 def test_lab_serves_the_notebooks_with_a_token_and_ends_without_a_trace(tmp_path: Path):
-    separate = ["unshare", "--net", *([] if os.geteuid() == 0 else _AS_OURSELVES)]
-    probe = [*separate, "sh", "-c", "ip link set lo up && ss -Hltn"]
-    if not shutil.which("unshare") or subprocess.run(probe, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not make a network namespace, or there is no `ip` or `ss`")
+    separate = [program("unshare"), "--net", *([] if os.geteuid() == 0 else _AS_OURSELVES)]
+    probe = [*separate, "sh", "-c", f"{program('ip')} link set lo up && {program('ss')} -Hltn"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not make a network namespace")
     for name in ("parameters", "notebooks"):
         shutil.copytree(ROOT / name, tmp_path / name)
     command = [*separate, sys.executable, "-c", _LAB]

@@ -1,8 +1,9 @@
-"""Open-loop load over HTTP/1.1: requests leave on schedule, however slow the answers are.
+"""Open-loop load over HTTP/1.1 and SQL: work leaves on schedule, however slow the answers are.
 
 A request's time counts from the moment it was due, so that a stalled server is charged for the requests that had to
 wait behind the stall (no coordinated omission). asyncio streams: 0.26 ms of our own processor time a request,
-httpx 1.5 ms (1,000 requests of two bytes each): the load must not eat what it measures.
+httpx 1.5 ms (1,000 requests of two bytes each): the load must not eat what it measures. Queries run in threads, each
+with a session of its own, through the database's adapter.
 """
 
 from __future__ import annotations
@@ -10,83 +11,135 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from runbook_lib.errors import ConfigurationError
-from runbook_lib.performance.workload import Request
+from runbook_lib.errors import ConfigurationError, RunbookError
+from runbook_lib.performance.statements import Statement
+from runbook_lib.performance.workload import Load, Request
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True)
-class Load:
-    """How much, how long.
+class Side:
+    """Where the work of one side goes.
 
     Attributes:
-        rate_per_s: Requests that leave each second (count).
-        duration_s: Of one round (seconds).
-        warmup_s: Sent before and not counted (seconds).
-        timeout_s: A request without its whole answer by then is an error (seconds).
+        url_of: The base address that answers a path.
+        query: Runs a statement to its last row; None: this side is asked no queries.
+        sessions: Statements that run at a time (count); one more waits, and its time runs.
+        pids: Its processes on this machine; their children count too.
     """
 
-    rate_per_s: float = 50.0
-    duration_s: float = 4.0
-    warmup_s: float = 0.5
-    timeout_s: float = 10.0
+    url_of: Callable[[str], str]
+    query: Callable[[Statement], object] | None = None
+    sessions: int = 8
+    pids: tuple[int, ...] = ()
 
 
 @dataclass
 class Results:
-    """Milliseconds of each good answer, and the errors by kind."""
+    """Milliseconds of each good answer, in all and by the work's name, and the errors by kind.
+
+    Attributes:
+        elapsed_s: Of all turns, to the last answer (seconds).
+        at: When the first began (seconds since the epoch).
+    """
 
     times_ms: list[float] = field(default_factory=list)
+    by_name: dict[str, list[float]] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
     elapsed_s: float = 0.0
+    at: float = 0.0
 
     def fail(self, kind: str) -> None:
         """Count one error."""
         self.errors[kind] = self.errors.get(kind, 0) + 1
 
+    def succeed(self, name: str, took_ms: float) -> None:
+        """Count one answer."""
+        self.times_ms.append(took_ms)
+        self.by_name.setdefault(name, []).append(took_ms)
 
-async def send(url: str, requests: Iterator[Request], load: Load) -> Results:
-    """Send one round and return what came back; see Load.
+
+Work = Iterator[Request | Statement]
+
+
+async def take_turns(sides: Mapping[str, Side], work: Mapping[str, Work], load: Load) -> dict[str, Results]:
+    """One round of each side, in short turns A B B A …, so that whatever else the machine does meets both alike.
+
+    A side's turn ends when its last answer is there. See Load.
 
     Raises:
-        ConfigurationError: the address is not http.
+        ConfigurationError: an address is not http.
     """
-    client = _Client(url, load.timeout_s)
-    try:
-        await _round(client, requests, load, load.warmup_s)
-        return await _round(client, requests, load, load.duration_s)
-    finally:
-        client.close()
+    found = {name: Results() for name in sides}
+    with ExitStack() as closing:
+        senders = {name: _Sender(side, load.timeout_s, closing) for name, side in sides.items()}
+        for name in sides:
+            await _turn(senders[name], work[name], load, load.warmup_s, Results())
+        turns = max(1, round(load.duration_s / load.turn_s)) if len(sides) > 1 else 1
+        for number in range(turns):
+            for name in list(sides) if number % 2 == 0 else list(sides)[::-1]:
+                await _turn(senders[name], work[name], load, load.duration_s / turns, found[name])
+    return found
 
 
-async def _round(client: _Client, requests: Iterator[Request], load: Load, duration_s: float) -> Results:
-    results, begun = Results(), time.perf_counter()
-    tasks = []
+async def _turn(sender: _Sender, work: Work, load: Load, duration_s: float, results: Results) -> None:
+    begun, tasks = time.perf_counter(), []
+    results.at = results.at or time.time()
     for number in range(round(load.rate_per_s * duration_s)):
         due = begun + number / load.rate_per_s
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        tasks.append(asyncio.create_task(_one(client, next(requests), due, load.timeout_s, results)))
+        tasks.append(asyncio.create_task(_one(sender, next(work), due, load.timeout_s, results)))
     await asyncio.gather(*tasks)
-    results.elapsed_s = time.perf_counter() - begun
-    return results
+    results.elapsed_s += time.perf_counter() - begun
 
 
-async def _one(client: _Client, request: Request, due: float, timeout_s: float, results: Results) -> None:
+async def _one(sender: _Sender, work: Request | Statement, due: float, timeout_s: float, results: Results) -> None:
     try:
         async with asyncio.timeout(timeout_s):
-            status = await client.send(request)
+            failed = await (sender.ask(work) if isinstance(work, Statement) else sender.request(work))
     except TimeoutError:
         return results.fail(f"no answer within {timeout_s:g} s")
+    except ConfigurationError:
+        raise
+    except RunbookError as error:
+        return results.fail(f"{work.name}: {error.observed}")
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
         return results.fail(type(error).__name__)
-    if not 200 <= status < 300:
-        return results.fail(f"HTTP {status}")
-    return results.times_ms.append((time.perf_counter() - due) * 1000)
+    if failed:
+        return results.fail(failed)
+    return results.succeed(work.name, (time.perf_counter() - due) * 1000)
+
+
+class _Sender:
+    """Keeps one client for each address."""
+
+    def __init__(self, side: Side, timeout_s: float, closing: ExitStack):
+        self._side, self._timeout_s, self._closing = side, timeout_s, closing
+        self._pool = closing.enter_context(ThreadPoolExecutor(side.sessions)) if side.query else None
+        self._clients: dict[str, _Client] = {}
+
+    async def request(self, request: Request) -> str:
+        """Send one; what was wrong with the answer, or ""."""
+        url = self._side.url_of(request.path)
+        if url not in self._clients:
+            self._clients[url] = _Client(url, self._timeout_s)
+            self._closing.callback(self._clients[url].close)
+        status = await self._clients[url].send(request)
+        return "" if 200 <= status < 300 else f"HTTP {status}"
+
+    async def ask(self, statement: Statement) -> str:
+        """Run one; an error is raised."""
+        if self._side.query is None:
+            raise ConfigurationError(f"query {statement.name}", "this side has no database")
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._side.query, statement)
+        return ""
 
 
 class _Client:

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.performance.load_generator import Load, Results, send
+from runbook_lib.performance.load_generator import Results, Side, take_turns
 from runbook_lib.performance.processes import Usage, usage
-from runbook_lib.performance.workload import Workload
+from runbook_lib.performance.workload import Load, Workload
 
 __all__ = ["Load", "Measurement", "measure", "measure_interleaved"]
 
@@ -74,33 +74,41 @@ def measure_interleaved(
     Raises:
         ConfigurationError: the workload has no requests, or an address is not http.
     """
-    if not workload.requests:
-        raise ConfigurationError("workload", "has no requests", action="add `requests` to the workload file")
+    sides = {name: Side(lambda _, url=url: url, pids=tuple((pids or {}).get(name, ()))) for name, url in urls.items()}
     found: dict[str, list[Measurement]] = {side: [] for side in urls}
     for number in range(rounds):
-        order = list(urls) if number % 2 == 0 else list(urls)[::-1]  # nobody is always first
-        for side in order:
-            found[side].append(_round(urls[side], workload, load or Load(), (pids or {}).get(side, ()), number))
-    return {side: tuple(measurements) for side, measurements in found.items()}
+        for name, (measured, _) in measure_pair(sides, workload, load or workload.load, number).items():
+            found[name].append(measured)
+    return {name: tuple(measurements) for name, measurements in found.items()}
 
 
-def _round(url: str, workload: Workload, load: Load, pids: Sequence[int], seed: int) -> Measurement:
-    at, begun, before = time.time(), time.perf_counter(), usage(pids) if pids else None
+def measure_pair(
+    sides: Mapping[str, Side], workload: Workload, load: Load, number: int
+) -> dict[str, tuple[Measurement, Results]]:
+    """One round of each side, with the same work; the side that begins changes with each `number`.
+
+    Raises:
+        ConfigurationError: the workload is empty, or an address is not http.
+    """
+    if not (workload.requests or workload.statements):
+        raise ConfigurationError("workload", "has no requests", action="add `requests` or `sql` to the workload file")
+    names = list(sides) if number % 2 == 0 else list(sides)[::-1]  # nobody is always first
+    work = {name: workload.stream(number) for name in names}
+    before, begun = {name: usage(side.pids) for name, side in sides.items()}, time.perf_counter()
     # A thread of its own: a notebook's kernel already runs an event loop in this one.
     with ThreadPoolExecutor(1) as pool:
-        results = pool.submit(lambda: asyncio.run(send(url, workload.stream(seed), load))).result()
-    after = usage(pids) if pids else None
-    return _measurement(at, results, before, after, time.perf_counter() - begun)
+        ordered = {name: sides[name] for name in names}
+        found = pool.submit(lambda: asyncio.run(take_turns(ordered, work, load))).result()
+    after, elapsed_s = {name: usage(side.pids) for name, side in sides.items()}, time.perf_counter() - begun
+    return {name: (_measurement(found[name], before[name], after[name], elapsed_s), found[name]) for name in sides}
 
 
-def _measurement(
-    at: float, results: Results, before: Usage | None, after: Usage | None, elapsed_s: float
-) -> Measurement:
+def _measurement(results: Results, before: Usage | None, after: Usage | None, elapsed_s: float) -> Measurement:
     times, failed = sorted(results.times_ms), sum(results.errors.values())
     sent = len(times) + failed
     used = max(0.0, after.cpu_s - before.cpu_s) / elapsed_s if before and after else None
     return Measurement(
-        at=at,
+        at=results.at,
         requests=sent,
         p50_ms=quantile(times, 0.50),
         p95_ms=quantile(times, 0.95),

@@ -18,7 +18,9 @@ class Usage:
 
 
 def usage(pids: Sequence[int]) -> Usage | None:
-    """What these processes and all their children use; None where that cannot be seen (no /proc, none alive)."""
+    """What these processes and all their children use; None where that cannot be seen (no /proc, none, none alive)."""
+    if not pids:
+        return None
     ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
     cpu, memory, seen = 0, 0, False
     for pid in _with_children(pids):

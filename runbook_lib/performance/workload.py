@@ -1,10 +1,15 @@
-"""The workload of a plan: weighted requests with parameters, and the smoke tests of its critical features.
+"""The workload of a plan: weighted requests and queries with parameters, and the smoke tests of its critical features.
 
+rate: 50                      # requests and queries that leave each second, together
+round: 4 s                    # of one side, in turns of `turn: 200 ms`; `warmup: 500 ms` is sent before, not counted
 parameters: {user_id: {from: 1, to: 50}, theme: [light, dark]}
 requests:
   - {name: read a user, weight: 40, path: "/api/users/{user_id}"}
   - {name: set the theme, weight: 5, method: PUT, path: "/api/users/{user_id}/preferences",
      headers: {idempotency-key: "{uuid}"}, body: {theme: "{theme}"}}
+sql:                          # performance/statements.py
+  - {name: a user by email, weight: 10, sql: "SELECT * FROM users WHERE email = :email",
+     params: {email: "SELECT email FROM users"}}
 smoke:
   - {name: a user, path: /api/users/1, keys: [id, email]}
 """
@@ -20,9 +25,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runbook_lib.performance.statements import Statement, StatementTemplate, read_statement, read_weight
+from runbook_lib.plan.units import read_duration
 from runbook_lib.plan.yaml_value import Value, read_file
 from runbook_lib.services.smoke import SmokeRequest, smoke_requests
 
+_KEYS = ("rate", "round", "turn", "warmup", "parameters", "requests", "sql", "smoke")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 Parameter = tuple[Any, ...] | range
 
@@ -51,19 +59,44 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Load:
+    """How much, how long.
+
+    Attributes:
+        rate_per_s: Requests that leave each second (count).
+        duration_s: Of one round (seconds).
+        warmup_s: Sent before and not counted (seconds).
+        timeout_s: A request without its whole answer by then is an error (seconds).
+        turn_s: A round is sent in turns of about so long, the sides alternating (seconds).
+    """
+
+    rate_per_s: float = 50.0
+    duration_s: float = 4.0
+    warmup_s: float = 0.5
+    timeout_s: float = 10.0
+    turn_s: float = 0.2
+
+
+@dataclass(frozen=True)
 class Workload:
     """What to send, how often, and what must work."""
 
     requests: tuple[RequestTemplate, ...]
     smoke: tuple[SmokeRequest, ...] = ()
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    statements: tuple[StatementTemplate, ...] = ()
+    load: Load = Load()
 
-    def stream(self, seed: int = 0) -> Iterator[Request]:
-        """Requests without end, picked by weight; the same seed gives the same paths, so two sides get equal work."""
+    def stream(self, seed: int = 0) -> Iterator[Request | Statement]:
+        """Work without end, picked by weight; the same seed gives the same, so two sides get equal work."""
         pick = random.Random(seed)  # noqa: S311  a load pattern that can be repeated, not a secret
-        weights = [request.weight for request in self.requests]
+        templates = (*self.requests, *self.statements)
+        weights = [template.weight for template in templates]
         while True:
-            template = pick.choices(self.requests, weights)[0]
+            template = pick.choices(templates, weights)[0]
+            if isinstance(template, StatementTemplate):
+                yield template.filled(pick)
+                continue
             values = {name: pick.choice(choices) for name, choices in self.parameters.items()}
             yield _filled(template, {**values, "uuid": uuid.UUID(int=pick.getrandbits(128), version=4)})
 
@@ -74,16 +107,26 @@ def load_workload(path: Path) -> Workload:
     Raises:
         PlanError: missing, not YAML, an unknown key or parameter, a weight that is not a number; with file and line.
     """
-    fields = read_file(path, "workload").fields("the workload", ("parameters", "requests", "smoke"))
-    parameters = (
-        {e.name: _parameter(e.value) for e in fields["parameters"].entries("parameters")}
-        if ("parameters" in fields)
-        else {}
-    )
-    entries = fields["requests"].items("requests") if "requests" in fields else []
-    requests = tuple(_request(entry, {*parameters, "uuid"}) for entry in entries)
-    smoke = [one for entry in fields["smoke"].items("smoke") for one in _smoke(entry)] if "smoke" in fields else []
-    return Workload(requests, tuple(smoke), parameters)
+    fields = read_file(path, "workload").fields("the workload", _KEYS)
+    listed = {name: fields[name].items(name) if name in fields else [] for name in ("requests", "sql", "smoke")}
+    given = fields["parameters"].entries("parameters") if "parameters" in fields else []
+    parameters = {entry.name: _parameter(entry.value) for entry in given}
+    requests = tuple(_request(entry, {*parameters, "uuid"}) for entry in listed["requests"])
+    smoke = tuple(one for entry in listed["smoke"] for one in _smoke(entry))
+    return Workload(requests, smoke, parameters, tuple(map(read_statement, listed["sql"])), _load(fields))
+
+
+def _load(fields: Mapping[str, Value]) -> Load:
+    found = {}
+    if "rate" in fields:
+        found["rate_per_s"] = read_weight(fields["rate"], "rate")
+    for key, name in (("round", "duration_s"), ("warmup", "warmup_s"), ("turn", "turn_s")):
+        if key in fields:
+            found[name] = read_duration(fields[key], key)
+    for key, name in (("round", "duration_s"), ("turn", "turn_s")):
+        if key in fields and not found[name] > 0:
+            raise fields[key].error(f"a {key} of no length", expected="a duration such as 4 s")
+    return Load(**found)
 
 
 def _parameter(value: Value) -> Parameter:
@@ -107,9 +150,8 @@ def _request(value: Value, known: set[str]) -> RequestTemplate:
     given["method"] = str(given.get("method", "GET")).upper()
     if given["method"] not in METHODS:
         raise fields["method"].error(f"unknown method {given['method']}", expected=", ".join(METHODS))
-    weight = given.get("weight", 1)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or weight <= 0:
-        raise fields["weight"].error(f"weight is `{weight}`", expected="a number over 0")
+    if "weight" in fields:
+        given["weight"] = read_weight(fields["weight"])
     for name in ("path", "headers", "body"):
         if unknown := sorted(_used(given.get(name)) - known):
             raise fields[name].error(f"unknown parameter {{{unknown[0]}}}", expected=", ".join(sorted(known)))

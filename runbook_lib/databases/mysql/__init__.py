@@ -60,7 +60,8 @@ def open_database(name: str, url: str, password: str | None = None, options: Map
         url: mysql://user@host:port/database?ssl_ca=…
         password: Empty or None: the one in the URL, if any.
         options: `lock_timeout_s` (seconds a statement waits for a lock, default 1, whole seconds), `lock_wait_s`
-            (seconds in all with retries, default 30), `pool_size` (connections, default 5).
+            (seconds in all with retries, default 30), `pool_size` (connections, default 5), `read_only` (its sessions
+            refuse to write, default false).
     """
     return MySQL(name, connection.read_login(name, url, password), options or {})
 
@@ -75,11 +76,12 @@ class MySQL(Adapter):
         self.login = login
         self.lock_timeout_s = float(options.get("lock_timeout_s", 1.0))
         self.pool_size = int(options.get("pool_size", 5))
+        self.read_only = bool(options.get("read_only"))
 
     # -- connection ---
     @cached_property
     def engine(self) -> Engine:
-        return connection.make_engine(self.name, self.login, self.pool_size)
+        return connection.make_engine(self.name, self.login, self.pool_size, read_only=self.read_only)
 
     @cached_property
     def flavour(self) -> tuple[str, tuple[int, ...]]:

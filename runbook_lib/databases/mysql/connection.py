@@ -28,6 +28,7 @@ SETTINGS = (
     " foreign_key_checks = 1, unique_checks = 1",
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
 )
+READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
 # MySQL shows counters of AUTO_INCREMENT up to a day old otherwise; MariaDB knows no such setting.
 FRESH = "SET SESSION information_schema_stats_expiry = 0"
 OPTIONS = ("unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity", "connect_timeout")
@@ -86,7 +87,7 @@ def read_login(name: str, url: str, password: str | None) -> Login:
     )
 
 
-def connect(name: str, login: Login, *, database: str | None = None) -> Connection:
+def connect(name: str, login: Login, *, database: str | None = None, read_only: bool = False) -> Connection:
     """A connection, transactional, with the pinned settings.
 
     Raises:
@@ -119,7 +120,7 @@ def connect(name: str, login: Login, *, database: str | None = None) -> Connecti
         found = f"{version[0]} {'.'.join(map(str, version[1]))} at {login.address}"
         raise DatabaseError(f"database {name}", found, expected="MySQL 8.0 or MariaDB 10.6, or newer")
     with connection.cursor() as cursor:
-        for setting in (*SETTINGS, *((FRESH,) if version[0] == "MySQL" else ())):
+        for setting in (*SETTINGS, *((FRESH,) if version[0] == "MySQL" else ()), *((READ_ONLY,) if read_only else ())):
             cursor.execute(setting)
         connection.commit()
     return connection
@@ -133,11 +134,11 @@ def flavour(text: str) -> tuple[str, tuple[int, ...]]:
     return ("MariaDB" if "mariadb" in text.lower() else "MySQL"), version
 
 
-def make_engine(name: str, login: Login, pool_size: int) -> Engine:
+def make_engine(name: str, login: Login, pool_size: int, *, read_only: bool = False) -> Engine:
     """An engine over `connect`; parameters never appear in its errors."""
     return create_engine(
         "mysql+pymysql://",
-        creator=lambda: connect(name, login),
+        creator=lambda: connect(name, login, read_only=read_only),
         hide_parameters=True,
         pool_size=pool_size,
         max_overflow=pool_size,

@@ -62,7 +62,8 @@ def open_database(
         options: `lock_timeout_s` (seconds a statement waits for a lock, default 0.5), `lock_wait_s` (seconds in all
             with retries, default 30), `pool_size` (connections, default 5), `capture` (`triggers`, the default, or
             `wal`: changes are read from the server's log), `wal_limit_mb` (what the server may keep of its log for a
-            capture, default 10240; 0: no limit), `wal_over_limit` (`warn`, the default; `give_up` drops the slot).
+            capture, default 10240; 0: no limit), `wal_over_limit` (`warn`, the default; `give_up` drops the slot), `read_only`
+            (its sessions refuse to write, default false).
     Raises:
         ConfigurationError: an option has a value that it cannot have.
     """
@@ -83,7 +84,8 @@ class PostgreSQL(Adapter):
         self.wal_limit_mb = int(options.get("wal_limit_mb", 10_240))
         self.wal_over_limit = adapter_helpers.chosen(name, options, "wal_over_limit", ("warn", "give_up"))
         self.one = connection_pool.One()
-        self.settings: dict[str, str] = {}  # more of a session's settings than the pinned ones
+        # More of a session's settings than the pinned ones.
+        self.settings = {"default_transaction_read_only": "on"} if options.get("read_only") else {}
         self.sessions = connection_pool.Sessions(name, self._log_in, self.pool_size)
 
     # -- connection ---

@@ -57,7 +57,8 @@ def open_database(name: str, url: str, password: str | None = None, options: Map
         url: sqlite:////path/of/file.db
         password: SQLite knows none; one that is given is an error.
         options: `lock_wait_s` (seconds to wait for the write lock, default 30), `pool_size` (connections, default 5),
-            `create` (make the file when it is missing, default false).
+            `create` (make the file when it is missing, default false), `read_only` (its connections refuse to write, default
+            false).
     """
     if password:
         raise DatabaseError(f"database {name}", "SQLite knows no passwords", action="take it out of the inventory")

@@ -27,6 +27,7 @@ SETTINGS = (
     "PRAGMA trusted_schema = ON",
     "PRAGMA temp_store = MEMORY",
 )
+READ_ONLY = "PRAGMA query_only = ON"
 
 
 def read_path(name: str, url: str) -> Path:
@@ -56,7 +57,7 @@ def make_engine(name: str, path: Path, options: Mapping[str, Any], wait_s: float
             driver = sqlite3.connect(
                 address, uri=True, timeout=wait_s, isolation_level=None, check_same_thread=False, cached_statements=256
             )
-            for setting in SETTINGS:
+            for setting in (*SETTINGS, *((READ_ONLY,) if options.get("read_only") else ())):
                 driver.execute(setting)
             driver.execute("SELECT count(*) FROM sqlite_master")  # the first look into the file
         except sqlite3.Error as error:

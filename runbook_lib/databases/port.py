@@ -1,4 +1,4 @@
-"""What the library asks of a database: seven Protocols in one, and the plain data that goes through it.
+"""What the library asks of a database: eight Protocols in one, and the plain data that goes through it.
 
 Transfer, validation and schema know only this file; drivers are imported only in the adapters beside it.
 A *relation* below is the text of an SQL FROM clause, an *expression* SQL of the engine that evaluates it;
@@ -48,9 +48,10 @@ from runbook_lib.databases.protocols.connected import Connected as Connected
 from runbook_lib.databases.protocols.connected import Result as Result
 from runbook_lib.databases.protocols.ddl import Ddl
 from runbook_lib.databases.protocols.fence import Fence
+from runbook_lib.databases.protocols.queries import Queries
 
 
-class Database(Connected, Catalog, Ddl, Bulk, ChangeCapture, Fence, Checksums, Protocol):
+class Database(Connected, Catalog, Ddl, Bulk, ChangeCapture, Fence, Checksums, Queries, Protocol):
     """One database of the inventory, with all that is asked of it."""
 
     def load(self) -> Load: ...  # how busy it is now; DatabaseError when the login may not see it

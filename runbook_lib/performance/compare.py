@@ -1,7 +1,8 @@
-"""Old against new, metric by metric, with the plan's tolerance and honest about noise.
+"""Old against new, metric by metric: the interval of what the pairs of rounds say, against the plan's tolerance.
 
-Each round of one side is compared with rounds of the other. Worse by more than the tolerance in every comparison is
-a fail; worse in the median only is "could not run": the machine is too noisy for this tolerance, measure more rounds.
+Each pair of rounds gives the logarithm of new to old, turned so that more is worse. The interval around them (the
+stationary bootstrap's) lies beyond the tolerance: *degraded*, a fail. Within it: *fine*, a pass. Across it, or a metric
+that was not measured: *inconclusive*, which passes no gate; `rounds.py` measures more before it says so.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from runbook_lib.display.html_table import html_table
+from runbook_lib.performance.bootstrap import interval
 from runbook_lib.performance.measure import Measurement
 from runbook_lib.verdict import Outcome, Verdict
 
@@ -27,20 +29,33 @@ LABELS = {
 }
 METRICS = tuple(LABELS)
 _HIGHER_IS_BETTER = frozenset({"throughput_per_s"})
-MIN_ROUNDS = 3
+WORDS = {Outcome.PASS: "fine", Outcome.FAIL: "degraded", Outcome.COULD_NOT_RUN: "inconclusive"}
+MIN_PAIRS = 6  # fewer say nothing: three of three are worse by chance once in eight times
+ALPHA = 0.05  # intervals that may miss the truth, in all looks together
+_MOST = math.log(1e6)  # from nothing to something: as bad as a ratio can be
 
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """One metric: medians of both sides, and by which share it is worse (negative: better) in median and at least."""
+    """One metric.
+
+    Attributes:
+        before, now: Medians of both sides.
+        worse, worse_low, worse_high: By which share it is worse (negative: better), and the bounds of that.
+        pairs: Of rounds (count).
+        measured: In every round, on both sides.
+    """
 
     metric: str
     before: float | None
     now: float | None
     worse: float | None
-    worse_at_least: float | None
+    worse_low: float | None
+    worse_high: float | None
     outcome: Outcome
     text: str
+    pairs: int = 0
+    measured: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,13 @@ class Comparison:
     outcome: Outcome
     text: str
 
+    @property
+    def open(self) -> bool:
+        """More rounds may decide: nothing is degraded, and a metric that is measured is not yet fine."""
+        return self.outcome is Outcome.COULD_NOT_RUN and any(
+            metric.measured and metric.outcome is Outcome.COULD_NOT_RUN for metric in self.metrics
+        )
+
     def verdict(self) -> Verdict:
         """The answer for the journal and the gate."""
         return Verdict(self.outcome, self.text, self.as_dict())
@@ -62,15 +84,16 @@ class Comparison:
             "outcome": str(self.outcome),
             "text": self.text,
             "tolerance": self.tolerance,
-            "metrics": [{k: _finite(v) for k, v in asdict(metric).items()} for metric in self.metrics],
+            "metrics": [asdict(metric) for metric in self.metrics],
         }
 
     def _repr_html_(self) -> str:
+        columns = ("metric", "before", "now", "change", "interval", "verdict", "")
         rows = [
-            (LABELS[m.metric], _shown(m.before), _shown(m.now), _share(m.worse), m.outcome.replace("_", " "), m.text)
+            (LABELS[m.metric], shown(m.before), shown(m.now), share(m.worse), between(m), WORDS[m.outcome], m.text)
             for m in self.metrics
         ]
-        return html_table(self.text, self.outcome, ("metric", "before", "now", "change", "verdict", ""), rows)
+        return html_table(self.text, self.outcome, columns, rows)
 
 
 def compare(
@@ -78,75 +101,94 @@ def compare(
     now: Sequence[Measurement],
     tolerance: float,
     *,
-    paired: bool = False,
     metrics: Sequence[str] = METRICS,
+    alpha: float = ALPHA,
 ) -> Comparison:
-    """Compare two sides.
+    """Compare two sides, whose rounds were sent in pairs: the first belongs to the first.
 
     Args:
-        before: Rounds of the old side (at least 3).
-        now: Rounds of the new one (at least 3).
+        before: Rounds of the old side.
+        now: As many rounds of the new one.
         tolerance: By which share a metric may be worse (0.10 = 10 %).
-        paired: The rounds were interleaved: the first belongs to the first; else each is compared with each.
         metrics: The metrics that count; leave out what cannot be measured here, on purpose and in sight.
+        alpha: Share of intervals that may miss the truth; a part of ALPHA where there are several looks.
     """
-    compared = tuple(_metric(name, before, now, tolerance, paired) for name in metrics)
-    by_outcome = {o: [m.metric for m in compared if m.outcome is o] for o in Outcome}
+    compared = tuple(_metric(name, before, now, tolerance, alpha) for name in metrics)
+    by_outcome = {o: [LABELS[m.metric].partition(" (")[0] for m in compared if m.outcome is o] for o in Outcome}
     if failed := by_outcome[Outcome.FAIL]:
-        outcome, text = Outcome.FAIL, "worse than the tolerance allows: " + ", ".join(failed)
+        outcome, text = Outcome.FAIL, f"degraded by more than {tolerance:.0%}: " + ", ".join(failed)
     elif by_outcome[Outcome.COULD_NOT_RUN] or not compared:
         outcome = Outcome.COULD_NOT_RUN
-        text = "could not be judged: " + (", ".join(by_outcome[outcome]) or "no metric")
+        text = "inconclusive: " + (", ".join(by_outcome[outcome]) or "no metric")
     else:
-        outcome, text = Outcome.PASS, f"{len(compared)} metrics within {tolerance:.0%} of the baseline"
+        outcome, text = Outcome.PASS, f"fine: {len(compared)} metrics within {tolerance:.0%} of the baseline"
     return Comparison(compared, tolerance, outcome, text)
 
 
-def _metric(
-    name: str, before: Sequence[Measurement], now: Sequence[Measurement], tolerance: float, paired: bool
-) -> MetricComparison:
-    old = [float(value) for one in before if (value := getattr(one, name)) is not None]
-    new = [float(value) for one in now if (value := getattr(one, name)) is not None]
-    was, is_now = (statistics.median(values) if values else None for values in (old, new))
-    if len(old) != len(before) or len(new) != len(now) or not old or not new:
-        text = "was not measured in every round"
-        return MetricComparison(name, was, is_now, None, None, Outcome.COULD_NOT_RUN, text)
-    if min(len(old), len(new)) < MIN_ROUNDS:
-        text = f"{min(len(old), len(new))} rounds, need {MIN_ROUNDS}"
-        return MetricComparison(name, was, is_now, None, None, Outcome.COULD_NOT_RUN, text)
-    pairs = list(zip(old, new, strict=False)) if paired else [(o, n) for o in old for n in new]
-    shares = sorted(_worse(name, o, n) for o, n in pairs)
-    worse, at_least = statistics.median(shares), shares[len(shares) // 10]
-    outcome, text = _judged(worse, at_least, tolerance)
-    return MetricComparison(name, was, is_now, worse, at_least, outcome, text)
+def ratios(name: str, before: Sequence[Measurement], now: Sequence[Measurement]) -> list[float] | None:
+    """For each pair the logarithm of new to old, more is worse; None of a metric that a round did not measure."""
+    pairs = [(getattr(old, name), getattr(new, name)) for old, new in zip(before, now, strict=True)]
+    if not pairs or any(value is None for pair in pairs for value in pair):
+        return None
+    turned = [(new, old) for old, new in pairs] if name in _HIGHER_IS_BETTER else pairs
+    return [_log_ratio(float(old), float(new)) for old, new in turned]
 
 
-def _judged(worse: float, at_least: float, tolerance: float) -> tuple[Outcome, str]:
-    if worse <= tolerance:
-        return Outcome.PASS, ""
-    if at_least > tolerance:
-        return Outcome.FAIL, f"worse by {_share(worse)} ({_share(at_least)} at least), {tolerance:.0%} allowed"
-    text = f"worse by {_share(worse)} in the median, but not in every round: too noisy for {tolerance:.0%}; more rounds"
-    return Outcome.COULD_NOT_RUN, text
-
-
-def _worse(name: str, before: float, now: float) -> float:
-    """By which share `now` is worse than `before`; infinite from nothing to something."""
-    if name in _HIGHER_IS_BETTER:
-        before, now = now, before
-    if before == now:
+def _log_ratio(old: float, new: float) -> float:
+    if old == new:
         return 0.0
-    return now / before - 1 if before else math.inf
+    if not (old and new):
+        return _MOST if new else -_MOST
+    return max(-_MOST, min(math.log(new / old), _MOST))
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no infinity: from nothing to something has no share."""
-    return None if isinstance(value, float) and math.isinf(value) else value
+def _metric(
+    name: str, before: Sequence[Measurement], now: Sequence[Measurement], tolerance: float, alpha: float
+) -> MetricComparison:
+    sides = [[value for one in side if (value := getattr(one, name)) is not None] for side in (before, now)]
+    was, is_now = (statistics.median(values) if values else None for values in sides)
+    worse = ratios(name, before, now)
+    measured = worse is not None
+    if worse is None or len(worse) < MIN_PAIRS:
+        text = f"{len(before)} pairs of rounds, need {MIN_PAIRS}" if measured else "was not measured in every round"
+        pairs = len(before)
+        return MetricComparison(name, was, is_now, None, None, None, Outcome.COULD_NOT_RUN, text, pairs, measured)
+    found = interval(worse, alpha)
+    outcome = _outcome(found.low, found.high, math.log1p(tolerance))
+    centre, low, high = (_share_of(value) for value in (found.centre, found.low, found.high))
+    text = _TEXTS[outcome].format(tolerance)
+    return MetricComparison(name, was, is_now, centre, low, high, outcome, text, len(worse))
 
 
-def _shown(value: float | None) -> str:
+_TEXTS = {
+    Outcome.PASS: "",
+    Outcome.FAIL: "beyond the {:.0%} that are allowed",
+    Outcome.COULD_NOT_RUN: "the interval reaches over the {:.0%} that are allowed: too noisy for these rounds",
+}
+_ROUNDING = 1e-9
+
+
+def _outcome(low: float, high: float, limit: float) -> Outcome:
+    if low > limit + _ROUNDING:
+        return Outcome.FAIL
+    return Outcome.PASS if high <= limit + _ROUNDING else Outcome.COULD_NOT_RUN
+
+
+def _share_of(log_ratio: float) -> float | None:
+    """As a share; None: from nothing to something has none, and JSON has no infinity."""
+    return None if log_ratio >= _MOST else round(math.expm1(log_ratio), 6)
+
+
+def between(metric: MetricComparison) -> str:
+    """The interval, for people."""
+    return "–" if metric.worse_low is None else f"{share(metric.worse_low)} to {share(metric.worse_high)}"
+
+
+def shown(value: float | None) -> str:
+    """A figure, for people."""
     return "–" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _share(share: float | None) -> str:
-    return "–" if share is None else "from zero" if math.isinf(share) else f"{share:+.1%}"
+def share(value: float | None) -> str:
+    """By how much worse, for people; "–" where there is no share."""
+    return "–" if value is None else f"{value:+.1%}"

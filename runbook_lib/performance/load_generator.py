@@ -41,6 +41,11 @@ class Side:
     pids: tuple[int, ...] = ()
 
 
+def at_one_address(url: str, pids: tuple[int, ...] = ()) -> Side:
+    """The side whose every path is answered at this address."""
+    return Side(lambda path: url, pids=pids)
+
+
 @dataclass
 class Results:
     """Milliseconds of each good answer, in all and by the work's name, and the errors by kind.

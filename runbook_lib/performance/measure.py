@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.performance.load_generator import Results, Side, take_turns
+from runbook_lib.performance.load_generator import Results, Side, at_one_address, take_turns
 from runbook_lib.performance.processes import Usage, usage
 from runbook_lib.performance.workload import Load, Workload
 
@@ -74,7 +74,7 @@ def measure_interleaved(
     Raises:
         ConfigurationError: the workload has no requests, or an address is not http.
     """
-    sides = {name: Side(lambda _, url=url: url, pids=tuple((pids or {}).get(name, ()))) for name, url in urls.items()}
+    sides = {name: at_one_address(url, tuple((pids or {}).get(name, ()))) for name, url in urls.items()}
     found: dict[str, list[Measurement]] = {side: [] for side in urls}
     for number in range(rounds):
         for name, (measured, _) in measure_pair(sides, workload, load or workload.load, number).items():

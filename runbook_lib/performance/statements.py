@@ -71,9 +71,7 @@ def draw(template: StatementTemplate, source: Database) -> StatementTemplate:
     return replace(template, drawn=tuple(_drawn(template, source, *one) for one in template.params.items()))
 
 
-def _drawn(
-    template: StatementTemplate, source: Database, listed: str, query: str
-) -> tuple[Mapping[str, Any], ...]:
+def _drawn(template: StatementTemplate, source: Database, listed: str, query: str) -> tuple[Mapping[str, Any], ...]:
     names, found, subject = _names(listed), source.rows(query), f"workload: params of {template.name}"
     if not found:
         raise ConfigurationError(subject, f"no row is found by {query}", action="name rows that the source has")
@@ -94,21 +92,27 @@ def read_statement(value: Value) -> StatementTemplate:
     fields = value.fields("a query", known)
     if "sql" not in fields:
         raise value.error("a query has no sql", expected='sql: "SELECT …"')
-    texts = {name: str(fields[name].plain()) for name in ("sql", "target") if name in fields and fields[name].text(name)}
+    texts = {name: _sql(fields[name], name) for name in ("sql", "target") if name in fields}
     listed = fields["params"].entries("params") if "params" in fields else []
-    params = {entry.name: entry.value.text(entry.name) for entry in listed}
+    params = {entry.name: _sql(entry.value, entry.name) for entry in listed}
     given = {name for names in params for name in _names(names)}
     for name, text in texts.items():
         if wrong := sorted(given.symmetric_difference(_PARAMETER.findall(text))):
             said = f"unknown parameter :{wrong[0]}" if wrong[0] not in given else f"no `:{wrong[0]}` in {name}"
             raise fields[name].error(said, expected="each name of `params` once or more, and no other")
     return StatementTemplate(
-        **texts,
-        name=fields["name"].text("name") if "name" in fields else texts["sql"],
+        texts["sql"],
+        name=fields["name"].text("name") if "name" in fields else " ".join(texts["sql"].split()),
         weight=read_weight(fields["weight"]) if "weight" in fields else 1.0,
         service=fields["service"].text("service") if "service" in fields else "",
+        target=texts.get("target", ""),
         params=params,
     )
+
+
+def _sql(value: Value, what: str) -> str:
+    value.text(what)  # says where it is none
+    return str(value.plain())  # as written: a literal keeps its spaces
 
 
 def read_weight(value: Value, what: str = "weight") -> float:

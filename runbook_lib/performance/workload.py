@@ -90,7 +90,7 @@ class Workload:
     def stream(self, seed: int = 0) -> Iterator[Request | Statement]:
         """Work without end, picked by weight; the same seed gives the same, so two sides get equal work."""
         pick = random.Random(seed)  # noqa: S311  a load pattern that can be repeated, not a secret
-        templates = (*self.requests, *self.statements)
+        templates: tuple[RequestTemplate | StatementTemplate, ...] = (*self.requests, *self.statements)
         weights = [template.weight for template in templates]
         while True:
             template = pick.choices(templates, weights)[0]

@@ -19,7 +19,7 @@ MODULES = {
     "mysql": ("pymysql",),
     "notebook": (
         "IPython", "ipykernel", "ipywidgets", "jupyter_client", "jupyter_core", "matplotlib",
-        "nbclient", "nbconvert", "nbformat", "networkx", "pandas", "papermill", "psutil", "pygments",
+        "nbclient", "nbconvert", "nbformat", "networkx", "numpy", "pandas", "papermill", "psutil", "pygments",
     ),
     "archive": ("pyarrow",),
     "keyring": ("keyring",),

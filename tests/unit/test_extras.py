@@ -144,7 +144,7 @@ def test_a_module_that_is_missing_later_is_one_line_too() -> None:
     with pytest.raises(ModuleNotFoundError) as caught:
         raise ModuleNotFoundError("No module named 'matplotlib.axes'", name="matplotlib.axes")
     assert "pip install 'runbook-lib[notebook]'" in str(extras.explain(caught.value))
-    assert extras.explain(ModuleNotFoundError("No module named 'numpy'", name="numpy")) is None
+    assert extras.explain(ModuleNotFoundError("No module named 'contourpy'", name="contourpy")) is None
     assert extras.explain(ValueError("another thing")) is None
 
 

@@ -27,6 +27,7 @@ from runbook_lib.databases.mysql import (
     loud,
     online_ddl,
     own,
+    queries,
     schema,
     server,
     trial,
@@ -171,6 +172,10 @@ class MySQL(Adapter):
     hazards = hazards_.hazards
     run_online = online_ddl.run_online
     index_use = server.index_use
+
+    # -- queries ---
+    query_plan = queries.query_plan
+    slowest_statements = queries.slowest_statements
 
     # -- copy ---
     condition = ranges_.condition

@@ -26,6 +26,7 @@ from runbook_lib.databases.postgresql import (
     lock_retry,
     marks,
     online_ddl,
+    queries,
     quoting,
     schema,
     server,
@@ -62,8 +63,8 @@ def open_database(
         options: `lock_timeout_s` (seconds a statement waits for a lock, default 0.5), `lock_wait_s` (seconds in all
             with retries, default 30), `pool_size` (connections, default 5), `capture` (`triggers`, the default, or
             `wal`: changes are read from the server's log), `wal_limit_mb` (what the server may keep of its log for a
-            capture, default 10240; 0: no limit), `wal_over_limit` (`warn`, the default; `give_up` drops the slot), `read_only`
-            (its sessions refuse to write, default false).
+            capture, default 10240; 0: no limit), `wal_over_limit` (`warn`, the default; `give_up` drops the slot),
+            `read_only` (its sessions refuse to write, default false).
     Raises:
         ConfigurationError: an option has a value that it cannot have.
     """
@@ -184,6 +185,10 @@ class PostgreSQL(Adapter):
     hazards = hazards_.hazards
     run_online = online_ddl.run_online
     index_use = server.index_use
+
+    # -- queries ---
+    query_plan = queries.query_plan
+    slowest_statements = queries.slowest_statements
 
     # -- copy ---
     condition = ranges_.condition

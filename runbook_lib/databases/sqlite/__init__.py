@@ -34,6 +34,7 @@ from runbook_lib.databases.sqlite import (
     copy,
     fence,
     own,
+    queries,
     quoting,
     schema,
     server,
@@ -57,8 +58,8 @@ def open_database(name: str, url: str, password: str | None = None, options: Map
         url: sqlite:////path/of/file.db
         password: SQLite knows none; one that is given is an error.
         options: `lock_wait_s` (seconds to wait for the write lock, default 30), `pool_size` (connections, default 5),
-            `create` (make the file when it is missing, default false), `read_only` (its connections refuse to write, default
-            false).
+            `create` (make the file when it is missing, default false), `read_only` (its connections refuse to write,
+            default false).
     """
     if password:
         raise DatabaseError(f"database {name}", "SQLite knows no passwords", action="take it out of the inventory")
@@ -232,6 +233,10 @@ class SQLite(Adapter):
     def index_use(self) -> IndexUse:
         """SQLite counts nothing."""
         return IndexUse({}, missing="SQLite does not count how often an index is read")
+
+    # -- queries ---
+    query_plan = queries.query_plan
+    slowest_statements = queries.slowest_statements
 
     # -- copy ---
     condition = ranges_.condition_text

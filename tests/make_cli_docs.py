@@ -51,6 +51,7 @@ SHOWN = {
     ),
     "runbook lab": Shown("lab --no-browser"),
     "runbook lint": Shown("lint -f parameters/demo.yaml", "none was found that blocks", "one was", 0),
+    "runbook performance": Shown("performance -f parameters/staging.yaml", "every metric is fine", "one is degraded"),
     "runbook repair": Shown(f"repair {BOTH}", "nothing differs, or all was repaired", "rows differ still", 0),
     "runbook replay": Shown(
         f"replay .runbook/quarantine/copy/orders.jsonl --source {LIVE.replace(' ', ' --target ')}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from runbook_lib.charts.graph import boundaries
 from runbook_lib.charts.grid import integrity, timeline
+from runbook_lib.charts.performance import ratios, response_times, rounds
 from runbook_lib.charts.revisions import revisions
 from runbook_lib.charts.rows import confidence, differences
 from runbook_lib.charts.series import error_rate, lag, latency, pause, rates, throughput, traffic
@@ -25,7 +26,10 @@ __all__ = [
     "pause",
     "png",
     "rates",
+    "ratios",
+    "response_times",
     "revisions",
+    "rounds",
     "svg",
     "throughput",
     "timeline",

@@ -23,6 +23,8 @@ SERVICE_KEYS = (
     *("url", "health", "timeout_s"),
     *("deploy", "start", "stop", "status", "drain", "backup", "restore", "upgrade", "rollback"),
 )
+METRIC_SOURCES = ("prometheus",)
+GAUGES = ("cpu_share", "memory_bytes")  # what a metric source is asked for
 POLICIES = {
     "approvals": ("ask", "auto"),
     "signoffs": ("ask", "auto"),
@@ -112,7 +114,7 @@ def read_inventory(path: Path) -> Inventory:
         databases=databases,
         services=services,
         router=read_router(fields["router"], services) if "router" in fields else {},
-        metrics=_kind(fields["metrics"], "metrics", ("prometheus",)) if "metrics" in fields else {},
+        metrics=_metrics(fields["metrics"]) if "metrics" in fields else {},
         notify={e.name: _kind(e.value, e.name, TARGETS) for e in fields["notify"].entries("notify")}
         if "notify" in fields
         else {},
@@ -186,6 +188,22 @@ def _kind(value: Value, what: str, kinds: tuple[str, ...]) -> Mapping[str, Any]:
     kind = entries["kind"].text("kind")
     entries["kind"].word(kind, kinds, f"unknown kind `{kind}`")
     settings: Mapping[str, Any] = value.plain()
+    return settings
+
+
+def _metrics(value: Value) -> Mapping[str, Any]:
+    """Where processor and memory are asked for, and how, for both sides of a performance comparison."""
+    settings = _kind(value, "metrics", METRIC_SOURCES)
+    given = value.fields("metrics", ("kind", "url", "queries"))
+    if "url" not in given:
+        raise value.error("metrics has no url", action="add `url:`")
+    given["url"].text("url")
+    for metric, asked in given["queries"].fields("queries", GAUGES).items() if "queries" in given else ():
+        sides = asked.fields(metric, ("old", "new"))
+        if len(sides) < 2:
+            raise asked.error(f"{metric} has a query of one side only", expected="{old: …, new: …}")
+        for side, query in sides.items():
+            query.text(side)
     return settings
 
 

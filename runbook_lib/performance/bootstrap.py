@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -42,6 +43,7 @@ def interval(values: Sequence[float], alpha: float, seed: int = 0) -> Interval:
     return Interval(float(low), float(_trimmed_means(found[None, :])[0]), float(high))
 
 
+@lru_cache(maxsize=4)  # every metric of a look is drawn alike
 def _indices(count: int, seed: int) -> Any:
     """For each resample the places that it draws: runs of neighbours, about the cube root of all long, in a circle."""
     import numpy as np

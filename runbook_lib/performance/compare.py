@@ -16,6 +16,7 @@ from typing import Any
 from runbook_lib.display.html_table import html_table
 from runbook_lib.performance.bootstrap import interval
 from runbook_lib.performance.measure import Measurement
+from runbook_lib.plan.keys import LEAST_ROUNDS
 from runbook_lib.verdict import Outcome, Verdict
 
 LABELS = {
@@ -30,7 +31,7 @@ LABELS = {
 METRICS = tuple(LABELS)
 _HIGHER_IS_BETTER = frozenset({"throughput_per_s"})
 WORDS = {Outcome.PASS: "fine", Outcome.FAIL: "degraded", Outcome.COULD_NOT_RUN: "inconclusive"}
-MIN_PAIRS = 6  # fewer say nothing: three of three are worse by chance once in eight times
+MIN_PAIRS = LEAST_ROUNDS
 ALPHA = 0.05  # intervals that may miss the truth, in all looks together
 _MOST = math.log(1e6)  # from nothing to something: as bad as a ratio can be
 

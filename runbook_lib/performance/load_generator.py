@@ -33,12 +33,16 @@ class Side:
         query: Runs a statement to its last row; None: this side is asked no queries.
         sessions: Statements that run at a time (count); one more waits, and its time runs.
         pids: Its processes on this machine; their children count too.
+        gauges: Asks elsewhere for what its processes use: metric → value.
+        unmeasured: Why processor and memory, or one of them, cannot be measured; "" where they can.
     """
 
     url_of: Callable[[str], str]
     query: Callable[[Statement], object] | None = None
     sessions: int = 8
     pids: tuple[int, ...] = ()
+    gauges: Callable[[], Mapping[str, float]] | None = None
+    unmeasured: str = ""
 
 
 def at_one_address(url: str, pids: tuple[int, ...] = ()) -> Side:
@@ -64,6 +68,12 @@ class Results:
     def fail(self, kind: str) -> None:
         """Count one error."""
         self.errors[kind] = self.errors.get(kind, 0) + 1
+
+    def add(self, other: Results) -> None:
+        """Take the answers of another round in."""
+        for name, times in other.by_name.items():
+            self.by_name.setdefault(name, []).extend(times)
+        self.times_ms += other.times_ms
 
     def succeed(self, name: str, took_ms: float) -> None:
         """Count one answer."""

@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from runbook_lib.errors import ConfigurationError
+from runbook_lib.errors import ConfigurationError, RunbookError
 from runbook_lib.performance.load_generator import Results, Side, at_one_address, take_turns
 from runbook_lib.performance.processes import Usage, usage
 from runbook_lib.performance.workload import Load, Workload
@@ -100,7 +101,17 @@ def measure_pair(
         ordered = {name: sides[name] for name in names}
         found = pool.submit(lambda: asyncio.run(take_turns(ordered, work, load))).result()
     after, elapsed_s = {name: usage(side.pids) for name, side in sides.items()}, time.perf_counter() - begun
-    return {name: (_measurement(found[name], before[name], after[name], elapsed_s), found[name]) for name in sides}
+    measured = {name: _measurement(found[name], before[name], after[name], elapsed_s) for name in sides}
+    return {name: (replace(measured[name], **_gauged(side)), found[name]) for name, side in sides.items()}
+
+
+def _gauged(side: Side) -> dict[str, Any]:
+    """What is measured elsewhere; a source that does not answer leaves the metric unmeasured in this round."""
+    if side.gauges is None:
+        return {}
+    with suppress(RunbookError):
+        return dict(side.gauges())
+    return {}
 
 
 def _measurement(results: Results, before: Usage | None, after: Usage | None, elapsed_s: float) -> Measurement:

@@ -49,7 +49,7 @@ class StatementComparison:
 
 @dataclass(frozen=True)
 class PlanComparison:
-    """The slowest statements, the slowest first; `missing` says what could not be looked at, and why."""
+    """The slowest statements, the slowest first; `missing` says what could not be seen, and why."""
 
     statements: tuple[StatementComparison, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class PlanComparison:
         title = f"{changed} of {len(self.statements)} slowest statements are answered otherwise"
         columns = ("statement", "before (ms)", "now (ms)", "what differs")
         rows = [(one.name, _ms(one.before_ms), _ms(one.now_ms), "; ".join(one.differences)) for one in self.statements]
-        rows += [(what, "–", "–", f"not looked at: {why}") for what, why in self.missing.items()]
+        rows += [(what, "–", "–", f"not seen: {why}") for what, why in self.missing.items()]
         return html_table(title, Outcome.PASS, columns, rows)
 
 

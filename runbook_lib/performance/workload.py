@@ -1,7 +1,7 @@
 """The workload of a plan: weighted requests and queries with parameters, and the smoke tests of its critical features.
 
 rate: 50                      # requests and queries that leave each second, together
-round: 4 s                    # of one side, in turns of `turn: 200 ms`; `warmup: 500 ms` is sent before, not counted
+round: 1 s                    # of one side, in turns of `turn: 200 ms`; `warmup: 100 ms` is sent before, not counted
 parameters: {user_id: {from: 1, to: 50}, theme: [light, dark]}
 requests:
   - {name: read a user, weight: 40, path: "/api/users/{user_id}"}
@@ -71,8 +71,8 @@ class Load:
     """
 
     rate_per_s: float = 50.0
-    duration_s: float = 4.0
-    warmup_s: float = 0.5
+    duration_s: float = 1.0
+    warmup_s: float = 0.1
     timeout_s: float = 10.0
     turn_s: float = 0.2
 

@@ -34,12 +34,30 @@ def _archive(value: Value, what: str) -> str:
     return text
 
 
+def _metrics(value: Value, what: str) -> tuple[str, ...]:
+    named = [at.word(text, vocabulary.METRICS, f"unknown metric `{text}`") for text, at in value.texts(what)]
+    if not named:
+        raise value.error("no metric", expected="one of " + ", ".join(vocabulary.METRICS))
+    return tuple(vocabulary.METRICS[name] for name in dict.fromkeys(named))
+
+
+def _looks(value: Value, what: str) -> tuple[int, ...]:
+    found = tuple(read_count(item, what) for item in value.items(what))
+    if not found or found[0] < LEAST_ROUNDS or sorted(set(found)) != list(found):
+        text = ", ".join(map(str, found)) or "empty"
+        raise value.error(f"{what} is {text}", expected=f"counts that rise, from {LEAST_ROUNDS}, e.g. [30, 100, 300]")
+    return found
+
+
 def _apis(value: Value, what: str) -> tuple[str, ...]:
     found = value.texts(what)
     for text, at in found:
         if not re.fullmatch(r"/[^\s?#*]*\*?", text):
             raise at.error(f"api `{text}`", expected="a path such as /api/users/*")
     return tuple(text for text, _ in found)
+
+
+LEAST_ROUNDS = 6  # fewer pairs say nothing: three of three are worse by chance once in eight times
 
 
 def _one_of(words: tuple[str, ...]) -> str:
@@ -69,7 +87,7 @@ SOURCE = Key("source", TEXT, "the source's name in the inventory", "source")
 SERVICES = Key("services", MAPPING, "what leaves the source", (), "an error, but beside `schema`")
 PHASES = Key("phases", LIST, "what happens, in order", (), "an error, but beside `schema`")
 VALIDATION = Key("validation", MAPPING, "tolerated differences, and what else is required", None, "none is tolerated")
-PERFORMANCE = Key("performance", MAPPING, "tolerance and workload", None, "10%, no workload")
+PERFORMANCE = Key("performance", MAPPING, "workload, tolerance, metrics, rounds", None, "10%, no workload")
 ROLLBACK_TRIGGERS = Key("rollback_triggers", LIST, "when to go back", (), stored_as="triggers")
 CHECKLIST = Key("checklist", MAPPING, "notes on the ten items, and your own", (), "the ten items with their probes")
 SUCCESS_CRITERIA: Key[tuple[str, ...]] = Key(
@@ -188,7 +206,15 @@ ACCEPTANCE = Section(
 )
 PERFORMANCE_TOLERANCE = Key("tolerance", SHARE, "how much slower a service may be than the source", 0.10)
 WORKLOAD = Key("workload", TEXT, "the workload's file, relative to parameters/", "", "no workload")
-PERFORMANCE_KEYS = Section((PERFORMANCE_TOLERANCE, WORKLOAD))
+METRICS: Key[tuple[str, ...]] = Key(
+    "metrics", Kind(f"list of {_one_of(tuple(vocabulary.METRICS))}", _metrics), "what is compared",
+    tuple(vocabulary.METRICS.values()), "all of them; one that is not measured does not pass",
+)  # fmt: skip
+ROUNDS: Key[tuple[int, ...]] = Key(
+    "rounds", Kind("list of counts", _looks), "pairs of rounds after which the metrics are judged",
+    (30, 100, 300), "[30, 100, 300]",
+)  # fmt: skip
+PERFORMANCE_KEYS = Section((PERFORMANCE_TOLERANCE, WORKLOAD, METRICS, ROUNDS))
 LINT_RULE = Section(
     (
         Key("policy", TEXT, "`refuse`, `approve`, `warn` or `off`", "", required=True),

@@ -93,6 +93,9 @@ def digest_of(plan: Plan) -> str:
         del content["lint"]  # a plan from before there was one keeps its digest
     if plan.schema is None:
         del content["schema"]  # a plan from before there were any keeps its digest
+    for said in (keys.METRICS, keys.ROUNDS):
+        if getattr(plan.performance, said.attribute) == said.default:
+            del content["performance"][said.attribute]  # a plan from before there was any keeps its digest
     for key in ("services", "checklist"):
         content[key] = sorted(content[key], key=lambda item: str(item["name"]))
     for item in content["checklist"]:

@@ -137,10 +137,19 @@ class ChecklistItem:
 
 @dataclass(frozen=True)
 class PerformanceGoal:
-    """The tolerated degradation (share, 0.10 = 10 %) and the workload file it is measured with."""
+    """How much slower the new side may be than the old, and how that is measured.
+
+    Attributes:
+        tolerance: The tolerated degradation (share, 0.10 = 10 %).
+        workload: The workload's file, relative to the parameter folder.
+        metrics: Fields of a round's measurement that count.
+        rounds: Pairs of rounds (count) at each look; what is not clear at the last one is inconclusive.
+    """
 
     tolerance: float = keys.PERFORMANCE_TOLERANCE.default
-    workload: str = ""  # relative to the parameter folder
+    workload: str = ""
+    metrics: tuple[str, ...] = keys.METRICS.default
+    rounds: tuple[int, ...] = keys.ROUNDS.default
 
 
 @dataclass(frozen=True)

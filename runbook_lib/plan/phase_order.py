@@ -23,14 +23,17 @@ SCHEMA = "schema_migration"
 VALIDATION = "validation"
 
 
-ASIDE = (VALIDATION, SCHEMA)
+PERFORMANCE = "performance"
+
+
+ASIDE = (VALIDATION, PERFORMANCE, SCHEMA)
 
 
 def notebook_of(phase: str) -> str:
     """The notebook that carries a phase out, for messages."""
     if phase in PHASES:
         return f"notebooks/{PHASES.index(phase):02d}_{phase}.ipynb"
-    if phase == VALIDATION:
+    if phase in (VALIDATION, PERFORMANCE):
         return f"notebooks/checks/{phase}.ipynb"
     if phase == SCHEMA:
         return f"notebooks/patterns/{phase}.ipynb"

@@ -32,6 +32,11 @@ ARCHIVES = ("parquet",)
 
 CHECKS = ("row_counts", "schemas", "indexes", "constraints", "data_sample", "checksums")
 REQUIRE = ("privileges", "column_order")  # reported, and failed where the plan asks for it
+# Of a performance comparison: the plan's word, and what a round's measurement calls it.
+METRICS = {
+    "p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_per_s", "error_rate": "error_rate",
+    "cpu": "cpu_share", "memory": "memory_bytes",
+}  # fmt: skip
 TRIGGERS = ("error_rate", "response_time", "data_inconsistency", "critical_feature_failure")
 
 # A step's name, and words that a sentence about it has: every group must be met by one of its alternatives.

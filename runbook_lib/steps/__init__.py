@@ -27,6 +27,7 @@ from runbook_lib.steps.create_target_schemas import CreateTargetSchemas
 from runbook_lib.steps.cutover import Cutover
 from runbook_lib.steps.decommission_source import DecommissionSource
 from runbook_lib.steps.migrate_schema import migrate_schema, schema_difference, schema_path, schema_result
+from runbook_lib.steps.performance import compare_performance
 from runbook_lib.steps.preflight import advise_indexes, assess_source, inspect_databases, inspect_traffic, lint_plan
 from runbook_lib.steps.record_baseline import RecordBaseline
 from runbook_lib.steps.rehearse_fence import RehearseFence
@@ -70,6 +71,7 @@ __all__ = [
     "assess_source",
     "borders",
     "checklist",
+    "compare_performance",
     "compare_sides",
     "inspect_databases",
     "inspect_traffic",

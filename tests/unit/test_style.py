@@ -27,6 +27,7 @@ HELPERS = {
     "check_table",
     "checklist",
     "migrate_schema",
+    "performance",
     "preflight",
     "routes_and_links",
     "traffic_watch",

@@ -5,6 +5,7 @@ The sides are told apart by colour and by line; verdicts by colour and by mark.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def ratios(performance: Any) -> Figure:
     if not metrics:
         return style.empty("Change of each metric")
     fig, axes = style.figure(
-        str(data["text"]).capitalize(),
+        _title(metrics, data["tolerance"]),
         "by how much it is worse now (left: better), with the interval of all pairs of rounds",
         size=(8.6, 1.75 + 0.34 * len(metrics)),
     )
@@ -71,7 +72,7 @@ def ratios(performance: Any) -> Figure:
     edge = min(max([*bounds, data["tolerance"] * 1.6]) * 1.15, _WIDEST)
     for row, metric in enumerate(metrics):
         _interval(axes, row, metric, edge)
-    axes.axvline(0, color=palette.EDGE, linewidth=1)
+    axes.axvline(0, color=palette.EDGE, linewidth=1, zorder=1)
     axes.axvline(data["tolerance"], color=palette.FAIL, linewidth=1.2, linestyle=(0, (4, 3)))
     axes.annotate(f"tolerance {data['tolerance']:.0%}", (data["tolerance"], 1), (3, -2), textcoords="offset points",
                   xycoords=("data", "axes fraction"), ha="left", va="top", fontsize=9, color=palette.FAIL)  # fmt: skip
@@ -97,7 +98,10 @@ def rounds(performance: Any, metric: str = "p50_ms") -> Figure:
         return style.empty(f"Rounds: {LABELS[metric]}")
     start = min(at for points in found.values() for at, _ in points)
     stop = max(at for points in found.values() for at, _ in points)
-    title = f"{len(found['old'])} pairs of rounds; what disturbed one side disturbed the other"
+    medians = [statistics.median(value for _, value in points) for points in found.values()]
+    title = (
+        f"{len(found['old'])} pairs of rounds: in the median {shown(medians[0])} before, and {shown(medians[1])} now"
+    )
     fig, axes = style.figure(title, f"{LABELS[metric]} of each round, when it was measured")
     for side, (word, colour, line) in _SIDES.items():
         x, y = [at - start for at, _ in found[side]], [value for _, value in found[side]]
@@ -113,6 +117,14 @@ def rounds(performance: Any, metric: str = "p50_ms") -> Figure:
 def _data(performance: Any) -> Mapping[str, Any]:
     found: Mapping[str, Any] = performance if isinstance(performance, Mapping) else performance.as_dict()
     return found
+
+
+def _title(metrics: Sequence[Mapping[str, Any]], tolerance: float) -> str:
+    """The worst verdict with the number of its metrics; their names stand beside their intervals."""
+    for outcome, said in (("fail", f"degraded by more than {tolerance:.0%}"), ("could_not_run", "inconclusive")):
+        if count := sum(str(metric["outcome"]) == outcome for metric in metrics):
+            return f"{count} of {len(metrics)} metrics {'is' if count == 1 else 'are'} {said}"
+    return f"All {len(metrics)} metrics are within {tolerance:.0%}"
 
 
 def _interval(axes: Axes, row: int, metric: Mapping[str, Any], edge: float) -> None:

@@ -35,6 +35,7 @@ class Dialect(Values):
         libpq: Its client library reads URLs, and finds passwords by itself (pgpass, services).
         keeps_journal: It may keep a run's journal: `append_only` holds for everybody, commits are durable.
         clock: Seconds since the epoch by the server's clock, in SQL; "" where it has no clock of its own.
+        default_port: Where its servers listen unless told otherwise; 0: it has none.
         longest_name: Of a table, column, index or constraint, and in what it is counted.
         loud_triggers: No session can keep the users' triggers from firing for its own rows.
         trigger_functions: A trigger calls a function; elsewhere its body is the statement itself.
@@ -85,6 +86,7 @@ class Dialect(Values):
     libpq: bool = False
     keeps_journal: bool = False
     clock: str = ""
+    default_port: int
     longest_name: tuple[int, str]
     repair: type[Repair]
     repairs_objects: bool = False

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from runbook_lib.config.environment import Environment
 from runbook_lib.config.inventory import GAUGES
+from runbook_lib.databases.dialect import ENGINES, dialect_of
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.performance.load_generator import Side
@@ -196,6 +197,6 @@ def _no_address(path: str) -> str:
 
 def _listening(place: str) -> tuple[int, ...]:
     parts = urlsplit(place)
-    defaults = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
-    port = parts.port or next((port for scheme, port in defaults.items() if parts.scheme.startswith(scheme)), 0)
-    return listening(parts.hostname or "", port)
+    engine = parts.scheme.partition("+")[0]
+    default = dialect_of(engine).default_port if engine in ENGINES else {"https": 443}.get(engine, 80)
+    return listening(parts.hostname or "", parts.port or default)

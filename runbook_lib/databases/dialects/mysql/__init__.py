@@ -20,6 +20,7 @@ class MySQLDialect(MySQLValues, Dialect):
 
     name = "mysql"
     driver = "mysql+pymysql"
+    default_port = 3306
     longest_name = (64, "characters")
     capabilities = Capabilities.of("mysql")
     repair = MySQLRepair

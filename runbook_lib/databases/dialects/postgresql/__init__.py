@@ -25,6 +25,7 @@ class PostgreSQLDialect(PostgreSQLValues, Dialect):
     libpq = True
     keeps_journal = True
     clock = "extract(epoch FROM clock_timestamp())"
+    default_port = 5432
     longest_name = (63, "bytes")
     capabilities = Capabilities.of("postgresql", "transactional_ddl", "wal_capture", "binary_copy", "joined_loads")
     repair = PostgreSQLRepair

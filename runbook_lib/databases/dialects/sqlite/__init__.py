@@ -19,6 +19,7 @@ class SQLiteDialect(SQLiteValues, Dialect):
     driver = "sqlite"
     in_file = True
     keeps_journal = True
+    default_port = 0
     longest_name = (10_000, "bytes")
     capabilities = Capabilities.of("sqlite", "transactional_ddl", "binary_copy")
     repair = SQLiteRepair

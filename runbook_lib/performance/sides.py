@@ -53,7 +53,7 @@ def both_sides(environment: Environment) -> Iterator[Both]:
             workload = replace(workload, statements=tuple(draw(one, source) for one in workload.statements))
         queries = _queries(source, targets)
         sampled = _tried(workload, queries)
-        places = _places(environment, workload, source, targets)
+        places = _places(workload, urls, source, targets)
         sides = {name: _side(environment, name, urls.get(name), queries.get(name), places) for name in (OLD, NEW)}
         yield Both(sides, workload, sampled, source, targets)
 
@@ -156,16 +156,16 @@ def _tried(workload: Workload, queries: Mapping[str, Callable[[Statement], objec
 
 
 def _places(
-    environment: Environment, workload: Workload, source: Database | None, targets: Mapping[str, Database]
+    workload: Workload,
+    urls: Mapping[str, Callable[[str], str]],
+    source: Database | None,
+    targets: Mapping[str, Database],
 ) -> dict[str, set[str]]:
     """Addresses of what works for each side."""
-    found: dict[str, set[str]] = {OLD: set(), NEW: set()}
-    if source:
-        found = {OLD: {source.masked_url}, NEW: {target.masked_url for target in targets.values()}}
-    if workload.requests:
-        url_of = _new_url(environment)
-        found[OLD].add(_old_url(environment)(""))
-        found[NEW] |= {url_of(request.path) for request in workload.requests}
+    databases = {OLD: [source] if source else [], NEW: list(targets.values())}
+    found = {name: {database.masked_url for database in there} for name, there in databases.items()}
+    for name, url_of in urls.items():
+        found[name] |= {url_of(request.path) for request in workload.requests}
     return found
 
 

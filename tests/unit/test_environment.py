@@ -178,6 +178,7 @@ def test_an_installed_copy_is_used_elsewhere_and_nothing_is_written_into_it(
     assert load_environment("demo").root == tmp_path
 
 
+ASKED = "metrics: {kind: prometheus"
 MISTAKES = [
     ("test.yaml", "options:", "optoins:", "parameters/test.yaml:5: unknown key `optoins`", "write `options`"),
     ("test.yaml", "environment: test", "environment: prod", "parameters/test.yaml:1: environment is `prod`", "`test`"),
@@ -222,6 +223,22 @@ MISTAKES = [
     ("inventories/test.yaml", "env:TEST_SHOP_PASSWORD", SECRET, "test.yaml:2: password is not a reference", "env:NAME"),
     ("inventories/test.yaml", "start:", "strat:", "test.yaml:6: unknown key `strat` in services monolith", "`start`"),
     ("inventories/test.yaml", "admin:", "admim:", "test.yaml:7: unknown key `admim` in router envoy", "write `admin`"),
+    ("inventories/test.yaml", "policy:", f"{ASKED}}}\npolicy:", "test.yaml:10: metrics has no url", "add `url:`"),
+    ("inventories/test.yaml", "policy:", f"{ASKED}, urll: a}}\npolicy:", "test.yaml:10: unknown key `urll`", "`url`"),
+    (
+        "inventories/test.yaml",
+        "policy:",
+        f"{ASKED}, url: a, queries: {{cpu: {{old: a}}}}}}\npolicy:",
+        "test.yaml:10: unknown key `cpu` in queries",
+        "cpu_share",
+    ),
+    (
+        "inventories/test.yaml",
+        "policy:",
+        f"{ASKED}, url: a, queries: {{cpu_share: {{old: a}}}}}}\npolicy:",
+        "test.yaml:10: cpu_share has a query of one side only",
+        "",
+    ),
     ("inventories/test.yaml", "kind: envoy", "kind: envoi", "test.yaml:7: unknown kind `envoi`", "write `envoy`"),
     ("inventories/test.yaml", ", origin: monolith", "", "test.yaml:7: router has no origin", "origin:"),
     ("inventories/test.yaml", "origin: monolith", "origin: mono", "test.yaml:7: origin `mono` is not a service", ""),

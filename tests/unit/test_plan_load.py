@@ -41,7 +41,7 @@ phases:
   - cleanup: {after: 30 days, archive: parquet}
 validation:
   tolerate: [{check: schemas, table: accounts, column: flag, kind: missing_on_target, because: dropped by design}]
-performance: {tolerance: 10%, workload: plans/workload.yaml}
+performance: {tolerance: 10%, workload: plans/workload.yaml, metrics: [p95, cpu], rounds: [6, 20]}
 rollback_triggers: [error_rate > 1%, response_time > 2x baseline, data_inconsistency, critical_feature_failure]
 checklist: {stakeholders_notified: the two teams}
 success_criteria: [Nothing is lost]
@@ -142,6 +142,7 @@ def test_the_whole_grammar_is_loaded(tmp_path: Path) -> None:
     assert (plan.phase("cleanup").after_s, plan.phase("cleanup").archive) == (30 * 86400, "parquet")
     assert plan.tolerances[0].because == "dropped by design"
     assert (plan.performance.tolerance, plan.performance.workload) == (0.10, "plans/workload.yaml")
+    assert (plan.performance.metrics, plan.performance.rounds) == (("p95_ms", "cpu_share"), (6, 20))
     assert plan.triggers[0] == Trigger("error_rate", 0.01, text="error_rate > 1%", line=plan.triggers[0].line)
     assert plan.triggers[1].relative_to_baseline
     assert plan.triggers[1].threshold == 2.0
@@ -241,6 +242,8 @@ def test_comments_order_and_spelling_do_not_change_the_digest(tmp_path: Path) ->
         ("the two teams", "the three teams"),
         ("Nothing is lost", "Little is lost"),
         ("because: dropped by design", "because: forgotten"),
+        ("metrics: [p95, cpu]", "metrics: [p95]"),
+        ("rounds: [6, 20]", "rounds: [6, 30]"),
     ],
 )
 def test_another_content_has_another_digest(tmp_path: Path, was: str, becomes: str) -> None:
@@ -249,6 +252,10 @@ def test_another_content_has_another_digest(tmp_path: Path, was: str, becomes: s
 
 
 MISTAKES = [
+    ("metrics: [p95, cpu]", "metrics: [p95, cpuu]", "plan.yaml:27: unknown metric `cpuu`", "write `cpu`"),
+    ("metrics: [p95, cpu]", "metrics: []", "plan.yaml:27: no metric", "p50, p95"),
+    ("rounds: [6, 20]", "rounds: [5, 20]", "plan.yaml:27: rounds is 5, 20", "from 6"),
+    ("rounds: [6, 20]", "rounds: [20, 6]", "plan.yaml:27: rounds is 20, 6", "that rise"),
     # what is written, what instead, what the message starts with, what it also says
     ("tables: [articles", "tabels: [articles", "plan.yaml:18: unknown key `tabels` in service stock_service", "tables"),
     ("rollback_triggers:", "rolback_triggers:", "plan.yaml:28: unknown key `rolback_triggers`", "`rollback_triggers`"),

@@ -47,7 +47,7 @@ def assess(
         open_s: A transaction open for longer is reported (seconds).
     """
     begun = time.monotonic()
-    every, translations = subjects(_only(plan, tables), source, targets)
+    every, schemas = subjects(_only(plan, tables), source, targets)
     encoding = source.facts().encoding
     if encoding == "SQL_ASCII" and {target.facts().encoding for target in targets.values()} == {encoding}:
         encoding = ""  # the target keeps any bytes as well
@@ -60,12 +60,12 @@ def assess(
         said = [text for text in (looked.partly if looked else "", missed, not_looked(subject)) if text]
         partly |= {subject.label: "; ".join(said)} if said else {}
     found += orphan_findings(_only(plan, tables).services, every, source)
-    found += structure_findings(every, source, translations, way_back=plan.strategy != "move")
+    found += structure_findings(every, source, schemas, way_back=plan.strategy != "move")
     found += _beside(every, source, targets, rights=rights, open_s=open_s)
     found = [_declared(plan, finding) for finding in found]
     found.sort(key=lambda finding: (not finding.open, SEVERITIES.index(finding.severity)))
     looked_at = len({subject.mapping.source for subject in every})  # a derived table is no further one of the source
-    account = predicted(_only(plan, tables), source, targets)
+    account = predicted(_only(plan, tables), source, targets, schemas)
     return Assessment(tuple(found), looked_at, rows, partly, time.monotonic() - begun, account)
 
 

@@ -9,7 +9,8 @@ from runbook_lib.assessment.account import Account
 from runbook_lib.assessment.fates import Route, measure, predict
 from runbook_lib.databases.port import Database, Inventory, Table
 from runbook_lib.plan.model import Plan, Service, TableMapping
-from runbook_lib.schema.convert.service_tables import foreseen
+from runbook_lib.schema.convert.service_tables import target_schema
+from runbook_lib.schema.convert.target_schema import TargetSchema
 
 _CONSTRAINTS = {
     "primary": "primary key",
@@ -21,7 +22,14 @@ _CONSTRAINTS = {
 
 
 def route_of(
-    service: Service, source: Database, target: Database, types: Mapping[str, str], *, whole: bool, kept: bool = False
+    service: Service,
+    source: Database,
+    target: Database,
+    types: Mapping[str, str],
+    *,
+    whole: bool,
+    kept: bool = False,
+    schema: TargetSchema | None = None,
 ) -> Route:
     """From where to where a service's tables are moved.
 
@@ -29,14 +37,18 @@ def route_of(
         types: As in a plan, for a target of another engine.
         whole: Whether all else that the source has is to be moved too.
         kept: Whether tables that the target has are left as they are.
+        schema: What the tables become at a target of another engine, where that is worked out already.
     """
     tables = {mapping.source: mapping.target for mapping in service.tables if not mapping.derived}
-    if source.dialect == target.dialect:
+    schema = schema or target_schema(service, source, target, types)
+    if schema is None:
         return Route(source.dialect, target.dialect, tables, whole=whole, kept=kept)
     origin = {there: here for here, there in tables.items()}
-    promised = foreseen(service, source, target, types)
     carried = frozenset(
-        (kind, origin[name], own) for name, table in promised.items() if name in origin for kind, own in _parts(table)
+        (kind, origin[name], own)
+        for name, table in schema.catalog.items()
+        if name in origin
+        for kind, own in _parts(table)
     )
     return Route(source.dialect, target.dialect, tables, whole=whole, kept=kept, carried=carried)
 
@@ -49,14 +61,20 @@ def _parts(table: Table) -> list[tuple[str, str]]:
     return [(kind, name) for kind, named, columns in listed for name in (named, "\0".join(columns))]
 
 
-def predicted(plan: Plan, source: Database, targets: Mapping[str, Database]) -> Account:
+def predicted(
+    plan: Plan, source: Database, targets: Mapping[str, Database], schemas: Mapping[str, TargetSchema]
+) -> Account:
     """How everything that the source has will be handled, by the plan.
 
     Args:
         targets: By name; of a service without one the source is checked as for its own engine.
+        schemas: By service, what its tables become at a target of another engine.
     """
     there, here = source.inventory(), {name: target.inventory() for name, target in targets.items()}
-    routes = [_planned(plan, s, source, targets.get(s.database, source), there) for s in plan.services]
+    routes = [
+        _planned(plan, s, source, targets.get(s.database, source), there, schemas.get(s.name if plan.phases else ""))
+        for s in plan.services
+    ]
     first, *more = zip(routes, (here.get(service.database) for service in plan.services), strict=True)
     return predict(there, first[1], first[0], *more)
 
@@ -69,11 +87,18 @@ def measured(plan: Plan, source: Database, targets: Mapping[str, Database]) -> A
     return measure(there, first[1], first[0], *more)
 
 
-def _planned(plan: Plan, service: Service, source: Database, target: Database, there: Inventory) -> Route:
+def _planned(
+    plan: Plan,
+    service: Service,
+    source: Database,
+    target: Database,
+    there: Inventory,
+    schema: TargetSchema | None = None,
+) -> Route:
     """A copy's implicit plan is of no file; of all tables it moves what stands beside them, and privileges, too."""
     implicit, every = not plan.path, {item.table for item in there.objects if item.kind == "table"}
     whole = implicit and every <= {mapping.source for mapping in service.tables}
-    route = route_of(service, source, target, plan.types, whole=whole)
+    route = route_of(service, source, target, plan.types, whole=whole, schema=schema)
     mapped = frozenset(m.source for m in service.tables if m != _as_it_is(m) or (not implicit and m.derived))
     return replace(route, mapped=mapped if source.dialect == target.dialect else (), privileges=implicit)
 

@@ -10,14 +10,14 @@ from runbook_lib.assessment.table_pairs import Subject
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.plan.vocabulary import ACCEPTABLE
-from runbook_lib.schema.convert.decisions import Translation
+from runbook_lib.schema.convert.target_schema import TargetSchema
 
 NO_KEY = "add a primary key, or leave the table out of the plan: `runbook copy --tables` moves it while nobody writes"
 _CASCADE = re.compile(r"ON (DELETE|UPDATE) (CASCADE|SET NULL|SET DEFAULT)", re.IGNORECASE)
 
 
 def structure_findings(
-    every: Sequence[Subject], source: Database, translations: Mapping[str, Translation], *, way_back: bool
+    every: Sequence[Subject], source: Database, schemas: Mapping[str, TargetSchema], *, way_back: bool
 ) -> Iterator[Finding]:
     """The findings of all subjects.
 
@@ -28,7 +28,7 @@ def structure_findings(
         yield from _of_table(subject, source)
     for subject in every:
         yield from _at_target(subject, source, way_back=way_back)
-    for service, found in translations.items():
+    for service, found in schemas.items():
         yield from _of_translation(service, found, [each for each in every if each.service == service])
     yield from _twins(every)
 
@@ -103,7 +103,7 @@ def _short(trigger: str) -> str:
     return " ".join(trigger.split()[:3])
 
 
-def _of_translation(service: str, found: Translation, every: Sequence[Subject]) -> Iterator[Finding]:
+def _of_translation(service: str, found: TargetSchema, every: Sequence[Subject]) -> Iterator[Finding]:
     def at(place: str, kind: str, text: str, example: str, action: str, *declare: str) -> Finding:
         subject = f"{service}.{place}" if service else place
         return Finding(kind, "blocks", subject, text, 1, example, declare, action, table=_table_of(place, every))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from runbook_lib.databases.port import Database, Table
 from runbook_lib.plan.model import Plan, TableMapping
-from runbook_lib.schema.convert.decisions import Translation
-from runbook_lib.schema.convert.service_tables import foreseen, translation
+from runbook_lib.schema.convert.service_tables import target_schema
+from runbook_lib.schema.convert.target_schema import TargetSchema
 
 
 @dataclass(frozen=True)
@@ -37,25 +37,24 @@ class Subject:
 
 def subjects(
     plan: Plan, source: Database, targets: Mapping[str, Database]
-) -> tuple[list[Subject], dict[str, Translation]]:
+) -> tuple[list[Subject], dict[str, TargetSchema]]:
     """The tables that the source has, and by service what has no equivalent at a target of another engine.
 
     Args:
         targets: By name; a service without one is checked as if it stayed in the source's engine.
     """
-    found, translations = list[Subject](), dict[str, Translation]()
+    found, schemas = list[Subject](), dict[str, TargetSchema]()
     for service in plan.services:
         origin = source.catalog(list(dict.fromkeys(mapping.source for mapping in service.tables)))
         name, target = service.name if plan.phases else "", targets.get(service.database)
         kept = tuple(mapping for mapping in service.tables if mapping.source in origin)
         here = target.catalog([mapping.target for mapping in kept]) if target else {}
         made: Mapping[str, Table] = {m.target: replace(origin[m.source], triggers=()) for m in kept}
-        if target and target.dialect != source.dialect and kept:
-            known = replace(service, tables=kept)
-            translations[name] = translation(known, source, target, plan.types)
-            made = foreseen(known, source, target, plan.types)
+        known = replace(service, tables=kept)
+        if target and kept and (schema := target_schema(known, source, target, plan.types, origin)):
+            schemas[name], made = schema, schema.catalog
         dialect = target.dialect if target else source.dialect
         for m in kept:
             written = here.get(m.target) or made[m.target]
             found.append(Subject(name, m, origin[m.source], written, dialect, m.target in here))
-    return found, translations
+    return found, schemas

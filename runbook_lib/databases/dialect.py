@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import cast
@@ -22,6 +23,23 @@ _ALSO = {"postgres": "postgresql", "mariadb": "mysql"}
 SPELLINGS = (*ENGINES, *_ALSO)  # as an engine may be called where a person writes it
 # Of collations: all texts differ; trailing spaces do not count; case or accents do not count.
 EXACT, PADDED, BLIND = "exact", "padded", "blind"
+
+
+@dataclass(frozen=True)
+class Counter:
+    """What makes a column a counter.
+
+    Attributes:
+        clause: Of its definition; empty: it is none.
+        identity: As the engine's catalog shows it (`Column.identity`).
+        whole: The clause stands in place of its type, and makes it the primary key.
+        missing: Why it cannot be one, although it is one at the source.
+    """
+
+    clause: str = ""
+    identity: str = ""
+    whole: bool = False
+    missing: str = ""
 
 
 class Dialect(Values):
@@ -318,8 +336,8 @@ class Dialect(Values):
         """The statement that comments on a table; "" where there is none of its own."""
         return ""
 
-    def counter(self, *, alone: bool, first: bool) -> tuple[str, str]:
-        """What makes a column a counter (`!`: in place of its type), or why it cannot be one.
+    def counter(self, *, alone: bool, first: bool) -> Counter:
+        """What makes a column a counter, or why it cannot be one.
 
         Args:
             alone: It is the primary key.

@@ -6,10 +6,29 @@ Nothing of it is carried out here: the report shows it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from runbook_lib.databases import sql_text
 from runbook_lib.databases.identifiers import ident
 from runbook_lib.databases.model import Column, Constraint, Index, Sequence_, Table
+
+
+class Recreation(str):
+    """Statements that create a whole table again: every difference of its own is repaired by them."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A table's DDL, written when it is asked for.
+
+    Attributes:
+        create: CREATE TABLE, by the (quoted) name that the table is to have.
+        indexes: What makes its indexes.
+    """
+
+    create: Callable[[str], str]
+    indexes: Callable[[], str]
 
 
 @dataclass(frozen=True)
@@ -19,14 +38,12 @@ class Repair:
     Attributes:
         here: The table as it is.
         expected: As it should be.
-        create: Its DDL, where an engine has to create it again for want of a statement that changes it (SQLite).
-        after: DDL of its indexes.
+        definition: Its DDL, where an engine has to create it again for want of a statement that changes it (SQLite).
     """
 
     here: Table
     expected: Table
-    create: str = ""
-    after: str = ""
+    definition: Definition | None = None
 
     def _q(self, name: str) -> str:
         return ident(name)
@@ -130,3 +147,9 @@ def first_name(text: str) -> str:
 def string(text: str) -> str:
     """A text as a literal of PostgreSQL or SQLite."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def renamed_table(statement: str, dialect: str, name: str) -> str:
+    """CREATE TABLE as SQLite keeps it (the third word is its name) for a table of another (quoted) name."""
+    bare = statement.rstrip().rstrip(";")
+    return f"CREATE TABLE {name}{bare[sql_text.code(bare, dialect)[2].end :]}"

@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any
 
 from runbook_lib.assessment.account import Account
+from runbook_lib.assessment.fates import Route
 from runbook_lib.assessment.key_values import folded, orphans
 from runbook_lib.assessment.routes import route_of
 from runbook_lib.databases.adapter_helpers import one_database
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.identifiers import parts_of
 from runbook_lib.databases.own_objects import needed
-from runbook_lib.databases.port import Catalogs, Rest, Table
+from runbook_lib.databases.port import Catalogs, Inventory, Rest, Table
 from runbook_lib.databases.values import NO_VALUE
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.operations.accounting import expected, finish
@@ -28,10 +29,11 @@ from runbook_lib.operations.pair import How, Pair, Tell
 from runbook_lib.operations.room import goes_on, make_room, spared, tried
 from runbook_lib.schema import create_target as made
 from runbook_lib.schema.convert.left_behind import LeftBehind, keep_account, make_apart, make_each, remember
-from runbook_lib.schema.convert.service_tables import STRAY, decisions, foreseen, strays
+from runbook_lib.schema.convert.service_tables import STRAY, decisions, strays, target_schema
+from runbook_lib.schema.convert.target_schema import TargetSchema
 from runbook_lib.schema.kept_scripts import KEYS, REST, Part
 from runbook_lib.transfer.build_links import forward_links
-from runbook_lib.transfer.bulk_copy import Progress, copy_link
+from runbook_lib.transfer.bulk_copy import CopyResult, Progress, copy_link
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, kept_up
 from runbook_lib.transfer.chunk_store import begun
 from runbook_lib.transfer.foreign_keys import add_keys, require_sync_keys, settle
@@ -94,28 +96,9 @@ def clone(
     """
     started = time.monotonic()
     service, source, target = pair.service, pair.source, pair.target
-    _refuse_itself(pair)
-    _refuse_own_names(pair)
-    if how.follow and dialect_of(target.dialect).loud_triggers and goes_on(pair, how):
-        hold_back([pair.forward])  # a killed cutover may have made them; the links read both catalogs
-    _require_rights(pair, how, tell)
-    known = source.catalog([mapping.source for mapping in service.tables])  # for this whole command
-    _require_keys(pair, how, known)
-    _refuse_moved(pair, how)
-    _require_known_types(pair)
-    for decision in decisions(service, source, target, pair.plan.types):
-        chosen = "refused where one is found" if decision.chosen == "error" else decision.chosen or "not decided"
-        tell(f"  {decision.subject}: {decision.what}: {chosen}")
-    _refuse_misfits(pair, how, known, tell)
-    kept = how.existing in ("keep", "empty")
-    route = route_of(service, source, target, pair.plan.types, whole=not how.tables, kept=kept)
-    _, there = expected(source, target, route)
-    rest = _rest(pair, how, tell)
-    scripts = tried(pair, how, rest, tell)
-    make_room(pair, how, rest, tell)
-    names = made.create_tables(service, source, target, pair.plan.types, rest, keep=kept, scripts=scripts)
-    tell(f"schema: {len(names) or len(service.tables)} tables {'made' if names else 'are there'}")
-    link = pair.seen(known).forward
+    foreseen = _foresee(pair, how, tell)
+    _make_tables(pair, how, foreseen, tell)
+    link = pair.seen(foreseen.origin).forward
     if how.follow:
         _require_no_gap(link)
         _capture(link)
@@ -123,11 +106,77 @@ def clone(
     # of a table as soon as it has its rows
     indexes = made.index_tasks(service, target, beside_writers=True)
     copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, pause=pause, on_progress=on_rows, then=indexes)
-    waited = f"; throttled for {copied.throttled_s:.0f} s" if copied.throttled_s else ""
-    before = copied.rows - copied.rows_now
-    earlier = f", {before:,} were there from an earlier attempt" if before else ""
-    tell(f"rows: {copied.rows_now:,} copied, {copied.rate:,.0f} rows/s{earlier}{waited}")
-    with kept_up(source):
+    _tell_rows(copied, tell)
+    left = _complete(pair, link, how, tell)
+    moved = advance_sequences(link) if how.tables else advance_all([link])
+    remember(service.name, target, left)
+    more = f", {len(foreseen.rest.names)} other objects made" if foreseen.rest.names and not left else ""
+    tell(f"{'' if left else 'foreign keys proven, '}{moved} sequences set{more}")
+    late = [LeftBehind("trigger", one.name, one.table, WAITS, AT_CUTOVER) for one in all_waiting(target, link.channel)]
+    if late:
+        tell(f"triggers: {len(late)} of the source's wait for the cutover: they would fire for the sync's rows")
+    there = source.inventory() if how.follow else foreseen.there
+    account = finish(there, target, foreseen.route, [*left, *late])
+    keep_account(service.name, target, account.as_dict())
+    aside, elapsed_s = sum(copied.quarantined.values()), time.monotonic() - started
+    return Cloned(len(service.tables), copied.rows, copied.rows_now, elapsed_s, account, aside, tuple(left))
+
+
+@dataclass(frozen=True)
+class _Foreseen:
+    """What a copy knows before it makes anything: all that both sides say is asked once.
+
+    Attributes:
+        origin: The source's tables, by their names there.
+        schema: What they become at a target of another engine; None for one of the same.
+        route: From where to where everything goes.
+        there: What the source has.
+        rest: What it has beside its tables.
+    """
+
+    origin: Mapping[str, Table]
+    schema: TargetSchema | None
+    route: Route
+    there: Inventory
+    rest: Rest
+
+
+def _foresee(pair: Pair, how: How, tell: Tell) -> _Foreseen:
+    """Refuse what cannot go well, and say what will not be the same; nothing is done."""
+    service, source, target, types = pair.service, pair.source, pair.target, pair.plan.types
+    _refuse_itself(pair)
+    _refuse_own_names(pair)
+    if how.follow and dialect_of(target.dialect).loud_triggers and goes_on(pair, how):
+        hold_back([pair.forward])  # a killed cutover may have made them; the links read both catalogs
+    _require_rights(pair, how, tell)
+    origin = source.catalog([mapping.source for mapping in service.tables])  # for this whole command
+    _require_keys(pair, how, origin)
+    _refuse_moved(pair, how)
+    schema = target_schema(service, source, target, types, origin)
+    _require_known_types(schema)
+    for decision in decisions(schema):
+        chosen = "refused where one is found" if decision.chosen == "error" else decision.chosen or "not decided"
+        tell(f"  {decision.subject}: {decision.what}: {chosen}")
+    _refuse_misfits(pair, how, origin, schema, tell)
+    kept = how.existing in ("keep", "empty")
+    route = route_of(service, source, target, types, whole=not how.tables, kept=kept, schema=schema)
+    _, there = expected(source, target, route)
+    return _Foreseen(origin, schema, route, there, _rest(pair, how, tell))
+
+
+def _make_tables(pair: Pair, how: How, foreseen: _Foreseen, tell: Tell) -> None:
+    service, source, target, rest = pair.service, pair.source, pair.target, foreseen.rest
+    scripts = tried(pair, how, rest, tell, foreseen.schema)
+    make_room(pair, how, rest, tell)
+    kept = how.existing in ("keep", "empty")
+    names = made.create_tables(service, source, target, pair.plan.types, rest, keep=kept, scripts=scripts)
+    tell(f"schema: {len(names) or len(service.tables)} tables {'made' if names else 'are there'}")
+
+
+def _complete(pair: Pair, link: Link, how: How, tell: Tell) -> list[LeftBehind]:
+    """Make what belongs to tables with rows: indexes, keys, the rest; what could not be made."""
+    service, target = pair.service, pair.target
+    with kept_up(pair.source):
         refused = dict[Part, DatabaseError]()
         count = made.build_indexes(service, target, how.jobs, partial(settle, link) if how.follow else None, refused)
         tell(f"indexes: {count} built, statistics gathered")
@@ -138,18 +187,14 @@ def clone(
         left += _add_keys(pair, link, how)
     if checked := require_same_values(link, under_writes=how.follow):
         tell(f"generated columns of {checked} tables: the same values on a sample")
-    left += make_each(service.name, target, REST)
-    moved = advance_sequences(link) if how.tables else advance_all([link])
-    remember(service.name, target, left)
-    more = f", {len(rest.names)} other objects made" if rest.names and not left else ""
-    tell(f"{'' if left else 'foreign keys proven, '}{moved} sequences set{more}")
-    late = [LeftBehind("trigger", one.name, one.table, WAITS, AT_CUTOVER) for one in all_waiting(target, link.channel)]
-    if late:
-        tell(f"triggers: {len(late)} of the source's wait for the cutover: they would fire for the sync's rows")
-    account = finish(source.inventory() if how.follow else there, target, route, [*left, *late])
-    keep_account(service.name, target, account.as_dict())
-    aside, elapsed_s = sum(copied.quarantined.values()), time.monotonic() - started
-    return Cloned(len(service.tables), copied.rows, copied.rows_now, elapsed_s, account, aside, tuple(left))
+    return left + make_each(service.name, target, REST)
+
+
+def _tell_rows(copied: CopyResult, tell: Tell) -> None:
+    waited = f"; throttled for {copied.throttled_s:.0f} s" if copied.throttled_s else ""
+    before = copied.rows - copied.rows_now
+    earlier = f", {before:,} were there from an earlier attempt" if before else ""
+    tell(f"rows: {copied.rows_now:,} copied, {copied.rate:,.0f} rows/s{earlier}{waited}")
 
 
 def _refuse_itself(pair: Pair) -> None:
@@ -215,8 +260,8 @@ def _require_keys(pair: Pair, how: How, known: Mapping[str, Table]) -> None:
         )
 
 
-def _require_known_types(pair: Pair) -> None:
-    if unknown := strays([pair.service], pair.source, {"target": pair.target}, pair.plan.types):
+def _require_known_types(schema: TargetSchema | None) -> None:
+    if unknown := strays([schema]):
         raise ConfigurationError(
             f"--type {unknown[0]}",
             STRAY,
@@ -226,16 +271,16 @@ def _require_known_types(pair: Pair) -> None:
         )
 
 
-def _refuse_misfits(pair: Pair, how: How, origin: Mapping[str, Table], tell: Tell) -> None:
+def _refuse_misfits(pair: Pair, how: How, origin: Mapping[str, Table], schema: TargetSchema | None, tell: Tell) -> None:
     """Look for values that the target will refuse, one pass over each table that may have some, before it is made."""
     service, source, target = pair.service, pair.source, pair.target
     if goes_on(pair, how):
         return
-    if source.dialect == target.dialect:
+    if schema is None:
         same = {m.target: origin[m.source] for m in service.tables if m.source in origin}
         _tell_orphans(pair, (origin, same), tell)
         return
-    tables = foreseen(service, source, target, pair.plan.types)
+    tables = schema.catalog
     if how.existing in ("keep", "empty"):  # then these are the columns
         here = target.catalog()
         tables |= {name: here[name] for name in tables if name in here}

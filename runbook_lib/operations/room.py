@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from runbook_lib.databases.port import Database
     from runbook_lib.operations.pair import How, Pair
+    from runbook_lib.schema.convert.target_schema import TargetSchema
 
 _NAMED = 5  # of many
 
@@ -55,7 +56,9 @@ def make_room(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -
         )
 
 
-def tried(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -> Scripts | None:
+def tried(
+    pair: Pair, how: How, rest: Rest, tell: Callable[[str], object], schema: TargetSchema | None
+) -> Scripts | None:
     """What makes the target's schema, tried there; None where nothing is to be made, or `make_room` will refuse.
 
     Raises:
@@ -68,7 +71,7 @@ def tried(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -> Sc
     room = how.existing == "drop" or made.made_here(service, target)
     if goes_on(pair, how) or (present and not room):
         return None
-    scripts = made.scripts_of(service, pair.source, target, pair.plan.types, rest)
+    scripts = made.scripts_of(service, pair.source, target, pair.plan.types, rest, schema)
     require_accepted(pair.source, target, scripts, rest, gone=present, tell=tell)
     return scripts
 

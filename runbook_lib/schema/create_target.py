@@ -1,6 +1,6 @@
 """Make the schema that a service's tables have at the target.
 
-Another engine: the DDL is translated (`across`). The same: the engine itself works out what depends on what. The
+Another engine: the catalog is translated (`TargetSchema`). The same: the engine works out what depends on what. The
 source's tables are made at the (empty) target with everything that belongs to them, omitted columns are dropped there
 with all that hangs on them, derived tables are added, and the result is dumped again in two parts. The first part
 (tables) is made now; the second (indexes, constraints, triggers) is kept in the target and run after the bulk load.
@@ -19,6 +19,7 @@ from runbook_lib.errors import DatabaseError, TransferError
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.schema.convert import service_tables
 from runbook_lib.schema.convert.left_behind import refresh
+from runbook_lib.schema.convert.target_schema import TargetSchema
 from runbook_lib.schema.kept_scripts import (
     BEING_MADE,
     KEYS,
@@ -133,12 +134,22 @@ def _accepted(
 
 
 def scripts_of(
-    service: Service, source: Database, target: Database, types: Mapping[str, str], rest: Rest | None
+    service: Service,
+    source: Database,
+    target: Database,
+    types: Mapping[str, str],
+    rest: Rest | None,
+    schema: TargetSchema | None = None,
 ) -> Scripts:
-    """What makes the tables; then indexes, constraints, triggers; then foreign keys."""
-    if source.dialect == target.dialect:
+    """What makes the tables; then indexes, constraints, triggers; then foreign keys.
+
+    Args:
+        schema: What the tables become at a target of another engine, where that is worked out already.
+    """
+    schema = schema or service_tables.target_schema(service, source, target, types)
+    if schema is None:
         return _shape(service, source, target, rest.tables if rest else None)
-    return service_tables.scripts(service, source, target, types)
+    return service_tables.scripts(service, schema)
 
 
 def _make(service: Service, target: Database, scripts: Sequence[str]) -> None:

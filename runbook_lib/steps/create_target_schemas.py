@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.run.context import RunContext
-from runbook_lib.schema.convert.service_tables import STRAY, decisions, strays
+from runbook_lib.schema.convert.service_tables import STRAY, decisions, strays, target_schema
 from runbook_lib.schema.create_target import accepted_scripts, create_tables, drop_tables
 from runbook_lib.steps.routes_and_links import verdict
 from runbook_lib.verdict import StepResult, Verdict
@@ -24,12 +24,14 @@ class CreateTargetSchemas:
 
     def check(self, run: RunContext) -> list[Problem]:
         missing = [p for s in run.plan.services for p in run.databases[s.database].privileges_missing("target")]
-        unknown = strays(run.plan.services, run.source, run.databases, run.plan.types)
-        missing += [Problem(f"types: {name}", STRAY, "correct the name in the plan", blocking=True) for name in unknown]
+        schemas = [target_schema(s, run.source, run.databases[s.database], run.plan.types) for s in run.plan.services]
+        missing += [
+            Problem(f"types: {name}", STRAY, "correct the name in the plan", blocking=True) for name in strays(schemas)
+        ]
         return missing + [
             Problem(d.subject, f"{d.what}: {d.chosen or 'not decided'}", ", ".join(d.alternatives), blocking=d.blocking)
-            for service in run.plan.services
-            for d in decisions(service, run.source, run.databases[service.database], run.plan.types)
+            for schema in schemas
+            for d in decisions(schema)
         ]
 
     def apply(self, run: RunContext) -> StepResult:

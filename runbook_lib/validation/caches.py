@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from runbook_lib.databases.port import Catalogs, KeyRange
 
 if TYPE_CHECKING:
-    from runbook_lib.schema.convert.expected_table import Promised
+    from runbook_lib.schema.convert.target_schema import TargetTable
     from runbook_lib.transfer.held_record import HeldBack
     from runbook_lib.transfer.links import Flow
     from runbook_lib.validation.rows.compared import Compared, Pair
@@ -53,7 +53,7 @@ class Caches:
 
     catalogs: Once[str, Catalogs] = field(default_factory=Once)
     catalogs_now: Once[str, Catalogs | None] = field(default_factory=Once)
-    promised: Once[str, dict[str, Promised]] = field(default_factory=Once)
+    promised: Once[str, dict[str, TargetTable]] = field(default_factory=Once)
     renamed: Once[str, dict[str, str]] = field(default_factory=Once)
     grants: Once[str, tuple[Grants, Grants]] = field(default_factory=Once)
     waiting: Once[str, tuple[Texts, Texts]] = field(default_factory=Once)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Catalogs, Database, KeyRange, Selection
 from runbook_lib.errors import RunbookError
-from runbook_lib.schema.convert.expected_table import Promised
+from runbook_lib.schema.convert.target_schema import TargetTable
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.caches import Caches
 from runbook_lib.validation.checks.object_matching import promises
@@ -76,7 +76,7 @@ class Context:
         table = self.catalogs(link)[0][flow.feeds[0].table]
         return max(1, table.size_bytes // max(1, table.rows_estimate))
 
-    def promised(self, link: Link) -> dict[str, Promised]:
+    def promised(self, link: Link) -> dict[str, TargetTable]:
         """What the target has to show, by written table: as the source is, or as its translation says."""
         return self.caches.promised.of(
             link.channel, lambda: promises(link, *self.catalogs(link), self.options.types or {})

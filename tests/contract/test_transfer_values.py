@@ -13,7 +13,7 @@ from runbook_lib.errors import ConfigurationError, RowRejected, TransferError
 from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How, pair_of
 from runbook_lib.plan.model import Plan, Service, TableMapping
-from runbook_lib.schema.convert.service_tables import decisions, strays
+from runbook_lib.schema.convert.service_tables import decisions, strays, target_schema
 from runbook_lib.schema.create_target import add_foreign_keys, build_indexes, create_tables
 from runbook_lib.transfer.build_links import forward_links, reverse_links
 from runbook_lib.transfer.bulk_copy import copy_link
@@ -91,10 +91,11 @@ def test_measured_types_are_decisions_and_the_plan_may_decide_otherwise(new_on):
         "smallint",
         "numeric(20,0)",
     ]
-    told = {d.subject: (d.what, d.chosen) for d in decisions(service, source, target, {})}
+    told = {d.subject: (d.what, d.chosen) for d in decisions(target_schema(service, source, target, {}))}
     assert told["t.id"] == ("bigint unsigned: its largest value is 4", "bigint")
     assert told["t.level"] == ("tinyint(1): its values go from -1 to 5", "tinyint")
-    told = {d.subject: d.chosen for d in decisions(service, source, target, {"t.level": "integer", "t.id": "bigint"})}
+    by_plan = target_schema(service, source, target, {"t.level": "integer", "t.id": "bigint"})
+    told = {d.subject: d.chosen for d in decisions(by_plan)}
     assert told["t.level"] == "integer"
 
 
@@ -165,7 +166,7 @@ def test_a_type_for_what_is_not_there_is_refused_and_no_table_is_made(new_on):
     known = {"t.level": "integer", "tinyint(1)": "smallint", "nul": "strip", "zero_dates": "null"}
     service = Service("s", "target", (), (TableMapping("t", "t"),))
     wrong = {**known, "t.levle": "integer", "bigints": "numeric"}
-    assert strays([service], source, {"target": target}, wrong) == ["t.levle", "bigints"]
+    assert strays([target_schema(service, source, target, wrong)]) == ["t.levle", "bigints"]
     with pytest.raises(ConfigurationError, match=r"^--type t\.levle: names no column .*; nothing was done"):
         clone(pair_of(source, target, types={**known, "t.levle": "integer"}), How())
     assert target.catalog() == {}

@@ -9,9 +9,10 @@ from estate_sqlite import HOSTILE, HOSTILE_ROWS, new_database
 
 from runbook_lib.databases.port import KeyRange
 from runbook_lib.plan.model import Plan, Service, TableMapping
-from runbook_lib.schema.convert.ddl import translate
+from runbook_lib.schema.convert.ddl import scripts
 from runbook_lib.schema.convert.decisions import Policies, user_types
-from runbook_lib.schema.convert.service_tables import translation
+from runbook_lib.schema.convert.service_tables import target_schema
+from runbook_lib.schema.convert.translate import translate
 from runbook_lib.schema.create_target import add_foreign_keys, build_indexes, create_tables
 from runbook_lib.transfer.build_links import forward_links
 from runbook_lib.transfer.bulk_copy import copy_link
@@ -159,7 +160,7 @@ def test_an_sqlite_schema_with_every_awkward_thing_becomes_postgresql(new_on, li
     light.run_script(HOSTILE_ROWS)
     names = ['Order "Ünits"', "lines", "codes", "keyless"]
     plan = plan_of(names, {'Order "Ünits".c': "text"})
-    decided = translation(plan.services[0], light, target, plan.types).decisions
+    decided = target_schema(plan.services[0], light, target, plan.types).decisions
     assert {d.subject for d in decided if d.lossy} >= {'Order "Ünits".any', 'Order "Ünits"'}
     # BC dates and infinity are SQLite's text, and PostgreSQL reads them
     assert_equal(moved(plan, light, target))
@@ -181,7 +182,7 @@ def test_translated_ddl_is_accepted_by_the_engine(new_on, tmp_path, source_engin
     tables = source.catalog()
     made = translate(tables, source_engine, target_engine, Policies(unmapped="text"), user_types(source))
     assert not made.blocking
-    for script in (made.before, made.after, made.references):
+    for script in scripts(made):
         target.run_script(script)
     there = target.catalog()
     assert set(there) == set(tables)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database, Table
-from runbook_lib.errors import PlanError
 from runbook_lib.schema.convert.types import DomainRules, UserTypes
 
 
@@ -45,33 +44,6 @@ class Policies:
             types={name: text for name, text in types.items() if name not in names},
             **{name: text for name, text in types.items() if name in names},
         )
-
-
-@dataclass(frozen=True)
-class Translation:
-    """Scripts for the target: tables, then indexes and unique constraints, then foreign keys; and the decisions."""
-
-    before: str
-    after: str
-    references: str
-    decisions: tuple[Decision, ...]
-    renamed: Mapping[str, str] = field(default_factory=dict)  # subject → shortened name
-
-    @property
-    def blocking(self) -> tuple[Decision, ...]:
-        return tuple(decision for decision in self.decisions if decision.blocking)
-
-    def require_decided(self) -> None:
-        """Raises PlanError naming what the plan must still decide."""
-        if self.blocking:
-            first = self.blocking[0]
-            more = f" (and {len(self.blocking) - 1} more)" if len(self.blocking) > 1 else ""
-            raise PlanError(
-                first.subject,
-                f"{first.what}{more}",
-                state="nothing was created",
-                action=f"decide in the plan: {', '.join(first.alternatives) or 'types'}",
-            )
 
 
 def user_types(source: Database) -> UserTypes:

@@ -194,3 +194,8 @@ def _digits(neutral: Neutral) -> tuple[float, float]:
 def _bounds(neutral: Neutral) -> tuple[int, int]:
     bits = _RANGES[neutral.kind]
     return (0, 2**bits - 1) if neutral.unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def blind(collation: str) -> bool:
+    """Whether a collation takes different texts for equal."""
+    return bool(re.search(r"(?i)_ci\b|nocase|rtrim", collation))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Table
+from runbook_lib.schema.convert.equivalence import blind
 from runbook_lib.schema.convert.types import read_type
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def left_out(job: _Job, subject: str, table: Table) -> None:
         job.decide(subject, what, "left out", "rewrite them for the target", lossy=True)
     if table.partitioned:
         job.decide(subject, "partitions are the source's own", "one table", "partition it by hand")
-    blind = sorted({c.collation for c in table.columns if re.search(r"(?i)_ci\b|nocase|rtrim", c.collation)})
-    if blind:
-        what = f"collation {', '.join(blind)} takes different texts for equal"
+    folded = sorted({c.collation for c in table.columns if blind(c.collation)})
+    if folded:
+        what = f"collation {', '.join(folded)} takes different texts for equal"
         job.decide(subject, what, "texts compare by their bytes at the target", lossy=True)
 
 

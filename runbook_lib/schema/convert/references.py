@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Constraint, Table
+from runbook_lib.schema.convert.target_schema import TargetReference
 from runbook_lib.schema.convert.types import read_type
 
 if TYPE_CHECKING:
@@ -36,59 +37,51 @@ def referenced(constraint: Constraint) -> list[str] | None:
     return [p[1:-1].replace(p[0] * 2, p[0]) if p[:1] in ('"', "`") else p for p in parts]
 
 
-def references(job: _Job, subject: str, table: Table, type_of: TypeOf) -> list[str]:
-    """The foreign keys of a table as the target writes them; what does not go over is decided and said.
+def reference(job: _Job, subject: str, table: Table, constraint: Constraint, type_of: TypeOf) -> TargetReference | None:
+    """A foreign key as the target has it; None where it does not go over: that is decided and said.
 
     Args:
         type_of: A column's type at the target.
     """
-    return [
-        line
-        for constraint in table.constraints
-        if constraint.kind == "foreign" and (line := _reference(job, subject, table, constraint, type_of))
-    ]
-
-
-def _reference(job: _Job, subject: str, table: Table, constraint: Constraint, type_of: TypeOf) -> str:
     place = f"{subject} {constraint.name or 'foreign key (' + ', '.join(constraint.columns) + ')'}"
     parent = job.parent(constraint.referenced_table)
     there = referenced(constraint)
     if parent is None or there is None:
         what = f"refers to {constraint.referenced_table}, which is not among the tables"
         job.decide(place, what, "left out", "move that table too", lossy=True)
-        return ""
+        return None
     if unlike := _unlike(job, table, parent, list(zip(constraint.columns, there, strict=True)), type_of):
         what = f"{unlike}: {job.target} has no foreign key between them"
         job.decide(place, what, "left out", "give one of them the other's type: --type, or types:", lossy=True)
-        return ""
+        return None
     if not _keyed(job.target, parent, there):
         what = f"{parent.name} ({', '.join(there)}) is no key: {job.target} has no foreign key to it"
         job.decide(place, what, "left out", "make it unique at the source", lossy=True)
-        return ""
+        return None
     if re.search(r"DEFERRABLE|MATCH FULL|SET DEFAULT", constraint.definition):
         what = f"{constraint.definition}: checked at once, simple match"
         job.decide(place, what, "a plain foreign key", lossy=True)
-    named = (
-        f"CONSTRAINT {job.object(constraint.name, subject, 'fkey')} "
-        if dialect_of(job.target).alters_constraints
-        else ""
+    named = job.object(constraint.name, subject, "fkey") if dialect_of(job.target).alters_constraints else ""
+    return TargetReference(
+        named,
+        job.listed(subject, constraint.columns),
+        job.table(parent.name),
+        job.listed(parent.name, there),
+        tuple(_actions(job, place, table, constraint)),
     )
-    own = job.listed(subject, constraint.columns)
-    text = f"{named}FOREIGN KEY ({own}) REFERENCES {job.table(parent.name)} ({job.listed(parent.name, there)})"
-    return text + "".join(f" {action}" for action in _actions(job, place, table, constraint))
 
 
 def _actions(job: _Job, place: str, table: Table, constraint: Constraint) -> list[str]:
-    actions = _ACTION.findall(constraint.definition.upper())
+    wanted = _ACTION.findall(constraint.definition.upper())
     some = _SOME_COLUMNS.search(constraint.definition)
     required = not all(table.column(c).nullable for c in constraint.columns)
     if some:
         what = "SET NULL of some of its columns only"
         job.decide(place, what, "no action: the parent cannot be deleted", lossy=True)
-    elif required and any("SET NULL" in action for action in actions):
+    elif required and any("SET NULL" in action for action in wanted):
         job.decide(place, "SET NULL on a column that may not be null", "no action", lossy=True)
     dropped = some or required
-    return [action for action in actions if not (dropped and action == "ON DELETE SET NULL")
+    return [action for action in wanted if not (dropped and action == "ON DELETE SET NULL")
             and not (required and "SET NULL" in action)]  # fmt: skip
 
 

@@ -6,43 +6,67 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from runbook_lib.databases.port import Column, Constraint, Database, Table
-from runbook_lib.errors import PlanError
 from runbook_lib.plan.model import Service, TableMapping
-from runbook_lib.schema.convert.ddl import translate
-from runbook_lib.schema.convert.decisions import Decision, Policies, Translation, user_types, without_columns
-from runbook_lib.schema.convert.expected_table import promise
+from runbook_lib.schema.convert.ddl import Scripts
+from runbook_lib.schema.convert.ddl import scripts as rendered
+from runbook_lib.schema.convert.decisions import Decision, Policies, user_types, without_columns
 from runbook_lib.schema.convert.probed_types import as_measured
+from runbook_lib.schema.convert.target_schema import TargetSchema
+from runbook_lib.schema.convert.translate import translate
 from runbook_lib.schema.mapped_columns import forward_expressions
 
+STRAY = "names no column of these tables, and none of their columns has this type"
 
-def translation(service: Service, source: Database, target: Database, types: Mapping[str, str]) -> Translation:
-    """What a service's tables become at a target of another engine, with every decision; nothing is created.
+
+def target_schema(
+    service: Service,
+    source: Database,
+    target: Database,
+    types: Mapping[str, str],
+    origin: Mapping[str, Table] | None = None,
+) -> TargetSchema | None:
+    """What a service's tables become at a target of another engine, with every decision; None for one of the same.
+
+    Nothing is created. Tables whose values decide between two types are read once.
 
     Args:
         types: The plan's `types:`: column or source type → target type, and the policies by their names.
+        origin: The source's tables, where they were read a moment ago.
     """
+    if source.dialect == target.dialect:
+        return None
     policies = Policies.from_plan(types)
-    tables, measured = _tables(service, source, policies)
+    if origin is None:
+        origin = source.catalog(list(dict.fromkeys(mapping.source for mapping in service.tables)))
+    measured, decided = as_measured(origin, source, policies)
+    tables = _applied(service, source, measured)
     found = translate(tables, source.dialect, target.dialect, policies, user_types(source))
-    return replace(found, decisions=(*measured, *found.decisions))
+    known = {column.type for table in origin.values() for column in table.columns}
+    known |= {f"{name}.{column.name}" for name, table in tables.items() for column in table.columns}
+    strays = tuple(name for name in policies.types if name not in known)
+    return replace(found, decisions=(*decided, *found.decisions), strays=strays)
 
 
-def foreseen(service: Service, source: Database, target: Database, types: Mapping[str, str]) -> dict[str, Table]:
-    """A service's tables as a target of another engine will show them, by their names there."""
-    policies = Policies.from_plan(types)
-    tables, _ = _tables(service, source, policies)
-    promised = promise(tables, source.dialect, target.dialect, policies, user_types(source))
-    return {name: each.table for name, each in promised.items()}
+def strays(schemas: Sequence[TargetSchema | None]) -> list[str]:
+    """Names in the plan's `types:` that are STRAY for all services; none where all stay in the source's engine."""
+    named = [schema.strays for schema in schemas if schema]
+    return [name for name in named[0] if all(name in each for each in named)] if named else []
 
 
-def _tables(service: Service, source: Database, policies: Policies) -> tuple[dict[str, Table], Sequence[Decision]]:
-    """The plan's mappings applied to the source's catalog, and what was decided by the values that are there."""
-    origin, measured = as_measured(_origin(service, source), source, policies)
-    return _applied(service, source, origin), measured
+def decisions(schema: TargetSchema | None) -> tuple[Decision, ...]:
+    """What will not be the same at the target; nothing where the engine is the same."""
+    return schema.decisions if schema else ()
 
 
-def _origin(service: Service, source: Database) -> dict[str, Table]:
-    return source.catalog(list(dict.fromkeys(mapping.source for mapping in service.tables)))
+def scripts(service: Service, schema: TargetSchema) -> Scripts:
+    """What makes a service's tables.
+
+    Raises:
+        PlanError: something must be decided in the plan first, or a name is too long for the target.
+    """
+    schema.require_decided()
+    schema.require_names(service.name)
+    return rendered(schema)
 
 
 def _applied(service: Service, source: Database, origin: Mapping[str, Table]) -> dict[str, Table]:
@@ -52,48 +76,6 @@ def _applied(service: Service, source: Database, origin: Mapping[str, Table]) ->
         m.target: _derived(m, source, origin[m.source], renamed) if m.derived else _plain(m, origin[m.source], renamed)
         for m in service.tables
     }
-
-
-STRAY = "names no column of these tables, and none of their columns has this type"
-
-
-def strays(
-    services: Sequence[Service], source: Database, targets: Mapping[str, Database], types: Mapping[str, str]
-) -> list[str]:
-    """Names in the plan's `types:` that are STRAY; none where every target is of the source's engine."""
-    given = Policies.from_plan(types).types
-    if not given or all(targets[service.database].dialect == source.dialect for service in services):
-        return []
-    known = set[str]()
-    for service in services:
-        origin = _origin(service, source)
-        known |= {column.type for table in origin.values() for column in table.columns}
-        known |= {f"{n}.{c.name}" for n, table in _applied(service, source, origin).items() for c in table.columns}
-    return [name for name in given if name not in known]
-
-
-def decisions(service: Service, source: Database, target: Database, types: Mapping[str, str]) -> tuple[Decision, ...]:
-    """What will not be the same at the target; nothing where the engine is the same."""
-    return () if source.dialect == target.dialect else translation(service, source, target, types).decisions
-
-
-def scripts(service: Service, source: Database, target: Database, types: Mapping[str, str]) -> tuple[str, str, str]:
-    """The three scripts: tables, what comes after the load, foreign keys.
-
-    Raises:
-        PlanError: something must be decided in the plan first, or a name is too long for the target.
-    """
-    found = translation(service, source, target, types)
-    found.require_decided()
-    long = [f"{subject} → {name}" for subject, name in found.renamed.items() if " " not in subject]
-    if long:
-        raise PlanError(
-            f"service {service.name}",
-            f"names too long for the target: {', '.join(long)}",
-            state="nothing was created",
-            action="give the table or column another name by `from:` and `columns:` in the plan",
-        )
-    return found.before, found.after, found.references
 
 
 def _plain(mapping: TableMapping, table: Table, renamed: Mapping[str, str]) -> Table:

@@ -51,9 +51,9 @@ class _Job:
             self.decide(subject, f"the name is longer than {limit} {unit}", short, "another name at the source")
         return quote(short, self.target)
 
-    def listed(self, subject: str, columns: Sequence[str]) -> str:
+    def listed(self, subject: str, columns: Sequence[str]) -> tuple[str, ...]:
         """Columns as the target writes them."""
-        return ", ".join(self.name(column, f"{subject}.{column}") for column in columns)
+        return tuple(self.name(column, f"{subject}.{column}") for column in columns)
 
     def object(self, name: str, subject: str, kind: str) -> str:
         """The name of an index or constraint, unlike any other of the database (engines differ in what must be)."""

@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 from runbook_lib.databases.port import Constraint, Table
-from runbook_lib.schema.convert.expected_table import Promised
 from runbook_lib.schema.convert.repair_ddl import Repair, repair_of
+from runbook_lib.schema.convert.target_schema import TargetTable
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.checks.object_matching import Described, Kinds, Sides, compare, left_behind, sides
 from runbook_lib.validation.context import Context, each_table, label
@@ -34,7 +34,7 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     here, origin = written[flow.table], read[flow.feeds[0].table]
     figures = {label(link, flow): {"constraints": len(here.constraints)}}
     promised = context.promised(link).get(flow.table)
-    repair = repair_of(link.writer.dialect, here, promised or Promised(here))
+    repair = repair_of(link.writer.dialect, here, promised or TargetTable(here))
     found = [
         _not_validated(link, flow, c, repair) for c in here.constraints if not c.validated and not _loose(c, origin)
     ]

@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from runbook_lib.databases import sql_text
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Constraint, Index, Table
+from runbook_lib.databases.repair import Definition, renamed_table
 from runbook_lib.schema.convert.decisions import Policies, user_types, without_columns
-from runbook_lib.schema.convert.expected_table import Promised, aligned, comparable, promise
+from runbook_lib.schema.convert.expected_table import aligned, comparable
 from runbook_lib.schema.convert.probed_types import as_made
 from runbook_lib.schema.convert.repair_ddl import Repair, repair_of
+from runbook_lib.schema.convert.target_schema import TargetTable
+from runbook_lib.schema.convert.translate import translate
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.report.mismatches import Kind, Mismatch
 
@@ -50,7 +54,7 @@ class Kinds:
 
 def promises(
     link: Link, read: Mapping[str, Table], written: Mapping[str, Table], types: Mapping[str, Any]
-) -> dict[str, Promised]:
+) -> dict[str, TargetTable]:
     """What each table in short form promises at the writer: its like in the same engine, its translation in another.
 
     Args:
@@ -66,7 +70,8 @@ def promises(
     policies = Policies.from_plan(types)
     if dialect_of(link.reader.dialect).types_by_values:
         tables = as_made(tables, written, link.writer.dialect, policies)
-    return promise(tables, link.reader.dialect, link.writer.dialect, policies, user_types(link.reader))
+    schema = translate(tables, link.reader.dialect, link.writer.dialect, policies, user_types(link.reader))
+    return dict(schema.tables)
 
 
 def left_behind(table: Table, flow: Flow) -> set[str]:
@@ -74,15 +79,19 @@ def left_behind(table: Table, flow: Flow) -> set[str]:
     return {column.name for column in table.columns} - set(flow.promised or flow.columns)
 
 
-def _same(link: Link, flow: Flow, there: Table) -> Promised:
+def _same(link: Link, flow: Flow, there: Table) -> TargetTable:
     """SQLite repairs by recreating a table: the source's own DDL, where the plan omits nothing of it."""
     if dialect_of(link.reader.dialect).alters_constraints or left_behind(there, flow):
-        return Promised(there)
+        return TargetTable(there)
     origin = flow.feeds[0].table
     parents = {c.referenced_table for c in there.constraints if c.kind == "foreign"} - {origin}
-    together, _ = link.reader.dump_schema([origin, *sorted(parents & {f.feeds[0].table for f in link.flows})])
-    create = together.split(";\nCREATE TABLE ", 1)[0].rstrip().rstrip(";")
-    return Promised(there, create=create, after=link.reader.dump_schema([origin])[1])
+    together = [origin, *sorted(parents & {f.feeds[0].table for f in link.flows})]
+
+    def create(name: str) -> str:
+        first = next(sql_text.statements(link.reader.dump_schema(together)[0], link.reader.dialect))
+        return renamed_table(sql_text.joined(first), link.reader.dialect, name)
+
+    return TargetTable(there, dumped=Definition(create, lambda: link.reader.dump_schema([origin])[1]))
 
 
 def _there(table: Table, flow: Flow, renamed: Mapping[str, str]) -> Table:
@@ -99,7 +108,7 @@ class Sides:
 
     there: Table
     here: Table
-    promised: Promised
+    promised: TargetTable
     repair: Repair
 
     def there_as_it_is(self, item: Object) -> Object:
@@ -119,7 +128,7 @@ def _twin(item: Object, among: Sequence[Any]) -> Object:
     return found[0] if found else item
 
 
-def sides(link: Link, promised: Promised, here: Table) -> Sides:
+def sides(link: Link, promised: TargetTable, here: Table) -> Sides:
     """Both sides of a table, made comparable where the engines are not the same."""
     repair = repair_of(link.writer.dialect, here, promised)
     if link.reader.dialect == link.writer.dialect:
@@ -150,10 +159,15 @@ def compare(
         else:
             extra.remove(twin)
             text = f"{twin.name or 'what is there'} is not what {origin.name or origin.told} is"
-            mend = ";\n".join(filter(None, (twin.drop, origin.add)))
+            mend = _both(twin.drop, origin.add)
             found.append(say(kinds.different, text=text, target_value=twin.told, mend=mend, **facts))
     for twin in extra:
         text = f"{twin.name or twin.told} is not at the source"
         facts = {"columns": twin.columns, "target_value": twin.told, "name": twin.name}
         found.append(say(kinds.extra, text=text, mend=twin.drop, **facts))
     return found
+
+
+def _both(drop: str, add: str) -> str:
+    """Two statements in one text; a table that is created again is so once."""
+    return add if drop == add else ";\n".join(filter(None, (drop, add)))

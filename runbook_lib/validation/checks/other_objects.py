@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Sequence_, Table
-from runbook_lib.schema.convert.expected_table import Promised
 from runbook_lib.schema.convert.repair_ddl import repair_of
+from runbook_lib.schema.convert.target_schema import TargetTable
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.checks.object_matching import left_behind
 from runbook_lib.validation.context import Context
@@ -46,7 +46,7 @@ def triggers(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[Mis
     at_source = [_renamed(text, flow) for text in (*there.triggers, *wait[0].get(origin, ()))]
     promised = [text for text in at_source if not behind & set(re.findall(r"\w+", text))]
     present = [*here.triggers, *wait[1].get(flow.table, ())]
-    repair = repair_of(link.writer.dialect, here, Promised(there))
+    repair = repair_of(link.writer.dialect, here, TargetTable(there))
     missing = [text for text in promised if text not in present]
     extra = {called(text): text for text in present if text not in promised}
     made = {one.text: one.client for one in link.reader.loud_triggers([origin], silent=True)} if missing else {}
@@ -112,7 +112,7 @@ def privileges(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[M
 
 def sequences(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mismatch]:
     """Sequences whose next value is taken already."""
-    repair = repair_of(link.writer.dialect, here, Promised(here))
+    repair = repair_of(link.writer.dialect, here, TargetTable(here))
     table = link.writer.quote(flow.table)
     fed = [sequence for sequence in link.writer.sequences([flow.table]) if sequence.column]
     present = {each.column: _farthest(link, table, each) for each in fed}

@@ -8,9 +8,11 @@ from dataclasses import replace
 from functools import partial
 
 from runbook_lib.databases.port import Column, Table
+from runbook_lib.schema.convert.ddl import definition
 from runbook_lib.schema.convert.equivalence import holds
-from runbook_lib.schema.convert.expected_table import Promised, same_column
+from runbook_lib.schema.convert.expected_table import same_column
 from runbook_lib.schema.convert.repair_ddl import Repair, repair_of
+from runbook_lib.schema.convert.target_schema import TargetTable
 from runbook_lib.schema.convert.types import Neutral, read_type, write_type
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.accounts import accounts
@@ -54,7 +56,7 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
     say = partial(Mismatch, NAME, link.service, flow.table)
     promised = context.promised(link).get(flow.table)
     if flow.table not in written:
-        made = f"{promised.create}\n{promised.after}".strip() if promised else ""
+        made = _made(link, promised) if promised else ""
         return CheckResult(NAME, mismatches=(say(Kind.MISSING_TABLE, text="no such table", mend=made),))
     there, here = read[flow.feeds[0].table], written[flow.table]
     figures = {label(link, flow): {"columns": len(here.columns)}}
@@ -75,6 +77,12 @@ def _table(link: Link, flow: Flow, context: Context) -> CheckResult:
         if name in left_behind(there, flow)
     ]
     return CheckResult(NAME, mismatches=tuple(found), information=tuple(information), figures=figures)
+
+
+def _made(link: Link, promised: TargetTable) -> str:
+    """What makes a missing table; "" where its words are not known."""
+    made = definition(promised, link.writer.dialect)
+    return f"{made.create(link.writer.quote(promised.table.name))};\n{made.indexes()}".strip() if made else ""
 
 
 def _presence(say: Say, flow: Flow, there: Table, here: Table, repair: Repair) -> Iterator[Mismatch]:
@@ -98,7 +106,7 @@ def _presence(say: Say, flow: Flow, there: Table, here: Table, repair: Repair) -
             yield say(Kind.EXTRA_COLUMN, columns=(column.name,), target_value=column.type, text=text, mend=drop)
 
 
-def _facets(say: Say, link: Link, flow: Flow, promised: Promised, here: Table, repair: Repair) -> Iterator[Mismatch]:
+def _facets(say: Say, link: Link, flow: Flow, promised: TargetTable, here: Table, repair: Repair) -> Iterator[Mismatch]:
     wanted = set(flow.promised or flow.columns)
     columns = {column.name: column for column in here.columns}
     across = link.reader.dialect != link.writer.dialect
@@ -136,7 +144,7 @@ def _derived_columns(say: Say, flow: Flow, here: Table) -> Iterator[Mismatch]:
 def _derived_types(say: Say, link: Link, flow: Flow, here: Table) -> Iterator[Mismatch]:
     expressions = tuple(_bare(sql, kind) for sql, kind in zip(flow.expressions, flow.types, strict=True))
     types = link.reader.expression_types(flow.relation, expressions)
-    repair = repair_of(link.writer.dialect, here, Promised(here))
+    repair = repair_of(link.writer.dialect, here, TargetTable(here))
     for name, given in zip(flow.columns, types, strict=True):
         column = here.column(name)
         neutral = read_type(given, link.reader.dialect)

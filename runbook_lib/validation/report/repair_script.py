@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from runbook_lib.databases.repair import Recreation
 from runbook_lib.validation.report.contents import Contents
 from runbook_lib.validation.report.mismatches import Kind, Mismatch
 
-_ANEW = " RENAME TO "  # SQLite: the whole table is recreated as it should be, with its indexes
 # Dropping a parent would delete its children's rows, renaming would look into views.
 _SQLITE = "PRAGMA foreign_keys = OFF;\nPRAGMA legacy_alter_table = ON;\nBEGIN;\n{}\nCOMMIT;"
 # Differences of the schema, which somebody must see to even where no statement is known; rows have `runbook repair`.
@@ -45,7 +45,7 @@ def heading(report: Contents, service: str) -> str:
 
 def _script(found: Sequence[Mismatch]) -> str:
     """Each statement once: differences of one column, or of a table that is recreated, may have the same repair."""
-    anew = {m.table: m.mend for m in found if _ANEW in m.mend}
+    anew = {m.table: m.mend for m in found if m.mend and isinstance(m.mend, Recreation)}
     why: dict[str, list[str]] = {}
     by_hand = dict[str, None]()
     for mismatch in found:
@@ -59,7 +59,7 @@ def _script(found: Sequence[Mismatch]) -> str:
     # What is not part of a table that is recreated comes after all that are.
     parts = [
         "\n".join([*(f"-- {line}" for line in lines), mend if mend.endswith(";") else f"{mend};"])
-        for mend, lines in sorted(why.items(), key=lambda each: _ANEW not in each[0])
+        for mend, lines in sorted(why.items(), key=lambda each: not isinstance(each[0], Recreation))
     ]
     script = _SQLITE.format("\n".join(parts)) if anew else "\n".join(parts)
     return "\n".join(filter(None, (script, *by_hand)))

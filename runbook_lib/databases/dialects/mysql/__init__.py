@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from runbook_lib.databases.capabilities import Capabilities
-from runbook_lib.databases.dialect import BLIND, EXACT, PADDED, Dialect
+from runbook_lib.databases.dialect import BLIND, EXACT, PADDED, Counter, Dialect
 from runbook_lib.databases.dialects.mysql import types
 from runbook_lib.databases.dialects.mysql.repair import MySQLRepair
 from runbook_lib.databases.dialects.mysql.values import MySQLValues
@@ -127,8 +127,10 @@ class MySQLDialect(MySQLValues, Dialect):
         said = "'" + comment.replace("'", "''") + "'"
         return " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin" + (f" COMMENT={said}" if comment else "")
 
-    def counter(self, *, alone: bool, first: bool) -> tuple[str, str]:
-        return (" AUTO_INCREMENT", "") if first else ("", "AUTO_INCREMENT needs a key that begins with the column")
+    def counter(self, *, alone: bool, first: bool) -> Counter:
+        if first:
+            return Counter("AUTO_INCREMENT", "auto_increment")
+        return Counter(missing="AUTO_INCREMENT needs a key that begins with the column")
 
     def advance(self, sequence: Sequence_, last: int) -> str:
         return "" if sequence.column else f"SELECT setval({self.ident(sequence.name)}, {last})"

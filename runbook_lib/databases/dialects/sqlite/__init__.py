@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runbook_lib.databases.capabilities import Capabilities
-from runbook_lib.databases.dialect import BLIND, EXACT, Dialect
+from runbook_lib.databases.dialect import BLIND, EXACT, Counter, Dialect
 from runbook_lib.databases.dialects.sqlite import types
 from runbook_lib.databases.dialects.sqlite.repair import SQLiteRepair
 from runbook_lib.databases.dialects.sqlite.values import SQLiteValues
@@ -65,10 +65,10 @@ class SQLiteDialect(SQLiteValues, Dialect):
     def first_part(self, column: str, length: int, *, binary: bool) -> str:
         return f"substr({column}, 1, {length})"
 
-    def counter(self, *, alone: bool, first: bool) -> tuple[str, str]:
+    def counter(self, *, alone: bool, first: bool) -> Counter:
         if alone:
-            return "!INTEGER PRIMARY KEY AUTOINCREMENT", ""
-        return "", "SQLite counts only a single primary key"
+            return Counter("INTEGER PRIMARY KEY AUTOINCREMENT", "auto_increment", whole=True)
+        return Counter(missing="SQLite counts only a single primary key")
 
     def append_only(self, table: str, refusal: str) -> list[str]:
         return [

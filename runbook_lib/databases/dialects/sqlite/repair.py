@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from runbook_lib.databases.model import Column, Constraint, Sequence_
-from runbook_lib.databases.repair import Repair, string
-
-_HEAD = r"(?i)^CREATE TABLE\s+(?:IF NOT EXISTS\s+)?(?:\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\]|'[^']*'|[^\s(]+)"
+from runbook_lib.databases.repair import Recreation, Repair, string
 
 
 class SQLiteRepair(Repair):
@@ -31,19 +27,18 @@ class SQLiteRepair(Repair):
     def sequence(self, sequence: Sequence_, last: int) -> str:
         return f"UPDATE sqlite_sequence SET seq = {last} WHERE name = {string(self.here.name)}"
 
-    def _recreated(self) -> str:
+    def _recreated(self) -> Recreation:
         """The table as expected, with the rows that are there; "" when its DDL is not known."""
-        if not self.create:
-            return ""
+        if self.definition is None:
+            return Recreation()
         new = self._q(f"runbook_new_{self.here.name}")
-        create = re.sub(_HEAD, lambda _: f"CREATE TABLE {new}", self.create.strip(), count=1)
         there = {c.name for c in self.here.columns}
         columns = ", ".join(self._q(c.name) for c in self.expected.columns if c.name in there and not c.generated)
         parts = [
-            create,
+            self.definition.create(new),
             f"INSERT INTO {new} ({columns}) SELECT {columns} FROM {self._table}",
             f"DROP TABLE {self._table}",
             f"ALTER TABLE {new} RENAME TO {self._table}",
-            self.after.strip(),
+            self.definition.indexes().strip(),
         ]
-        return ";\n".join(part.rstrip(";") for part in parts if part)
+        return Recreation(";\n".join(part.rstrip(";") for part in parts if part))

@@ -98,7 +98,8 @@ def clone(
     service, source, target = pair.service, pair.source, pair.target
     foreseen = _foresee(pair, how, tell)
     _make_tables(pair, how, foreseen, tell)
-    link = pair.seen(foreseen.origin).forward
+    seen = pair.seen(foreseen.origin)
+    link = seen.forward
     if how.follow:
         _require_no_gap(link)
         _capture(link)
@@ -107,7 +108,7 @@ def clone(
     indexes = made.index_tasks(service, target, beside_writers=True)
     copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, pause=pause, on_progress=on_rows, then=indexes)
     _tell_rows(copied, tell)
-    left = _complete(pair, link, how, tell)
+    left = _complete(seen, link, how, tell)
     moved = advance_sequences(link) if how.tables else advance_all([link])
     remember(service.name, target, left)
     more = f", {len(foreseen.rest.names)} other objects made" if foreseen.rest.names and not left else ""
@@ -185,7 +186,7 @@ def _complete(pair: Pair, link: Link, how: How, tell: Tell) -> list[LeftBehind]:
             require_sync_keys(link, left)
         _take_history(pair, tell)
         left += _add_keys(pair, link, how)
-    if checked := require_same_values(link, under_writes=how.follow):
+    if checked := require_same_values(link, pair.catalogs(link)[link.channel], under_writes=how.follow):
         tell(f"generated columns of {checked} tables: the same values on a sample")
     return left + make_each(service.name, target, REST)
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+from runbook_lib.databases.port import Catalogs, Table
 from runbook_lib.errors import TransferError
 from runbook_lib.transfer.links import Flow, Link
 
 SAMPLE_ROWS = 200
 
 
-def require_same_values(link: Link, *, under_writes: bool) -> int:
+def require_same_values(link: Link, catalogs: Catalogs, *, under_writes: bool) -> int:
     """Compare a sample of each table that computes a column at both ends; how many tables were checked.
 
     Within one engine the expression is the same text. Tables without a key are left to `runbook compare`.
 
+    Args:
+        catalogs: The link's tables at the reader and at the writer.
     Raises:
         TransferError: a computed value differs; names the rows. Nothing is undone.
     """
     if link.reader.dialect == link.writer.dialect:
         return 0
-    computed = _computed(link)
+    computed = _computed(link, *catalogs)
     if not computed:
         return 0
     # Here: a sixth of a second, and most copies have no such column.
@@ -45,11 +49,9 @@ def require_same_values(link: Link, *, under_writes: bool) -> int:
     return len(computed)
 
 
-def _computed(link: Link) -> dict[str, frozenset[str]]:
+def _computed(link: Link, read: Mapping[str, Table], written: Mapping[str, Table]) -> dict[str, frozenset[str]]:
     """Table → the columns that both sides generate."""
     plain: list[Flow] = [flow for flow in link.flows if not flow.mapped]
-    read = link.reader.catalog([flow.feeds[0].table for flow in plain])
-    written = link.writer.catalog([flow.table for flow in plain])
     found = {}
     for flow in plain:
         here = {column.name for column in written[flow.table].columns if column.generated}

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from estate_sqlite import new_database
 from estate_transfer import plan
 
 from runbook_lib.databases.postgresql import catalog, catalog_sql
@@ -18,6 +19,7 @@ from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How, Pair, pair_of
 from runbook_lib.operations.replicate import disagreements_of, open_clone
 from runbook_lib.plan.model import Service, TableMapping
+from runbook_lib.schema.convert import service_tables
 from runbook_lib.transfer.build_links import forward_links
 from runbook_lib.transfer.writers import Side
 from runbook_lib.validation import validate
@@ -128,3 +130,20 @@ def test_a_catalogs_query_goes_through_rows_in_proportion_to_the_tables(
         return rows_gone_through(plan[0]["Plan"])
 
     assert of(150) <= 3.5 * of(50)
+
+
+def test_a_copy_to_another_engine_reads_and_translates_the_sources_catalog_once(
+    target: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = new_database(tmp_path, "origin")
+    source.run_script("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, n int CHECK (n > 0));")
+    calls, catalog_of, translate = Counter[str](), type(source).catalog, service_tables.translate
+
+    def counting(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given: calls.update([name]) or work(*given)
+
+    monkeypatch.setattr(type(source), "catalog", counting("read", catalog_of))
+    monkeypatch.setattr(service_tables, "translate", counting("translated", translate))
+    clone(pair_of(source, target), How())
+    source.close()
+    assert calls == {"read": 1, "translated": 1}

@@ -12,6 +12,7 @@ from runbook_lib.databases.port import Column, Constraint, Index, Table
 from runbook_lib.errors import PlanError
 from runbook_lib.schema.convert.ddl import scripts
 from runbook_lib.schema.convert.decisions import Policies, UserTypes, without_columns
+from runbook_lib.schema.convert.equivalence import same_expression
 from runbook_lib.schema.convert.expression_clauses import index_condition, inner, says
 from runbook_lib.schema.convert.expression_meaning import Translator, typed
 from runbook_lib.schema.convert.expressions import default
@@ -256,6 +257,20 @@ def meaning(source, target, collation=""):
 )  # fmt: skip
 def test_a_condition_goes_over_only_where_it_means_the_same(source, expression, target, expected):
     assert meaning(source, target).condition(expression) == expected
+
+
+@pytest.mark.parametrize(
+    ("dialect", "promised", "printed"),
+    [
+        ("postgresql", "day > DATE '2020-01-31'", "(day > '2020-01-31'::date)"),
+        ("postgresql", "NOT (t IN ('a'))", "(t <> ALL (ARRAY['a'::text]))"),
+        ("postgresql", "n BETWEEN 1 AND 2", "((n >= 1) AND (n <= 2))"),
+        ("mysql", "`t` = 'b'", "`t` = _utf8mb4'b'"),
+        ("sqlite", '"n" > 5', "n > 5 -- why"),
+    ],
+)
+def test_a_condition_is_known_again_as_the_engine_prints_it(dialect, promised, printed):
+    assert same_expression(promised, printed, ["n", "t", "day"], dialect)
 
 
 @pytest.mark.parametrize(

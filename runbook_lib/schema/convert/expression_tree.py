@@ -208,6 +208,8 @@ class _Reader:
             return self._case()
         if word == "CAST":
             return self._cast()
+        if word == "DATE" and self.at < len(self.tokens) and self.tokens[self.at].kind == STRING:
+            return ("cast", "date", self._primary(self._take()))  # PostgreSQL prints it as a cast
         if word in _CALLS:
             found = self._listed()
             if not _CALLS[word][0] <= len(found) <= _CALLS[word][1]:

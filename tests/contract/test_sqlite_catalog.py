@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from estate_sqlite import HOSTILE, HOSTILE_ROWS, TABLES, UNITS, application, new_database
 
-from runbook_lib.databases.sqlite import open_database
+from runbook_lib.databases.sqlite import catalog, open_database
 from runbook_lib.errors import ConfigurationError, DatabaseError
 
 
@@ -218,3 +219,20 @@ def test_the_application_needs_none_of_our_functions(hostile):
     with application(hostile) as app:
         app.execute(f'INSERT INTO {hostile.quote(UNITS)} ("select") VALUES (1)')
     assert sqlite3.threadsafety
+
+
+def test_the_catalog_is_read_once_for_all_tables_and_again_after_anybody_s_change(database, monkeypatch):
+    reads = []
+    monkeypatch.setattr(catalog, "_present", lambda driver, read=catalog._present: reads.append(1) or read(driver))
+    database.run_script(
+        "".join(f"CREATE TABLE t{i} (id INTEGER PRIMARY KEY); CREATE INDEX i{i} ON t{i} (id);" for i in range(9))
+    )
+    for table in database.tables():
+        database.dump_schema([table])
+        database.sequences([table])
+    assert len(reads) == 1
+    with closing(sqlite3.connect(database.path)) as other:
+        other.execute("CREATE TRIGGER g AFTER INSERT ON T1 BEGIN SELECT 1; END")  # the name in other letters
+    assert "CREATE TRIGGER g" in database.dump_schema(["t1"])[1]
+    assert len(database.catalog(["t1"])["t1"].triggers) == 1
+    assert len(reads) == 2

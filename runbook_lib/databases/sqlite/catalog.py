@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases import adapter_helpers
@@ -37,20 +37,66 @@ def catalog(db: SQLitePort, tables: Sequence[str] | None = None) -> dict[str, Ta
     """Describe these tables, or all of the user's. One that does not exist is left out of the answer."""
     found, incarnation = adapter_helpers.Catalog(db.name), _incarnation(db)
     with db.reading("reading its catalog") as driver:
-        present = _present(driver)
-        folded = {name.lower(): name for name in present}
-        asked = tables if tables is not None else [quoting.readable(name) for name in present]
+        master = _master(db, driver)
+        asked = tables if tables is not None else [quoting.readable(name) for name in master.present]
         for table in asked:
-            name = folded.get(quoting.bare(table).lower())
+            name = master.called.get(quoting.bare(table).lower())
             if name is not None:
-                found[table] = replace(_table(driver, name, *present[name]), incarnation=incarnation)
+                found[table] = replace(_table(driver, name, master), incarnation=incarnation)
     return found
+
+
+@dataclass(frozen=True)
+class _Master:
+    """sqlite_master as it is.
+
+    Attributes:
+        present: The user's tables: their texts, and whether they are without rowids.
+        called: Their names by the name in small letters.
+        objects: By table, in small letters: type, name and text of what belongs to it, in the order it was made.
+    """
+
+    present: dict[str, tuple[str, bool]]
+    called: dict[str, str]
+    objects: dict[str, list[tuple[str, str, str | None]]]
+
+    def of(self, table: str) -> list[tuple[str, str, str]]:
+        """What belongs to a table and has a text, the table itself too."""
+        return [(kind, name, sql) for kind, name, sql in self.objects.get(table.lower(), ()) if sql]
+
+
+def _master(db: SQLitePort, driver: sqlite3.Connection) -> _Master:
+    """Read again only when the schema has changed, by whomever: it has no index, and is asked for each table."""
+    inode = db.path.stat().st_ino if db.path.exists() else 0
+    version = (inode, driver.execute("PRAGMA schema_version").fetchone()[0])
+    known = db.memo.get(("master",))
+    if known is None or known[0] != version:
+        objects: dict[str, list[tuple[str, str, str | None]]] = {}
+        for table, *rest in driver.execute("SELECT tbl_name, type, name, sql FROM sqlite_master ORDER BY rowid"):
+            objects.setdefault(table.lower(), []).append((rest[0], rest[1], rest[2]))
+        present = _present(driver)
+        known = db.memo["master",] = (version, _Master(present, {name.lower(): name for name in present}, objects))
+    found: _Master = known[1]
+    return found
+
+
+def belongings(db: SQLitePort, tables: Sequence[str]) -> dict[str, list[tuple[str, str, str]]]:
+    """By a table's own name: type, name and text of the table and of its indexes and triggers, as they were made.
+
+    Raises:
+        DatabaseError: a table is missing.
+    """
+    with db.reading("reading its catalog") as driver:
+        master = _master(db, driver)
+    called = {table: master.called.get(quoting.bare(table).lower()) for table in tables}
+    missing = adapter_helpers.Catalog(db.name)
+    return {name: master.of(name) for name in (called[table] or missing[table].name for table in tables)}
 
 
 def tables(db: SQLitePort) -> list[str]:
     """The names of all user tables."""
     with db.reading("reading its catalog") as driver:
-        return [quoting.readable(name) for name in _present(driver)]
+        return [quoting.readable(name) for name in _master(db, driver).present]
 
 
 def _present(driver: sqlite3.Connection) -> dict[str, tuple[str, bool]]:
@@ -70,16 +116,17 @@ def _tables_sql() -> str:
     return _TABLES if sqlite3.sqlite_version_info >= (3, 37) else _OLD_TABLES
 
 
-def _table(driver: sqlite3.Connection, name: str, sql: str, without_rowid: bool) -> Table:
+def _table(driver: sqlite3.Connection, name: str, master: _Master) -> Table:
+    sql, without_rowid = master.present[name]
     parsed = ddl_parser.parse_table(sql or "")
     info = driver.execute('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?)', (name,))
     rows = [row for row in info.fetchall() if row[5] != 1]
     primary = [row[0] for row in sorted((row for row in rows if row[4]), key=lambda row: row[4])]
     alias = _rowid_alias(rows, primary, without_rowid)
     columns = tuple(_column(row, number, parsed, alias, without_rowid) for number, row in enumerate(rows, 1))
-    indexes = tuple(_indexes(driver, name))
-    constraints = (*_keys(driver, name, primary), *_checks(parsed), *_references(driver, name))
-    triggers = driver.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", (name,))
+    indexes = tuple(_indexes(driver, name, {item: text for kind, item, text in master.of(name) if kind == "index"}))
+    constraints = (*_keys(indexes, primary), *_checks(parsed), *_references(driver, name))
+    triggers = [(item, text) for kind, item, text in master.of(name) if kind == "trigger"]
     return Table(
         name=name,
         schema="main",
@@ -126,14 +173,13 @@ def _column(row: tuple[Any, ...], number: int, parsed: ddl_parser.Parsed, alias:
     )
 
 
-def _indexes(driver: sqlite3.Connection, table: str) -> Iterator[Index]:
+def _indexes(driver: sqlite3.Connection, table: str, texts: Mapping[str, str]) -> Iterator[Index]:
     listed = driver.execute('SELECT name, "unique", origin, partial FROM pragma_index_list(?)', (table,)).fetchall()
     for name, unique, origin, partial in sorted(listed):
         parts = driver.execute(
             'SELECT cid, name, "desc", coll FROM pragma_index_xinfo(?) WHERE "key" ORDER BY seqno', (name,)
         ).fetchall()
-        sql = driver.execute("SELECT sql FROM sqlite_master WHERE type = 'index' AND name = ?", (name,)).fetchone()
-        text = sql[0] if sql and sql[0] else ""
+        text = texts.get(name, "")
         expressions = _index_parts(text) if text else []
         columns = tuple(
             column if cid >= 0 else (expressions[i] if i < len(expressions) else "?")
@@ -168,10 +214,10 @@ def _index_where(sql: str) -> str:
     return ""
 
 
-def _keys(driver: sqlite3.Connection, table: str, primary: Sequence[str]) -> Iterator[Constraint]:
+def _keys(indexes: Sequence[Index], primary: Sequence[str]) -> Iterator[Constraint]:
     if primary:
         yield Constraint("", "primary", tuple(primary), f"PRIMARY KEY ({_quoted(primary)})")
-    for index in _indexes(driver, table):
+    for index in indexes:
         if index.constraint and tuple(index.columns) != tuple(primary):
             yield Constraint(index.name, "unique", index.columns, f"UNIQUE ({_quoted(index.columns)})")
 
@@ -275,13 +321,17 @@ def expression_types(db: SQLitePort, relation: str, expressions: Sequence[str]) 
 
 def sequences(db: SQLitePort, tables: Sequence[str]) -> list[Sequence_]:
     """AUTOINCREMENT counters. A plain INTEGER PRIMARY KEY has none: its next value is the greatest plus one."""
-    found = []
-    for name, table in catalog(db, tables).items():
-        for column in table.columns:
-            if column.identity == "auto_increment":
-                last = db.rows("SELECT seq FROM sqlite_sequence WHERE name = :t", {"t": table.name})
-                found.append(Sequence_(table.name, name, column.name, int(last[0][0]) if last else None))
-    return found
+    counted = [
+        (name, table.name, column.name)
+        for name, table in catalog(db, tables).items()
+        for column in table.columns
+        if column.identity == "auto_increment"
+    ]
+    last = dict(db.rows("SELECT name, seq FROM sqlite_sequence")) if counted else {}
+    return [
+        Sequence_(called, name, column, int(last[called]) if called in last else None)
+        for name, called, column in counted
+    ]
 
 
 def set_sequence(db: SQLitePort, sequence: Sequence_, last: int) -> None:

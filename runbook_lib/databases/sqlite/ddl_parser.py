@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 _TOKEN = re.compile(
@@ -105,17 +105,16 @@ def _option(words: Sequence[str], at: int, *, key: bool) -> str:
     return "DESC" if words[at] == "DESC" else ""
 
 
-def without_references(sql: str, kept: Sequence[str]) -> str:
-    """A CREATE TABLE without the foreign keys to tables that are not in `kept` (names, any case)."""
-    names = {name.lower() for name in kept}
+def without_references(sql: str, kept: Set[str]) -> str:
+    """A CREATE TABLE without the foreign keys to tables that are not in `kept` (names in small letters)."""
     items = _items(tokens(sql))
-    cuts = [cut for before, item in zip([None, *items], items, strict=False) for cut in _cuts(before, item, names)]
+    cuts = [cut for before, item in zip([None, *items], items, strict=False) for cut in _cuts(before, item, kept)]
     for start, end in sorted(cuts, reverse=True):
         sql = sql[:start].rstrip() + sql[end:]
     return sql
 
 
-def _cuts(before: list[Token] | None, item: list[Token], kept: set[str]) -> Iterator[tuple[int, int]]:
+def _cuts(before: list[Token] | None, item: list[Token], kept: Set[str]) -> Iterator[tuple[int, int]]:
     for index, token in _top_level(item):
         if token.upper != "REFERENCES" or unquoted(item[index + 1].text).lower() in kept:
             continue

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases.port import Rest
-from runbook_lib.databases.sqlite import ddl_parser, own, quoting, virtual
+from runbook_lib.databases.sqlite import catalog, ddl_parser, own, quoting, virtual
 from runbook_lib.databases.sqlite.inventory import FILE_SETTINGS
 from runbook_lib.databases.statement_names import named
 from runbook_lib.errors import DatabaseError
@@ -26,17 +26,12 @@ def dump_schema(db: SQLitePort, tables: Sequence[str]) -> tuple[str, str]:
     Raises:
         DatabaseError: a table is missing.
     """
-    found = db.catalog(tables)
-    called = {table: found[table].name for table in tables}
-    before, after = [], []
-    for name in called.values():
-        rows = db.rows(
-            "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = :t AND sql IS NOT NULL ORDER BY rowid",
-            {"t": name},
-        )
+    found = catalog.belongings(db, tables)
+    before, after, kept = [], [], {name.lower() for name in found}
+    for rows in found.values():
         for kind, item, sql in rows:
             if kind == "table":
-                before.append(f"{ddl_parser.without_references(sql, list(called.values()))};")
+                before.append(f"{ddl_parser.without_references(sql, kept)};")
             elif kind != "trigger" or not own.is_trigger(item, sql):
                 after.append(f"{sql};")
     return _script(before), _script(after)

@@ -36,6 +36,7 @@ REGISTERED: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "fences": (("relation", "raised", "since"), ("table_name", "since"), ("relation", "since")),
     "session": (("sync",),),  # SQLite
     "held": (("channel", "table_name", "reason", "refused"),),
+    "losses": (("channel", "table_name", "why", "at"), ("id", "channel", "table_name", "why", "at")),
     "slots": (("channel", "spooled", "lost"),),  # PostgreSQL
 }
 LOG = "log_"  # of a channel and a table: named by `own_name`

@@ -48,7 +48,7 @@ class Seen:
         waiting: Keys in its log that are to be carried to the other side.
         captured: Whether each of its tables is logged; None: none is.
         syncs: Logs whose sync runs, of all (counts).
-        held: Tables whose changes the sync cannot apply, with the reason.
+        held: Tables whose changes the sync cannot apply, or whose capture has lost some, with the reason.
         account: Outcome → how many objects of the source (count), as the copy kept it.
     """
 
@@ -156,10 +156,10 @@ def log_text(seen: Seen) -> str:
     """How far the sync of this log is behind, and whether it runs."""
     running, of = seen.syncs
     runs = "runs" if running == of else "does not run" if not running else f"runs for {running} of {of} services"
-    if not seen.waiting.keys:
-        return f"{runs}; no key waits"
-    waits = f"{counted(seen.waiting.keys, 'key')} wait{'s' if seen.waiting.keys == 1 else ''}"
     held = "".join(f"; held back: {each}" for each in seen.held)
+    if not seen.waiting.keys:
+        return f"{runs}; no key waits{held}"
+    waits = f"{counted(seen.waiting.keys, 'key')} wait{'s' if seen.waiting.keys == 1 else ''}"
     return f"{runs}; {waits}, the oldest for {seen.waiting.oldest_s:,.1f} s{held}"
 
 
@@ -188,7 +188,10 @@ def _ask(place: Place, database: Database) -> Seen:
         Pending(sum(lag.keys for lag in lags), max((lag.oldest_s for lag in lags), default=0.0)),
         len(present) == len(logs) and all(whole for _, whole in present) if present else None,
         (running, len(present)),
-        tuple(f"{table}: {why.reason}" for name, _ in present for table, why in read(database, name).items()),
+        (
+            *(f"{table}: {why.reason}" for name, _ in present for table, why in read(database, name).items()),
+            *(f"{table}: {why}" for name, *_ in logs for table, why in database.capture_gaps(name).items()),
+        ),
         _account(place, database),
     )
 

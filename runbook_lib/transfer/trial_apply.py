@@ -21,7 +21,8 @@ def would_not_fit(link: Link) -> list[Refused]:
     tried together first, and apart only where they are refused together.
     """
     found: list[Refused] = []
-    for table in logged_tables(link):
+    gaps = link.reader.capture_gaps(link.channel)  # these are refused for themselves
+    for table in (each for each in logged_tables(link) if each not in gaps):
         changes = link.reader.read_changes(link.channel, table, LIMIT)
         for flow, feed in link.fed[table]:
             found += _refused(link, flow, keys_of(changes, link.captured[table], feed))

@@ -558,3 +558,14 @@ def test_sqlite_does_not_count_its_memory_where_nobody_has_used_it_yet_and_works
         [sys.executable, "-c", USED.format(first=first), file], capture_output=True, text=True, check=True
     )
     assert ran.stdout.split() == ["2", str(counted)]
+
+
+def test_a_capture_whose_log_is_gone_is_withdrawn(target):
+    target.run_script(ITEMS)
+    target.install_capture("ch", {"items": ("id",)})
+    [(log,)] = target.rows("SELECT log FROM runbook_captures")
+    target.execute(f"DROP TABLE {log}")
+    target.keep_up()
+    target.execute("INSERT INTO items VALUES (1, 'written')")
+    assert target.capture_gaps("ch") == {"items": "it was replaced, or a trigger of its capture is missing"}
+    assert target.pending("ch") == {}

@@ -6,6 +6,9 @@ there, no older writer of the table is left (docs/correctness.md#start-of-captur
 gives the table another number in InnoDB's dictionary: seen there, it is logged as a marker (so are rebuilding ALTERs,
 which costs a comparison and loses nothing). Changes by a foreign key's CASCADE or SET NULL: such tables are refused
 (docs/correctness.md#cascades-that-fire-no-trigger).
+
+No trigger makes a writer fail (docs/correctness.md#writers-never-fail-for-a-capture): whatever keeps it from logging a
+key, a column that is not there any more among it, is noted as lost (lost_changes.py).
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.identifiers import own_name
-from runbook_lib.databases.mysql import catalog, lock_retry, neutral_text, own, quoting, server
+from runbook_lib.databases.mysql import catalog, lock_retry, lost_changes, neutral_text, own, quoting, server
 from runbook_lib.databases.mysql.neutral_text import kind_of
 from runbook_lib.databases.mysql.ranges import as_text
 from runbook_lib.databases.mysql.streaming import Connection
@@ -67,11 +70,13 @@ def install_capture(db: MySQLPort, channel: str, tables: Mapping[str, Sequence[s
     """
     own.table(db, "captures")
     db.execute(_CAPTURES)
+    lost_changes.make(db)
     if db.rows(_NARROW):  # one that an earlier version made: a log's longest name did not fit, in its quotes
         db.execute(f"ALTER TABLE {CAPTURES} MODIFY log VARCHAR(130) NOT NULL")
     found = catalog.catalog(db, list(tables))
     _refuse_cascades(db, set(tables))
     whole = capture_installed(db, channel)
+    lost = lost_changes.found(db, channel)
     for table, key in tables.items():
         described = found[table]
         missing = [column for column in key if column not in {c.name for c in described.columns}]
@@ -79,12 +84,18 @@ def install_capture(db: MySQLPort, channel: str, tables: Mapping[str, Sequence[s
             text = f"no column {quoting.listed(missing)}"
             raise TransferError(f"capture of {table}", text, action="correct the plan's key")
         known = _lookup(db, channel, table)
+        if known is not None and table in lost:
+            lost_changes.lose(db, channel, table, lost[table])  # killed from here on, it is begun again
+            known = None
         if known is not None:
             _require_key(channel, table, tuple(key), known)
             if table in whole:
                 continue
         work = partial(_install, db=db, channel=channel, table=described, key=tuple(key), known=known)
         lock_retry.in_transaction(db, work, doing=f"installing the capture of {table}")
+        if table in lost:
+            log = str((_lookup(db, channel, table) or {})["log"])
+            lost_changes.take_in(db, channel, table, key, log)
 
 
 def _refuse_cascades(db: MySQLPort, tables: set[str]) -> None:
@@ -120,7 +131,7 @@ def _install(
         *marker,
         *(
             f"CREATE TRIGGER {quoting.ident(trigger)} AFTER {event} ON {quoting.ident(table.name)} FOR EACH ROW"
-            f" {_body(event, log, key)}"
+            f" {_body(event, log, key, lost_changes.note(channel, table.name))}"
             for event, trigger in triggers.items()
         ),
         *marker,
@@ -137,7 +148,7 @@ def _install(
 def _field(column: Column) -> str:
     charset = f" CHARACTER SET {column.collation.partition('_')[0]}" if column.collation else ""
     collate = f" COLLATE {column.collation}" if column.collation else ""
-    kind = "longtext" if column.type == "json" else column.type
+    kind = lost_changes.logged(column.type)  # a column that is widened still fits
     return f"{kind}{charset}{collate} NULL"
 
 
@@ -145,7 +156,7 @@ def _triggers(channel: str, table: str) -> dict[str, str]:
     return {event: own_name(f"runbook_{event[:3].lower()}", channel, table) for event in EVENTS}
 
 
-def _body(event: str, log: str, key: Sequence[str]) -> str:
+def _body(event: str, log: str, key: Sequence[str], note: str) -> str:
     old, new = (quoting.listed([f"{row}.{quoting.ident(column)}" for column in key]) for row in ("OLD", "NEW"))
     into = f"INSERT INTO {log} ({quoting.listed([f'k{i}' for i in range(len(key))])}) VALUES"
     if event == "UPDATE":  # on bytes: 'a' and 'A' are two keys, always
@@ -155,7 +166,8 @@ def _body(event: str, log: str, key: Sequence[str]) -> str:
         act = f"IF {same} THEN {into} ({new}); ELSE {into} ({old}), ({new}); END IF;"
     else:
         act = f"{into} ({old if event == 'DELETE' else new});"
-    return f"IF @runbook_sync IS NULL THEN {act} END IF"
+    handler = f"DECLARE EXIT HANDLER FOR SQLEXCEPTION {note}"
+    return f"IF @runbook_sync IS NULL THEN BEGIN {handler} {act} END; END IF"
 
 
 def _require_key(channel: str, table: str, key: tuple[str, ...], known: dict[str, Any]) -> None:
@@ -193,11 +205,13 @@ def _file_name(name: str) -> str:
 
 def capture_installed(db: MySQLPort, channel: str) -> frozenset[str]:
     """The tables whose log and triggers are complete."""
-    there = set(db.rows(_OWN))
+    there, registered = set(db.rows(_OWN)), _registered(db, channel)
+    lost = lost_changes.found(db, channel) if registered else {}
     return frozenset(
         table
-        for table, log in _registered(db, channel)
-        if quoting.ident(log.strip("`")) == log
+        for table, log in registered
+        if table not in lost
+        and quoting.ident(log.strip("`")) == log
         and {(log.strip("`"), ""), *((trigger, table) for trigger in _triggers(channel, table).values())} <= there
     )
 
@@ -205,8 +219,10 @@ def capture_installed(db: MySQLPort, channel: str) -> frozenset[str]:
 def capture_gaps(db: MySQLPort, channel: str) -> dict[str, str]:
     """See Database.capture_gaps."""
     found = [table for table, _ in _registered(db, channel)]
-    whole = capture_installed(db, channel) if found else frozenset()
-    return {table: "it was replaced, or a trigger of its capture is missing" for table in found if table not in whole}
+    if not found:
+        return {}
+    whole, other = capture_installed(db, channel), "it was replaced, or a trigger of its capture is missing"
+    return {table: other for table in found if table not in whole} | lost_changes.found(db, channel)
 
 
 # A trigger goes with its table when that is renamed: it counts for the table that it is on.
@@ -226,11 +242,13 @@ def remove_capture(db: MySQLPort, channel: str) -> None:
             f"DROP TABLE IF EXISTS {log}",
             f"DELETE FROM {CAPTURES} WHERE channel = {quoting.text(channel)} AND table_name = {quoting.text(table)}",
         )
+    lost_changes.forget(db, channel)
 
 
 def pending(db: MySQLPort, channel: str) -> dict[str, Pending]:
     """Log rows and the age of the oldest (seconds), by table, in a new transaction."""
-    logs = _registered(db, channel)
+    there = {name for name, _ in db.rows(_OWN)}
+    logs = [(table, log) for table, log in _registered(db, channel) if log.strip("`") in there]
     for table, _ in logs:
         _note_truncation(db, channel, table)
     age = "coalesce(timestampdiff(MICROSECOND, min(at), now(6)), 0) / 1e6"

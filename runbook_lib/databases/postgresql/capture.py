@@ -26,6 +26,7 @@ from runbook_lib.databases.postgresql.table_facts import (
     column_facts,
     ensure_schema,
     listed,
+    logged_types,
     own_name,
     qualified,
 )
@@ -44,7 +45,7 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.captures (
 # A log without a block has no row, and never had one: of many tables most are idle, and need not be counted.
 _WRITTEN = f"""
 SELECT table_name FROM {SCHEMA}.captures
-WHERE channel = %s AND coalesce(pg_relation_size(to_regclass(log)), 1) > 0
+WHERE channel = %s AND pg_relation_size(to_regclass(log)) > 0
 """
 NO_FUNCTION = f"{SCHEMA}.none"  # in the map of logs: what fills this one is no trigger
 
@@ -71,6 +72,7 @@ def install_capture(db: PostgreSQLPort, channel: str, tables: Mapping[str, Seque
         ensure_schema(driver)
         driver.execute(_CAPTURES.encode())
         driver.execute(captured_members.COLUMN.encode())
+        driver.execute(captured_members.LOSSES.encode())
         driver.execute(replication_slot.SLOTS.encode())
 
     lock_retry.in_transaction(db, prepare, doing="preparing the capture")
@@ -98,7 +100,7 @@ def _install_all(db: PostgreSQLPort, channel: str, tables: Mapping[str, Sequence
         if sound.get(table) == tuple(key):
             continue
         if table in replaced:
-            again = partial(_capture_again, channel=channel, table=table, wal=wal)
+            again = partial(_capture_again, channel=channel, table=table, key=tuple(key), wal=wal)
             lock_retry.in_transaction(db, again, doing=f"installing the capture of {table}")
         work = partial(_install, channel=channel, table=table, key=tuple(key), wal=wal)
         lock_retry.in_transaction(db, work, doing=f"installing the capture of {table}")
@@ -163,8 +165,8 @@ def _install(driver: psycopg.Connection[Any], channel: str, table: str, key: tup
     if missing := [column for column in key if column not in facts]:
         raise TransferError(f"capture of {table}", f"no column {listed(missing)}", action="correct the plan's key")
     log = f"{SCHEMA}.{own_name('log', channel, table)}"
-    kinds = [facts[column][0] for column in key]
-    columns = "".join(f", k{i} {kind}" for i, kind in enumerate(kinds))
+    kinds, logged = [facts[column][0] for column in key], logged_types(driver, table)
+    columns = "".join(f", k{i} {logged[column]}" for i, column in enumerate(key))
     driver.execute(
         f"CREATE TABLE {log} (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
         f"at timestamptz NOT NULL DEFAULT clock_timestamp(), truncated boolean NOT NULL DEFAULT false{columns}) "
@@ -214,17 +216,33 @@ def _require_intact(
     captured_members.take_in(driver, channel, table, tree)
 
 
-def _capture_again(driver: psycopg.Connection[Any], channel: str, table: str, wal: bool) -> None:
-    """Have another table under the captured one's name logged, once those who write to it by now have ended."""
+def _capture_again(driver: psycopg.Connection[Any], channel: str, table: str, key: tuple[str, ...], wal: bool) -> None:
+    """Have another table under the captured one's name logged, or another key of it, once those who write to it by now
+    have ended; a log that lacks changes is made anew, and all of the table taken in."""
     tree = captured_members.tree(driver, channel, table)
-    if not tree.replaced or table in (replication_slot.published if wal else triggers.on_all)(driver, channel):
+    fed = table in (replication_slot.published if wal else triggers.on_all)(driver, channel)
+    if not tree.outdated and (fed or not tree.replaced):
         return
+    if not key:
+        raise TransferError(
+            f"capture of {table}",
+            f"it has no key any more, its log has ({listed(tree.key)})",
+            state="the capture was left as it is",
+            action="restore its key, then run it again",
+        )
     driver.execute(f"LOCK TABLE {quoting.quote(table)} IN SHARE ROW EXCLUSIVE MODE".encode())
     if wal:
-        replication_slot.refuse_unfit(driver, {table: tree.key})
+        replication_slot.refuse_unfit(driver, {table: key})
         replication_slot.publish(driver, channel, table)
     else:
         triggers.remove(driver, channel, table)
+    if tree.outdated:
+        driver.execute(f"DROP TABLE IF EXISTS {tree.log}".encode())
+        sql = f"DELETE FROM {SCHEMA}.captures WHERE channel = %s AND table_name = %s"
+        driver.execute(sql.encode(), (channel, table))
+        _install(driver, channel, table, key, wal)
+        captured_members.begin_anew(driver, channel, table)
+    elif not wal:
         triggers.create(driver, channel, table, tree.key, tree.log)
 
 
@@ -255,12 +273,14 @@ def remove_capture(db: PostgreSQLPort, channel: str) -> None:
         if not _known(driver):
             return
         found, wal = _tables(driver, channel), replication_slot.is_wal(driver, channel)
+        losses = own.there(driver, "losses")
     if wal:
         replication_slot.drop(db, channel)
     for table, (log, function) in found.items():
         db.execute(
             f"DROP FUNCTION IF EXISTS {function}() CASCADE",  # and the triggers, on every partition
             f"DROP TABLE IF EXISTS {log}",
+            *([f"DELETE FROM {SCHEMA}.losses WHERE channel = {quoting.literal(channel)}"] if losses else []),
             f"DELETE FROM {SCHEMA}.captures WHERE (channel, table_name) = "
             f"({quoting.literal(channel)}, {quoting.literal(table)})",
         )

@@ -28,6 +28,19 @@ SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attidentity = 'a', 
 FROM pg_catalog.pg_attribute
 WHERE attrelid = pg_catalog.to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
+# What a log has of a column: all integers as the widest, no length or precision, a domain as what it is made of, and
+# types that are not the server's own as text. So a column that is widened still fits, and no DDL waits for the log.
+_LOGGED = """
+WITH RECURSIVE based(attname, oid) AS (
+  SELECT attname, atttypid FROM pg_catalog.pg_attribute
+    WHERE attrelid = pg_catalog.to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+  UNION ALL SELECT b.attname, t.typbasetype FROM based AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.oid
+    WHERE t.typtype = 'd')
+SELECT b.attname, CASE WHEN t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace THEN 'pg_catalog.text'
+  WHEN t.oid IN (21, 23) THEN 'pg_catalog.int8' ELSE pg_catalog.format('pg_catalog.%%I', t.typname) END
+FROM based AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.oid WHERE t.typtype <> 'd'
+"""
+TEXT = "pg_catalog.text"
 
 
 def members(driver: psycopg.Connection[Any], table: str) -> list[str]:
@@ -101,6 +114,11 @@ def facts_and_only(driver: psycopg.Connection[Any], table: str) -> tuple[dict[st
 
 def _facts(driver: psycopg.Connection[Any], table: str) -> list[tuple[Any, ...]]:
     return driver.execute(_TYPES, (quoting.quote(table),)).fetchall()
+
+
+def logged_types(driver: psycopg.Connection[Any], table: str) -> dict[str, str]:
+    """Column → the type that a log has for it."""
+    return dict(driver.execute(_LOGGED, (quoting.quote(table),)).fetchall())
 
 
 def as_key(expression: str, kind: str) -> str:

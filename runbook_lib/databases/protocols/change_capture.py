@@ -55,7 +55,10 @@ class ChangeCapture(Protocol):
         ...
 
     def keep_up(self) -> None:
-        """Let the server let go of what it keeps for this database's captures; cheap, to be called now and then."""
+        """Let the server let go of what it keeps for this database's captures; cheap, to be called now and then.
+
+        A capture that makes writers fail is withdrawn: it is lost, and `capture_gaps` says why.
+        """
         ...
 
     def read_all(self, selections: Sequence[Selection]) -> list[list[tuple[Any, ...]]]:

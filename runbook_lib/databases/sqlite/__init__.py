@@ -257,6 +257,7 @@ class SQLite(Adapter):
     pending = capture.pending
     read_changes = capture.read_changes
     forget_changes = capture.forget_changes
+    keep_up = capture.keep_up
     read_all = apply.read_all
     read_rows = apply.read_rows
     apply_rows = apply.apply_rows

@@ -31,6 +31,12 @@ _TABLE = (
     f"CREATE TABLE IF NOT EXISTS {CAPTURES} (channel TEXT, table_name TEXT, own_name TEXT NOT NULL, log TEXT NOT NULL,"
     " key_columns TEXT NOT NULL, triggers INTEGER NOT NULL, PRIMARY KEY (channel, table_name))"
 )
+_THERE = "SELECT 1 FROM sqlite_master WHERE name = ?"
+_LOGLESS = f"""
+SELECT t.name FROM {CAPTURES} AS c JOIN sqlite_master AS t ON t.type = 'trigger' AND t.tbl_name = c.own_name
+WHERE instr(t.sql, 'INSERT INTO ' || c.log || ' ') > 0
+AND NOT EXISTS (SELECT 1 FROM sqlite_master AS l WHERE l.type = 'table' AND l.name = c.log)
+"""
 NOW = "((julianday('now') - 2440587.5) * 86400.0)"  # seconds since 1970, to about a millisecond
 
 
@@ -184,6 +190,19 @@ def remove_capture(db: SQLitePort, channel: str) -> None:
         driver.execute(f"DELETE FROM {CAPTURES} WHERE channel = ?", (channel,))
 
 
+def keep_up(db: SQLitePort) -> None:
+    """See Database.keep_up: a trigger whose log somebody dropped fails each write, so it is dropped, too."""
+    with db.raw() as driver:
+        if CAPTURES not in own.tables(driver):
+            return
+        found = driver.execute(_LOGLESS).fetchall()
+    if not found:
+        return
+    with db.writing("withdrawing a capture") as driver:
+        for (trigger,) in found:
+            driver.execute(f"DROP TRIGGER IF EXISTS {quoting.ident(trigger)}")
+
+
 def pending(db: SQLitePort, channel: str) -> dict[str, Pending]:
     """Log rows and the age of the oldest (seconds), by table, in a new transaction."""
     now = time.time()
@@ -191,6 +210,7 @@ def pending(db: SQLitePort, channel: str) -> dict[str, Pending]:
         counted = {
             table: driver.execute(f"SELECT count(*), min(at) FROM {log}").fetchone()
             for table, _, log, _, _ in _all(driver, channel)
+            if driver.execute(_THERE, (log,)).fetchone()
         }
     return {table: Pending(count, max(now - at, 0.0) if at else 0.0) for table, (count, at) in counted.items()}
 

@@ -6,7 +6,7 @@ Nothing here decides how far to read (spool.py does): it is given the messages o
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +21,9 @@ KEYS = 50_000  # as many keys are written together, each once
 
 # A table that was renamed or dropped is logged as the one that was captured.
 _LOGS = f"""
-SELECT m.relid::int8, c.log, c.key_columns, k.relkind = 'p' FROM {SCHEMA}.captures AS c
+SELECT m.relid::int8, c.log, c.key_columns, k.relkind = 'p', c.members FROM {SCHEMA}.captures AS c
 CROSS JOIN LATERAL {captured_members.MEMBERS} AS m
-LEFT JOIN pg_class AS k ON k.oid = to_regclass(c.relation) WHERE c.channel = %s
+LEFT JOIN pg_class AS k ON k.oid = to_regclass(c.relation) WHERE c.channel = %s AND to_regclass(c.log) IS NOT NULL
 """
 
 
@@ -113,26 +113,37 @@ class Keys:
     def _learn(self, relation: pgoutput.Relation) -> None:
         """Whose log a table's changes belong to: its own, its root's, or, of a partition that is gone, any root's."""
         found = self.driver.execute(_LOGS.encode(), (self.channel,)).fetchall()
-        if own := [(log, key) for relid, log, key, _ in found if relid == relation.oid]:
+        if own := [(log, key, seen) for relid, log, key, _, seen in found if relid == relation.oid]:
             try:
-                self.logs[relation.oid] = [_Log(log, len(key), _positions(relation, key)) for log, key in own]
+                self.logs[relation.oid] = [
+                    _Log(log, len(key), _positions(relation, key, captured_members.key_types(seen)))
+                    for log, key, seen in own
+                ]
             except Gap as gap:
                 self.logs[relation.oid] = []
-                self.gaps |= {log: str(gap) for log, _ in own}
+                self.gaps |= {log: str(gap) for log, *_ in own}
             return
         # A partition that nobody has seen and that is gone. Where its root is gone too, all of that is taken in.
         roots = {log: len(key) for _, log, key, partitioned in found if partitioned}
         self.logs[relation.oid] = [_Log(log, width, None) for log, width in roots.items()]
 
 
-def _positions(relation: pgoutput.Relation, key: Sequence[str]) -> tuple[int, ...]:
+def _positions(relation: pgoutput.Relation, key: Sequence[str], types: Mapping[str, int]) -> tuple[int, ...]:
     """Where the key stands in the tuples.
 
+    Args:
+        types: What the log was made for, where that is known.
     Raises:
-        Gap: a change of such a row does not say which key it had.
+        Gap: a change of such a row does not say which key it had, or the log cannot have it.
     """
-    place = {column: number for number, (column, _) in enumerate(relation.columns)}
-    named = {column for column, of_identity in relation.columns if of_identity or relation.identity == "f"}
+    place = {column: number for number, (column, *_) in enumerate(relation.columns)}
+    named = {column for column, of_identity, _ in relation.columns if of_identity or relation.identity == "f"}
+    found = {column: captured_members.alike(oid) for column, _, oid in relation.columns}
+    if gone := [column for column, oid in types.items() if found.get(column) != oid]:
+        raise Gap(
+            f"column {gone[0]} of its key has another name (rename it at the other side, too) or type, "
+            "so that changes were not logged"
+        )
     if not set(key) <= named:
         raise Gap(f"the replica identity of {relation.name} does not hold its key ({', '.join(key)})")
     return tuple(place[column] for column in key)

@@ -43,13 +43,13 @@ class Relation:
 
     Attributes:
         identity: What an update and a delete log of the row before: d(efault), n(othing), f(ull), i(ndex).
-        columns: In the order of the tuples; whether each is among what is logged of the row before.
+        columns: In the order of the tuples; whether each is among what is logged of the row before, and its type's OID.
     """
 
     oid: int
     name: str
     identity: str
-    columns: tuple[tuple[str, bool], ...]
+    columns: tuple[tuple[str, bool, int], ...]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _relation(data: bytes) -> Relation:
     for _ in range(count):
         flags = data[at]
         column, at = _text(data, at + 1)
-        columns.append((column, bool(flags & 1)))
+        columns.append((column, bool(flags & 1), int.from_bytes(data[at : at + 4])))
         at += 8  # type and its modifier
     return Relation(oid, f"{schema}.{table}", identity, tuple(columns))
 

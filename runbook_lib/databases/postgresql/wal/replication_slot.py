@@ -9,7 +9,7 @@ a table's replica identity would make its writers fail.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import psycopg
 
 from runbook_lib.databases.identifiers import own_name
 from runbook_lib.databases.port import Problem
-from runbook_lib.databases.postgresql import connection, lock_retry, own, quoting
+from runbook_lib.databases.postgresql import captured_members, connection, lock_retry, own, quoting
 from runbook_lib.databases.postgresql.table_facts import SCHEMA, listed, qualified
 from runbook_lib.errors import DatabaseError, TransferError
 
@@ -52,6 +52,10 @@ SELECT c.table_name FROM {SCHEMA}.captures AS c JOIN pg_publication_rel AS r ON 
 JOIN pg_publication AS p ON p.oid = r.prpubid
 WHERE c.channel = %s AND p.pubname = %s AND to_regclass(c.log) IS NOT NULL AND NOT p.pubviaroot
   AND p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate
+"""
+_IN_PUBLICATION = """
+SELECT 1 FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid
+WHERE p.pubname = %s AND r.prrelid = to_regclass(%s)
 """
 # What an update or a delete logs of the row before; for tables, their partitions, and the roots that hand it down.
 _IDENTITY = """
@@ -171,16 +175,49 @@ def refuse_unfit(driver: psycopg.Connection[Any], keys: dict[str, tuple[str, ...
     Raises:
         TransferError: the first table that does not fit, with the SQL that repairs it.
     """
+    for _, found, key, wrong in _all_unfit(driver, keys):
+        raise TransferError(
+            f"capture of {found.relation}",
+            wrong,
+            state="nothing was captured",
+            action=_remedy(driver, found, key),
+        )
+
+
+def _all_unfit(
+    driver: psycopg.Connection[Any], keys: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[str, _Identity, tuple[str, ...], str]]:
     quoted = {quoting.quote(table): table for table in keys}
     for name, *facts in driver.execute(_IDENTITY, {"tables": list(quoted)}).fetchall():
         found, key = _Identity(*facts), keys[quoted[name]]
         if wrong := _unfit(found, key):
-            raise TransferError(
-                f"capture of {found.relation}",
-                wrong,
-                state="nothing was captured",
-                action=_remedy(driver, found, key),
-            )
+            yield quoted[name], found, key, wrong
+
+
+def withdraw_unfit(db: PostgreSQLPort, channel: str) -> None:
+    """Publish no longer what lost its replica identity since: updates and deletes of its writers fail meanwhile.
+
+    Its capture is lost with that, and says why.
+    """
+    with db.raw() as driver:
+        there = published(driver, channel)
+        sql = f"SELECT table_name, log, key_columns FROM {SCHEMA}.captures WHERE channel = %s"
+        known = {table: (log, tuple(key)) for table, log, key in driver.execute(sql.encode(), (channel,))}
+        unfit = _all_unfit(driver, {table: key for table, (_, key) in known.items() if table in there})
+        whys = {
+            table: f"it has no replica identity, so it is published no longer: restore its key ({listed(key)})"
+            for table, found, key, _ in unfit
+            if found.kind == "r" and found.identity != "f" and not found.columns
+        }
+    for table, why in whys.items():
+        withdraw = partial(_withdraw, channel=channel, table=table, log=known[table][0], why=why)
+        lock_retry.in_transaction(db, withdraw, doing=f"withdrawing the publication of {table}")
+
+
+def _withdraw(driver: psycopg.Connection[Any], channel: str, table: str, log: str, why: str) -> None:
+    name = quoting.ident(publication_name(channel))
+    driver.execute(f"ALTER PUBLICATION {name} DROP TABLE ONLY {qualified(driver, table)}".encode())
+    captured_members.lose(driver, channel, log, why)
 
 
 def _unfit(found: _Identity, key: tuple[str, ...]) -> str:
@@ -209,8 +246,10 @@ def _remedy(driver: psycopg.Connection[Any], found: _Identity, key: tuple[str, .
 
 
 def publish(driver: psycopg.Connection[Any], channel: str, table: str) -> None:
-    """Add a table to the channel's publication, which is made when missing."""
+    """Add a table to the channel's publication, which is made when missing. Idempotent."""
     name = publication_name(channel)
+    if driver.execute(_IN_PUBLICATION, (name, quoting.quote(table))).fetchone():
+        return
     there = driver.execute("SELECT 1 FROM pg_publication WHERE pubname = %s", (name,)).fetchone()
     act = "ALTER PUBLICATION {} ADD TABLE ONLY {}" if there else "CREATE PUBLICATION {} FOR TABLE ONLY {}"
     driver.execute(act.format(quoting.ident(name), qualified(driver, table)).encode())

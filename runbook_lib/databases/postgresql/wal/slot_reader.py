@@ -34,6 +34,8 @@ RESTART_BYTES = 1 << 20  # of the server's log that each look reads again
 SEEN_BYTES = 1 << 20  # of the server's log without a change of ours, before the slot lets go of it
 VISIBLE_WITHIN_S = 5.0
 KEEP_UP_EVERY_S = 5.0
+FIT_EVERY_S = 1.0
+FIT_SHARE = 20  # a look at the identities that takes long is taken as much more rarely
 WARN_EVERY_S = 60.0
 _ANEW = 3  # looks more, where the server fails
 
@@ -49,6 +51,7 @@ FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() 
 
 def keep_up(db: PostgreSQLPort) -> None:
     """See Database.keep_up: take what waits for any capture of this database into its logs."""
+    _withdraw_unfit(db)
     if time.monotonic() < db.memo.get("kept up", 0.0):
         return
     db.memo["kept up"] = time.monotonic() + KEEP_UP_EVERY_S
@@ -60,6 +63,21 @@ def keep_up(db: PostgreSQLPort) -> None:
     for channel in found:
         with contextlib.suppress(TransferError):  # a lost slot is reported to whoever reads this capture
             fill(db, channel)
+
+
+def _withdraw_unfit(db: PostgreSQLPort) -> None:
+    began = time.monotonic()
+    if began < db.memo.get("fit", 0.0):
+        return
+    try:
+        with db.raw() as driver:
+            found = replication_slot.channels(driver)
+        for channel in found:
+            replication_slot.withdraw_unfit(db, channel)
+    except psycopg.Error as error:
+        raise connection.explain(db.name, error, "looking for tables without a replica identity") from error
+    ended = time.monotonic()
+    db.memo["fit"] = ended + max(FIT_EVERY_S, FIT_SHARE * (ended - began))
 
 
 def fill(db: PostgreSQLPort, channel: str, as_of: float | None = None) -> bool:

@@ -176,7 +176,8 @@ def _seen(place: Place) -> Seen:
 
 def _ask(place: Place, database: Database) -> Seen:
     logs = [(name, tables, database.capture_installed(name)) for name, tables in place.channels]
-    present = [(name, set(tables) <= installed) for name, tables, installed in logs if installed]
+    gaps = {name: database.capture_gaps(name) for name, *_ in logs}
+    present = [(name, set(tables) <= installed) for name, tables, installed in logs if installed or gaps[name]]
     lags = [lag for name, _ in present for lag in database.pending(name).values()]
     running = 0
     for name, _ in present:
@@ -190,7 +191,7 @@ def _ask(place: Place, database: Database) -> Seen:
         (running, len(present)),
         (
             *(f"{table}: {why.reason}" for name, _ in present for table, why in read(database, name).items()),
-            *(f"{table}: {why}" for name, *_ in logs for table, why in database.capture_gaps(name).items()),
+            *(f"{table}: {why}" for lost in gaps.values() for table, why in lost.items()),
         ),
         _account(place, database),
     )

@@ -218,10 +218,10 @@ def _require_intact(
 
 def _capture_again(driver: psycopg.Connection[Any], channel: str, table: str, key: tuple[str, ...], wal: bool) -> None:
     """Have another table under the captured one's name logged, or another key of it, once those who write to it by now
-    have ended; a log that lacks changes is made anew, and all of the table taken in."""
+    have ended; a log that lacks changes is replaced, and all of the table taken in."""
     tree = captured_members.tree(driver, channel, table)
     fed = table in (replication_slot.published if wal else triggers.on_all)(driver, channel)
-    if not tree.outdated and (fed or not tree.replaced):
+    if not tree.now or (not tree.outdated and (fed or not tree.replaced)):
         return
     if not key:
         raise TransferError(
@@ -241,7 +241,7 @@ def _capture_again(driver: psycopg.Connection[Any], channel: str, table: str, ke
         sql = f"DELETE FROM {SCHEMA}.captures WHERE channel = %s AND table_name = %s"
         driver.execute(sql.encode(), (channel, table))
         _install(driver, channel, table, key, wal)
-        captured_members.begin_anew(driver, channel, table)
+        captured_members.begin_again(driver, channel, table)
     elif not wal:
         triggers.create(driver, channel, table, tree.key, tree.log)
 

@@ -82,7 +82,7 @@ class Tree:
 
     @property
     def outdated(self) -> bool:
-        """Whether the log lacks changes, or is not one of this key: it is to be made anew."""
+        """Whether the log lacks changes, or is not one of this key: it is to be replaced."""
         return not self.before or _keys(self.before) != _keys(self.now)
 
 
@@ -127,7 +127,7 @@ def take_in(driver: psycopg.Connection[Any], channel: str, table: str, found: Tr
     driver.execute(sql.encode(), (sorted(found.now), channel, table))
 
 
-def begin_anew(driver: psycopg.Connection[Any], channel: str, table: str) -> None:
+def begin_again(driver: psycopg.Connection[Any], channel: str, table: str) -> None:
     """All of the table is to be taken in; whoever wrote to it before has ended."""
     sql = f"UPDATE {SCHEMA}.captures SET members = '{{}}' WHERE channel = %s AND table_name = %s"
     driver.execute(sql.encode(), (channel, table))
@@ -178,7 +178,7 @@ def alike(oid: int) -> int:
 
 
 def _rekeyed(driver: psycopg.Connection[Any], table: str, member: str) -> str:
-    """What became of a column of the key."""
+    """What a column of the key is now."""
     name, number, _ = member.removeprefix(_KEY).rsplit(" ", 2)
     [(now, dropped)] = driver.execute(_COLUMN, (table, number)).fetchall()
     what = (

@@ -124,7 +124,7 @@ class Keys:
                 self.gaps |= {log: str(gap) for log, *_ in own}
             return
         # A partition that nobody has seen and that is gone. Where its root is gone too, all of that is taken in.
-        roots = {log: len(key) for _, log, key, partitioned in found if partitioned}
+        roots = {log: len(key) for _, log, key, partitioned, _ in found if partitioned}
         self.logs[relation.oid] = [_Log(log, width, None) for log, width in roots.items()]
 
 

@@ -64,6 +64,11 @@ class Adapter:
         """See Database.ident."""
         return dialect_of(self.dialect).ident(name)
 
+    def describe_again(self, relation: str) -> None:
+        """See Database.describe_again."""
+        for asked in [one for one in list(self.memo) if isinstance(one, tuple) and relation in one]:
+            self.memo.pop(asked, None)
+
     @contextmanager
     def rehearsing(self) -> Iterator[None]:
         """See Database.rehearsing."""

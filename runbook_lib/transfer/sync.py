@@ -238,6 +238,8 @@ def compare_all(
     """
     done = Round()
     there, here = flow.reading, flow.writing(link.writer)
+    link.reader.describe_again(there.relation)  # whoever put another table there may have given it other types
+    link.writer.describe_again(here.relation)
     cuts = link.writer.ranges(here, rows_per_range), link.reader.ranges(there, rows_per_range)
     for key_range in max(cuts, key=len):
         present = link.writer.row_sums(here, flow.types, key_range, canonical=True)

@@ -111,13 +111,23 @@ class Batch:
         return {self.normal(tuple(row[at] for at in positions)): row for row in self.rows}
 
     def normal(self, key: Sequence[Any]) -> Key:
-        """A key in one form: an integer may come as text."""
+        """A key in one form: an integer may come as text.
+
+        Raises:
+            TransferError: it is no integer, where this table's key is one.
+        """
         return tuple(
-            int(neutral_text.literal(value, part.type))
-            if part.integer
-            else neutral_text.text_form(value).removesuffix("+00")
+            self._integer(part, value) if part.integer else neutral_text.text_form(value).removesuffix("+00")
             for part, value in zip(self.parts, key, strict=True)
         )
+
+    def _integer(self, part: ranges.KeyPart, value: Any) -> int:
+        try:
+            return int(neutral_text.literal(value, part.type))
+        except ValueError:
+            observed = f"{part.expression} is {part.type} here, and came as {neutral_text.text_form(value)!r}"
+            action = "carry the change of its type over, too: runbook follow apply-ddl"
+            raise TransferError(f"table {self.table.name}", observed, action=action) from None
 
     @property
     def upsertable(self) -> bool:

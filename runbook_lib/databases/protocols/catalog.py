@@ -19,6 +19,9 @@ class Catalog(Protocol):
         """Tables (all user tables, or these) with columns, indexes, constraints, triggers, estimates."""
         ...
 
+    def describe_again(self, relation: str) -> None:
+        """Forget what is kept of a table or relation between calls: it was altered, or another is in its place."""
+
     def tables(self) -> list[str]:
         """The names of all user tables, as `catalog` calls them; no lock is waited for."""
 

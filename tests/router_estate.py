@@ -16,8 +16,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -83,10 +84,10 @@ class HttpLine:
 class SqlLine:
     """One session at PgBouncer; each request is a transaction."""
 
-    def __init__(self, conninfo: str, route: str) -> None:
+    def __init__(self, conninfo: str, route: str, statement: str = "") -> None:
         self.session = psycopg.connect(conninfo, dbname=route, autocommit=True, prepare_threshold=None)
         write = "INSERT INTO written VALUES (1) RETURNING (SELECT name FROM who)"
-        self.statement = write if route == WRITES else "SELECT name FROM who"
+        self.statement = statement or (write if route == WRITES else "SELECT name FROM who")
 
     def ask(self) -> str:
         return str(self.session.execute(self.statement.encode()).fetchall()[0][0])
@@ -188,10 +189,10 @@ class Estate:
         return {name: backend for name in (READS, WRITES) for backend, weight in found[name] if weight == 100}
 
     @contextlib.contextmanager
-    def load(self, clients: int = 3) -> Iterator[Load]:
-        """Clients that never pause, on both routes."""
+    def load(self, clients: int = 3, routes: Sequence[str] = (READS, WRITES), **more: str) -> Iterator[Load]:
+        """Clients that never pause, on each of these routes."""
         load = Load()
-        lines = [lambda route=route: self.line(route) for route in (READS, WRITES) for _ in range(clients)]
+        lines = [partial(self.line, route, **more) for route in routes for _ in range(clients)]
         threads = [threading.Thread(target=load.client, args=(line,)) for line in lines]
         for thread in threads:
             thread.start()
@@ -314,10 +315,9 @@ class HaproxyEstate(HttpEstate):
     def __init__(self, directory: Path, timeout_s: float = 5.0) -> None:
         super().__init__(directory, [BLUE, OTHER, GREEN])
         self.program = program("haproxy", "haproxy")
-        ports = self.backends.ports
         self.text = block("haproxy").replace("bind :8080", f"bind 127.0.0.1:{self.port}")
         for number, name in ((4, BLUE), (5, OTHER), (6, GREEN)):
-            self.text = self.text.replace(f"10.0.0.{number}:8000", f"127.0.0.1:{ports[name]}")
+            self.text = self.text.replace(f"10.0.0.{number}:8000", f"127.0.0.1:{self.backends.ports[name]}")
         for place in ("/run/haproxy", "/var/lib/haproxy", "/etc/haproxy"):
             self.text = self.text.replace(place, str(directory))
         (directory / "server-state").touch()
@@ -351,37 +351,31 @@ class HaproxyEstate(HttpEstate):
             self.kill_and_start()
 
 
-class PgBouncerEstate(Estate):
+class Pooler(Estate):
+    """PgBouncer in front of databases that are there already.
+
+    Args:
+        targets: Backend → its address, as the inventory has it.
+        routes: Route → the backend it begins at.
+    """
+
     kind = "pgbouncer"
 
-    def __init__(self, directory: Path, server: PostgresServer, timeout_s: float = 5.0, pause_s: float = 5.0) -> None:
-        self.directory, self.port, self.server = directory, free_port(), server
+    def __init__(self, directory: Path, targets: Mapping[str, str], routes: Mapping[str, str], **more: float) -> None:
+        self.directory, self.port = directory, free_port()
         self.program = program("pgbouncer", "pgbouncer")
-        self.names = {BLUE: "router_blue", OTHER: "router_blue", GREEN: "router_green"}
-        for name, dbname in ((BLUE, "router_blue"), (GREEN, "router_green")):
-            server.admin(f"DROP DATABASE IF EXISTS {dbname} WITH (FORCE)")
-            server.admin(f"CREATE DATABASE {dbname}")
-            server.admin(f"CREATE TABLE who AS SELECT '{name}'::text AS name", dbname)
-            server.admin("CREATE TABLE written (n int)", dbname)
-            server.admin("GRANT SELECT ON who TO app; GRANT INSERT ON written TO app", dbname)
-        targets = {name: f"host=127.0.0.1 port={server.port} dbname={dbname}" for name, dbname in self.names.items()}
-        self._write_files(targets)
-        settings = {"admin": f"postgresql://runbook@127.0.0.1:{self.port}/pgbouncer", "password": "runbook"}
-        more = {"file": "routes.ini", "backends": targets, "pause_s": pause_s, "timeout_s": timeout_s}
-        self.router = pgbouncer.open_router({**settings, **more}, directory)
-        self.start()
-
-    def _write_files(self, targets: dict[str, str]) -> None:
-        main, routes = blocks("ini")
-        main = main.replace("/etc/pgbouncer", str(self.directory)).replace("6432", str(self.port))
-        self.main = main
-        (self.directory / "pgbouncer.ini").write_text(self.main)
-        (self.directory / "routes.ini").write_text(
-            routes.replace("host=10.0.0.4 port=5432 dbname=monolith", targets[BLUE])
-        )
-        (self.directory / "users.txt").write_text('"runbook" "runbook"\n"app" "app"\n')
-        for path in (self.directory, *self.directory.iterdir()):
+        main, entries = blocks("ini")
+        self.main = main.replace("/etc/pgbouncer", str(directory)).replace("6432", str(self.port))
+        (directory / "pgbouncer.ini").write_text(self.main)
+        lines = [f"{route} = {targets[backend]}" for route, backend in routes.items()]
+        (directory / "routes.ini").write_text("\n".join([entries.splitlines()[0], *lines, ""]))
+        (directory / "users.txt").write_text('"runbook" "runbook"\n"app" "app"\n')
+        for path in (directory, *directory.iterdir()):
             path.chmod(0o755 if path.is_dir() else 0o644)
+        settings = {"admin": f"postgresql://runbook@127.0.0.1:{self.port}/pgbouncer", "password": "runbook"}
+        files = {"file": "routes.ini", "backends": targets}
+        self.router = pgbouncer.open_router({**settings, **files, "pause_s": 5.0, "timeout_s": 5.0, **more}, directory)
+        self.start()
 
     def start(self) -> None:
         arguments = [self.program, str(self.directory / "pgbouncer.ini")]
@@ -390,7 +384,23 @@ class PgBouncerEstate(Estate):
         wait_until(lambda: listening(self.port), 10, "pgbouncer", self.child)
 
     def line(self, route: str, **more: str) -> Line:
-        return SqlLine(f"host=127.0.0.1 port={self.port} user=app password=app", route)
+        return SqlLine(f"host=127.0.0.1 port={self.port} user=app password=app", route, **more)
+
+
+class PgBouncerEstate(Pooler):
+    """The same with two databases that say who they are."""
+
+    def __init__(self, directory: Path, server: PostgresServer, **more: float) -> None:
+        self.server = server
+        self.names = {BLUE: "router_blue", OTHER: "router_blue", GREEN: "router_green"}
+        for name, dbname in ((BLUE, "router_blue"), (GREEN, "router_green")):
+            server.admin(f"DROP DATABASE IF EXISTS {dbname} WITH (FORCE)")
+            server.admin(f"CREATE DATABASE {dbname}")
+            server.admin(f"CREATE TABLE who AS SELECT '{name}'::text AS name", dbname)
+            server.admin("CREATE TABLE written (n int)", dbname)
+            server.admin("GRANT SELECT ON who TO app; GRANT INSERT ON written TO app", dbname)
+        targets = {name: f"host=127.0.0.1 port={server.port} dbname={dbname}" for name, dbname in self.names.items()}
+        super().__init__(directory, targets, {READS: BLUE, WRITES: BLUE}, **more)
 
     @contextlib.contextmanager
     def in_flight(self, route: str) -> Iterator[Callable[[], None]]:

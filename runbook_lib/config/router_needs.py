@@ -13,7 +13,7 @@ STAGES, ERRORS, FEATURES = "gradual_extraction", "error_rate", "critical_feature
 
 
 def check_router(plan: Plan, router: Mapping[str, Any]) -> None:
-    """Hold the plan's stages and triggers against what this kind of router can do.
+    """Compare the plan's stages and triggers with what this kind of router can do.
 
     Args:
         router: The inventory's, read by `config.router_settings`.

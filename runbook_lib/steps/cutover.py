@@ -29,6 +29,7 @@ from runbook_lib.steps.routes_and_links import (
     writes,
 )
 from runbook_lib.steps.start_sync import StartSync
+from runbook_lib.traffic.port import WRITES
 from runbook_lib.transfer import cutover as act
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, pending
 from runbook_lib.transfer.links import Link
@@ -182,6 +183,8 @@ def _move(
         verify=lambda touched: compare(touched).raise_for_failure(),
         switch=lambda: run.router.set_weights(there),
         switch_back=lambda: run.router.set_weights(here),
+        hold=lambda within_s: run.router.hold([route for route in there if route.endswith(WRITES)], within_s),
+        release=run.router.release,
         still_ours=lambda: run.note("the lease on this run is still ours"),
         same_schema=same.require,
         may_fence=may_fence,

@@ -120,6 +120,12 @@ class EnvoyRouter:
         }
         self._replace(out, version)
 
+    def hold(self, routes: Sequence[str], within_s: float) -> None:
+        """Envoy's retries hold a refused write: nothing is to be done."""
+
+    def release(self) -> None:
+        """Nothing is held."""
+
     def drain(self, backend: str) -> Switch:
         """Take a backend out: nothing new at once, removed when its last request has ended.
 

@@ -114,6 +114,12 @@ class HaproxyRouter:
         """HAProxy cannot: ConfigurationError says what was found and what is needed."""
         raise cannot(self.name, "mirroring", ", ".join(copies))
 
+    def hold(self, routes: Sequence[str], within_s: float) -> None:
+        """HAProxy cannot: a fenced service answers, and its client asks again."""
+
+    def release(self) -> None:
+        """Nothing is held."""
+
     def drain(self, backend: str) -> Switch:
         """Take a backend out: nothing new at once, in maintenance when its last request has ended.
 

@@ -52,6 +52,7 @@ class PgBouncerRouter:
         self.name, self.capabilities = "pgbouncer", PGBOUNCER
         self._console, self._file, self._backends, self._pause_s = console, file, backends, pause_s
         self._counters = Counters(console)
+        self._held: list[str] = []  # of this process: what a killed one held, the next switch resumes
 
     def problems(self) -> list[str]:
         """Session pooling, a slow second try, entries that PgBouncer does not have, a user who may only look."""
@@ -95,11 +96,11 @@ class PgBouncerRouter:
                 raise refused(str(self._file), f"has no entry {missing[0]}", "one for each route", "add it to the file")
             moved = [name for name in homes if _address(running[name]) != wanted[name].address]
             with self._put_back(before, list(homes), session):
-                self._pause([name for name in moved if running[name]["paused"] != _PAUSED])
+                self._pause([name for name in moved if running[name]["paused"] != _PAUSED], self._pause_s)
                 write_durably(self._file, after)
                 session.run("RELOAD")
                 self._refuse_not_taken(homes, wanted, _running(session))
-                _resume(homes, session)
+                _resume(homes.keys() - self._held, session)
         return Switch(str(time.time_ns()), time.perf_counter() - begun)
 
     def send_testers(self, homes: Mapping[str, str]) -> Switch:
@@ -109,6 +110,27 @@ class PgBouncerRouter:
     def mirror(self, copies: Mapping[str, str]) -> Switch:
         """PgBouncer cannot: ConfigurationError says what was found and what is needed."""
         raise cannot(self.name, "mirroring", ", ".join(copies))
+
+    def hold(self, routes: Sequence[str], within_s: float) -> None:
+        """PAUSE: transactions of these routes end, and new ones wait; see the port.
+
+        Raises:
+            ConfigurationError: session pooling, or transactions that do not end within `pause`; nothing is held then.
+        """
+        with self._locked(), self._console.session() as session:
+            running = _running(session)
+            self._refuse_session_pooling({name: running[name] for name in routes})
+            with self._put_back(file_of.read(self._file), routes, session):
+                waiting = [name for name in routes if running[name]["paused"] != _PAUSED]
+                self._pause(waiting, min(within_s, self._pause_s))
+            self._held = list(routes)
+
+    def release(self) -> None:
+        """RESUME what `hold` paused."""
+        if self._held:
+            with self._console.session() as session:
+                _resume(self._held, session)
+            self._held = []
 
     def drain(self, backend: str) -> Switch:
         """Wait until no connection to what a route had before is open; `set_weights` has left none of its own.
@@ -139,15 +161,15 @@ class PgBouncerRouter:
             expected = "pool_mode = transaction: PAUSE would wait until every client has left"
             raise refused(f"{self._console.name} {kept[0]}", "session pooling", expected, "set pool_mode, and RELOAD")
 
-    def _pause(self, routes: Sequence[str]) -> None:
+    def _pause(self, routes: Sequence[str], within_s: float) -> None:
         """Let the transactions of these routes end, and hold the next ones; on a connection that may wait in vain."""
-        deadline = time.monotonic() + self._pause_s
+        deadline = time.monotonic() + within_s
         with self._console.session() as session:
             for name in routes:
                 try:
                     session.run(f'PAUSE "{name}"', max(0.0, deadline - time.monotonic()))
                 except Silent as error:
-                    observed = f"a transaction of {name} did not end within {self._pause_s:g} s"
+                    observed = f"a transaction of {name} did not end within {within_s:g} s"
                     action = "see SHOW SERVERS for who is in it, or allow a longer router.pause"
                     raise ConfigurationError(self._console.name, observed, state=UNCHANGED, action=action) from error
 
@@ -172,7 +194,7 @@ class PgBouncerRouter:
                 if file_of.read(self._file) != before:
                     write_durably(self._file, before)
                     session.run("RELOAD")
-                _resume(routes, session)
+                _resume([name for name in routes if name not in self._held], session)
             except ConfigurationError as silent:
                 error.add_note(f"not resumed: {silent}")
                 if isinstance(error, ConfigurationError):

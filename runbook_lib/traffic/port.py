@@ -88,6 +88,20 @@ class Router(Protocol):
         """
         ...
 
+    def hold(self, routes: Sequence[str], within_s: float) -> None:
+        """Let new requests of these routes wait until `release`, where the router can; before a fence refuses them.
+
+        `set_weights` moves a held route, and keeps it held.
+
+        Args:
+            within_s: How long those under way may take to end (seconds); longer raises, and nothing is held.
+        """
+        ...
+
+    def release(self) -> None:
+        """Let through what `hold` keeps waiting, at the homes that the routes have now; idempotent."""
+        ...
+
     def drain(self, backend: str) -> Switch:
         """Send the backend nothing new and let what is in flight end."""
         ...

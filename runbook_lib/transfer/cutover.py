@@ -73,12 +73,16 @@ class Acts:
         switch_back: The compensation of `switch`; idempotent.
         same_schema: Raises CutoverAborted when a schema is no longer what was compared before the fence.
         may_fence: Raises CutoverAborted when it is not the time for it; asked last, right before the fence.
+        hold: Lets new requests of writers wait until `release`, where their router can; given how long it may take (s).
+        release: Lets them through again; idempotent.
         still_ours: Raises LeaseHeld when somebody else acts on the run by now: then nothing is touched any more.
     """
 
     verify: Callable[[Touched], object]
     switch: Callable[[], object]
     switch_back: Callable[[], object]
+    hold: Callable[[float], object] = lambda within_s: None
+    release: Callable[[], object] = lambda: None
     still_ours: Callable[[], object] = lambda: None
     same_schema: Callable[[], object] = lambda: None
     may_fence: Callable[[], object] = lambda: None
@@ -202,7 +206,10 @@ def cutover(
             state="the state before the cutover is restored",
             action="correct it, then run it again",
         ) from error
-    _let_in(opened)  # from here on the new side has the writes: nothing is undone any more
+    try:
+        _let_in(opened)  # from here on the new side has the writes: nothing is undone any more
+    finally:
+        acts.release()
     pause.mark("writers let in at the new side")
     keys, pause_s = sum(len(keys) for keys in touched.values()), pause.events[-1][1] - pause.events[0][1]
     return CutoverResult(predicted, budget_s, pause_s, keys, tuple(pause.events), moved)
@@ -211,6 +218,8 @@ def cutover(
 def _up_to_the_lift(links: Sequence[Link], acts: Acts, pause: _Pause) -> tuple[Touched, int]:
     """All that can be put back: fence, final sync, verification, sequences, switch; keys touched, sequences set."""
     acts.may_fence()
+    pause.undo.append(acts.release)
+    acts.hold(pause.budget_s)
     for database, tables in _tables(links, lambda link: (link.reader, list(link.captured))):
         pause.undo.append(partial(database.lower_fence, tables))
         database.raise_fence(tables, timeout_s=pause.budget_s - pause.elapsed_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -56,6 +56,7 @@ class Router:
     """Takes what it is told; what a router does is tested elsewhere."""
 
     def __init__(self) -> None:
+        self.held: list[str] = []
         self.weights = {f"{s.name}.{what}": {"legacy": 100} for s in PLAN.services for what in ("reads", "writes")}
 
     def routes(self) -> dict[str, Any]:
@@ -63,6 +64,12 @@ class Router:
 
     def set_weights(self, weights: dict[str, dict[str, int]]) -> None:
         self.weights |= weights
+
+    def hold(self, routes: Sequence[str], within_s: float) -> None:
+        self.held = list(routes)
+
+    def release(self) -> None:
+        self.held = []
 
 
 @dataclass(frozen=True)

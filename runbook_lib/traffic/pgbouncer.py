@@ -31,6 +31,7 @@ from runbook_lib.traffic.port import READS, WRITES, Router, RouteState, Switch, 
 
 _DRAIN_S = 30.0
 _RETRY_S = 1.0
+_POLL_S = 0.002
 _PAUSED = "1"
 
 
@@ -166,6 +167,7 @@ class PgBouncerRouter:
         deadline = time.monotonic() + within_s
         with self._console.session() as session:
             for name in routes:
+                _let_log_in(name, session, deadline)
                 try:
                     session.run(f'PAUSE "{name}"', max(0.0, deadline - time.monotonic()))
                 except Silent as error:
@@ -231,6 +233,18 @@ def _running(session: Session) -> dict[str, Row]:
 
 def _config(session: Session) -> dict[str, str]:
     return {row["key"]: row["value"] for row in session.run("SHOW CONFIG")}
+
+
+def _let_log_in(route: str, session: Session, deadline: float) -> None:
+    """Return when no connection to the route's server is logging in.
+
+    One that PAUSE cuts off counts as a failed login, and the next clients get that as their error (1.18).
+    """
+    while time.monotonic() < deadline:
+        pools = [row for row in session.run("SHOW POOLS") if row["database"] == route]
+        if not any(int(row["sv_login"]) for row in pools):
+            return
+        time.sleep(_POLL_S)
 
 
 def _resume(routes: Iterable[str], session: Session) -> None:

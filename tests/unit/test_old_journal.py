@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,6 +44,12 @@ class Router:
 
     def set_weights(self, changes: Mapping[str, Mapping[str, int]]) -> None:
         self.file.write_text(json.dumps(json.loads(self.file.read_text()) | changes))
+
+    def hold(self, routes: Sequence[str], within_s: float) -> None:
+        """Nobody sends anything."""
+
+    def release(self) -> None:
+        """Nothing is held."""
 
 
 class Shop(Environment):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from sqlalchemy import URL
 
 from runbook_lib.config.inventory import DatabaseEntry, Inventory, Policy, read_inventory
 from runbook_lib.config.router_needs import check_router
-from runbook_lib.config.secret_references import Reference, available, is_reference
+from runbook_lib.config.secret_references import Reference, available, header_reference, is_reference
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Database
 from runbook_lib.errors import ConfigurationError, PlanError
@@ -166,6 +166,9 @@ class Environment:
             for key, text in settings.items():
                 if _is_secret(key, text) and not (text.startswith("env:") and text[4:] not in os.environ):
                     found[self._secret(text, self.inventory.file)] = None
+        for reference in filter(None, map(header_reference, _header_values(self.plan))):
+            if available(reference):
+                found[reference.resolve(self.root)] = None
         return tuple(found)
 
     def _value(self, setting: Any) -> Any:
@@ -308,6 +311,11 @@ def _check_fit(environment: Environment) -> None:
     _require(plan, plan.lines.get("source", 1), "database", plan.source, inventory.databases, inventory.file)
     for service in plan.services:
         _require(plan, service.line, "database", service.database, inventory.databases, inventory.file)
+    for task in (task for phase in plan.phases for task in phase.tasks):
+        if task.sql:
+            _require(plan, task.line, "database", task.sql.database, inventory.databases, inventory.file)
+        elif (system := task.command or task.http) and system.on:
+            _require(plan, task.line, "service", system.on, inventory.services, inventory.file)
     for name in plan.notify:
         _require(plan, plan.lines["notify"], "notification target", name, inventory.notify, inventory.file)
     if inventory.router:
@@ -342,6 +350,12 @@ def _adapter(module: str, name: str) -> Any:
             raise
         kind = module.rpartition(".")[2]
         raise ConfigurationError(name, f"this installation has no adapter for {kind}") from None
+
+
+def _header_values(plan: Plan) -> Iterator[str]:
+    for task in (task.http for phase in plan.phases for task in phase.tasks if task.http):
+        for request in (task.apply, task.verify, task.check, task.rollback):
+            yield from request.get("headers", {}).values()
 
 
 def _is_secret(key: str, value: Any) -> bool:

@@ -153,3 +153,17 @@ def _service_passwords(service: str) -> Iterator[str]:
 def available(reference: Reference) -> bool:
     """False for a variable that is not set: it holds no secret."""
     return reference.kind != "env" or bool(os.environ.get(reference.place))
+
+
+def header_reference(text: str) -> Reference | None:
+    """Where the secret of a header's value is, as in `env:TOKEN` or `Bearer env:TOKEN`; None: it holds none."""
+    place = text.rpartition(" ")[2]
+    kind, _, where = place.partition(":")
+    return Reference(kind, where, "a header of the plan") if is_reference(place) else None
+
+
+def resolved_header(text: str, root: Path) -> str:
+    """A header's value with the secret in the place of its reference."""
+    reference = header_reference(text)
+    scheme, space, _ = text.rpartition(" ")
+    return f"{scheme}{space}{reference.resolve(root)}" if reference else text

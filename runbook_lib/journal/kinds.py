@@ -281,6 +281,11 @@ class ApplyDdlStatement(Content, aside=True):
 
 
 @dataclass(frozen=True)
+class ActBegun(Content, aside=True):
+    """A system step is about to act, for what it verifies was not so: what is there from now on is its own."""
+
+
+@dataclass(frozen=True)
 class ApplyDdlBegun(Content, aside=True):
     """Changes are carried over; `tables`: those whose rows are compared afterwards."""
 

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from runbook_lib.plan import vocabulary
 from runbook_lib.plan.key import Key, Kind, Section
 from runbook_lib.plan.names import read_expressions, read_name, read_names, read_names_by_name
+from runbook_lib.plan.system_values import (
+    read_address,
+    read_command,
+    read_headers,
+    read_method,
+    read_pattern,
+    read_retries,
+    read_rows,
+    read_status,
+    read_title,
+)
 from runbook_lib.plan.units import read_count, read_duration, read_percentages, read_share
 from runbook_lib.plan.window import Window, read_window
 from runbook_lib.plan.yaml_value import Value
@@ -18,9 +30,8 @@ def _texts(value: Value, what: str) -> tuple[str, ...]:
 
 
 def _statements(value: Value, what: str) -> tuple[str, ...]:
-    for item in value.items(what):
-        item.text("a statement")  # says where it is none
-    return tuple(str(item.plain()) for item in value.items(what))  # as written: a literal keeps its spaces
+    del what
+    return tuple(item.verbatim("a statement") for item in value.items("statements"))  # a literal keeps its spaces
 
 
 def _on_bad_row(value: Value, what: str) -> str:
@@ -172,11 +183,77 @@ PHASE = Section(
     )
 )
 
-STEP = Key("step", Kind[str]("step"), "a step of the library", "", required=True)
+STEP = Key("step", Kind[str]("step"), "a step of the library", "", "an error, but beside one of those below")
 STATEMENTS: Key[tuple[str, ...]] = Key(
     "statements", Kind("list of SQL", _statements), "what `apply_ddl` runs at the source", ()
 )
-TASK = Section((STEP, STATEMENTS))
+COMMAND = Key("command", MAPPING, "a system step that runs commands", None)
+HTTP = Key("http", MAPPING, "a system step that sends HTTP requests", None)
+SQL = Key("sql", MAPPING, "a system step that runs SQL in one transaction", None)
+TASK = Section((STEP, STATEMENTS, COMMAND, HTTP, SQL))
+
+# -- system steps ---
+_NO_CHECK, _NO_ROLLBACK = "nothing is asked", "it cannot be undone: it needs an approval of its own"
+
+
+def _acts(act: Kind[Any], question: Kind[Any], verifies: str, no_act: Any, no_question: Any) -> tuple[Key[Any], ...]:
+    """The four acts of a step."""
+    return (
+        Key("apply", act, "what it does; not done where `verify` passes already", no_act, required=True),
+        Key("verify", question, f"whether it is so, {verifies}; asked before, after, and after an undo", no_question,
+            required=True),
+        Key("check", question, "what must be so before it does anything", no_question, _NO_CHECK),
+        Key("rollback", act, "undoes it, also half of it, also twice", no_act, _NO_ROLLBACK),
+    )  # fmt: skip
+
+
+TASK_NAME = Key("name", Kind("name", read_title), "names the step, as in `command_step:NAME`", "", required=True)
+ON = Key("on", TEXT, "a service of the inventory, whose `{name}` and `{url}` may be written", "")
+_COMMAND = Kind("command", read_command)
+COMMAND_KEYS = Section(
+    (
+        TASK_NAME,
+        *_acts(_COMMAND, _COMMAND, "by its exit status: 0 yes, 1 to 125 no, else it could not be asked", (), ()),
+        ON,
+        Key("timeout", DURATION, "of each command; longer: its process group is ended", 60.0),
+    )
+)
+HEADERS = Key("headers", Kind("mapping", read_headers), "a secret is a reference: `Bearer env:TOKEN`", {})
+REQUEST = Section(
+    (
+        Key("url", Kind("address", read_address), "`https://…` or `{url}/…`", "", required=True),
+        Key("method", Kind("method", read_method), "GET, HEAD, POST, PUT, PATCH or DELETE", "GET"),
+        HEADERS,
+        Key("body", Kind("text", Value.verbatim), "what is sent", ""),
+        Key("status", Kind("status", read_status), "the status that is expected", 0, "any 2xx"),
+        Key("match", Kind("pattern", read_pattern), "regular expression that the answer's body must hold", ""),
+    )
+)
+_REQUEST = Kind[Mapping[str, Any]]("request", lambda value, what: REQUEST.complete(value, what, f"request {what}"))
+HTTP_KEYS = Section(
+    (
+        TASK_NAME,
+        *_acts(_REQUEST, _REQUEST, "by its answer", {}, {}),
+        ON,
+        Key("timeout", DURATION, "of each request", 10.0),
+        Key("retries", Kind("count", read_retries), "how often a request is sent again that failed, later each time; "
+            "`apply` only while `verify` does not pass", 0),
+    )
+)  # fmt: skip
+QUERY = Section(
+    (
+        Key("query", Kind("SQL", Value.verbatim), "one that only reads", "", required=True),
+        Key("rows", Kind("list of rows", read_rows), "what it must answer, in order", (), required=True),
+    )
+)
+_QUERY = Kind[Mapping[str, Any]]("query", lambda value, what: QUERY.complete(value, what, f"query {what}"))
+SQL_KEYS = Section(
+    (
+        TASK_NAME,
+        Key("database", TEXT, "a database of the inventory", "", required=True),
+        *_acts(Kind("list of SQL", _statements), _QUERY, "by its rows, once more before the commit", (), {}),
+    )
+)
 
 # -- validation, accepted findings, performance, lint, schema, checklist ---
 TOLERATE = Key("tolerate", LIST, "differences that are wanted", (), stored_as="tolerances")

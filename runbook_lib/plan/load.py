@@ -107,8 +107,9 @@ def digest_of(plan: Plan) -> str:
         if phase["window"]:
             del phase["window"]["text"]
         for task in phase["tasks"]:
-            if not task["statements"]:
-                del task["statements"]  # a plan from before there were any keeps its digest
+            for key in ("statements", "command", "http", "sql"):
+                if not task[key]:
+                    del task[key]  # a plan from before there were any keeps its digest
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from runbook_lib.plan import keys, vocabulary
 from runbook_lib.plan.load_services import read_services
+from runbook_lib.plan.load_system_tasks import SYSTEM_TASKS, read_system_task
 from runbook_lib.plan.model import Phase, Service, Task
 from runbook_lib.plan.yaml_value import Entry, Value
 
@@ -66,6 +67,10 @@ def _read_tasks(value: Value) -> tuple[Task, ...]:
 
 def _task(item: Value) -> Task:
     given = keys.TASK.read(item, "a task")
+    if (said := next((key for key in SYSTEM_TASKS if key in given), None)) and len(given) == 1:
+        return Task(line=item.line, **read_system_task(said, given[said]))
+    if said is not None:
+        raise item.error(f"`{said.name}` beside another key", action="write two tasks")
     if keys.STEP not in given:
         raise item.error("a task without text", expected="a sentence, or {step: name}")
     name = _known_step(given[keys.STEP].text("step"), given[keys.STEP])
@@ -80,7 +85,7 @@ def _read_steps(value: Value) -> tuple[tuple[str, ...], tuple[Task, ...]]:
     tasks: list[Task] = []
     for item in value.items("steps"):
         task = _task(item) if item.is_mapping else None
-        if task is not None and task.statements:
+        if task is not None and (task.statements or not task.step):
             tasks.append(task)
             continue
         text = task.step if task is not None else item.text("a step")

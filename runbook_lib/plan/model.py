@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runbook_lib.plan import keys
+from runbook_lib.plan.system_tasks import CommandTask, HttpTask, SqlTask
 from runbook_lib.plan.window import Window
 
 Name = str
@@ -61,7 +62,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Task:
-    """A step of the library (`step`), or a sentence for a person (`text`), who signs it off.
+    """A step of the library (`step`), a system step, or a sentence for a person (`text`), who signs it off.
 
     `statements` are SQL for the step `apply_ddl`.
     """
@@ -70,6 +71,15 @@ class Task:
     step: str = ""
     line: int = 0
     statements: tuple[str, ...] = ()
+    command: CommandTask | None = None
+    http: HttpTask | None = None
+    sql: SqlTask | None = None
+
+    @property
+    def carried_out_by(self) -> str:
+        """Name of the step that carries it out; empty for a person's task."""
+        kinds = {"command_step": self.command, "http_step": self.http, "sql_step": self.sql}
+        return next((f"{kind}:{task.name}" for kind, task in kinds.items() if task), self.step)
 
 
 @dataclass(frozen=True)

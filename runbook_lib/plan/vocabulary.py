@@ -39,6 +39,8 @@ METRICS = {
 }  # fmt: skip
 TRIGGERS = ("error_rate", "response_time", "data_inconsistency", "critical_feature_failure")
 
+SYSTEM_STEPS = ("command_step", "http_step", "sql_step")  # their tasks say what they do: a name alone would not
+
 # A step's name, and words that a sentence about it has: every group must be met by one of its alternatives.
 STEP_PHRASES: dict[str, tuple[str, ...]] = {
     "create_target_schemas": (r"creat\w*|set ?up", r"schemas?", r"targets?|new|services?"),
@@ -71,6 +73,8 @@ def library_steps() -> tuple[str, ...]:
     """
     folder = Path(__file__).parent.parent / "steps"
     modules = {path.stem: path.stem.title().replace("_", "") for path in folder.glob("*.py")}
+    for name in SYSTEM_STEPS:
+        modules.pop(name, "")
     steps = {name for name, kind in modules.items() if f"class {kind}:" in (folder / f"{name}.py").read_text("utf-8")}
     return tuple(sorted({*STEP_PHRASES, *NAMES, *steps}))
 

@@ -68,6 +68,11 @@ class Value:
             raise self.error(f"{what} is {self._kind()}", expected="a text")
         return " ".join(str(self.node.value).split())
 
+    def verbatim(self, what: str) -> str:
+        """As `text`, with every space and line end as it was written."""
+        self.text(what)  # says where it is none
+        return str(self.node.value)
+
     def word(self, text: str, known: Iterable[str], observed: str, *, more: str = "", otherwise: str = "") -> str:
         """The text, if it is one of these words; else the error names them, and the nearest.
 

@@ -168,7 +168,7 @@ def _place(run: RunContext, history: History, name: str) -> str:
         return notebook_of(tried.phase)
     for phase in phases_of(run.plan):
         described = run.plan.phase(phase)
-        listed = [*described.steps, *(task.step for task in described.tasks)]
+        listed = [*described.steps, *(task.carried_out_by for task in described.tasks)]
         if name in map(carried_out_by, listed):
             return notebook_of(phase)
     return f"{notebook_of(run.phase)}, or one before it,"

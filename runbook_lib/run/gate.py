@@ -89,7 +89,7 @@ def _results(run: RunContext, history: History) -> list[Item]:
     if not items:
         items.append(Item(run.phase, "fail", "nothing was run in this phase"))
     described = run.plan.phase(run.phase)
-    listed = dict.fromkeys([*described.steps, *(task.step for task in described.tasks if task.step)])
+    listed = dict.fromkeys([*described.steps, *(task.carried_out_by for task in described.tasks if not task.text)])
     known = {item.name for item in items} | {item.name.partition(":")[0] for item in items}
     missing = [name for name in listed if not _has_run(carried_out_by(name), known, history)]
     return items + [Item(name, "fail", "the plan lists it for this phase, and it has not run") for name in missing]

@@ -158,7 +158,11 @@ def _gone(run: RunContext, step: Step) -> Verdict:
     if undone is not None:
         verdict: Verdict = undone(run)
         return verdict
-    after = step.verify(run)
+    return gone(step.verify(run))
+
+
+def gone(after: Verdict) -> Verdict:
+    """What a step's `verify` proves after its rollback."""
     if after.passed:
         return Verdict(Outcome.FAIL, f"still in force after its rollback: {after.text}", after.data)
     if after.outcome is Outcome.COULD_NOT_RUN:

@@ -11,22 +11,17 @@ user_service:
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
-import string
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.services.port import Health, ServiceController
-from runbook_lib.util.child_process import why_not_started
+from runbook_lib.util.command import Ended, run, split, unknown_placeholders
 from runbook_lib.util.http import fetch
 from runbook_lib.util.redact import mask
 
@@ -79,17 +74,14 @@ def _health_check(subject: str, given: str | Mapping[str, Any]) -> HealthCheck:
 
 def _template(subject: str, what: str, given: str | list[str]) -> tuple[str, ...]:
     try:
-        parts = tuple(shlex.split(given)) if isinstance(given, str) else tuple(map(str, given))
-        used = {key for part in parts for _, key, _, _ in string.Formatter().parse(part) if key is not None}
+        parts = split(given)
+        unknown = unknown_placeholders(parts, _PLACEHOLDERS)
     except ValueError as error:
         action = "close each quote, and write a literal brace twice"
         raise ConfigurationError(subject, f"{what}: {error}", action=action) from error
-    if not parts:
-        raise ConfigurationError(subject, f"{what}: names no program")
-    if unknown := sorted(used - set(_PLACEHOLDERS)):
-        raise ConfigurationError(
-            subject, f"{what}: unknown placeholder {{{unknown[0]}}}", expected=", ".join(_PLACEHOLDERS)
-        )
+    if unknown:
+        expected = ", ".join(_PLACEHOLDERS)
+        raise ConfigurationError(subject, f"{what}: unknown placeholder {{{unknown[0]}}}", expected=expected)
     return parts
 
 
@@ -126,7 +118,10 @@ class CommandService:
     def running(self) -> bool:
         """Whether it runs, healthy or not: the `status` command's exit, else whether anything answers."""
         if "status" in self.commands:
-            return self._finished("status", {})[0] == 0
+            ended = self._finished("status", {})
+            if ended.problem:
+                raise self._error("status", ended.problem)
+            return ended.passed
         try:
             return bool(self._ask())
         except ConfigurationError:
@@ -168,47 +163,23 @@ class CommandService:
         """
         if command not in self.commands:
             raise self._error(command, "the inventory has no such command", f"services.{self.name}.{command}")
-        status, output, complaint = self._finished(command, values)
-        if status != 0:
-            last = " | ".join(mask(complaint or output).strip().splitlines()[-3:]) or "no output"
-            raise self._error(command, f"exit status {status}: {last[-400:]}")
-        return output
+        ended = self._finished(command, values)
+        if not ended.passed:
+            raise self._error(command, ended.said())
+        return ended.output
 
     def _ask(self) -> tuple[int, str]:
         response = fetch(self.url + self.check.path, timeout_s=self.check.timeout_s)
         return response.status, response.text(120)
 
-    def _finished(self, command: str, values: Mapping[str, str]) -> tuple[int, str, str]:
-        """Exit status, output and error output of one command."""
+    def arguments(self, command: str, **values: str) -> list[str]:
+        """One of the inventory's commands as it is run."""
         known = {"python": sys.executable, "name": self.name, "url": self.url, "root": str(self.root)}
         filled = {"version": "", "reference": "", **known, **values}
-        arguments = [part.format_map(filled) for part in self.commands[command]]
-        # Files, not pipes: a service that the command leaves behind may keep its output open for ever.
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaint:
-            status = self._wait_for_exit(command, arguments, output, complaint)
-            return status, _text(output), _text(complaint)
+        return [part.format_map(filled) for part in self.commands[command]]
 
-    def _wait_for_exit(self, command: str, arguments: list[str], output: IO[bytes], complaint: IO[bytes]) -> int:
-        try:
-            process = subprocess.Popen(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=complaint,
-                cwd=self.root,
-                start_new_session=True,
-            )
-        except OSError as error:
-            said = f"{arguments[0]}: {why_not_started(error, arguments[0])}"
-            raise self._error(command, said, "a program that can be started") from error
-        try:
-            return process.wait(self.timeout_s)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise self._error(command, f"not finished after {self.timeout_s:g} s; it was ended") from None
-            raise
+    def _finished(self, command: str, values: Mapping[str, str]) -> Ended:
+        return run(self.arguments(command, **values), self.root, self.timeout_s)
 
     def _wait(self, reached: Callable[[], bool], command: str, complaint: Callable[[], str]) -> None:
         deadline = time.monotonic() + self.timeout_s
@@ -225,9 +196,3 @@ class CommandService:
             expected=expected,
             action=action if command in self.commands else "add the command to the inventory",
         )
-
-
-def _text(output: IO[bytes], limit: int = 100_000) -> str:
-    size = output.seek(0, os.SEEK_END)
-    output.seek(max(0, size - limit))
-    return output.read().decode(errors="replace")

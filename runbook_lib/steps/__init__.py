@@ -21,11 +21,13 @@ from runbook_lib.steps.checklist import (
     timeline,
     window,
 )
+from runbook_lib.steps.command_step import CommandStep
 from runbook_lib.steps.copy_history import CopyHistory
 from runbook_lib.steps.create_extraction_views import CreateExtractionViews
 from runbook_lib.steps.create_target_schemas import CreateTargetSchemas
 from runbook_lib.steps.cutover import Cutover
 from runbook_lib.steps.decommission_source import DecommissionSource
+from runbook_lib.steps.http_step import HttpStep
 from runbook_lib.steps.migrate_schema import migrate_schema, schema_difference, schema_path, schema_result
 from runbook_lib.steps.performance import compare_performance
 from runbook_lib.steps.preflight import advise_indexes, assess_source, inspect_databases, inspect_traffic, lint_plan
@@ -33,10 +35,12 @@ from runbook_lib.steps.record_baseline import RecordBaseline
 from runbook_lib.steps.rehearse_fence import RehearseFence
 from runbook_lib.steps.shift_reads import ShiftReads, read_shifts
 from runbook_lib.steps.smoke_test import SmokeTest
+from runbook_lib.steps.sql_step import SqlStep
 from runbook_lib.steps.start_capture import StartCapture
 from runbook_lib.steps.start_reverse_capture import StartReverseCapture
 from runbook_lib.steps.start_services import StartServices
 from runbook_lib.steps.start_sync import StartSync
+from runbook_lib.steps.system_steps import system_steps
 from runbook_lib.steps.traffic_watch import observe_edge
 from runbook_lib.steps.verify_data import VerifyData, compare_sides
 from runbook_lib.steps.verify_reverse_mapping import VerifyReverseMapping
@@ -49,15 +53,18 @@ __all__ = [
     "ArchiveSource",
     "BackupSource",
     "BuildIndexes",
+    "CommandStep",
     "CopyHistory",
     "CreateExtractionViews",
     "CreateTargetSchemas",
     "Cutover",
     "DecommissionSource",
+    "HttpStep",
     "RecordBaseline",
     "RehearseFence",
     "ShiftReads",
     "SmokeTest",
+    "SqlStep",
     "StartCapture",
     "StartReverseCapture",
     "StartServices",
@@ -87,6 +94,7 @@ __all__ = [
     "schema_result",
     "signoffs",
     "step_times",
+    "system_steps",
     "timeline",
     "window",
 ]

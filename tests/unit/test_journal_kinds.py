@@ -52,6 +52,7 @@ EVERY: list[Content] = [
     kinds.SyncEnded("forward", 12),
     kinds.SchemaChanged("users: column x is new", "forward"),
     kinds.ApplyDdlStatement("00", "11"),
+    kinds.ActBegun(),
     kinds.ApplyDdlBegun(("users", "orders")),
     kinds.ApplyDdlDone(),
     kinds.CopyOpened("a", "b", ("users",), {"types": {}}, "copy_1", ("users",), {"differences": []}),

@@ -24,12 +24,15 @@ from runbook_lib.plan.model import (
     Task,
     Tolerance,
 )
+from runbook_lib.plan.system_tasks import CommandTask, HttpTask, Query, Request, SqlTask
 
 ROOT = Path(__file__).parents[2]
 MODELS = {
     Plan: keys.PLAN, Service: keys.SERVICE, TableMapping: keys.TABLE, Phase: keys.PHASE, Task: keys.TASK,
     Tolerance: keys.TOLERANCE, Acceptance: keys.ACCEPTANCE, PerformanceGoal: keys.PERFORMANCE_KEYS,
     LintRule: keys.LINT_RULE, SchemaGoal: keys.SCHEMA_KEYS, ChecklistItem: keys.CHECKLIST_ITEM,
+    CommandTask: keys.COMMAND_KEYS, HttpTask: keys.HTTP_KEYS, Request: keys.REQUEST, SqlTask: keys.SQL_KEYS,
+    Query: keys.QUERY,
 }  # fmt: skip
 # Keys that are no field: what stands below them goes into the plan's own fields.
 SPREAD = {keys.VALIDATION, keys.PHASE_SERVICES, keys.PHASE_STRATEGY}

@@ -22,6 +22,7 @@ STEPS = sorted(path for path in (PACKAGE / "steps").glob("*.py"))
 HELPERS = {
     "__init__",
     "accounting",
+    "acting",
     "baseline",
     "foresee_cutover",
     "check_table",
@@ -30,6 +31,7 @@ HELPERS = {
     "performance",
     "preflight",
     "routes_and_links",
+    "system_steps",
     "traffic_watch",
 }  # no steps: what steps are made of
 LONGEST = 400  # lines
@@ -165,7 +167,11 @@ def test_a_step_is_exported_and_appears_in_a_notebook_or_the_docs(module: str):
     assert class_name(module) in steps.__all__
     # made by the one function that knows the plan's shares, or the path of revisions
     path = r"steps\.migrate_schema\("
+    system = r"steps\.system_steps\("
     makers = {
+        "command_step": system,
+        "http_step": system,
+        "sql_step": system,
         "apply_ddl": r"steps\.schema_changes\(",
         "shift_reads": r"steps\.read_shifts\(",
         "apply_revision": path,

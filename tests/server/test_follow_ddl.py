@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from estate_killed import killed_at
 
-from runbook_lib.errors import TransferError
+from runbook_lib.errors import Refused
 from runbook_lib.journal import Journal
 from runbook_lib.operations.apply_ddl import apply_ddl, foreseen
 from runbook_lib.operations.copy_database import clone
@@ -87,7 +87,9 @@ def test_an_approved_change_is_carried_over_killed_at_each_point_and_the_cutover
     source.run_script(SCHEMA)
     pair, run_id = followed(source, target, journal)
     source.execute(*CHANGED)
-    with pytest.raises(TransferError, match="1 rows would be refused there: m: no partition"):
+    with pytest.raises(
+        Refused, match=r"partition public\.m_25: new at source since the copy.*Next: runbook follow apply-ddl"
+    ):
         move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20)
     place = f"sqlite:///{tmp_path}/journal.sqlite"
     killed = [sys.executable, "-c", _KILLED, source.masked_url, target.masked_url, place, FIRST]

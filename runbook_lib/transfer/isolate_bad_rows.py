@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.errors import RowRejected
 from runbook_lib.transfer.chunk_store import Chunk, mark_done, split
 from runbook_lib.transfer.links import Flow, Link
@@ -22,6 +23,7 @@ from runbook_lib.util.text import one_line
 
 _ATTEMPTS = 20  # borders tried in vain before we give up: rows come and go while we look
 SHOWN = 80  # characters of a value in a message
+_DROPPED = "drop NUL characters with types: {nul: strip} (runbook copy: --type nul=strip); or "
 
 
 def copy_apart(link: Link, chunk: Chunk, error: RowRejected, write: Callable[[Chunk], int]) -> int:
@@ -112,13 +114,17 @@ def named(link: Link, flow: Flow, row: Refused, error: RowRejected) -> RowReject
     given = dict(zip(row.columns, row.values, strict=True))
     found = re.search(r"[Cc]olumn [`'\"]*([^`'\",:;]+)", str(error))
     column = found[1] if found and found[1] in given else ""
+    taken = dialect_of(link.writer.dialect).keeps_nul
+    nul = next((name for name, text_ in given.items() if not taken and isinstance(text_, str) and "\0" in text_), "")
+    column = column or nul
     others = ", ".join(f"{name} = {_short(value, 20)}" for name, value in given.items() if name not in flow.key)
     value = f"its value is {_short(given[column], SHOWN)}" if column else f"the row has {one_line(others, 200)}"
     return RowRejected(
         f"{link.writer.name}.{flow.table}, key ({key}){f', column {column}' if column else ''}",
         f"{error.observed}; {value}",
         state="the rows around it are copied, and are not copied again",
-        action="correct the row at the source, or the target, and run again; or set it aside: on_bad_row: quarantine",
+        action=_DROPPED * bool(nul)
+        + "correct the row at the source, or the target, and run again; or set it aside: on_bad_row: quarantine",
     )
 
 

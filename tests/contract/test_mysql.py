@@ -400,6 +400,8 @@ def test_missing_privileges_are_told_with_the_grant_that_helps(database, mariadb
     assert database.privileges_missing("source") == database.privileges_missing("target") == []
     poor = open_database("poor", mariadb_server.url(database.login.database, "app"), "app")
     told = " ".join(f"{problem.text} {problem.action}" for problem in poor.privileges_missing("source"))
+    with pytest.raises(TransferError, match=r"lacks PROCESS, .*Next: GRANT PROCESS ON \*\.\* TO app@"):
+        poor.install_capture("c", {})
     poor.close()
     assert "lacks CREATE, DROP, ALTER, INDEX, REFERENCES, TRIGGER" in told and "GRANT PROCESS ON *.*" in told
     database.execute("CREATE TABLE old (id int) ENGINE = MyISAM")

@@ -192,6 +192,15 @@ def test_nul_of_sqlite_is_stripped_for_postgresql(new_on, tmp_path):
     source.close()
 
 
+def test_nul_of_a_server_stops_the_copy_with_the_option_that_drops_it(new_on):
+    source, target = new_on("mysql", "source"), new_on("postgresql", "target")
+    source.execute("CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, concat('a', char(0), 'b'))")
+    with pytest.raises(RowRejected, match=r"key \(id = 1\), column v: .*Next: .*--type nul=strip"):
+        clone(pair_of(source, target), How())
+    clone(pair_of(source, target, types={"nul": "strip"}), How())
+    assert target.rows("SELECT v FROM t") == [("ab",)]
+
+
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
 def test_nul_and_bytes_that_are_no_text_are_named_by_key_before_anything_is_made(new_on, engine):
     source, target = new_on("sqlite", "source"), new_on(engine, "target")

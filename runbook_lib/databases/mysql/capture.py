@@ -50,10 +50,6 @@ _GENERATION = f"""
 WHERE cast(name AS binary) = own.path OR left(cast(name AS binary), length(own.path) + 1) = concat(own.path, '#')
 """
 _GENERATION_MYSQL = f"{_NUMBERS}innodb_tables WHERE regexp_like(name, {{path}}, 'c')"
-_CREATED = """
-SELECT coalesce(create_time, '') FROM information_schema.tables
-WHERE table_schema = database() AND table_name = {table}
-"""
 
 
 def install_capture(db: MySQLPort, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
@@ -64,10 +60,11 @@ def install_capture(db: MySQLPort, channel: str, tables: Mapping[str, Sequence[s
     installation that was cut off is begun again.
 
     Raises:
-        TransferError: the table is captured with other key columns, or a foreign key changes its rows without firing
-            triggers.
+        TransferError: the table is captured with other key columns, a foreign key changes its rows without firing
+            triggers, or the login may not see what TRUNCATE changes.
         DatabaseError: locks were not granted.
     """
+    _require_process(db)
     own.table(db, "captures")
     db.execute(_CAPTURES)
     lost_changes.make(db)
@@ -96,6 +93,18 @@ def install_capture(db: MySQLPort, channel: str, tables: Mapping[str, Sequence[s
         if table in lost:
             log = str((_lookup(db, channel, table) or {})["log"])
             lost_changes.take_in(db, channel, table, key, log)
+
+
+def _require_process(db: MySQLPort) -> None:
+    """No other witness is open to every login: a table's `create_time` outlives TRUNCATE and EXCHANGE PARTITION."""
+    if "PROCESS" not in server.grants(db):
+        login = db.rows("SELECT current_user()")[0][0]
+        raise TransferError(
+            f"capture at {db.name}",
+            f"{login} lacks PROCESS, without which a TRUNCATE and an EXCHANGE PARTITION are not seen",
+            state="nothing was captured",
+            action=f"GRANT PROCESS ON *.* TO {login}",
+        )
 
 
 def _refuse_cascades(db: MySQLPort, tables: set[str]) -> None:
@@ -181,12 +190,8 @@ def _require_key(channel: str, table: str, key: tuple[str, ...], known: dict[str
 
 
 def _generation(db: MySQLPort, table: str) -> str:
-    """What changes when the table is truncated: its numbers in InnoDB's dictionary, else the time it was made."""
-    if "generation" not in db.memo:
-        db.memo["generation"] = "PROCESS" in server.grants(db)
-    sql = _CREATED
-    if db.memo["generation"]:
-        sql = _GENERATION if db.flavour[0] == "MariaDB" else _GENERATION_MYSQL
+    """What changes when the table is truncated: its numbers in InnoDB's dictionary."""
+    sql = _GENERATION if db.flavour[0] == "MariaDB" else _GENERATION_MYSQL
     path = f"^{_file_name(db.login.database)}/{_file_name(table)}(#.*)?$"
     return str(db.rows(sql.format(table=quoting.text(table), path=quoting.text(path)))[0][0])
 

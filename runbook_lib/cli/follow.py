@@ -41,8 +41,8 @@ def apply_ddl(
     """Carry a change of the schema to the other side: columns, indexes, new tables and partitions, sequences, views.
 
     It shows the change (translated for another engine), asks, applies what was logged before, the DDL, and every row of
-    the changed tables; new tables and partitions are taken in. --statement and --sql are run first where the writers
-    are. Killed anywhere, the same command resumes.
+    the changed tables; new tables and partitions are taken in, and dropped tables let go. --statement and --sql are
+    run first where the writers are. Killed anywhere, the same command resumes.
 
     With -f FILE alone it acts on the open run of that parameter file: its plan knows both sides.
     """
@@ -127,6 +127,8 @@ def _show(work: Work, first: list[str]) -> None:
         click.echo(f"at the other side:\n  {text}")
     for name in work.fresh:
         click.echo(f"taken in: table {name}: captured, made, copied")
+    for name in work.gone:
+        click.echo(f"followed no more, it is gone where the writers are; its rows stay at the other side: table {name}")
     for text in work.replaced:
         click.echo(f"brought over, every row that came or went: {text}")
     for text in work.after:

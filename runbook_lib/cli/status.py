@@ -238,8 +238,9 @@ def _copy(journal: Journal, row: RunRow, copy: CopyOpened) -> _Shown:
     changes = () if over else history.schema_changes
     waits += [f"an answer to a change of the schema: {text}. Next: runbook follow apply-ddl {both}" for text in changes]
     waits += newer(history)
-    more = {"source": copy.source, "target": copy.target, "tables": list(tables)}
-    return _Shown("copy", row, f"{copy.source} → {copy.target}", tuple(waits), standing=seen, more=more)
+    more = {"source": copy.source, "target": copy.target, "tables": list(tables), "gone": list(copy.gone)}
+    gone = f"; followed no more, their rows stay at the other side: {', '.join(copy.gone)}" if copy.gone else ""
+    return _Shown("copy", row, f"{copy.source} → {copy.target}{gone}", tuple(waits), standing=seen, more=more)
 
 
 def _places_of_copy(row: RunRow, copy: CopyOpened, tables: tuple[str, ...]) -> tuple[Place, list[Place]]:

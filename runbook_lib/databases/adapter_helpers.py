@@ -254,6 +254,9 @@ def require_counts(table: str, found: Mapping[str, int], changes: Mapping[str, R
         )
 
 
+_NO_TABLE = "correct the plan's table names; where a followed copy's table is gone, runbook follow apply-ddl lets it go"
+
+
 class Catalog(dict[str, Table]):
     """Tables by the name they were asked by; a missing one is an error in words."""
 
@@ -262,7 +265,7 @@ class Catalog(dict[str, Table]):
         self.database = database
 
     def __missing__(self, name: str) -> Table:
-        raise DatabaseError(f"database {self.database}", f"no table {name}", action="correct the plan's table names")
+        raise DatabaseError(f"database {self.database}", f"no table {name}", action=_NO_TABLE)
 
 
 def contiguous(ranges: Sequence[KeyRange]) -> bool:

@@ -311,6 +311,7 @@ class CopyOpened(Content, aside=True):
         service: Its name; older entries have none, the run's environment is the same.
         followed: Tables of the source; None: of an older entry.
         baseline: What both sides had then.
+        gone: Tables that were followed, and left: the source, or whoever had the writers, had them no more.
     """
 
     source: str
@@ -320,14 +321,16 @@ class CopyOpened(Content, aside=True):
     service: str = ""
     followed: tuple[str, ...] | None = None
     baseline: Mapping[str, Any] = field(default_factory=dict)
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CopyChanged(Content, aside=True):
-    """What is followed now, and what both sides have now."""
+    """What is followed now, what is so no more, and what both sides have now."""
 
     followed: tuple[str, ...]
     baseline: Mapping[str, Any]
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from runbook_lib.journal.kinds import (
     WritersMoved,
 )
 from runbook_lib.operations.agreement import SHAPES, Read, baseline, changed_beside, read_once
+from runbook_lib.operations.gone_tables import gone_of, left_behind, let_go, without
 from runbook_lib.operations.pair import Pair, Tell, pair_of
 from runbook_lib.operations.replicate import BACK, FORWARD, copy_of, followed_of
 from runbook_lib.plan.model import Service
@@ -74,6 +75,7 @@ class Work:
         tables: Followed tables whose rows are compared afterwards, by their names at the source.
         fresh: Tables that are taken in.
         replaced: Captured tables whose rows came or went with a whole table, and why: they are logged, then applied.
+        gone: Followed tables that are not there any more: they are followed no longer, the other side keeps their rows.
         left: Differences that nothing here makes equal: approved, they are known from then on.
     """
 
@@ -83,11 +85,12 @@ class Work:
     fresh: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
     @property
     def nothing(self) -> bool:
         """Whether both sides are as they are known."""
-        return not (self.statements or self.after or self.tables or self.fresh or self.replaced or self.left)
+        return self == Work()
 
 
 def foreseen(pair: Pair, journal: Journal, run_id: str) -> Work:
@@ -96,10 +99,16 @@ def foreseen(pair: Pair, journal: Journal, run_id: str) -> Work:
     Raises:
         TransferError: the side with the writers refuses writes in part, or it is not known which one has them.
     """
-    copy = copy_of(journal, run_id)
-    there = carrying(pair, _moved_to(journal, run_id))
+    copy, to = copy_of(journal, run_id), _moved_to(journal, run_id)
+    gone = gone_of(pair, to)
+    pair = without(pair, gone)
+    there = carrying(pair, to)
     fresh = _fresh(there) if there.source is pair.source and not copy.tables else ()
-    return work_of(pair, there, copy.baseline, fresh=fresh, undone=undone(journal, run_id))
+    work = work_of(
+        pair, there, copy.baseline, fresh=fresh, undone=[t for t in undone(journal, run_id) if t not in gone]
+    )
+    left = left_behind(pair.forward if to == Side.SOURCE else pair.back)
+    return replace(work, gone=tuple(dict.fromkeys([*gone, *left])))
 
 
 def work_of(
@@ -149,7 +158,11 @@ def work_of(
         tuple(_made(wanted, _AFTER, there, dialect)),
         tuple(sorted(tables)),
         fresh,
-        tuple(f"{table}: {why}" for table, why in sorted(link.reader.capture_gaps(link.channel).items())),
+        tuple(
+            f"{table}: {why}"
+            for table, why in sorted(link.reader.capture_gaps(link.channel).items())
+            if table in link.captured
+        ),
         tuple([f"{m.table}: {m.text}" for m in new if not m.mend] + unmade),
     )
 
@@ -187,15 +200,24 @@ def apply_ddl(pair: Pair, journal: Journal, run_id: str, *, at_origin: Sequence[
         LeaseHeld: somebody moves this pair.
     """
     with journal.lease(run_id, "apply-ddl", ttl_s=15.0):
-        origin = carrying(pair, _moved_to(journal, run_id))
+        to = _moved_to(journal, run_id)
+        origin = carrying(without(pair, gone_of(pair, to)), to)
         for statement in at_origin:
             run_at_origin(origin.source, statement, journal, run_id, tell)
         work = foreseen(pair, journal, run_id)
-        forward = origin.source is pair.source
+        forward, whole = origin.source is pair.source, pair
+        pair = without(pair, work.gone)
         stop_sync([pair.forward if forward else pair.back], journal, run_id, FORWARD if forward else BACK)
+        if work.gone:
+            copy = copy_of(journal, run_id)
+            gone = tuple(dict.fromkeys((*copy.gone, *work.gone)))
+            journal.append(run_id, CopyChanged(followed_of(pair), copy.baseline, gone))
+            let_go(whole, pair, work.gone)
+            tell(f"{', '.join(work.gone)}: followed no more, the rows stay at the other side")
         begin = partial(journal.append, run_id, ApplyDdlBegun(work.tables))
         pair = carry(pair, work, tell, forward=forward, begin=begin)
-        journal.append(run_id, CopyChanged(followed_of(pair), baseline(pair)))
+        gone = tuple(table for table in copy_of(journal, run_id).gone if table not in followed_of(pair))
+        journal.append(run_id, CopyChanged(followed_of(pair), baseline(pair), gone))
         journal.append(run_id, ApplyDdlDone())
         return work
 

@@ -136,7 +136,8 @@ def followed_of(pair: Pair) -> tuple[str, ...]:
 
 
 def _as_followed(pair: Pair, copy: CopyOpened) -> Pair:
-    found = pair_of(pair.source, pair.target, copy.tables, known=copy.followed, **copy.how)
+    chosen = copy.tables if copy.followed is None else ()
+    found = pair_of(pair.source, pair.target, chosen, known=copy.followed, **copy.how)
     return found.named(copy.service) if copy.service else found
 
 
@@ -338,7 +339,7 @@ def known_copy(journal: Journal, run_id: str) -> CopyOpened | None:
             found = entry.content
         elif found:
             now = entry.read(CopyChanged)
-            found = replace(found, followed=now.followed, baseline=now.baseline)
+            found = replace(found, followed=now.followed, baseline=now.baseline, gone=now.gone)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from runbook_lib.databases.port import Database, Pending
@@ -31,10 +31,11 @@ def capture_complete(link: Link) -> bool:
     return link.reader.capture_installed(link.channel) >= frozenset(link.captured)
 
 
-def disable_capture(link: Link) -> None:
-    """Remove the link's logs and triggers. What was pending is lost: only after the link has no more use."""
-    held_record.remove(link)
-    link.reader.remove_capture(link.channel)
+def disable_capture(link: Link, tables: Collection[str] | None = None) -> None:
+    """Remove the link's logs and triggers, or those of these tables. What was pending is lost: it has no more use."""
+    for table in [""] if tables is None else tables:
+        held_record.remove(link, table)
+    link.reader.remove_capture(link.channel, tables)
 
 
 def logged_tables(link: Link) -> list[str]:

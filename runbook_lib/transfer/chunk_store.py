@@ -100,11 +100,12 @@ def forget(link: Link) -> None:
     forget_channel(link.writer, link.channel)
 
 
-def forget_channel(writer: Database, channel: str) -> None:
-    """The same where the tables may not be there."""
+def forget_channel(writer: Database, channel: str, table: str = "") -> None:
+    """The same where the tables may not be there, or of one table."""
     if _exists(writer):
+        where = "channel = :c AND table_name = :t" if table else "channel = :c"
         with writer.engine.begin() as connection:
-            connection.execute(text(f"DELETE FROM {_table(writer)} WHERE channel = :c"), {"c": channel})
+            connection.execute(text(f"DELETE FROM {_table(writer)} WHERE {where}"), {"c": channel, "t": table})
 
 
 def undo_marks(link: Link, table: str) -> None:

@@ -110,8 +110,9 @@ _ACTIONS: Mapping[Side, str] = {
     Side.BETWEEN: "runbook cutover (or return): it begins by restoring the side that had them",
     Side.BOTH: "see which side was written to (runbook compare); where it is the source alone, runbook copy … --follow"
     " fences the target again",
-    Side.MIXED: "a table or partition made since has no fence yet: runbook follow apply-ddl takes it in; where a fence"
-    " was lowered by hand, see which side was written to (runbook compare)",
+    Side.MIXED: "a table or partition made since has no fence yet, or one that is missing was dropped: runbook follow"
+    " apply-ddl takes it in, or lets it go; where a fence was lowered by hand, see which side was written to (runbook"
+    " compare)",
 }
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -239,15 +239,17 @@ SELECT table_name, '' FROM information_schema.tables WHERE table_schema = databa
 """
 
 
-def remove_capture(db: MySQLPort, channel: str) -> None:
-    """Remove triggers and logs of the channel. Idempotent."""
+def remove_capture(db: MySQLPort, channel: str, tables: Collection[str] | None = None) -> None:
+    """Remove triggers and logs of the channel, or of these tables. Idempotent."""
     for table, log in _registered(db, channel):
+        if tables is not None and table not in tables:
+            continue
         db.execute(
             *(f"DROP TRIGGER IF EXISTS {quoting.ident(trigger)}" for trigger in _triggers(channel, table).values()),
             f"DROP TABLE IF EXISTS {log}",
             f"DELETE FROM {CAPTURES} WHERE channel = {quoting.text(channel)} AND table_name = {quoting.text(table)}",
         )
-    lost_changes.forget(db, channel)
+        lost_changes.forget(db, channel, table)
 
 
 def pending(db: MySQLPort, channel: str) -> dict[str, Pending]:

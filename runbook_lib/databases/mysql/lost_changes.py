@@ -110,7 +110,8 @@ def take_in(db: MySQLPort, channel: str, table: str, key: Sequence[str], log: st
     lock_retry.in_transaction(db, work, doing=f"taking in {table}")
 
 
-def forget(db: MySQLPort, channel: str) -> None:
+def forget(db: MySQLPort, channel: str, table: str) -> None:
     """Forget what was lost of a capture that is removed."""
     if own.there(db, "losses"):
-        db.execute(f"DELETE FROM {LOSSES} WHERE channel = {quoting.text(channel)}")
+        where = f"channel = {quoting.text(channel)} AND table_name = {quoting.text(table)}"
+        db.execute(f"DELETE FROM {LOSSES} WHERE {where}")

@@ -10,7 +10,7 @@ Rows that come or go with a whole table (a partition attached or dropped) are lo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -267,24 +267,32 @@ def capture_gaps(db: PostgreSQLPort, channel: str) -> dict[str, str]:
     return {table: replaced.get(table, other) for table in tables if table not in whole}
 
 
-def remove_capture(db: PostgreSQLPort, channel: str) -> None:
-    """Remove slot and publication, or triggers and functions, and the logs of the channel. Idempotent."""
+def remove_capture(db: PostgreSQLPort, channel: str, tables: Collection[str] | None = None) -> None:
+    """Remove slot and publication, or triggers and functions, and the logs of the channel, or of these tables.
+
+    Idempotent.
+    """
     with db.raw() as driver:
         if not _known(driver):
             return
         found, wal = _tables(driver, channel), replication_slot.is_wal(driver, channel)
         losses = own.there(driver, "losses")
-    if wal:
+    if wal and tables is None:
         replication_slot.drop(db, channel)
     for table, (log, function) in found.items():
+        if tables is not None and table not in tables:
+            continue
         db.execute(
+            *(replication_slot.withdrawing(db, channel, table) if wal and tables is not None else ()),
             f"DROP FUNCTION IF EXISTS {function}() CASCADE",  # and the triggers, on every partition
             f"DROP TABLE IF EXISTS {log}",
-            *([f"DELETE FROM {SCHEMA}.losses WHERE channel = {quoting.literal(channel)}"] if losses else []),
-            f"DELETE FROM {SCHEMA}.captures WHERE (channel, table_name) = "
-            f"({quoting.literal(channel)}, {quoting.literal(table)})",
+            *(
+                f"DELETE FROM {SCHEMA}.{own_table} WHERE (channel, table_name) = "
+                f"({quoting.literal(channel)}, {quoting.literal(table)})"
+                for own_table in (["losses", "captures"] if losses else ["captures"])
+            ),
         )
-    if wal:
+    if wal and tables is None:
         replication_slot.forget(db, channel)  # last: until then it is known that there may be a slot
 
 

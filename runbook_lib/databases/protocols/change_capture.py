@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -35,8 +35,11 @@ class ChangeCapture(Protocol):
         """The channel's other tables: table → why changes of it may not have been logged (its rows were replaced)."""
         ...
 
-    def remove_capture(self, channel: str) -> None:
-        """Remove triggers and logs of the channel; refuses nothing, loses the log. Idempotent."""
+    def remove_capture(self, channel: str, tables: Collection[str] | None = None) -> None:
+        """Remove triggers and logs of the channel, or of these tables of it, also of ones that were renamed away.
+
+        Refuses nothing, loses the log. Idempotent.
+        """
         ...
 
     def pending(self, channel: str) -> dict[str, Pending]:

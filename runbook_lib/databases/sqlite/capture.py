@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.port import Changes, Index, Pending, Table
@@ -173,21 +173,22 @@ def capture_gaps(db: SQLitePort, channel: str) -> dict[str, str]:
     return dict.fromkeys(found, "it was replaced, or a trigger of its capture is missing")
 
 
-def remove_capture(db: SQLitePort, channel: str) -> None:
-    """Remove triggers and logs of the channel. Idempotent."""
+def remove_capture(db: SQLitePort, channel: str, tables: Collection[str] | None = None) -> None:
+    """Remove triggers and logs of the channel, or of these tables. Idempotent."""
     with db.raw() as driver:
         if not _all(driver, channel):
             return
     with db.writing("removing the capture") as driver:
-        for _, name, log, _, _ in _all(driver, channel):
-            found = driver.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? AND instr(sql, ?) > 0",
-                (name, f"INSERT INTO {log} "),
+        for table, _, log, _, _ in _all(driver, channel):
+            if tables is not None and table not in tables:
+                continue
+            found = driver.execute(  # on whatever table: a trigger goes with its own when that is renamed
+                "SELECT name FROM sqlite_master WHERE type = 'trigger' AND instr(sql, ?) > 0", (f"INSERT INTO {log} ",)
             ).fetchall()
             for (trigger,) in found:
                 driver.execute(f"DROP TRIGGER {quoting.ident(trigger)}")
             driver.execute(f"DROP TABLE IF EXISTS {log}")
-        driver.execute(f"DELETE FROM {CAPTURES} WHERE channel = ?", (channel,))
+            driver.execute(f"DELETE FROM {CAPTURES} WHERE channel = ? AND table_name = ?", (channel, table))
 
 
 def keep_up(db: SQLitePort) -> None:

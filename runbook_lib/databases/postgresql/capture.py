@@ -30,7 +30,7 @@ from runbook_lib.databases.postgresql.table_facts import (
     own_name,
     qualified,
 )
-from runbook_lib.databases.postgresql.wal import replication_slot, slot_reader
+from runbook_lib.databases.postgresql.wal import replication_slot, slot_reader, withdraw_table
 from runbook_lib.errors import DatabaseError, TransferError
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ def remove_capture(db: PostgreSQLPort, channel: str, tables: Collection[str] | N
         if tables is not None and table not in tables:
             continue
         db.execute(
-            *(replication_slot.withdrawing(db, channel, table) if wal and tables is not None else ()),
+            *(withdraw_table.withdrawing(db, channel, table) if wal and tables is not None else ()),
             f"DROP FUNCTION IF EXISTS {function}() CASCADE",  # and the triggers, on every partition
             f"DROP TABLE IF EXISTS {log}",
             *(

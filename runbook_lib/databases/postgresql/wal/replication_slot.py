@@ -57,12 +57,6 @@ _IN_PUBLICATION = """
 SELECT 1 FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid
 WHERE p.pubname = %s AND r.prrelid = to_regclass(%s)
 """
-_PUBLISHED_MEMBERS = f"""
-SELECT format('%%I.%%I', n.nspname, k.relname) FROM {SCHEMA}.captures AS c
-CROSS JOIN LATERAL {captured_members.MEMBERS} AS m JOIN pg_class AS k ON k.oid = m.relid
-JOIN pg_namespace AS n ON n.oid = k.relnamespace JOIN pg_publication_rel AS r ON r.prrelid = k.oid
-JOIN pg_publication AS p ON p.oid = r.prpubid WHERE c.channel = %s AND c.table_name = %s AND p.pubname = %s
-"""
 # What an update or a delete logs of the row before; for tables, their partitions, and the roots that hand it down.
 _IDENTITY = """
 SELECT m.name, c.oid::regclass::text, c.relkind::text, c.relpersistence::text, c.relreplident::text,
@@ -260,13 +254,6 @@ def publish(driver: psycopg.Connection[Any], channel: str, table: str) -> None:
     act = "ALTER PUBLICATION {} ADD TABLE ONLY {}" if there else "CREATE PUBLICATION {} FOR TABLE ONLY {}"
     driver.execute(act.format(quoting.ident(name), qualified(driver, table)).encode())
     driver.execute(f"INSERT INTO {SCHEMA}.slots (channel) VALUES (%s) ON CONFLICT DO NOTHING".encode(), (channel,))
-
-
-def withdrawing(db: PostgreSQLPort, channel: str, table: str) -> list[str]:
-    """The statements that take a captured table, whatever its name is now, out of the channel's publication."""
-    with db.raw() as driver:
-        found = driver.execute(_PUBLISHED_MEMBERS.encode(), (channel, table, publication_name(channel))).fetchall()
-    return [f"ALTER PUBLICATION {quoting.ident(publication_name(channel))} DROP TABLE ONLY {name}" for (name,) in found]
 
 
 def create(db: PostgreSQLPort, channel: str) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -231,6 +231,10 @@ class Dialect(Values):
         None: it is not there. "": no statement is known.
         """
         return ""
+
+    def made_partition(self, new: CatalogObject, there: Iterable[CatalogObject]) -> str:
+        """The statements, for one transaction, that make a partition of a table that is there."""
+        return f"CREATE TABLE {new.name} {new.definition}"
 
     # -- types and expressions ---
     def read_kind(self, declared: str, name: str, kind: str, modifiers: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:

@@ -56,7 +56,6 @@ _MAKE = {
     "sequence": "CREATE SEQUENCE {name} {definition}",
     "view": "CREATE OR REPLACE VIEW {name} {definition}",
     "materialized view": "CREATE MATERIALIZED VIEW {name} {definition}",
-    "partition": "CREATE TABLE {name} {definition}",
     "function": "{definition}",
     "procedure": "{definition}",
 }
@@ -149,8 +148,9 @@ def work_of(
     unmade = [f"{o.kind} {o.name}" for o in beside if o not in carried and f"table {o.table or o.name}" not in ours]
     unmade += [f"{o.kind} {o.name}" for o in carried if _unmakeable(o, there, dialect)]
     first = _made(wanted, _FIRST, there, dialect)
-    by_name = {f"{one.kind} {one.name}" for one in wanted}  # a sequence is known to both; a partition in one text
-    mends = [m.mend for m in new if m.mend and m.table not in by_name]
+    by_name = {f"{one.kind} {one.name}" for one in wanted}  # a sequence, and a partition, is known to both
+    parts = {f"CREATE TABLE {one.name} {one.definition}" for one in wanted if one.kind == "partition"}
+    mends = [m.mend for m in new if m.mend and m.table not in by_name and m.mend.rstrip(";") not in parts]
     followed = {name for mapping in pair.service.tables for name in (mapping.source, mapping.target)}
     tables = {m.table for m in new if m.check == "schemas"} & followed | set(undone)
     return Work(
@@ -171,7 +171,7 @@ def _unmakeable(one: CatalogObject, there: Mapping[str, CatalogObject], dialect:
     """What no statement of ours makes, or a type that the target has otherwise and that none makes the same."""
     here = there.get(f"{one.kind} {one.name}")
     other = one.kind in _TYPES and here is not None and not dialect.repair_object(one, here)
-    return other or one.kind not in {*_MAKE, "table"}
+    return other or one.kind not in {*_MAKE, "partition", "table"}
 
 
 def _needs(pair: Pair) -> set[str]:
@@ -298,6 +298,8 @@ def _made(
         here = there.get(f"{one.kind} {one.name}")
         if one.kind == "sequence" and here:
             found.append(f"ALTER SEQUENCE {one.name} {one.definition}")
+        elif one.kind == "partition":
+            found.append(dialect.made_partition(one, there.values()))
         elif one.kind in _TYPES and here:
             found += filter(None, [dialect.repair_object(one, here)])
         else:

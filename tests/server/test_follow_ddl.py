@@ -116,6 +116,30 @@ def test_an_approved_change_is_carried_over_killed_at_each_point_and_the_cutover
     assert move(pair, journal, run_id, Side.SOURCE, Switch(), budget_s=20) is not None
 
 
+def test_rows_of_the_default_partition_move_into_one_that_is_made_for_them(
+    new_on: Callable[..., Any], journal: Journal
+) -> None:
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(
+        'CREATE TABLE m (id int GENERATED ALWAYS AS IDENTITY, at date, "50%" text, twice int GENERATED ALWAYS AS (7)'
+        " STORED, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);"
+        ' CREATE TABLE "m_re\'st%" PARTITION OF m DEFAULT; CREATE TABLE c (id int PRIMARY KEY, m int, at date,'
+        " FOREIGN KEY (m, at) REFERENCES m ON DELETE CASCADE);"
+        " INSERT INTO m (at) VALUES ('2025-02-02'), ('2026-02-02'); INSERT INTO c VALUES (1, 1, '2025-02-02')"
+    )
+    pair, run_id = followed(source, target, journal)
+    source.run_script(
+        "BEGIN; DELETE FROM c; DELETE FROM m WHERE id = 1; CREATE TABLE m_25 PARTITION OF m FOR"
+        " VALUES FROM ('2025-01-01') TO ('2026-01-01'); INSERT INTO m (id, at) OVERRIDING SYSTEM VALUE"
+        " VALUES (1, '2025-02-02'); INSERT INTO c VALUES (1, 1, '2025-02-02'); COMMIT"
+    )
+    apply_ddl(pair, journal, run_id, tell=lambda text: None)
+    sql = "SELECT tableoid::regclass::text, m.* FROM m ORDER BY id"
+    assert target.rows(sql) == source.rows(sql) and len(target.rows("SELECT * FROM c")) == 1
+    assert foreseen(pair, journal, run_id).nothing
+    assert move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20) is not None
+
+
 def test_a_sequence_and_a_view_made_since_are_carried_over_once_each(
     new_on: Callable[..., Any], journal: Journal
 ) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from runbook_lib.databases.capabilities import Capabilities
 from runbook_lib.databases.dialect import BLIND, EXACT, Counter, Dialect
 from runbook_lib.databases.dialects.postgresql import types
+from runbook_lib.databases.dialects.postgresql.partitions import made_partition
 from runbook_lib.databases.dialects.postgresql.repair import PostgreSQLRepair, advanced
 from runbook_lib.databases.dialects.postgresql.repair_objects import repair_object
 from runbook_lib.databases.dialects.postgresql.values import PostgreSQLValues
@@ -102,6 +103,9 @@ class PostgreSQLDialect(PostgreSQLValues, Dialect):
 
     def repair_object(self, there: CatalogObject | None, here: CatalogObject | None) -> str:
         return repair_object(there, here)
+
+    def made_partition(self, new: CatalogObject, there: Iterable[CatalogObject]) -> str:
+        return made_partition(new, there)
 
     def advance(self, sequence: Sequence_, last: int) -> str:
         return advanced(sequence, last)

@@ -187,6 +187,13 @@ def test_installing_again_keeps_the_log_and_other_keys_are_refused(database):
         database.install_capture("ch", {"items": ["id"]})
 
 
+def test_what_a_capture_makes_is_none_of_the_databases_objects(database):
+    database.execute("CREATE TABLE m (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+    before = database.inventory().objects
+    database.install_capture("ch", {"m": ["id"]})
+    assert database.inventory().objects == before
+
+
 def test_removing_leaves_nothing_and_may_be_repeated(database):
     database.execute(TABLE)
     database.install_capture("ch", {"items": ["id"]})

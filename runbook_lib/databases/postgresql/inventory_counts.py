@@ -23,7 +23,6 @@ _READ_APART = frozenset(("pg_default_acl", "pg_largeobject_metadata"))
 _NOT_THEIRS = {
     "pg_constraint": "AND t.contype <> ALL ('{n,t}')",
     "pg_trigger": "AND NOT t.tgisinternal",
-    "pg_publication": "AND t.pubname !~ '^runbook_.*_[0-9a-f]{8}$'",
 }
 _ONE = """
 SELECT '{name}', count(*) FROM pg_catalog.{name} t WHERE t.oid >= 16384 {less}

@@ -30,6 +30,7 @@ WITH RECURSIVE hidden(catalog, oid) AS (
   SELECT 'pg_namespace'::regclass::oid, n.oid FROM pg_namespace n
   WHERE n.nspname IN ({own}) OR n.nspname ~ '^pg_(toast|temp)'
   UNION SELECT d.classid, d.objid FROM pg_depend d WHERE d.deptype = 'e'
+  UNION SELECT 'pg_publication'::regclass, p.oid FROM pg_publication p WHERE p.pubname ~ '^runbook_.*_[0-9a-f]{{8}}$'
   UNION SELECT 'pg_class'::regclass, c.oid FROM pg_class c WHERE c.relkind = 't' OR c.relpersistence = 't'
   UNION SELECT d.classid, d.objid FROM hidden h JOIN pg_depend d ON d.refclassid = h.catalog AND d.refobjid = h.oid
   WHERE d.deptype IN ('a', 'i') OR h.catalog = 'pg_namespace'::regclass
@@ -54,7 +55,6 @@ FROM walked w CROSS JOIN LATERAL pg_identify_object(w.catalog, w.oid, 0) o ORDER
 _LESS = {
     "pg_constraint": "AND t.contype NOT IN ('n', 't')",
     "pg_trigger": "AND NOT t.tgisinternal",
-    "pg_publication": "AND t.pubname !~ '^runbook_.*_[0-9a-f]{8}$'",
 }
 
 

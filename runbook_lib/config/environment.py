@@ -320,6 +320,12 @@ def _check_fit(environment: Environment) -> None:
         _require(plan, plan.lines["notify"], "notification target", name, inventory.notify, inventory.file)
     if inventory.router:
         check_router(plan, inventory.router)
+    for trigger in plan.triggers:
+        if trigger.source == "prometheus" and not inventory.metrics:
+            action = f"add `metrics: {{kind: prometheus, url: …}}` to {inventory.file}"
+            raise PlanError(f"{plan.path}:{trigger.line}", f"{inventory.file} has no Prometheus", action=action)
+        if trigger.source == "sql":
+            _require(plan, trigger.line, "database", trigger.database, inventory.databases, inventory.file)
     workload = plan.performance.workload
     if workload and not (environment.parameters_dir / workload).is_file():
         where = f"{plan.path}:{plan.lines['performance']}"

@@ -192,7 +192,7 @@ def _kind(value: Value, what: str, kinds: tuple[str, ...]) -> Mapping[str, Any]:
 
 
 def _metrics(value: Value) -> Mapping[str, Any]:
-    """Where processor and memory are asked for, and how, for both sides of a performance comparison."""
+    """Where triggers, and processor and memory of both sides of a performance comparison, are asked for."""
     settings = _kind(value, "metrics", METRIC_SOURCES)
     given = value.fields("metrics", ("kind", "url", "queries"))
     if "url" not in given:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from runbook_lib.journal.chain import Entry, digest_of
 from runbook_lib.journal.content import Unknown
 from runbook_lib.journal.kinds import (
+    Alarm,
     ApplyDdlDone,
     Approval,
     ApprovalRequested,
@@ -84,6 +85,7 @@ class History:
         self.gates: dict[str, Entry] = {}
         self._passes: dict[str, Entry] = {}  # the last gate of each phase that passed
         self.asks: list[Ask] = []
+        self.alarms: list[Entry] = []  # triggers that fired in a step that was not undone since
         self._renamed: dict[str, str] = {}  # digest of inputs as recorded: as today's code works it out
         self._undone_at: dict[str, int] = {}  # phase: when one of its steps was last undone
         for entry in self.entries:
@@ -99,6 +101,8 @@ class History:
                 case Gate(passed=passed):
                     self.gates[entry.phase] = entry
                     self._passes |= {entry.phase: entry} if passed else {}
+                case Alarm():
+                    self.alarms.append(entry)
                 case ApprovalRequested(subject=subject):
                     self._ask(Ask(Approval, entry.step, entry.phase, subject))
                 case SignoffRequested():
@@ -130,6 +134,7 @@ class History:
         self._undone_at[unit.phase] = entry.seq
         if result.outcome == "pass":
             unit.undone, unit.touched = True, False
+            self.alarms = [alarm for alarm in self.alarms if name_today(alarm.step) != unit.name]
 
     def _ask(self, ask: Ask) -> None:
         self.asks = [known for known in self.asks if (known.answer, known.name) != (ask.answer, ask.name)] + [ask]

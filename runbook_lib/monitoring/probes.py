@@ -16,11 +16,13 @@ Probe = Callable[[], Verdict]
 class Probes:
     """Each probe in a thread of its own, asked again `interval_s` seconds after a good answer, sooner after a bad one.
 
+    `others`: probes that are asked again after these seconds, whatever they answered.
+
     Use as a context manager: leaving it waits for the questions under way.
     """
 
-    def __init__(self, probes: Mapping[str, Probe], interval_s: float):
-        self._probes, self._interval_s = dict(probes), interval_s
+    def __init__(self, probes: Mapping[str, Probe], interval_s: float, others: Mapping[str, float] | None = None):
+        self._probes, self._interval_s, self._others = dict(probes), interval_s, dict(others or {})
         self._pool = ThreadPoolExecutor(max(1, len(self._probes)), thread_name_prefix="probe")
         self._asked: dict[str, Future[Verdict]] = {}
         self._answers: dict[str, Verdict] = {}
@@ -43,7 +45,8 @@ class Probes:
             if asked is not None and asked.done():
                 self._answers[name] = _answer(name, asked)
                 self._fresh.add(name)
-                pause_s = self._interval_s if self._answers[name].passed else self._interval_s / 5  # confirm soon
+                pause_s = self._others.get(name) or self._interval_s
+                pause_s = pause_s if name in self._others or self._answers[name].passed else pause_s / 5  # confirm soon
                 self._due[name] = time.monotonic() + pause_s
                 del self._asked[name]
             if name not in self._asked and time.monotonic() >= self._due.get(name, 0.0):

@@ -16,7 +16,6 @@ from runbook_lib.display.html_table import html_table
 from runbook_lib.errors import RunbookError
 from runbook_lib.monitoring.probes import Probe, Probes
 from runbook_lib.monitoring.triggers import (
-    PROBED,
     Alarm,
     Baseline,
     Observation,
@@ -25,6 +24,7 @@ from runbook_lib.monitoring.triggers import (
     Rules,
     State,
     advance,
+    asked,
     evaluate,
     in_window,
 )
@@ -39,9 +39,13 @@ FIRST_ANSWER_S = 30.0  # how long past its end a watch waits for a probe that ha
 
 @dataclass(frozen=True)
 class WatchResult:
-    """What a watch saw: the alarms (none is good), every observation, and the last reading of each trigger."""
+    """What a watch saw: the alarms (none is good), every observation, and the last reading of each trigger.
+
+    `seen`: what would have fired, of triggers that are only to be seen (`dry_run`).
+    """
 
     fired: tuple[Alarm, ...]
+    seen: tuple[Alarm, ...]
     samples: tuple[Observation, ...]
     readings: tuple[Reading, ...]
     outcome: Outcome
@@ -60,16 +64,15 @@ class WatchResult:
             "text": self.text,
             "elapsed_s": round(self.elapsed_s, 3),
             "fired": [asdict(alarm) for alarm in self.fired],
+            "seen": [asdict(alarm) for alarm in self.seen],
             "readings": [asdict(reading) for reading in self.readings],
             "columns": ["at", "requests", "errors", "p50_ms", "p99_ms"],
             "samples": series,
         }
 
     def _repr_html_(self) -> str:
-        alarmed = {alarm.metric for alarm in self.fired}
-        rows = [
-            (r.metric.replace("_", " "), "alarm" if r.metric in alarmed else r.state, r.text) for r in self.readings
-        ]
+        words = {one.metric: "alarm" for one in self.fired} | {one.metric: "would fire" for one in self.seen}
+        rows = [(r.metric.replace("_", " "), words.get(r.metric, r.state), r.text) for r in self.readings]
         return html_table(self.text, self.outcome, ("trigger", "state", "seen"), rows)
 
 
@@ -103,7 +106,7 @@ def watch(
     rules = rules or Rules()
     running = Watch(tuple(triggers), baseline, rules, frozenset(probes or ()))
     begun = time.monotonic()
-    with Probes(probes or {}, probe_interval_s) as answers:
+    with Probes(probes or {}, probe_interval_s, pauses_of(triggers)) as answers:
         while True:
             readings = running.look(source, answers)
             if on_sample and running.samples:
@@ -118,6 +121,12 @@ def watch(
             time.sleep(min(interval_s, enough - elapsed_s))
 
 
+def pauses_of(triggers: Sequence[Trigger]) -> dict[str, float]:
+    """How often other sources than the router are asked (seconds): more often than a window needs answers."""
+    asked_ones = [trigger for trigger in triggers if trigger.source != "router"]
+    return {one.metric: one.window_s / (2 * Rules().of(one).min_requests) for one in asked_ones}
+
+
 @dataclass
 class Watch:
     """The state of a running watch; `look` once a tick."""
@@ -128,6 +137,7 @@ class Watch:
     probed: frozenset[str] = frozenset()
     samples: list[Observation] = field(default_factory=list)
     fired: list[Alarm] = field(default_factory=list)
+    seen: list[Alarm] = field(default_factory=list)
     readings: dict[str, Reading] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
     missed: list[str] = field(default_factory=list)
@@ -140,30 +150,39 @@ class Watch:
             self.missed.append(str(error))
             seen = {}
         last = self.samples[-1] if self.samples else Observation(0.0, 0, 0)
-        if edge := seen.pop(EDGE, None):
+        edge, now = seen.pop(EDGE, None), time.time()
+        if edge is not None and now - edge.at > self.rules.window_s:
+            self.missed.append(f"the router's answer is {now - edge.at:.0f} s old")
+            edge = None
+        if edge:
             last = Observation(edge.at, edge.requests, edge.errors, edge.p50_ms, edge.p99_ms, edge.mean_ms)
         else:  # the router is silent: nothing new about traffic, but the probes still speak
-            last = replace(last, at=time.time(), p50_ms=None, p99_ms=None, mean_ms=None, silent=True)
-        observed = replace(last, verdicts=probes.answers(), backends=tuple(seen.values()))
-        self.samples.append(observed)
-        window = in_window(self.samples, self.rules.window_s)
-        return [self._read(trigger, window, observed.at, probes) for trigger in self.triggers]
+            last = replace(last, at=now, p50_ms=None, p99_ms=None, mean_ms=None, silent=True)
+        answers = probes.answers()
+        fresh = frozenset(filter(probes.fresh, answers))
+        return self.observe(replace(last, verdicts=answers, backends=tuple(seen.values())), fresh)
 
-    def _read(self, trigger: Trigger, window: Sequence[Observation], at: float, probes: Probes) -> Reading:
-        reading = evaluate(trigger, window, self.baseline, self.rules)
-        metric = trigger.metric
-        self.readings[metric] = reading
-        if metric in PROBED and not probes.fresh(metric):
+    def observe(self, observed: Observation, fresh: frozenset[str] = frozenset()) -> list[Reading]:
+        """Read every trigger with this observation; `fresh`: the probes that have answered since the one before."""
+        self.samples.append(observed)
+        return [self._read(trigger, observed.at, fresh) for trigger in self.triggers]
+
+    def _read(self, trigger: Trigger, at: float, fresh: frozenset[str]) -> Reading:
+        rules, metric = self.rules.of(trigger), trigger.metric
+        window = in_window(self.samples, rules.window_s)
+        reading = self.readings[metric] = evaluate(trigger, window, self.baseline, rules)
+        if asked(trigger) and metric not in fresh:
             return reading  # the same answer again is not a second confirmation
         before = self.progress.get(metric, Progress())
-        after = self.progress[metric] = advance(before, reading, self.rules)
+        after = self.progress[metric] = advance(before, reading, rules)
         if after.alarmed and not before.alarmed:
-            self.fired.append(Alarm(metric, at, reading.value, reading.limit, f"{metric}: {reading.text}"))
+            alarm = Alarm(metric, at, reading.value, reading.limit, f"{metric}: {reading.text}")
+            (self.seen if trigger.dry_run else self.fired).append(alarm)
         return reading
 
     def undecided(self) -> bool:
         """Whether a breach waits for its confirmation, or a probe that was given has not answered yet."""
-        states = {trigger.metric: self.progress.get(trigger.metric, Progress()) for trigger in self.triggers}
+        states = {trigger.metric: self.progress.get(trigger.metric, Progress()) for trigger in self._acting}
         return any(
             (state.streak and not state.alarmed) or (metric in self.probed and not state.judged)
             for metric, state in states.items()
@@ -173,24 +192,29 @@ class Watch:
         """What the watch saw until now."""
         unjudged = [
             trigger.metric
-            for trigger in self.triggers
+            for trigger in self._acting
             if self.readings[trigger.metric].state is State.UNKNOWN
             or not self.progress.get(trigger.metric, Progress()).judged
         ]
         if self.fired:
             outcome, text = Outcome.FAIL, "rollback trigger fired: " + "; ".join(alarm.text for alarm in self.fired)
-        elif unjudged or not self.triggers:
+        elif unjudged or not self._acting:
             reasons = [f"{metric}: {self.readings[metric].text}" for metric in unjudged] or ["the plan has no triggers"]
             missed = f" (last error: {self.missed[-1]})" if self.missed else ""
             outcome, text = Outcome.COULD_NOT_RUN, "could not judge " + "; ".join(reasons) + missed
         else:
             spoken = [sample.requests for sample in self.samples if not sample.silent] or [0]
             requests = max(0, spoken[-1] - spoken[0])
-            text = f"{len(self.triggers)} triggers watched for {elapsed_s:.0f} s over {requests} requests, none fired"
+            text = f"{len(self._acting)} triggers watched for {elapsed_s:.0f} s over {requests} requests, none fired"
             outcome = Outcome.PASS
-        return WatchResult(
-            tuple(self.fired), tuple(self.samples), tuple(self.readings.values()), outcome, text, elapsed_s
-        )
+        text += "".join(f"; only to be seen: {alarm.text}" for alarm in self.seen)
+        seen = tuple(self.fired), tuple(self.seen), tuple(self.samples), tuple(self.readings.values())
+        return WatchResult(*seen, outcome, text, elapsed_s)
+
+    @property
+    def _acting(self) -> list[Trigger]:
+        """Those that are not only to be seen."""
+        return [trigger for trigger in self.triggers if not trigger.dry_run]
 
 
 def measure_baseline(
@@ -205,4 +229,5 @@ def measure_baseline(
         looks += [sample for sample in source() if sample.backend == EDGE]
     names = ("p50_ms", "p99_ms", "mean_ms")
     medians = [[v for s in looks if (v := getattr(s, name)) is not None] for name in names]
-    return Baseline(*(round(statistics.median(values), 3) if values else None for values in medians))
+    p50, p99, mean = (round(statistics.median(values), 3) if values else None for values in medians)
+    return Baseline(p50, p99, mean)

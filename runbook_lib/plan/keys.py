@@ -60,6 +60,18 @@ def _looks(value: Value, what: str) -> tuple[int, ...]:
     return found
 
 
+def _flag(value: Value, what: str) -> bool:
+    return value.word(value.text(what).lower(), ("true", "false"), f"{what} is `{value.text(what)}`") == "true"
+
+
+def _source(value: Value, what: str) -> str:
+    return value.word(text := value.text(what), vocabulary.TRIGGER_SOURCES, f"unknown {what} `{text}`")
+
+
+def _baseline(value: Value, what: str) -> str:
+    return value.word(text := value.text(what), vocabulary.TRIGGER_BASELINES, f"{what} is `{text}`")
+
+
 def _apis(value: Value, what: str) -> tuple[str, ...]:
     found = value.texts(what)
     for text, at in found:
@@ -298,6 +310,28 @@ LINT_RULE = Section(
         Key("because", TEXT, "the reason", "", required=True),
     )
 )
+TRIGGER = Section(
+    (
+        Key("trigger", TEXT, "metric and limit, as `error_rate > 1%`", "", required=True, stored_as="text"),
+        Key(
+            "source", Kind(_one_of(vocabulary.TRIGGER_SOURCES), _source), "who is asked; any metric but the router's",
+            "router",
+        ),
+        Key("query", TEXT, "`prometheus`: PromQL; `sql`: a SELECT of one number, and of its time if it has one", ""),
+        Key("database", TEXT, "`sql`: a database of the inventory", ""),
+        Key("url", TEXT, "`http`: where the JSON is", ""),
+        Key("value", TEXT, "`http`: the number in it, as `queue.depth`", ""),
+        Key("at", TEXT, "`http`: its time in it (seconds since the epoch, or ISO 8601)", "", "when it was answered"),
+        Key("window", DURATION, "over which it is judged; what is older was not measured", 10.0),
+        Key("samples", COUNT, "fewer in the window is too few: requests of the router, answers of others", 0,
+            "option `min_requests`; 3 answers"),
+        Key("confirm", COUNT, "readings above the limit in a row before it fires", 0, "3; `data_inconsistency` 1"),
+        Key("clear", SHARE, "what fires no more is under this part of its limit", 0.8),
+        Key("baseline", Kind(_one_of(vocabulary.TRIGGER_BASELINES), _baseline),
+            "`neighbour`: while reads go to both, the new backend against the old one now; `past` otherwise", "past"),
+        Key("dry_run", Kind("true or false", _flag), "it is only shown", False, "`false`"),
+    )
+)  # fmt: skip
 REVISIONS = Key("revisions", TEXT, "the folder of the revisions, relative to parameters/", "revisions")
 TO = Key("to", TEXT, "a version, the beginning of one, or `head`", "head")
 SCHEMA_KEYS = Section((REVISIONS, TO))

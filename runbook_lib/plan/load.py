@@ -103,6 +103,9 @@ def digest_of(plan: Plan) -> str:
             item["title"] = _FIRST_TITLES.get(item["name"], item["title"])
     for trigger in content["triggers"]:
         del trigger["text"]
+        for one in keys.TRIGGER.keys:  # a plan from before there were any keeps its digest
+            if trigger.get(one.attribute) == one.default:
+                del trigger[one.attribute]
     for phase in content["phases"]:
         if phase["window"]:
             del phase["window"]["text"]

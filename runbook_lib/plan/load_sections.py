@@ -93,23 +93,62 @@ def read_triggers(value: Value) -> tuple[Trigger, ...]:
     return tuple(triggers)
 
 
+# What each source needs, and what else it may have; a word that would do nothing is refused.
+_JUDGED = {"window", "samples", "confirm", "clear", "dry_run"}
+_NEEDS = {"router": (), "prometheus": ("query",), "sql": ("database", "query"), "http": ("url", "value")}
+_MAY_HAVE = {"router": {*_JUDGED, "baseline"}, "http": {*_JUDGED, "at"}}
+
+
 def _trigger(item: Value) -> Trigger:
-    text = item.text("a rollback trigger")
+    """In one text, or as a mapping with `trigger` and what its source needs."""
+    if not item.is_mapping:
+        return _limit(Trigger("", text=item.text("a rollback trigger"), line=item.line), item)
+    found = Trigger("", **keys.TRIGGER.complete(item, "rollback_triggers", "a rollback trigger"), line=item.line)
+    trigger = _limit(found, item)
+    given = {key.name: at for key, at in keys.TRIGGER.read(item, "rollback_triggers").items()}
+    for name in _NEEDS[trigger.source]:
+        if name not in given:
+            raise item.error(f"source `{trigger.source}` without `{name}`", action=f"add `{name}:`")
+    probed = trigger.metric in vocabulary.TRIGGERS[2:]
+    known = {"confirm", "dry_run"} if probed else {*_NEEDS[trigger.source], *_MAY_HAVE.get(trigger.source, _JUDGED)}
+    for name, at in given.items():
+        if name not in {"trigger", "source", *known} or (probed and name == "source"):
+            raise at.error(f"`{name}` does nothing for {trigger.metric}", expected="one of " + ", ".join(sorted(known)))
+    if trigger.baseline == "neighbour" and not trigger.relative_to_baseline:
+        raise given["baseline"].error(f"`{trigger.text}` is not measured by a baseline", expected="> 2x baseline")
+    if not trigger.window_s:
+        raise given["window"].error("a window of nothing", expected="a duration such as 10s")
+    return trigger
+
+
+def _limit(trigger: Trigger, item: Value) -> Trigger:
+    """The trigger with the metric and the limit that its text says."""
+    text, asked = trigger.text, trigger.source != "router"
     words, sign, limit = (part.strip() for part in text.partition(">"))
-    metric = _metric(words, item)
-    trigger = Trigger(metric, text=text, line=item.line)
+    metric = _other_metric(words, item) if asked else _metric(words, item)
+    trigger = replace(trigger, metric=metric)
     if metric in ("data_inconsistency", "critical_feature_failure"):
         if sign:
             raise item.error(f"trigger `{text}` has a limit", action=f"write `{metric}`: one is enough")
         return trigger
     factor = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:x|×|times)\s*(?:the\s+)?baseline", limit, re.IGNORECASE)
     share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", limit)
-    if metric == "response_time" and factor and float(factor[1]) >= 1:
+    if metric == "response_time" and factor and float(factor[1]) >= 1 and not asked:
         return replace(trigger, threshold=float(factor[1]), relative_to_baseline=True)
-    if metric == "error_rate" and share and float(share[1]) < 100:
+    if (metric == "error_rate" or asked) and share and float(share[1]) < 100:
         return replace(trigger, threshold=round(float(share[1]) / 100, 9))
+    if asked and (number := re.fullmatch(r"-?\d[\d_]*(?:\.\d+)?", limit)):
+        return replace(trigger, threshold=float(number[0].replace("_", "")))
     expected = "error_rate > 1%" if metric == "error_rate" else "response_time > 2x baseline"
-    raise item.error(f"trigger is `{text}`", expected=f"a limit as in `{expected}`")
+    raise item.error(f"trigger is `{text}`", expected=f"a limit as in `{'stuck_orders > 20' if asked else expected}`")
+
+
+def _other_metric(words: str, item: Value) -> str:
+    """A name for what another source answers; those that are probed have no other source."""
+    name = vocabulary.snake(words)
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in ("data_inconsistency", "critical_feature_failure"):
+        raise item.error(f"metric `{words}` of another source", expected="a name of its own: letters, digits and `_`")
+    return name
 
 
 def _metric(words: str, item: Value) -> str:
@@ -117,7 +156,7 @@ def _metric(words: str, item: Value) -> str:
     found = {metric for metric in vocabulary.TRIGGERS if name in (metric, f"{metric}s") or _same_words(name, metric)}
     if len(found) == 1:
         return found.pop()
-    action = nearest(name, [*vocabulary.TRIGGERS, *_WORDS])
+    action = nearest(name, [*vocabulary.TRIGGERS, *_WORDS]) or "a metric of your own needs its `source:`"
     raise item.error(f"unknown trigger `{words}`", expected="one of " + ", ".join(vocabulary.TRIGGERS), action=action)
 
 

@@ -125,12 +125,28 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Trigger:
-    """A rollback trigger: `metric` above `threshold` (a share for rates, a factor for `x baseline`)."""
+    """A rollback trigger: `metric` above `threshold` (a share for rates, a factor for `x baseline`).
 
-    metric: str  # error_rate | response_time | data_inconsistency | critical_feature_failure
+    The fields after `relative_to_baseline` are keys of the plan (`keys.TRIGGER`); 0 for `samples` and `confirm` means
+    the default of the metric.
+    """
+
+    metric: str  # one of vocabulary.TRIGGERS, or of another source's any name
     threshold: float = 0.0
     relative_to_baseline: bool = False
     text: str = ""
+    source: str = "router"
+    query: str = ""
+    database: str = ""
+    url: str = ""
+    value: str = ""
+    at: str = ""
+    window_s: float = 10.0
+    samples: int = 0
+    confirm: int = 0
+    clear: float = 0.8
+    baseline: str = "past"
+    dry_run: bool = False
     line: int = 0
 
 

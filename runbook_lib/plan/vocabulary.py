@@ -38,6 +38,8 @@ METRICS = {
     "cpu": "cpu_share", "memory": "memory_bytes",
 }  # fmt: skip
 TRIGGERS = ("error_rate", "response_time", "data_inconsistency", "critical_feature_failure")
+TRIGGER_SOURCES = ("router", "prometheus", "sql", "http")  # of the first two metrics, and of any other number
+TRIGGER_BASELINES = ("past", "neighbour")
 
 SYSTEM_STEPS = ("command_step", "http_step", "sql_step")  # their tasks say what they do: a name alone would not
 

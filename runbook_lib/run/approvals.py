@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runbook_lib.errors import GateFailed, JournalError
 from runbook_lib.journal import Ask, Entry, History, Journal
-from runbook_lib.journal.kinds import Approval, ApprovalRequested, Item, Signoff, SignoffRequested
+from runbook_lib.journal.kinds import Alarm, Approval, ApprovalRequested, Item, Signoff, SignoffRequested
+from runbook_lib.plan.phase_order import ASIDE, ROLLBACK
 from runbook_lib.plan.yaml_value import shown
 
 if TYPE_CHECKING:
@@ -48,6 +50,32 @@ def require_approval(run: RunContext, history: History, name: str, subject: str,
     item = granted(run, history, name, subject, waivable=waivable)
     if not item.passed:
         raise GateFailed(name, item.text, state="nothing was done", action="have it approved, then run the cell again")
+
+
+def latched(run: RunContext, history: History) -> list[Item]:
+    """The rollback triggers that fired: each stays so until its step is undone, or somebody continues by name."""
+    if run.phase == ROLLBACK or run.phase in ASIDE:
+        return []
+    return [_latched(run, history, alarm) for alarm in history.alarms]
+
+
+def _latched(run: RunContext, history: History, alarm: Entry) -> Item:
+    """Bound to this alarm: the same trigger that fires once more is asked about once more."""
+    fired = alarm.read(Alarm)
+    name = f"go on after {fired.data.get('metric') or alarm.step}"
+    item = granted(run, history, name, alarm.hash, waivable=False)
+    return item if item.passed else replace(item, text=f"{fired.text} (fired {alarm.at[:16]} UTC); {item.text}")
+
+
+def require_no_alarm(run: RunContext, history: History) -> None:
+    """Refuse what would follow a trigger that fired.
+
+    Raises:
+        GateFailed: says what it fired on, and the command that continues all the same.
+    """
+    if missing := [item.text for item in latched(run, history) if not item.passed]:
+        action = "go back with notebooks/90_rollback.ipynb, or have it approved and run the cell again"
+        raise GateFailed("rollback trigger", "; ".join(missing), state="nothing was done", action=action)
 
 
 def _ask(run: RunContext, history: History, ask: Ask) -> None:

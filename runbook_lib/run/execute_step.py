@@ -15,7 +15,7 @@ from runbook_lib.journal.renamed_steps import spec_today
 from runbook_lib.plan.phase_order import notebook_of, phases_of
 from runbook_lib.plan.vocabulary import carried_out_by
 from runbook_lib.run import schema_drift
-from runbook_lib.run.approvals import require_approval
+from runbook_lib.run.approvals import require_approval, require_no_alarm
 from runbook_lib.run.records import StepRecord, record_of, record_of_unit
 from runbook_lib.run.schema_drift import require_no_drift
 from runbook_lib.run.step import Step
@@ -46,6 +46,7 @@ def execute(run: RunContext, step: Step) -> StepRecord:
     if before is not None and before.passed and _stands(run, step, history):
         return record_of_unit(before, repeated=True)
     _require_steps(run, step, history)
+    require_no_alarm(run, history)
     if not step.reversible:
         units = [history.unit(name) for name in step.requires]
         grounds = [unit.result.hash for unit in units if unit is not None and unit.result is not None]

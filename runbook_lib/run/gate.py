@@ -11,7 +11,7 @@ from runbook_lib.journal.kinds import Gate, Intent, Item, Result, SchemaApproved
 from runbook_lib.plan.phase_order import phases_of
 from runbook_lib.plan.vocabulary import carried_out_by
 from runbook_lib.run import schema_drift
-from runbook_lib.run.approvals import command_for, granted, signoff
+from runbook_lib.run.approvals import command_for, granted, latched, signoff
 from runbook_lib.run.records import GateRecord
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def gate(run: RunContext, approval: str = "") -> GateRecord:
             signoff(run, task.text)
     history = run.history()
     schemas = _looks(run, history)
-    items = [*_results(run, history), *_drift(run, history, schemas), *_signoffs(run, history)]
+    items = [*_results(run, history), *_drift(run, history, schemas), *latched(run, history)]
+    items += _signoffs(run, history)
     subject = subject_of(run, history)
     if approval and all(item.passed for item in items):
         items.append(granted(run, history, approval, subject))

@@ -41,7 +41,8 @@ class ShiftReads:
         record_traffic(run)
         switch = run.router.set_weights({self._route(run): {k: v for k, v in weights.items() if v}})
         record_traffic(run)
-        seen = watch_traffic(run, run.effective("gradual_extraction").watch_s)
+        old = self._old(run) if self.percent < 100 else ""
+        seen = watch_traffic(run, run.effective("gradual_extraction").watch_s, canary=self._new(run), neighbour=old)
         text = f"{self.percent} % of reads to {self._new(run)} in {switch.elapsed_s * 1000:.0f} ms; {seen.text}"
         return StepResult(text, {"weights": weights, "elapsed_s": switch.elapsed_s, "outcome": str(seen.outcome)})
 

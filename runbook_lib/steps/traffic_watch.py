@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 from runbook_lib.errors import RunbookError
 from runbook_lib.journal import Sample
 from runbook_lib.monitoring.probes import Probe
-from runbook_lib.monitoring.triggers import PROBED
+from runbook_lib.monitoring.sources import probe_of
+from runbook_lib.monitoring.triggers import PROBED, Alarm, asked
 from runbook_lib.monitoring.watch import Baseline, Observation, Reading, Rules, WatchResult, watch
 from runbook_lib.performance.workload import load_workload
+from runbook_lib.plan.model import Trigger
 from runbook_lib.run.context import RunContext
 from runbook_lib.services.smoke import SmokeRequest, smoke
 from runbook_lib.steps.routes_and_links import behind, facing_links
@@ -21,21 +24,22 @@ from runbook_lib.validation import ValidationOptions, validate
 from runbook_lib.verdict import Outcome, Verdict
 
 
-def watch_traffic(run: RunContext, duration_s: float, *, look_into_data: bool = False) -> WatchResult:
+def watch_traffic(
+    run: RunContext, duration_s: float, *, look_into_data: bool = False, canary: str = "", neighbour: str = ""
+) -> WatchResult:
     """Watch until the time is over or a trigger fires; alarms go to the journal.
 
     Args:
         duration_s: How long (seconds).
         look_into_data: Probe the data and the critical features as well: for the watch after a cutover, and where
             the plan has no trigger that traffic alone can tell.
+        canary, neighbour: The new backend and the one that has the rest of the reads, while both have some.
     """
-    of_traffic = [trigger for trigger in run.plan.triggers if trigger.metric not in PROBED]
-    probes = _probes(run) if look_into_data or not of_traffic else {}
-    triggers = [trigger for trigger in run.plan.triggers if trigger in of_traffic or trigger.metric in probes]
+    triggers, probes = watched(run, look_into_data=look_into_data)
     result = watch(
         run.router.metrics,
         triggers=triggers,
-        baseline=baseline(run),
+        baseline=replace(baseline(run), canary=canary, neighbour=neighbour),
         duration_s=duration_s,
         probes=probes,
         interval_s=min(1.0, duration_s / 5),
@@ -44,8 +48,23 @@ def watch_traffic(run: RunContext, duration_s: float, *, look_into_data: bool = 
         on_sample=_telling(run, duration_s),
     )
     for alarm in result.fired:
-        run.alarm(alarm.text, **{key: value for key, value in asdict(alarm).items() if key != "text"})
+        run.alarm(alarm.text, **figures(alarm))
+    for alarm in result.seen:
+        run.note(f"only to be seen: {alarm.text}", **figures(alarm))
     return result
+
+
+def figures(alarm: Alarm) -> dict[str, Any]:
+    """What an alarm fired on, beside its text."""
+    return {key: value for key, value in asdict(alarm).items() if key != "text"}
+
+
+def watched(run: RunContext, *, look_into_data: bool) -> tuple[list[Trigger], dict[str, Probe]]:
+    """The plan's triggers that can be judged now, and the probes of those that the router does not answer for."""
+    of_traffic = any(one.metric not in PROBED for one in run.plan.triggers)
+    probes = _probes(run) if look_into_data or not of_traffic else {}
+    probes |= {one.metric: probe_of(one, run.environment) for one in run.plan.triggers if one.source != "router"}
+    return [one for one in run.plan.triggers if one.metric in probes or not asked(one)], probes
 
 
 def _telling(run: RunContext, duration_s: float) -> Callable[[Observation, Sequence[Reading]], None]:

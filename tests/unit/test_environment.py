@@ -382,3 +382,12 @@ def test_loading_imports_no_adapter_and_nothing_heavy() -> None:
     environ = {**os.environ, "PYTHONPATH": str(PROJECT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=environ, capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_a_trigger_of_prometheus_needs_one_in_the_inventory(project: Path) -> None:
+    plan, inventory = project / "parameters/plans/shop.yaml", project / "parameters/inventories/test.yaml"
+    plan.write_text(PLAN + "rollback_triggers: [{trigger: q > 1, source: prometheus, query: q}]\n", encoding="utf-8")
+    with pytest.raises(PlanError, match=r"shop.yaml:10: .*test.yaml has no Prometheus.* add `metrics: "):
+        load_environment("test", root=project)
+    inventory.write_text(INVENTORY + 'metrics: {kind: prometheus, url: "http://h"}\n', encoding="utf-8")
+    assert load_environment("test", root=project).plan.triggers[0].source == "prometheus"

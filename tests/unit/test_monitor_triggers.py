@@ -20,6 +20,7 @@ from runbook_lib.monitoring.triggers import (
     in_window,
 )
 from runbook_lib.plan.model import Trigger
+from runbook_lib.traffic.port import TrafficSample
 from runbook_lib.verdict import Outcome, Verdict
 
 ERRORS = Trigger("error_rate", 0.01)
@@ -129,5 +130,51 @@ def test_an_alarm_is_over_only_well_below_its_limit() -> None:
 
 
 def test_wrong_data_needs_no_second_opinion() -> None:
-    assert advance(Progress(), reading(State.BREACHED, 1.0, "data_inconsistency"), RULES).alarmed
-    assert not advance(Progress(), reading(State.BREACHED, 1.0, "critical_feature_failure"), RULES).alarmed
+    assert advance(Progress(), reading(State.BREACHED, 1.0), RULES.of(DATA)).alarmed
+    assert not advance(Progress(), reading(State.BREACHED, 1.0), RULES.of(CRITICAL)).alarmed
+
+
+QUEUE = Trigger("queue", 100.0, source="http", window_s=10.0)
+
+
+def answers(*found: tuple[float, float, float]) -> list[Observation]:
+    """Looks at these times, each with an answer: its value, and its own time."""
+    return [
+        Observation(at, 0, 0, verdicts={"queue": Verdict(Outcome.PASS, "", {"value": value, "at": own})})
+        for at, value, own in found
+    ]
+
+
+def test_a_number_from_elsewhere_is_the_median_of_the_answers_of_its_window() -> None:
+    window = answers((0, 900, 0), (2, 101, 2), (4, 102, 4), (6, 5, 6))
+    found = evaluate(QUEUE, window, BEFORE, RULES.of(QUEUE))
+    assert (found.state, found.value) == (State.BREACHED, 101.5)
+    assert found.text == "101.5 in 4 answers of http, limit 100"
+
+
+def test_an_answer_with_an_old_time_or_always_the_same_one_could_not_be_measured() -> None:
+    for own in (lambda at: at - 400, lambda at: at + 400, lambda at: 5):
+        found = evaluate(QUEUE, answers(*((at, 900, own(at)) for at in (2, 4, 6, 8))), BEFORE, RULES.of(QUEUE))
+        assert found.state is State.UNKNOWN and "need 3" in found.text
+    silent = Observation(9.0, 0, 0, verdicts={"queue": Verdict(Outcome.COULD_NOT_RUN, "no answer")})
+    late = [*answers((2, 900, 2), (4, 900, 4), (6, 900, 6)), silent]
+    assert evaluate(QUEUE, late, BEFORE, RULES.of(QUEUE)).state is State.UNKNOWN
+
+
+def test_a_canary_is_compared_with_its_neighbour_and_where_there_is_none_with_the_past() -> None:
+    trigger = Trigger("response_time", 2.0, relative_to_baseline=True, baseline="neighbour")
+
+    def look(at: int, new_ms: float, old_ms: float) -> Observation:
+        pair = (
+            TrafficSample(at, "new", 50 * at, 0, new_ms, new_ms),
+            TrafficSample(at, "old", 50 * at, 0, old_ms, old_ms),
+        )
+        return Observation(at, 100 * at, 0, 400.0, 400.0, backends=pair)
+
+    both = Baseline(20.0, 80.0, canary="new", neighbour="old")
+    busy = [look(at, 380.0, 400.0) for at in range(4)]  # both are slow now: that is not the new one's fault
+    assert evaluate(trigger, busy, both, RULES).state is State.OK
+    slow = evaluate(trigger, [look(at, 100.0, 40.0) for at in range(4)], both, RULES)
+    assert slow.state is State.BREACHED and "100.0 ms, 40.0 ms at old" in slow.text
+    assert "400.0 ms, 20.0 ms before" in evaluate(trigger, busy, BEFORE, RULES).text
+    assert evaluate(trigger, seen((0, 0), (100, 0)), both, RULES).state is State.UNKNOWN  # the router knows neither

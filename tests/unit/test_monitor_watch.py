@@ -18,12 +18,12 @@ Source = Callable[[], Sequence[TrafficSample]]
 
 
 def traffic(errors: Callable[[int], int] = lambda n: 0, p99: float = 40.0) -> Source:
-    """Fifty requests a look, beginning with a long history that must not count."""
+    """A hundred requests a look, beginning with a long history that must not count."""
     looks = itertools.count(1)
 
     def source() -> list[TrafficSample]:
         n = next(looks)
-        edge = TrafficSample(time.time(), "edge", 1_000_000 + 50 * n, 500_000 + errors(n), 10.0, p99)
+        edge = TrafficSample(time.time(), "edge", 1_000_000 + 100 * n, 500_000 + errors(n), 10.0, p99)
         return [edge, TrafficSample(edge.at, "monolith", n, 0)]
 
     return source
@@ -48,7 +48,7 @@ def test_errors_fire_with_the_figures_and_end_the_watch() -> None:
     assert result.outcome is Outcome.FAIL
     assert result.elapsed_s < 5
     assert [alarm.metric for alarm in result.fired] == ["error_rate"]
-    assert "(10.00%, limit 1.00%)" in result.text
+    assert "(5.00%, limit 1.00%)" in result.text
 
 
 def test_slowness_fires_by_the_baseline() -> None:
@@ -151,3 +151,40 @@ def test_the_baseline_is_the_median_of_several_looks() -> None:
 
     assert measure_baseline(source, duration_s=0.2, interval_s=0.02) == Baseline(11.0, 44.0)
     assert measure_baseline(list, duration_s=0.02, interval_s=0.01) == Baseline()
+
+
+def test_a_trigger_that_is_only_to_be_seen_is_shown_and_fails_nothing() -> None:
+    triggers = (Trigger("error_rate", 0.01, dry_run=True), TRIGGERS[1])
+    result = run(traffic(errors=lambda n: 5 * n), triggers, duration_s=0.5)
+    assert result.outcome is Outcome.PASS and not result.fired
+    assert [alarm.metric for alarm in result.seen] == ["error_rate"]
+    assert "only to be seen: error_rate: " in result.text
+    assert "would fire" in result._repr_html_()
+
+
+def test_a_router_that_answers_with_an_old_value_could_not_be_judged() -> None:
+    old = time.time() - 60
+    looks = itertools.count(1)
+
+    def source() -> list[TrafficSample]:
+        n = next(looks)
+        return [TrafficSample(old, "edge", 100 * n, 50 * n, 10.0, 40.0)]
+
+    result = run(source)
+    assert result.outcome is Outcome.COULD_NOT_RUN and not result.fired
+    assert "the router's answer is 6" in result.text
+
+
+def test_a_number_of_another_source_fires_when_it_is_confirmed_and_never_while_it_is_not_there() -> None:
+    queue = Trigger("queue", 10.0, source="http", window_s=0.5)
+
+    def full() -> Verdict:
+        return Verdict(Outcome.PASS, "", {"value": 50.0, "at": time.time()})
+
+    def gone() -> Verdict:
+        raise ConfigurationError("http://127.0.0.1:1", "no answer")
+
+    [alarm] = run(traffic(), (queue,), probes={"queue": full}, duration_s=10).fired
+    assert alarm.text.startswith("queue: 50 in ")
+    vanished = run(traffic(), (queue,), probes={"queue": gone}, duration_s=0.3)
+    assert vanished.outcome is Outcome.COULD_NOT_RUN and "no answer" in vanished.text

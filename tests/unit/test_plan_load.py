@@ -251,11 +251,55 @@ def test_another_content_has_another_digest(tmp_path: Path, was: str, becomes: s
     assert load(tmp_path, PLAN.replace(was, becomes)).digest != load(tmp_path, PLAN).digest
 
 
+def test_a_trigger_says_its_source_and_how_it_is_judged(tmp_path: Path) -> None:
+    more = "{trigger: queue > 1_500, source: http, url: 'http://h', value: a.b, at: t, window: 1 min, dry_run: true}"
+    plan = load(tmp_path, PLAN.replace("[error_rate > 1%", f"[{more}, error_rate > 1%"))
+    found = plan.triggers[0]
+    assert (found.metric, found.threshold, found.source, found.window_s) == ("queue", 1500.0, "http", 60.0)
+    assert (found.url, found.value, found.at, found.dry_run, found.clear) == ("http://h", "a.b", "t", True, 0.8)
+    same = load(tmp_path, PLAN.replace("[error_rate > 1%", "[{trigger: error_rate > 1%, window: 10s}"))
+    assert same.digest == load(tmp_path, PLAN).digest
+
+
 MISTAKES = [
     ("metrics: [p95, cpu]", "metrics: [p95, cpuu]", "plan.yaml:27: unknown metric `cpuu`", "write `cpu`"),
     ("metrics: [p95, cpu]", "metrics: []", "plan.yaml:27: no metric", "p50, p95"),
     ("rounds: [6, 20]", "rounds: [5, 20]", "plan.yaml:27: rounds is 5, 20", "from 6"),
     ("rounds: [6, 20]", "rounds: [20, 6]", "plan.yaml:27: rounds is 20, 6", "that rise"),
+    (
+        "[error_rate > 1%",
+        "[{trigger: error_rate > 1%, source: graphite}",
+        "plan.yaml:28: unknown source `graphite`",
+        "sql",
+    ),
+    ("[error_rate > 1%", "[{trigger: queue > 5}", "plan.yaml:28: unknown trigger `queue`", "needs its `source:`"),
+    (
+        "[error_rate > 1%",
+        "[{trigger: q > 5, source: sql, query: x}",
+        "plan.yaml:28: source `sql` without `database`",
+        "",
+    ),
+    (
+        "[error_rate > 1%",
+        "[{trigger: q > five, source: http}",
+        "plan.yaml:28: trigger is `q > five`",
+        "stuck_orders > 20",
+    ),
+    ("[error_rate > 1%", "[{trigger: error_rate > 1%, query: x}", "plan.yaml:28: `query` does nothing", "window"),
+    ("[error_rate > 1%", "[{trigger: error_rate > 1%, window: 0}", "plan.yaml:28: a window of nothing", ""),
+    (
+        "[error_rate > 1%",
+        "[{trigger: error_rate > 1%, dry_run: maybe}",
+        "plan.yaml:28: dry_run is `maybe`",
+        "true, false",
+    ),
+    (
+        "[error_rate > 1%",
+        "[{trigger: error_rate > 1%, baseline: neighbour}",
+        "plan.yaml:28: `error_rate > 1%` is not measured by a baseline",
+        "> 2x baseline",
+    ),
+    (", data_inconsistency", ", {trigger: data_inconsistency, window: 5s}", "plan.yaml:28: `window` does nothing", ""),
     # what is written, what instead, what the message starts with, what it also says
     ("tables: [articles", "tabels: [articles", "plan.yaml:18: unknown key `tabels` in service stock_service", "tables"),
     ("rollback_triggers:", "rolback_triggers:", "plan.yaml:28: unknown key `rolback_triggers`", "`rollback_triggers`"),

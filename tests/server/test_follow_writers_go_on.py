@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nightly import short_of
 
 from runbook_lib.errors import DatabaseError, Refused
 from runbook_lib.journal import Journal
@@ -129,7 +130,15 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("engine", "what", "case"), CASES, ids=[f"{engine}, {how}" for engine, how, _ in CASES])
+BY_DAY = {
+    "postgresql": ("renamed", "another column of its name", "widened", "without its log"),
+    "postgresql wal": ("of another type", "without its log"),
+    "mysql": ("renamed", "of another type", "without its log"),
+}
+TRIED = short_of(CASES, [case for case in CASES if case[1] in BY_DAY[case[0]]])
+
+
+@pytest.mark.parametrize(("engine", "what", "case"), TRIED, ids=[f"{engine}, {how}" for engine, how, _ in TRIED])
 def test_no_change_of_a_key_or_a_log_stops_a_writer_and_apply_ddl_heals_it(
     both: tuple[Any, ...], journal: Journal, what: str, engine: str, case: tuple[Any, ...]
 ) -> None:

@@ -28,6 +28,7 @@ OPEN_ENDED = {"cryptography", "packaging", "pyarrow"}
 PINNED = {"mypy", "ruff"}
 # Where a package of an extra may be imported as the module is loaded: nothing of it is loaded without the extra.
 ROOMS = {
+    "runbook_lib/traffic/pgbouncer_console": "postgresql",  # its console speaks that protocol
     "runbook_lib/databases/postgresql/": "postgresql",
     "runbook_lib/databases/mysql/": "mysql",
     "runbook_lib/sandbox/": "demo",

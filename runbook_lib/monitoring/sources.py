@@ -6,10 +6,8 @@ cannot be read, is no number, or is of no known time is *could not run*: it neve
 
 from __future__ import annotations
 
-import json
 import math
 import time
-import urllib.parse
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -20,6 +18,7 @@ from runbook_lib.errors import ConfigurationError
 from runbook_lib.monitoring.probes import Probe
 from runbook_lib.plan.model import Trigger
 from runbook_lib.util.http import fetch
+from runbook_lib.util.prometheus import instant, json_of
 from runbook_lib.verdict import Outcome, Verdict
 
 _TIMEOUT_S = 5.0
@@ -44,22 +43,7 @@ def probe_of(trigger: Trigger, environment: Environment) -> Probe:
 
 def _prometheus(trigger: Trigger, settings: Mapping[str, Any]) -> tuple[Any, Any]:
     # With its own look-back Prometheus answers for five minutes with the last value of what is gone.
-    asked = urllib.parse.urlencode({"query": trigger.query, "lookback_delta": f"{math.ceil(trigger.window_s)}s"})
-    url = f"{str(settings['url']).rstrip('/')}/api/v1/query?{asked}"
-    answer = _json(trigger, url)
-    data = answer.get("data") if isinstance(answer, dict) and answer.get("status") == "success" else None
-    if not isinstance(data, dict):
-        words = answer.get("error", answer) if isinstance(answer, dict) else answer
-        raise _unmeasured(trigger, f"Prometheus: {str(words)[:200]}")
-    kind, found = data.get("resultType"), data.get("result")
-    if kind == "vector" and isinstance(found, list):
-        if len(found) != 1:
-            words = f"{len(found)} series, expected one: aggregate them" if found else "no value in the window"
-            raise _unmeasured(trigger, f"Prometheus has {words}")
-        found = found[0].get("value")
-    if kind not in ("vector", "scalar") or not isinstance(found, list) or len(found) != 2:
-        raise _unmeasured(trigger, f"Prometheus answers a {kind}; expected an instant vector or a scalar")
-    return found[1], found[0]
+    return instant(str(settings["url"]), trigger.query, _subject(trigger), lookback_s=trigger.window_s)
 
 
 def _sql(trigger: Trigger, environment: Environment) -> tuple[Any, Any]:
@@ -72,19 +56,8 @@ def _sql(trigger: Trigger, environment: Environment) -> tuple[Any, Any]:
 
 
 def _http(trigger: Trigger) -> tuple[Any, Any]:
-    answer = _json(trigger, trigger.url)
+    answer = json_of(fetch(trigger.url, timeout_s=_TIMEOUT_S), _subject(trigger))
     return _at(trigger, answer, trigger.value), _at(trigger, answer, trigger.at) if trigger.at else time.time()
-
-
-def _json(trigger: Trigger, url: str) -> Any:
-    reply = fetch(url, timeout_s=_TIMEOUT_S)
-    try:
-        answer = json.loads(reply.body)
-    except ValueError:
-        answer = None
-    if answer is None or (reply.status >= 400 and not (isinstance(answer, dict) and "error" in answer)):
-        raise _unmeasured(trigger, f"HTTP {reply.status}, expected JSON: {reply.text(100)}")
-    return answer
 
 
 def _at(trigger: Trigger, answer: Any, path: str) -> Any:
@@ -121,4 +94,8 @@ def _time(trigger: Trigger, at: Any) -> float:
 
 
 def _unmeasured(trigger: Trigger, observed: str) -> ConfigurationError:
-    return ConfigurationError(f"{trigger.source} {trigger.metric}", observed)
+    return ConfigurationError(_subject(trigger), observed)
+
+
+def _subject(trigger: Trigger) -> str:
+    return f"{trigger.source} {trigger.metric}"

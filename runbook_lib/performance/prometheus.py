@@ -10,13 +10,11 @@ metrics:
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from urllib.parse import quote
 
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.util.http import fetch
+from runbook_lib.util.prometheus import instant
 
 FRESH_S = 60.0  # a value that was scraped before is no measurement of now
 
@@ -40,14 +38,12 @@ def ask(url: str, query: str) -> float:
 
 
 def _one(subject: str, url: str, query: str) -> float:
-    answer = fetch(f"{url.rstrip('/')}/api/v1/query?query={quote(query)}")
+    text, _ = instant(url, query, f"{subject}: {query}", lookback_s=FRESH_S)  # of what is computed, too
     try:
-        found = json.loads(answer.body)
-        [one] = found["data"]["result"]
-        value = float(one["value"][1])
-    except (ValueError, KeyError, TypeError):
+        value = float(text)
+    except (TypeError, ValueError):
         action = "let the query in `metrics:` give one number"
-        raise ConfigurationError(subject, f"{query}: {answer.text()}", expected="one value", action=action) from None
+        raise ConfigurationError(subject, f"{query}: {text}", expected="one value", action=action) from None
     if not math.isfinite(value):
         raise ConfigurationError(subject, f"{query} is {value}", expected="a number")
     return value

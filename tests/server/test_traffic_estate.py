@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from estate_steps import environment_of
 from fix_sandbox import free_port_base
 
 from runbook_lib.monitoring.watch import Baseline, Rules, measure_baseline, watch
@@ -19,7 +20,6 @@ from runbook_lib.sandbox.estate import Estate
 from runbook_lib.services.command import open_service
 from runbook_lib.services.port import ServiceController
 from runbook_lib.services.smoke import smoke
-from runbook_lib.traffic.envoy import open_router
 from runbook_lib.traffic.port import Router
 from runbook_lib.verdict import Outcome
 
@@ -47,7 +47,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     home = tmp_path_factory.mktemp("estate")
     with Estate(home / "demo", port_base=free_port_base(), scale=0.01, client=True, rate=60.0) as estate:
         inventory = yaml.safe_load(estate.write_inventory(home / "inventory.yaml").read_text())
-        router = open_router(inventory["router"], ROOT)
+        router = environment_of(home / "inventory.yaml").router()
         yield Live(estate, router, inventory, load_workload(ROOT / "parameters/plans/workload.yaml"))
 
 

@@ -19,7 +19,7 @@ from runbook_lib.util import points
 FAST = Pace(1.0)
 
 
-class Cut(BaseException):
+class TableRanges(BaseException):
     """Where the process would have been killed: nothing in it survives, neither here."""
 
 
@@ -43,8 +43,8 @@ def cut_off_after(statement: int) -> Iterator[None]:
 
     def die(here: str) -> None:
         if here == f"schema:between:{statement}":
-            raise Cut
+            raise TableRanges
 
-    with pytest.MonkeyPatch.context() as cutting, pytest.raises(Cut):
+    with pytest.MonkeyPatch.context() as cutting, pytest.raises(TableRanges):
         cutting.setattr(points, "observers", [die])
         yield

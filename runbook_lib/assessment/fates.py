@@ -37,7 +37,7 @@ class Route:
         carried: Of another engine: (kind, table at the source, name) of what its translation carries over; None: the
             translation was not asked.
         said: (kind, name) → what the copy says of it: how it was translated, or why it could not be made.
-        refused: `loose_name` of what the target's database refused → why, what to do.
+        refused: `comparable_name` of what the target's database refused → why, what to do.
     """
 
     source: str
@@ -168,7 +168,7 @@ def _make(missing: str) -> str:
     return f"install the extension {name}" if kind == "extension" else f"create the {kind} {name}"
 
 
-def loose_name(name: str) -> str:
+def comparable_name(name: str) -> str:
     """A name as scripts and catalogs have it in common: without schema, arguments, table and quotes."""
     bare = name.partition("(")[0].partition(" on ")[0].strip()
     return (split(bare) or (bare,))[-1].strip('"')
@@ -234,7 +234,7 @@ def _measured(
     found = present.get((item.kind, item.name))
     if found is not None and found.definition == item.definition:
         return replace(predicted, outcome=MOVED, why="", action="")
-    if item.kind == "definer" and (told := route.refused.get(loose_name(item.name.partition(" ")[2]))):
+    if item.kind == "definer" and (told := route.refused.get(comparable_name(item.name.partition(" ")[2]))):
         own = predicted.outcome == MOVED  # else it is not given back with what it is of
         waits = told if own else (f"{told[0]}; {predicted.why}", predicted.action)
         return replace(predicted, outcome=LEFT, why=waits[0], action=waits[1])
@@ -242,7 +242,7 @@ def _measured(
         return predicted
     if why := route.said.get((item.kind, item.name)):
         return replace(predicted, outcome=LEFT, why=why, action=item.statement)
-    if told := route.refused.get(loose_name(item.name)):
+    if told := route.refused.get(comparable_name(item.name)):
         return replace(predicted, outcome=LEFT, why=told[0], action=told[1])
     if route.kept and item.table:
         return replace(predicted, outcome=LEFT, why="the target's table was kept as it is", action="runbook compare")

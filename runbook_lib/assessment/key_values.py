@@ -95,16 +95,16 @@ def _orphans(
     given = " AND ".join(f"{a} IS NOT NULL" for a, _ in pairs)
     shown = f"c.{source.ident(child.key[0])}" if child.key else pairs[0][0]
 
-    def lonely(condition: str) -> str:
+    def keys_without_parent(condition: str) -> str:
         among = f"SELECT 1 FROM {parents} AS p WHERE {condition}"
         return f"FROM {children} AS c WHERE {given} AND NOT EXISTS ({among})"
 
-    [(count, example)] = source.rows(f"SELECT COUNT(*), MIN({shown}) {lonely(exact)}")
+    [(count, example)] = source.rows(f"SELECT COUNT(*), MIN({shown}) {keys_without_parent(exact)}")
     if not count:
         return
     compared = zip(pairs, texts, strict=True)
     loose = " AND ".join(here.alike(b, a) if text else f"{b} = {a}" for (a, b), text in compared)
-    [(alone,)] = source.rows(f"SELECT COUNT(*) {lonely(loose)}") if any(texts) else [(count,)]
+    [(alone,)] = source.rows(f"SELECT COUNT(*) {keys_without_parent(loose)}") if any(texts) else [(count,)]
     cased = f" ({count - alone:,} of them but for case or trailing spaces)" if alone < count else ""
     what = f"{child.key[0] if child.key else key.columns[0]} = {example}"
     text = f"rows have no parent in {key.referenced_table}{cased}"

@@ -53,7 +53,7 @@ def _of_table(subject: Subject, source: Database) -> Iterator[Finding]:
         yield _finding("no_key", "blocks", subject, text, action=NO_KEY)
     if not dialect_of(source.dialect).cascades_fire_triggers:
         yield from _cascades(subject, table, "", "blocks")
-    if dialect_of(source.dialect).loud_triggers:
+    if dialect_of(source.dialect).firing_triggers:
         yield from _waiting(subject, table.triggers)
     yield from _always(subject, table.triggers, "source")
 
@@ -73,8 +73,8 @@ def _at_target(subject: Subject, source: Database, *, way_back: bool) -> Iterato
     if not subject.there:
         return
     yield from _always(subject, subject.written.triggers, "target")
-    if target.loud_triggers:
-        yield from _loud(subject, subject.written.triggers)
+    if target.firing_triggers:
+        yield from _firing(subject, subject.written.triggers)
 
 
 def _waiting(subject: Subject, triggers: Sequence[str]) -> Iterator[Finding]:
@@ -85,7 +85,7 @@ def _waiting(subject: Subject, triggers: Sequence[str]) -> Iterator[Finding]:
         yield _finding("triggers", "note", subject, text, _short(loud[0]), action, len(loud))
 
 
-def _loud(subject: Subject, triggers: Sequence[str]) -> Iterator[Finding]:
+def _firing(subject: Subject, triggers: Sequence[str]) -> Iterator[Finding]:
     """Of a table that is there already, whose triggers are nobody's copy."""
     if loud := [text for text in triggers if "@runbook_sync" not in text]:
         text = f"{len(loud)} of the target's triggers fire for the rows that a sync writes too"

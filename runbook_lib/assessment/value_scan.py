@@ -28,7 +28,7 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Looked:
+class ScannedValues:
     """What one pass saw.
 
     Attributes:
@@ -44,12 +44,12 @@ class Looked:
     partly: str = ""
 
 
-def look(source: Database, subject: Subject, conditions: Sequence[str], bounds: Bounds) -> Looked:
+def look(source: Database, subject: Subject, conditions: Sequence[str], bounds: Bounds) -> ScannedValues:
     """Count the rows that meet each condition."""
     reading = reading_of(source, subject)
     if subject.read.rows_estimate <= bounds.whole_rows:
         rows, *counts = _counts(source, reading, "", conditions)
-        return Looked(rows, tuple(counts), ("",) * len(conditions))
+        return ScannedValues(rows, tuple(counts), ("",) * len(conditions))
     ranges = source.ranges(reading, PART_ROWS)
     rows, counts, places = 0, [0] * len(conditions), [""] * len(conditions)
     deadline, done = time.monotonic() + bounds.table_s, 0
@@ -62,7 +62,7 @@ def look(source: Database, subject: Subject, conditions: Sequence[str], bounds: 
         places = [at or (place if n else "") for at, n in zip(places, found, strict=True)]
         counts = [total + n for total, n in zip(counts, found, strict=True)]
     short = f"{rows:,} of about {subject.read.rows_estimate:,} rows in {bounds.table_s:.0f} s, spread over its keys"
-    return Looked(rows, tuple(counts), tuple(places), "" if done == len(ranges) else short)
+    return ScannedValues(rows, tuple(counts), tuple(places), "" if done == len(ranges) else short)
 
 
 def example(source: Database, subject: Subject, condition: str, place: str = "") -> str:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from runbook_lib.assessment.findings import Finding
 from runbook_lib.assessment.table_pairs import Subject
-from runbook_lib.assessment.value_scan import Bounds, Looked, example, look
+from runbook_lib.assessment.value_scan import Bounds, ScannedValues, example, look
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Database
 from runbook_lib.databases.values import NO_VALUE
 from runbook_lib.plan.model import Plan
 from runbook_lib.schema.convert.decisions import Policies
-from runbook_lib.schema.convert.type_overrides import reading, told_of
+from runbook_lib.schema.convert.type_overrides import override_of, reading
 from runbook_lib.schema.convert.value_limits import limits_of
 from runbook_lib.schema.convert.value_policies import rules_of
 
@@ -48,7 +48,7 @@ class _Sought:
 
 def value_findings(
     plan: Plan, subject: Subject, source: Database, encoding: str, bounds: Bounds
-) -> tuple[list[Finding], Looked | None]:
+) -> tuple[list[Finding], ScannedValues | None]:
     """The findings of one table, and what was checked; None: there was nothing to look for.
 
     Args:
@@ -74,7 +74,7 @@ def _sought(plan: Plan, subject: Subject, source: Database, encoding: str) -> It
             continue
         sql, key = source.ident(column.name), column.name in subject.read.key
         loose = dialect_of(source.dialect).loose_types
-        told = told_of(plan.types, subject.read.name, column.name, column.type) if loose else ""
+        told = override_of(plan.types, subject.read.name, column.name, column.type) if loose else ""
         if (as_told := reading(sql, there.type, told, source.dialect)) != sql and dialects[0] != dialects[1]:
             sql, column = as_told, replace(column, type=there.type)
         for rule in rules_of(column.name, sql, column.type, there.type, dialects, policies, key=key):

@@ -51,7 +51,7 @@ class Commands(click.Group):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         try:
-            with _nothing_unsaid():
+            with _report_unraisable():
                 status = self._status(*args, **more)
         except KeyboardInterrupt as error:  # a second one, while the first was being answered
             status = _say(INTERRUPTED, error)
@@ -102,7 +102,7 @@ class _Unwritten(Exception):
 
 
 @contextmanager
-def _nothing_unsaid() -> Iterator[None]:
+def _report_unraisable() -> Iterator[None]:
     """Errors of threads and of objects at their end: one line as well, or, of the latter, none."""
     before = threading.excepthook, sys.unraisablehook
 

@@ -90,13 +90,13 @@ def downgrade(file: Path, database: str, to: str, accept_drift: bool) -> None:
 
 
 def _migrate(file: Path, database: str, to: str, direction: str, accept_drift: bool) -> None:
-    from runbook_lib.display.terminal import telling
+    from runbook_lib.display.terminal import progress_in_terminal
     from runbook_lib.run.run import begin
     from runbook_lib.steps.migrate_schema import migrate_schema, where
 
     environment = environment_of(file)
     with begin(environment, "schema_migration") as run:
-        with telling(run.journal, run.run_id):
+        with progress_in_terminal(run.journal, run.run_id):
             records = migrate_schema(run, to, database=database, direction=direction, accept_drift=accept_drift)
         click.echo(where(run.databases[database or environment.plan.source]))
         if all(record.passed for record in records):  # else it was given up, as asked: there is nothing to pass

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runbook_lib.databases.port import Database
     from runbook_lib.journal import Journal, RunRow
     from runbook_lib.journal.kinds import CopyOpened
-    from runbook_lib.transfer.standing import Place, Standing
+    from runbook_lib.transfer.databases_status import DatabasesStatus, Place
 
 DEMO = Path("parameters/demo.yaml")
 WIDTH = 80
@@ -68,7 +68,7 @@ class _Shown:
     what: str
     waits: tuple[str, ...] = ()
     detail: tuple[str, ...] = ()
-    standing: Standing | None = None
+    standing: DatabasesStatus | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,14 +82,14 @@ class _Shown:
         yield f"{self.kind} {row.run_id}: {state}; since {row.created_at[:16].replace('T', ' ')} UTC, {row.actor}"
         yield from _wrapped("", self.what)
         if self.standing:
-            yield from _standing_lines(self.standing)
+            yield from _status_of_sides(self.standing)
         yield from self.detail
         for wait in self.waits:
             yield from _wrapped("waits", wait)
 
 
-def _standing_lines(found: Standing) -> Iterator[str]:
-    from runbook_lib.transfer.standing import account_text, log_text
+def _status_of_sides(found: DatabasesStatus) -> Iterator[str]:
+    from runbook_lib.transfer.databases_status import account_text, log_text
 
     yield from _wrapped("writers", found.writers)
     for seen in found.every:
@@ -150,13 +150,13 @@ def _runs(file: Path | None, run_id: str) -> Iterator[_Shown]:
 def _run(journal: Journal, environment: Environment, row: RunRow, *, detailed: bool, current: bool) -> _Shown:
     from runbook_lib.display.terminal import history_of, phase_lines, phases_by_state, waiting
     from runbook_lib.plan.yaml_value import shown
-    from runbook_lib.transfer.standing import standing
+    from runbook_lib.transfer.databases_status import ask_databases
 
     history = history_of(journal, row)
     over = row.state in _OVER
     file = shown(environment.parameter_file)
     waits = [] if over else list(waiting(row.run_id, history, file))
-    seen = standing(*_places_of(environment)) if current else None
+    seen = ask_databases(*_places_of(environment)) if current else None
     if holder := journal.holder(row.run_id):
         waits.append(holder)
     if seen and seen.side is not None and seen.side.name == "BETWEEN" and not over:
@@ -178,7 +178,7 @@ def _run(journal: Journal, environment: Environment, row: RunRow, *, detailed: b
 
 
 def _places_of(environment: Environment) -> tuple[Place, list[Place]]:
-    from runbook_lib.transfer.standing import Place
+    from runbook_lib.transfer.databases_status import Place
 
     plan = environment.plan
     source = Place(
@@ -220,11 +220,11 @@ def _copies(run_id: str) -> Iterator[_Shown]:
 
 def _copy(journal: Journal, row: RunRow, copy: CopyOpened) -> _Shown:
     from runbook_lib.display.terminal import history_of, newer
-    from runbook_lib.transfer.standing import standing
+    from runbook_lib.transfer.databases_status import ask_databases
 
     over, both = row.state in _OVER, f"{copy.source} {copy.target}"
     tables = copy.tables if copy.followed is None else copy.followed
-    seen = None if over else standing(*_places_of_copy(row, copy, tables))
+    seen = None if over else ask_databases(*_places_of_copy(row, copy, tables))
     waits = []
     if holder := journal.holder(row.run_id):
         waits.append(holder)
@@ -244,7 +244,7 @@ def _copy(journal: Journal, row: RunRow, copy: CopyOpened) -> _Shown:
 
 
 def _places_of_copy(row: RunRow, copy: CopyOpened, tables: tuple[str, ...]) -> tuple[Place, list[Place]]:
-    from runbook_lib.transfer.standing import Place
+    from runbook_lib.transfer.databases_status import Place
 
     channel = copy.service or row.environment
 

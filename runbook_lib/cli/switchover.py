@@ -15,7 +15,7 @@ from runbook_lib.cli.transfer import CAPTURE, CAPTURE_HELP, copies_journal, endp
 from runbook_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from runbook_lib.operations.predict_cutover import Foreseen
+    from runbook_lib.operations.predict_cutover import CutoverPrediction
     from runbook_lib.operations.replicate import Switch
     from runbook_lib.transfer.cutover import CutoverResult
     from runbook_lib.transfer.writers import Side
@@ -124,7 +124,7 @@ def _carry_out(
         _of_a_run(move, dry_run=dry_run)
         return
     from runbook_lib.operations.pair import pair_of
-    from runbook_lib.operations.predict_cutover import foresee
+    from runbook_lib.operations.predict_cutover import predict_switchover
     from runbook_lib.operations.replicate import disagreements_of, find_clone
     from runbook_lib.operations.replicate import move as move_writers
     from runbook_lib.transfer.writers import Side
@@ -141,8 +141,8 @@ def _carry_out(
             if pair.writers().require(what, Side.SOURCE, Side.TARGET, Side.BETWEEN) is move.to:
                 click.echo(f"the {move.to} has the writes already")
                 return
-            seen = foresee(pair, move.to)
-            for line in _foreseen_lines(move, seen, budget_s, switch):
+            seen = predict_switchover(pair, move.to)
+            for line in _prediction_lines(move, seen, budget_s, switch):
                 click.echo(line)
             differ = disagreements_of(pair, journal, run_id, move.to, leave_quarantined=leave_quarantined)
             for one in differ:
@@ -157,7 +157,7 @@ def _carry_out(
     if result is None:
         click.echo(f"the {move.to} has the writes already")
         return
-    _tell_move(move, result, by_hand=not commands.there)
+    _report_move(move, result, by_hand=not commands.there)
 
 
 def _of_a_run(move: _Move, *, dry_run: bool) -> None:
@@ -177,7 +177,7 @@ def _of_a_run(move: _Move, *, dry_run: bool) -> None:
         )
     from runbook_lib.config.options import read_options
     from runbook_lib.run.context import RunContext
-    from runbook_lib.steps.foresee_cutover import foresee_run
+    from runbook_lib.steps.predict_run import predict_run
 
     environment = environment_of(move.file)
     with journal_of(move.file) as journal:
@@ -187,7 +187,7 @@ def _of_a_run(move: _Move, *, dry_run: bool) -> None:
                 f"runbook cutover -f {move.file}", "no run of it is open", action=f"runbook run -f {move.file}"
             )
         with RunContext(environment, "cutover", row.run_id, journal, read_options(environment.options)) as run:
-            seen = foresee_run(run)
+            seen = predict_run(run)
     for line in seen.lines():
         click.echo(line)
     sys.exit(0 if seen.ready else 1)
@@ -227,7 +227,7 @@ def _unattended(move: _Move) -> ConfigurationError:
     )
 
 
-def _foreseen_lines(move: _Move, seen: Foreseen, budget_s: float, switch: str) -> Iterator[str]:
+def _prediction_lines(move: _Move, seen: CutoverPrediction, budget_s: float, switch: str) -> Iterator[str]:
     """What is known before, what happens then, and what to run afterwards; 80 columns, but for commands."""
     from runbook_lib.util.text import counted
 
@@ -271,7 +271,7 @@ def _afterwards(move: _Move, *, by_hand: bool) -> Iterator[str]:
     yield "    runbook status"
 
 
-def _tell_move(move: _Move, result: CutoverResult, *, by_hand: bool) -> None:
+def _report_move(move: _Move, result: CutoverResult, *, by_hand: bool) -> None:
     click.echo(
         f"write pause {result.pause_s * 1000:.0f} ms (predicted {result.predicted.total_s * 1000:.0f}, allowed"
         f" {result.budget_s * 1000:.0f}); {result.drained_keys} last keys, {result.sequences} sequences"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runbook_lib.plan.model import Plan, Tolerance
     from runbook_lib.transfer.links import Link
     from runbook_lib.validation import Record, Report
-    from runbook_lib.validation.readable_tables import LeftOut
+    from runbook_lib.validation.readable_tables import SkippedTables
 
 RESUME = "Hours for which what an interrupted comparison has read may be taken over."
 SETTLE = "Seconds in which a difference may vanish while writes continue; 0: nobody writes."
@@ -112,7 +112,7 @@ class _Sides:
     """What is compared, what the plan tolerates, and where this program keeps its state."""
 
     links: tuple[Link, ...]
-    out: LeftOut
+    out: SkippedTables
     tolerances: tuple[Tolerance, ...] = ()
     plan: Plan | None = None
     folder: Path = Path(".runbook")
@@ -141,7 +141,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
             for database in databases.values():
                 open_ones.callback(database.close)
             pair = planned(plan, databases[plan.source], databases, environment.quarantine, tables)
-            _tell_unseen(*databases.values())
+            _report_unseen(*databases.values())
             yield _Sides(pair.links, pair.out, tuple(plan.tolerances), plan, folder, pair.catalogs, plan.types)
             return
         reader = open_endpoint(source, "source", environment)
@@ -153,7 +153,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
             pair = pair_of(reader, writer, tables, _followed(reader, writer))
         if one.result():
             raise _itself(reader, writer)
-        _tell_unseen(reader, writer)
+        _report_unseen(reader, writer)
         yield _Sides(pair.links, pair.out, catalogs=pair.catalogs, types=pair.types)
 
 
@@ -169,7 +169,7 @@ def _followed(reader: Database, writer: Database) -> str:
         return service_of(journal, reader, writer)
 
 
-def _tell_unseen(*databases: Database) -> None:
+def _report_unseen(*databases: Database) -> None:
     """What a login is not shown cannot be compared; rows that it may not read are each check's own error."""
     for problem in (problem for database in databases for problem in database.privileges_missing("reader")):
         if not problem.blocking:

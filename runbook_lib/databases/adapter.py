@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from runbook_lib.databases import adapter_helpers
 from runbook_lib.databases.capabilities import Capabilities
 from runbook_lib.databases.dialect import dialect_of
-from runbook_lib.databases.port import Database, KeyRange, LoudTrigger, RangeSum, Selection, Sequence_, Table
+from runbook_lib.databases.port import Database, FiringTrigger, KeyRange, RangeSum, Selection, Sequence_, Table
 from runbook_lib.errors import DatabaseError
 
 
@@ -87,7 +87,7 @@ class Adapter:
         """See Database.small_tables."""
         return [name for name, table in self.catalog(tables).items() if table.size_bytes <= most_bytes]
 
-    def loose_sequences(self) -> list[Sequence_]:
+    def standalone_sequences(self) -> list[Sequence_]:
         """None: its counters all belong to columns."""
         return []
 
@@ -111,11 +111,11 @@ class Adapter:
         """Not possible."""
         return None
 
-    def loud_triggers(self, tables: Sequence[str], *, silent: bool = False) -> list[LoudTrigger]:  # noqa: ARG002  the port
+    def firing_triggers(self, tables: Sequence[str], *, silent: bool = False) -> list[FiringTrigger]:  # noqa: ARG002  the port
         """None: a session can silence them."""
         return []
 
-    def loud_in(self, script: str) -> LoudTrigger | None:  # noqa: ARG002  the port
+    def firing_trigger_of(self, script: str) -> FiringTrigger | None:  # noqa: ARG002  the port
         """None of that kind."""
         return None
 

@@ -14,7 +14,7 @@ from typing import cast
 from runbook_lib.databases.capabilities import Capabilities
 from runbook_lib.databases.identifiers import ident, split
 from runbook_lib.databases.model import CatalogObject, Sequence_
-from runbook_lib.databases.neutral_type import Mapped, Neutral
+from runbook_lib.databases.neutral_type import MappedType, Neutral
 from runbook_lib.databases.repair import Repair
 from runbook_lib.databases.values import Values
 
@@ -55,7 +55,7 @@ class Dialect(Values):
         clock: Seconds since the epoch by the server's clock, in SQL; "" where it has no clock of its own.
         default_port: Where its servers listen unless told otherwise; 0: it has none.
         longest_name: Of a table, column, index or constraint, and in what it is counted.
-        loud_triggers: No session can keep the users' triggers from firing for its own rows.
+        firing_triggers: No session can keep the users' triggers from firing for its own rows.
         trigger_functions: A trigger calls a function; elsewhere its body is the statement itself.
         states_columns_whole: A column is changed by stating its whole definition again, the default too.
         no_default: Clause of ALTER COLUMN after which a row may leave the column out.
@@ -109,7 +109,7 @@ class Dialect(Values):
     repair: type[Repair]
     repairs_objects: bool = False
     longest_row: int = 0
-    loud_triggers: bool = False
+    firing_triggers: bool = False
     trigger_functions: bool = False
     states_columns_whole: bool = False
     no_default: str = "DROP DEFAULT"
@@ -246,7 +246,7 @@ class Dialect(Values):
         """
         return kind, modifiers
 
-    def write_type(self, neutral: Neutral, key_parts: int) -> Mapped:
+    def write_type(self, neutral: Neutral, key_parts: int) -> MappedType:
         """A neutral type as this engine's.
 
         Args:

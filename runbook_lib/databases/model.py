@@ -83,7 +83,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class LoudTrigger:
+class FiringTrigger:
     """A user's trigger that fires for rows that the library writes, because its engine can silence none for a session.
 
     `text` is as `Table.triggers` has it; `script` and `drop` are for `run_script`, `client` is for a person's client.
@@ -177,7 +177,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Rest:
+class OtherObjects:
     """Objects of a schema that no table needs (views, routines): their kinds and names, and the script that makes them.
 
     The script runs in one transaction where the engine allows it, after the tables are complete.
@@ -304,7 +304,7 @@ class RangeSum:
 
 
 @dataclass(frozen=True)
-class Alike:
+class EqualRows:
     """Rows of one hash: how many there are (count), and one of them as `recount_rows` takes it."""
 
     count: int

@@ -25,7 +25,7 @@ class Neutral:
 
 
 @dataclass(frozen=True)
-class Mapped:
+class MappedType:
     """A target's type: its text, what is to be known about it, and the check that replaces what the type promised.
 
     Attributes:

@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from runbook_lib.databases.model import Alike as Alike
 from runbook_lib.databases.model import Applied as Applied
 from runbook_lib.databases.model import BackupInfo as BackupInfo
 from runbook_lib.databases.model import Buckets as Buckets
@@ -21,19 +20,20 @@ from runbook_lib.databases.model import Catalogs as Catalogs
 from runbook_lib.databases.model import Changes as Changes
 from runbook_lib.databases.model import Column as Column
 from runbook_lib.databases.model import Constraint as Constraint
+from runbook_lib.databases.model import EqualRows as EqualRows
+from runbook_lib.databases.model import FiringTrigger as FiringTrigger
 from runbook_lib.databases.model import Hazard as Hazard
 from runbook_lib.databases.model import Index as Index
 from runbook_lib.databases.model import IndexUse as IndexUse
 from runbook_lib.databases.model import Inventory as Inventory
 from runbook_lib.databases.model import KeyRange as KeyRange
 from runbook_lib.databases.model import Load as Load
-from runbook_lib.databases.model import LoudTrigger as LoudTrigger
+from runbook_lib.databases.model import OtherObjects as OtherObjects
 from runbook_lib.databases.model import Pending as Pending
 from runbook_lib.databases.model import Problem as Problem
 from runbook_lib.databases.model import RangeSum as RangeSum
 from runbook_lib.databases.model import Recount as Recount
 from runbook_lib.databases.model import Refusal as Refusal
-from runbook_lib.databases.model import Rest as Rest
 from runbook_lib.databases.model import Selection as Selection
 from runbook_lib.databases.model import Sequence_ as Sequence_
 from runbook_lib.databases.model import ServerFacts as ServerFacts

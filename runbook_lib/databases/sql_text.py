@@ -214,7 +214,7 @@ def statements(text: str, dialect: str, modes: Collection[str] = ()) -> Iterator
     """
     found = list(tokens(text, dialect, modes))
     start, nesting = 0, _Nesting(dialect)
-    for i, following in _spoken(found):
+    for i, following in _significant_tokens(found):
         if found[i].text == ";" and found[i].kind == SIGN and not nesting.deep:
             yield found[start:i]
             start, nesting = i + 1, _Nesting(dialect)
@@ -227,12 +227,12 @@ def statements(text: str, dialect: str, modes: Collection[str] = ()) -> Iterator
 def unfinished(statement: Sequence[Token], dialect: str) -> bool:
     """Whether a statement ends within parentheses or a body."""
     nesting = _Nesting(dialect)
-    for i, following in _spoken(statement):
+    for i, following in _significant_tokens(statement):
         nesting.read(statement[i], following)
     return nesting.deep
 
 
-def _spoken(found: Sequence[Token]) -> Iterator[tuple[int, str]]:
+def _significant_tokens(found: Sequence[Token]) -> Iterator[tuple[int, str]]:
     """The places of the tokens that are neither blanks nor comments, each with the next one's word."""
     last = -1
     for i, token in enumerate(found):

@@ -32,7 +32,7 @@ _FORMS = (
 _COMPILED = [(kind, re.compile(rf"\s*{form}", re.DOTALL)) for kind, form in _FORMS]
 
 
-class Named(NamedTuple):
+class NamedObject(NamedTuple):
     """An object that a script makes; `table` is empty where it stands by itself."""
 
     kind: str
@@ -83,7 +83,7 @@ def _settings_only(text: str) -> bool:
     return set(first) <= {"SET", "SELECT"}
 
 
-def named(script: str) -> Named | None:
+def named(script: str) -> NamedObject | None:
     """The (first) object that a script makes; None where that is not known."""
     found = _HEADING.findall(script)
     body = script[match.end() :] if (match := _HEADING.search(script)) else script
@@ -93,9 +93,9 @@ def named(script: str) -> Named | None:
             groups = made.groupdict()
             words = [word for word in made.groups() if word and word not in groups.values()]
             table = groups.get("t") or (words[1] if len(words) > 1 else "")
-            return Named(kind or groups["k"].lower(), _bare(words[0]) if words else "", _bare(table))
+            return NamedObject(kind or groups["k"].lower(), _bare(words[0]) if words else "", _bare(table))
     if found and found[0][0] != "-":
-        return Named(found[0][1].lower(), found[0][0])
+        return NamedObject(found[0][1].lower(), found[0][0])
     return None
 
 

@@ -15,7 +15,7 @@ UTF8 = (
 )
 
 
-class Foreign(NamedTuple):
+class UnsupportedValues(NamedTuple):
     """Values that a type of another engine has not: the condition that finds them, and what may replace them.
 
     `instead` is an expression; "": the target refuses them.
@@ -26,7 +26,7 @@ class Foreign(NamedTuple):
     instead: str = ""
 
 
-class Stray(NamedTuple):
+class MistypedValues(NamedTuple):
     """Values that a column holds although its type says otherwise; `kind` as the plan accepts the finding."""
 
     kind: str
@@ -118,11 +118,13 @@ class Values:
         """The condition that UTF-8 was written into a text of another character set; "" where it cannot be told."""
         return ""
 
-    def strays(self, sql: str, kind: Neutral) -> Iterator[Stray]:
+    def mistyped_values(self, sql: str, kind: Neutral) -> Iterator[MistypedValues]:
         """Values that the column's own type does not mean (`loose_types`)."""
         yield from ()
 
-    def foreign(self, sql: str, here: Neutral, there: Neutral, target: Values, zero_dates: str) -> Iterator[Foreign]:
+    def foreign(
+        self, sql: str, here: Neutral, there: Neutral, target: Values, zero_dates: str
+    ) -> Iterator[UnsupportedValues]:
         """Values of this engine that another one's type has not, in the order in which they are replaced.
 
         Args:

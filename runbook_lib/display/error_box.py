@@ -23,7 +23,7 @@ _NOT_OPENED = ConfigurationError(
 )
 
 
-def quiet_errors() -> bool:
+def show_short_errors() -> bool:
     """Show every error that this library raises as a short box. Harmless outside IPython, and when called again.
 
     Returns:

@@ -28,7 +28,7 @@ def tone(outcome: str) -> str:
     return _OUTCOMES.get(outcome, (MUTED, EMPTY))[0]
 
 
-def wash(outcome: str) -> str:
+def tint(outcome: str) -> str:
     """The colour behind it."""
     return _OUTCOMES.get(outcome, (MUTED, EMPTY))[1]
 

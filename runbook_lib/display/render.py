@@ -36,6 +36,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.globals |= {"colour": palette.names(), "tone": palette.tone, "wash": palette.wash, "marks": palette.MARKS}
+    templates.globals |= {"colour": palette.names(), "tone": palette.tone, "wash": palette.tint, "marks": palette.MARKS}
     templates.filters["words"] = lambda name: str(name).replace("_", " ")
     return templates

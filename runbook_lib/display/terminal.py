@@ -55,7 +55,7 @@ def follow(journal: Journal, run_id: str, done: threading.Event, console: Consol
 
 
 @contextmanager
-def telling(journal: Journal, run_id: str) -> Iterator[None]:
+def progress_in_terminal(journal: Journal, run_id: str) -> Iterator[None]:
     """Show the run's progress in the terminal while the body does its work."""
     done = threading.Event()
     teller = threading.Thread(target=follow, args=(journal, run_id, done), name="progress", daemon=True)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from runbook_lib.assessment.account import Account
-from runbook_lib.assessment.fates import Route, loose_name, measure, predict
+from runbook_lib.assessment.fates import Route, comparable_name, measure, predict
 from runbook_lib.assessment.kinds import BY_STATEMENT
 from runbook_lib.databases.port import CatalogObject, Database, Inventory
 from runbook_lib.errors import DatabaseError, TransferError
@@ -39,7 +39,7 @@ def finish(there: Inventory, target: Database, route: Route, left: Sequence[Left
     Args:
         left: What could not be made, with the database's reasons.
     """
-    refused = {loose_name(one.name): (one.why, one.action) for one in left if one.name}
+    refused = {comparable_name(one.name): (one.why, one.action) for one in left if one.name}
     route, here = replace(route, refused=refused), target.inventory()
     account = measure(there, here, route)
     lost = {(line.kind, line.name) for line in account.unaccounted if line.kind in BY_STATEMENT}

@@ -159,7 +159,7 @@ def of_objects(
         whole: Every table of the source is followed: one that is not was made since.
     """
     found = dict[str, Difference]()
-    before, both = known.get(_roles(there)[0], {}), _both_beside(pair, there, read)
+    before, both = known.get(_roles(there)[0], {}), _both_other_objects(pair, there, read)
     for one in _changed(there, known, *both):
         if whole or one.kind != "table":
             how = "changed" if _name(one) in before else "new"
@@ -172,9 +172,11 @@ def of_objects(
     return found
 
 
-def changed_beside(pair: Pair, there: Link, known: Mapping[str, Any], read: Read | None = None) -> list[CatalogObject]:
+def changed_other_objects(
+    pair: Pair, there: Link, known: Mapping[str, Any], read: Read | None = None
+) -> list[CatalogObject]:
     """What stands beside the tables at the link's reader, new or changed since the copy, and not so at its writer."""
-    return _changed(there, known, *_both_beside(pair, there, read))
+    return _changed(there, known, *_both_other_objects(pair, there, read))
 
 
 def _changed(
@@ -186,7 +188,7 @@ def _changed(
     return [leaving[name] for name, now in found.items() if now not in (before.get(name), same.get(name))]
 
 
-def _both_beside(
+def _both_other_objects(
     pair: Pair, there: Link, read: Read | None
 ) -> tuple[dict[str, CatalogObject], dict[str, CatalogObject]]:
     one, other = _roles(there)
@@ -251,5 +253,7 @@ def _beside(pair: Pair, database: Database, role: str, read: Read) -> dict[str, 
     ]
     if set(inventory.counts) <= {"table"}:  # of an engine whose inventory knows no more yet
         found += [CatalogObject("", name, definition=text) for name, text in database.definitions().items()]
-        found += [CatalogObject("sequence", s.name, definition=str(s.increment)) for s in database.loose_sequences()]
+        found += [
+            CatalogObject("sequence", s.name, definition=str(s.increment)) for s in database.standalone_sequences()
+        ]
     return {_name(each): each for each in sorted(found, key=_name)}

@@ -28,7 +28,7 @@ from runbook_lib.journal.kinds import (
     CopyChanged,
     WritersMoved,
 )
-from runbook_lib.operations.agreement import SHAPES, Read, baseline, changed_beside, read_once
+from runbook_lib.operations.agreement import SHAPES, Read, baseline, changed_other_objects, read_once
 from runbook_lib.operations.gone_tables import gone_of, left_behind, let_go, without
 from runbook_lib.operations.pair import Pair, Tell, pair_of
 from runbook_lib.operations.replicate import BACK, FORWARD, copy_of, followed_of
@@ -40,7 +40,7 @@ from runbook_lib.transfer.capture import enable_capture, fence_writer
 from runbook_lib.transfer.foreign_keys import add_keys, settle
 from runbook_lib.transfer.held import Held
 from runbook_lib.transfer.links import Link
-from runbook_lib.transfer.sync import apply_apart, compare_all, drain, drain_once, make_equal, must_wait
+from runbook_lib.transfer.sync import apply_one_by_one, compare_all, drain, drain_once, make_equal, must_wait
 from runbook_lib.transfer.sync_process import exclusive, stop_sync
 from runbook_lib.transfer.user_triggers import hold_back
 from runbook_lib.transfer.writers import Side
@@ -133,7 +133,7 @@ def work_of(
         [origin.forward], ValidationOptions(checks=SHAPES, types=pair.plan.types, tolerances=pair.plan.tolerances)
     )
     new = [m for m in report.mismatches if f"{m.table}: {m.text}" not in set(known.get("differences", ()))]
-    beside = changed_beside(pair, link, known, read)
+    beside = changed_other_objects(pair, link, known, read)
     there = {f"{one.kind} {one.name}": one for one in (read or read_once())(origin.target).objects}
     dialect = dialect_of(origin.target.dialect)
     makeable = origin.source.dialect == dialect.name and dialect.repairs_objects
@@ -343,7 +343,7 @@ def _compare(link: Link, tables: Sequence[str], tell: Tell) -> None:
     """Make the rows of these tables equal, whole: a new column's values were logged by nobody."""
     for flow in link.flows:
         if flow.table in tables or flow.feeds[0].table in tables:
-            done = compare_all(link, flow, apply_apart if link.quarantine else make_equal)
+            done = compare_all(link, flow, apply_one_by_one if link.quarantine else make_equal)
             tell(f"{flow.table}: every row compared, {done.upserted:,} written again")
 
 

@@ -20,7 +20,7 @@ from runbook_lib.databases.adapter_helpers import one_database
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.identifiers import parts_of
 from runbook_lib.databases.own_objects import needed
-from runbook_lib.databases.port import Catalogs, Inventory, Rest, Table
+from runbook_lib.databases.port import Catalogs, Inventory, OtherObjects, Table
 from runbook_lib.databases.values import NO_VALUE
 from runbook_lib.errors import ConfigurationError, DatabaseError, TransferError
 from runbook_lib.operations.accounting import expected, finish
@@ -28,8 +28,8 @@ from runbook_lib.operations.generated_values import require_same_values
 from runbook_lib.operations.pair import How, Pair, Tell
 from runbook_lib.operations.room import goes_on, make_room, spared, tried
 from runbook_lib.schema import create_target as made
-from runbook_lib.schema.convert.left_behind import LeftBehind, keep_account, make_apart, make_each, remember
-from runbook_lib.schema.convert.service_tables import STRAY, decisions, strays, target_schema
+from runbook_lib.schema.convert.left_behind import LeftBehind, keep_account, make_each, make_one_by_one, remember
+from runbook_lib.schema.convert.service_tables import UNMATCHED_OVERRIDE, decisions, strays, target_schema
 from runbook_lib.schema.convert.target_schema import TargetSchema
 from runbook_lib.schema.kept_scripts import KEYS, REST, Part
 from runbook_lib.transfer.build_links import forward_links
@@ -55,7 +55,7 @@ _READ_AS = (
 
 
 @dataclass(frozen=True)
-class Cloned:
+class CopySummary:
     """What was done; rows and tables are counts, `rows` includes earlier attempts, `quarantined` those in quarantine.
 
     `left_behind`: what could not be made; everything else is there. `account`: how everything was handled.
@@ -81,7 +81,7 @@ def clone(
     tell: Tell = lambda text: None,
     on_rows: Progress = lambda done, total: None,
     pause: Callable[[], str] = lambda: "",
-) -> Cloned:
+) -> CopySummary:
     """Copy the source's tables with everything that belongs to them; with `follow`, ready to be synced.
 
     Args:
@@ -96,7 +96,7 @@ def clone(
     """
     started = time.monotonic()
     service, source, target = pair.service, pair.source, pair.target
-    foreseen = _foresee(pair, how, tell)
+    foreseen = _require_possible(pair, how, tell)
     _make_tables(pair, how, foreseen, tell)
     seen = pair.seen(foreseen.origin)
     link = seen.forward
@@ -107,7 +107,7 @@ def clone(
     # of a table as soon as it has its rows
     indexes = made.index_tasks(service, target, beside_writers=True)
     copied = copy_link(link, chunk_rows=how.chunk_rows, jobs=how.jobs, pause=pause, on_progress=on_rows, then=indexes)
-    _tell_rows(copied, tell)
+    _report_rows(copied, tell)
     left = _complete(seen, link, how, tell)
     moved = advance_sequences(link) if how.tables else advance_all([link])
     remember(service.name, target, left)
@@ -120,11 +120,11 @@ def clone(
     account = finish(there, target, foreseen.route, [*left, *late])
     keep_account(service.name, target, account.as_dict())
     aside, elapsed_s = sum(copied.quarantined.values()), time.monotonic() - started
-    return Cloned(len(service.tables), copied.rows, copied.rows_now, elapsed_s, account, aside, tuple(left))
+    return CopySummary(len(service.tables), copied.rows, copied.rows_now, elapsed_s, account, aside, tuple(left))
 
 
 @dataclass(frozen=True)
-class _Foreseen:
+class _Prediction:
     """What a copy knows before it makes anything: all that both sides say is asked once.
 
     Attributes:
@@ -139,15 +139,15 @@ class _Foreseen:
     schema: TargetSchema | None
     route: Route
     there: Inventory
-    rest: Rest
+    rest: OtherObjects
 
 
-def _foresee(pair: Pair, how: How, tell: Tell) -> _Foreseen:
+def _require_possible(pair: Pair, how: How, tell: Tell) -> _Prediction:
     """Refuse what cannot go well, and say what will not be the same; nothing is done."""
     service, source, target, types = pair.service, pair.source, pair.target, pair.plan.types
     _refuse_itself(pair)
     _refuse_own_names(pair)
-    if how.follow and dialect_of(target.dialect).loud_triggers and goes_on(pair, how):
+    if how.follow and dialect_of(target.dialect).firing_triggers and goes_on(pair, how):
         hold_back([pair.forward])  # a killed cutover may have made them; the links read both catalogs
     _require_rights(pair, how, tell)
     origin = source.catalog([mapping.source for mapping in service.tables])  # for this whole command
@@ -158,14 +158,14 @@ def _foresee(pair: Pair, how: How, tell: Tell) -> _Foreseen:
     for decision in decisions(schema):
         chosen = "refused where one is found" if decision.chosen == "error" else decision.chosen or "not decided"
         tell(f"  {decision.subject}: {decision.what}: {chosen}")
-    _refuse_misfits(pair, how, origin, schema, tell)
+    _refuse_incompatible_values(pair, how, origin, schema, tell)
     kept = how.existing in ("keep", "empty")
     route = route_of(service, source, target, types, whole=not how.tables, kept=kept, schema=schema)
     _, there = expected(source, target, route)
-    return _Foreseen(origin, schema, route, there, _rest(pair, how, tell))
+    return _Prediction(origin, schema, route, there, _rest(pair, how, tell))
 
 
-def _make_tables(pair: Pair, how: How, foreseen: _Foreseen, tell: Tell) -> None:
+def _make_tables(pair: Pair, how: How, foreseen: _Prediction, tell: Tell) -> None:
     service, source, target, rest = pair.service, pair.source, pair.target, foreseen.rest
     scripts = tried(pair, how, rest, tell, foreseen.schema)
     make_room(pair, how, rest, tell)
@@ -181,7 +181,7 @@ def _complete(pair: Pair, link: Link, how: How, tell: Tell) -> list[LeftBehind]:
         refused = dict[Part, DatabaseError]()
         count = made.build_indexes(service, target, how.jobs, partial(settle, link) if how.follow else None, refused)
         tell(f"indexes: {count} built, statistics gathered")
-        left = make_apart(service.name, target, refused)
+        left = make_one_by_one(service.name, target, refused)
         if how.follow:
             require_sync_keys(link, left)
         _take_history(pair, tell)
@@ -191,7 +191,7 @@ def _complete(pair: Pair, link: Link, how: How, tell: Tell) -> list[LeftBehind]:
     return left + make_each(service.name, target, REST)
 
 
-def _tell_rows(copied: CopyResult, tell: Tell) -> None:
+def _report_rows(copied: CopyResult, tell: Tell) -> None:
     waited = f"; throttled for {copied.throttled_s:.0f} s" if copied.throttled_s else ""
     before = copied.rows - copied.rows_now
     earlier = f", {before:,} were there from an earlier attempt" if before else ""
@@ -265,21 +265,23 @@ def _require_known_types(schema: TargetSchema | None) -> None:
     if unknown := strays([schema]):
         raise ConfigurationError(
             f"--type {unknown[0]}",
-            STRAY,
+            UNMATCHED_OVERRIDE,
             expected="TABLE.COLUMN, a type as the source writes it, or a policy",
             state="nothing was done",
             action="correct the name",
         )
 
 
-def _refuse_misfits(pair: Pair, how: How, origin: Mapping[str, Table], schema: TargetSchema | None, tell: Tell) -> None:
+def _refuse_incompatible_values(
+    pair: Pair, how: How, origin: Mapping[str, Table], schema: TargetSchema | None, tell: Tell
+) -> None:
     """Look for values that the target will refuse, one pass over each table that may have some, before it is made."""
     service, source, target = pair.service, pair.source, pair.target
     if goes_on(pair, how):
         return
     if schema is None:
         same = {m.target: origin[m.source] for m in service.tables if m.source in origin}
-        _tell_orphans(pair, (origin, same), tell)
+        _report_orphans(pair, (origin, same), tell)
         return
     tables = schema.catalog
     if how.existing in ("keep", "empty"):  # then these are the columns
@@ -307,7 +309,7 @@ def _refuse_misfits(pair: Pair, how: How, origin: Mapping[str, Table], schema: T
 
 def _refuse_broken_keys(pair: Pair, known: Catalogs, tell: Tell) -> None:
     """Rows that the target's keys refuse: a foreign key is left behind."""
-    _tell_orphans(pair, known, tell)
+    _report_orphans(pair, known, tell)
     if refused := list(folded(pair.service, pair.source, pair.target.dialect, *known)):
         more = f" (and {len(refused) - 1} more keys)" if len(refused) > 1 else ""
         raise TransferError(
@@ -318,15 +320,15 @@ def _refuse_broken_keys(pair: Pair, known: Catalogs, tell: Tell) -> None:
         )
 
 
-def _tell_orphans(pair: Pair, known: Catalogs, tell: Tell) -> None:
+def _report_orphans(pair: Pair, known: Catalogs, tell: Tell) -> None:
     for each in orphans(pair.service, pair.source, pair.target.dialect, *known):
         tell(f"  {each.line}: {'it is kept as unproven as it is there' if each.kept else 'it will be left behind'}")
 
 
-def _rest(pair: Pair, how: How, tell: Tell) -> Rest:
+def _rest(pair: Pair, how: How, tell: Tell) -> OtherObjects:
     """What the source has beside its tables; of another engine it is only named."""
     if how.tables:
-        return Rest()
+        return OtherObjects()
     rest = pair.source.dump_rest([mapping.source for mapping in pair.service.tables])
     if pair.source.dialect == pair.target.dialect:
         for name in rest.names if how.follow else ():
@@ -335,7 +337,7 @@ def _rest(pair: Pair, how: How, tell: Tell) -> Rest:
         return rest
     for name in rest.names:
         tell(f"  {name}: stays behind; {pair.target.dialect} needs its own")
-    return Rest()
+    return OtherObjects()
 
 
 def _require_no_gap(link: Link) -> None:

@@ -21,7 +21,7 @@ FENCE_S, SWITCH_S = 0.05, 0.1  # what raising a fence and a switch take, where n
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class CutoverPrediction:
     """What was seen, and what would come.
 
     Attributes:
@@ -43,7 +43,7 @@ class Foreseen:
         return not self.refused and self.predicted.total_s <= budget_s
 
 
-def foresee(pair: Pair, to: Side) -> Foreseen:
+def predict_switchover(pair: Pair, to: Side) -> CutoverPrediction:
     """Check both sides; nothing is written, synced, or stopped.
 
     Args:
@@ -56,7 +56,7 @@ def foresee(pair: Pair, to: Side) -> Foreseen:
     verify_s = compare_touched([link], touched).elapsed_s
     few = min(lag.keys, KEYS)
     predicted = Prediction(lag.keys, RATE, FENCE_S, few / RATE, verify_s, SWITCH_S)
-    return Foreseen(writers, to, lag, predicted, (*quarantined(link), *would_not_fit(link)))
+    return CutoverPrediction(writers, to, lag, predicted, (*quarantined(link), *would_not_fit(link)))
 
 
 def quarantined(link: Link) -> list[Refused]:

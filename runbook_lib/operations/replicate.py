@@ -257,7 +257,7 @@ def move(
         side = pair.writers().require(what, Side.SOURCE, Side.TARGET, Side.BETWEEN)
         if side is to:
             return None
-        _refuse_misfits(there)
+        _refuse_incompatible_values(there)
         same = SameSchema([there])
         agreed = partial(disagreements_of, pair, journal, run_id, to, leave_quarantined=leave_quarantined)
         if side is not Side.BETWEEN:
@@ -267,7 +267,7 @@ def move(
             if side_of(pair) is Side.BETWEEN:
                 _undo_interrupted(there, back, journal, run_id)
                 tell(f"an interrupted move of the writers was undone first: the {there.reader.name} has them")
-            _open_way_back(there, back)
+            _open_rollback_path(there, back)
             if side is Side.BETWEEN:  # only now it is known who has them
                 refuse(there, agreed())
             compare = partial(compare_touched, [there], tolerances=(LEAVE,) if leave_quarantined else ())
@@ -312,7 +312,7 @@ def _ours(journal: Journal, run_id: str, token: str) -> None:
     journal.append(run_id, Note("the lease is still ours"), token=token)
 
 
-def _open_way_back(there: Link, back: Link) -> None:
+def _open_rollback_path(there: Link, back: Link) -> None:
     """Log the other side's writes from its first one on; fence it, whatever was made there since."""
     for link in (there, back):
         if not capture_complete(link):  # `there`: a partition made since is taken in
@@ -354,8 +354,10 @@ def copy_of(journal: Journal, run_id: str) -> CopyOpened:
     return found
 
 
-def _acts(compare: switchover.Compare, switch: Switch, same: SameSchema, still_ours: Callable[[], object]) -> act.Acts:
-    return act.Acts(
+def _acts(
+    compare: switchover.Compare, switch: Switch, same: SameSchema, still_ours: Callable[[], object]
+) -> act.CutoverActions:
+    return act.CutoverActions(
         verify=lambda touched: compare(touched).raise_for_failure(),
         switch=lambda: switch.run(switch.there),
         switch_back=lambda: switch.run(switch.back),
@@ -364,7 +366,7 @@ def _acts(compare: switchover.Compare, switch: Switch, same: SameSchema, still_o
     )
 
 
-def _refuse_misfits(there: Link) -> None:
+def _refuse_incompatible_values(there: Link) -> None:
     """Nobody is moved while the other side refuses a row of theirs."""
     if unfit := would_not_fit(there):
         first = unfit[0]

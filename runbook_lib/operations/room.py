@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runbook_lib.databases.port import Problem, Rest
+from runbook_lib.databases.port import OtherObjects, Problem
 from runbook_lib.errors import TransferError
 from runbook_lib.schema import create_target as made
 from runbook_lib.schema.trial_ddl import Scripts, require_accepted
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NAMED = 5  # of many
 
 
-def make_room(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -> None:
+def make_room(pair: Pair, how: How, rest: OtherObjects, tell: Callable[[str], object]) -> None:
     """Drop, empty, keep or refuse the tables that are there, as requested; without a word a copy of ours resumes.
 
     A half-made copy of ours that was begun with other `--type` is started again: its tables are dropped.
@@ -44,8 +44,8 @@ def make_room(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -
     elif how.existing == "empty":
         target.execute(*(f"DELETE FROM {target.quote(name)}" for name in reversed(names) if name in there))
         forget_channel(target, service.name)
-    elif ours and _told_otherwise(pair):
-        _begin_anew(pair, tell)
+    elif ours and _overridden_otherwise(pair):
+        _restart(pair, tell)
     elif present and how.existing == "refuse" and not ours:
         raise TransferError(
             f"{target.name}: {', '.join(present[:5])}{' …' if len(present) > 5 else ''}",
@@ -57,7 +57,7 @@ def make_room(pair: Pair, how: How, rest: Rest, tell: Callable[[str], object]) -
 
 
 def tried(
-    pair: Pair, how: How, rest: Rest, tell: Callable[[str], object], schema: TargetSchema | None
+    pair: Pair, how: How, rest: OtherObjects, tell: Callable[[str], object], schema: TargetSchema | None
 ) -> Scripts | None:
     """What makes the target's schema, tried there; None where nothing is to be made, or `make_room` will refuse.
 
@@ -76,7 +76,7 @@ def tried(
     return scripts
 
 
-def _refuse_others(target: Database, rest: Rest) -> None:
+def _refuse_others(target: Database, rest: OtherObjects) -> None:
     """Where DDL cannot be tried and undone: objects of the same name that are others would be taken for the copy's.
 
     Raises:
@@ -96,7 +96,7 @@ def _refuse_others(target: Database, rest: Rest) -> None:
 
 def goes_on(pair: Pair, how: How) -> bool:
     """Whether this call resumes a copy that was begun before."""
-    anew = how.existing in ("drop", "empty") or _told_otherwise(pair)
+    anew = how.existing in ("drop", "empty") or _overridden_otherwise(pair)
     return not anew and begun(pair.target, pair.service.name)
 
 
@@ -112,14 +112,14 @@ def spared(pair: Pair, how: How, problem: Problem) -> bool:
     return not ours or how.existing == "drop" or (not how.follow and goes_on(pair, how))
 
 
-def _told_otherwise(pair: Pair) -> bool:
+def _overridden_otherwise(pair: Pair) -> bool:
     if pair.source.dialect == pair.target.dialect or not made.made_here(pair.service, pair.target):
         return False
-    before = made.told_before(pair.service, pair.target)
-    return before is not None and before != made.told(pair.plan.types)
+    before = made.overrides_before(pair.service, pair.target)
+    return before is not None and before != made.overrides_text(pair.plan.types)
 
 
-def _begin_anew(pair: Pair, tell: Callable[[str], object]) -> None:
+def _restart(pair: Pair, tell: Callable[[str], object]) -> None:
     service, target = pair.service, pair.target
     if begun(target, service.name) and not unfinished(pair.forward):
         raise TransferError(

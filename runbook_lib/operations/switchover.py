@@ -35,7 +35,7 @@ class Pace:
 
 
 def move(
-    links: Sequence[Link], back: Sequence[Link], acts: act.Acts, compare: Compare, pace: Pace
+    links: Sequence[Link], back: Sequence[Link], acts: act.CutoverActions, compare: Compare, pace: Pace
 ) -> act.CutoverResult:
     """Move the writers over these links, whose only drainer the caller is, within the budget or not at all.
 

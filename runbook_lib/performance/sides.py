@@ -27,7 +27,7 @@ SESSIONS = 8  # queries that run at a time on each side
 
 
 @dataclass(frozen=True)
-class Both:
+class ReadySides:
     """Both sides, ready: each has answered once; the parameters of the queries are drawn."""
 
     sides: Mapping[str, Side]
@@ -38,7 +38,7 @@ class Both:
 
 
 @contextmanager
-def both_sides(environment: Environment) -> Iterator[Both]:
+def both_sides(environment: Environment) -> Iterator[ReadySides]:
     """Open what the plan's workload needs of both sides.
 
     Raises:
@@ -55,7 +55,7 @@ def both_sides(environment: Environment) -> Iterator[Both]:
         sampled = _tried(workload, queries)
         places = _places(workload, urls, source, targets)
         sides = {name: _side(environment, name, urls.get(name), queries.get(name), places) for name in (OLD, NEW)}
-        yield Both(sides, workload, sampled, source, targets)
+        yield ReadySides(sides, workload, sampled, source, targets)
 
 
 def _workload(environment: Environment) -> Workload:

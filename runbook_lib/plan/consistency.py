@@ -20,7 +20,7 @@ def check_plan(plan: Plan) -> None:
         _unique_tables(plan, service)
         _whole_rows(plan, service)
     _unique_databases(plan)
-    _one_way_back(plan)
+    _one_rollback_path(plan)
     _tolerated_names(plan)
 
 
@@ -75,7 +75,7 @@ def _whole_rows(plan: Plan, service: Service) -> None:
             raise _at(plan, mapping.line, text, action=f"add `{mapping.source}` to its tables, or drop `reverse`")
 
 
-def _one_way_back(plan: Plan) -> None:
+def _one_rollback_path(plan: Plan) -> None:
     """Each source row is written back by one service, each of its columns by one derived table at most."""
     owners: dict[str, tuple[Service, TableMapping]] = {}
     for service in plan.services:

@@ -17,7 +17,7 @@ from typing import Any
 from runbook_lib.config.environment import Environment
 from runbook_lib.config.options import read_options
 from runbook_lib.config.parameter_file import notebooks_environment
-from runbook_lib.display.error_box import forget_run, quiet_errors
+from runbook_lib.display.error_box import forget_run, show_short_errors
 from runbook_lib.display.progress import notebook_listener
 from runbook_lib.errors import GateFailed, RunbookError
 from runbook_lib.journal import Entry, Journal
@@ -56,7 +56,7 @@ def open_run(
         OutOfOrder: a phase before this one has not passed for this plan, or another plan's run is unfinished.
         LeaseHeld: another operator acts on this run.
     """
-    quiet_errors()
+    show_short_errors()
     try:
         return begin(notebooks_environment(environment, plan, inventory), phase, run_id=run_id, options=options)
     except RunbookError:

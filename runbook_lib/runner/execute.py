@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib import errors
-from runbook_lib.display.error_box import quiet_errors
+from runbook_lib.display.error_box import show_short_errors
 from runbook_lib.errors import ConfigurationError, EvidenceError, GateFailed
 from runbook_lib.journal.history import History
 from runbook_lib.runner.kernel import Kernel, start_kernel
@@ -28,7 +28,7 @@ from runbook_lib.util.fast_imports import without_iri_grammar
 if TYPE_CHECKING:
     from runbook_lib.journal import Journal
 
-__all__ = ["Ending", "Executed", "execute", "parameters_of", "quiet_errors"]
+__all__ = ["Ending", "Executed", "execute", "parameters_of", "show_short_errors"]
 
 
 class Ending(StrEnum):

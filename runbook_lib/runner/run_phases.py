@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.config.environment import Environment
-from runbook_lib.display.terminal import telling
+from runbook_lib.display.terminal import progress_in_terminal
 from runbook_lib.errors import ConfigurationError, RunbookError
 from runbook_lib.evidence.bundle import Facts, closed, finish, phase_folder, seal_phase, sealed_pass, unsealed
 from runbook_lib.evidence.keys import SigningKey, demo_key, load_key
@@ -147,7 +147,7 @@ class Runner:
             "run_id": self.run_id,
             "options": {**environment.options, **options},
         }
-        with telling(self.journal, self.run_id):
+        with progress_in_terminal(self.journal, self.run_id):
             done = execute(
                 notebook,
                 folder / (notebook.name if replayed else "notebook.ipynb"),

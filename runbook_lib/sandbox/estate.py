@@ -218,10 +218,10 @@ class Estate:
             except OSError:  # shut down: the estate ends
                 return
             with caller, suppress(OSError):  # a caller who hangs up early misses the answer
-                answer = self._obey(json.loads(caller.makefile("rb").readline() or b"{}"))
+                answer = self._handle_command(json.loads(caller.makefile("rb").readline() or b"{}"))
                 caller.sendall(json.dumps(answer).encode() + b"\n")
 
-    def _obey(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _handle_command(self, request: dict[str, Any]) -> dict[str, Any]:
         command, name, shape = request.get("command"), request.get("name", ""), request.get("shape")
         services = self.services
         acts: dict[str, Callable[[], dict[str, Any]]] = {

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import groupby
 
 from runbook_lib.databases.dialect import dialect_of
-from runbook_lib.databases.port import Database, Rest, Table
+from runbook_lib.databases.port import Database, OtherObjects, Table
 from runbook_lib.errors import DatabaseError, TransferError
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.schema.convert import service_tables
@@ -50,7 +50,7 @@ def create_tables(
     source: Database,
     target: Database,
     types: Mapping[str, str] | None = None,
-    rest: Rest | None = None,
+    rest: OtherObjects | None = None,
     *,
     keep: bool = False,
     scripts: Scripts | None = None,
@@ -79,7 +79,7 @@ def create_tables(
     store(target, service.name, BEING_MADE)
     before, objects, keys = scripts
     parts = [*cut(target, OBJECTS, objects), *cut(target, KEYS, keys), *_cut_rest(target, rest)]
-    parts.append(Part(TOLD, script=told(types or {})))
+    parts.append(Part(TOLD, script=overrides_text(types or {})))
     store(target, service.name, BEING_MADE, [part for part in parts if part.kind == OBJECTS])
     _make(service, target, portions(before))
     store(target, service.name, MADE, parts)
@@ -122,7 +122,7 @@ def _to_make(service: Service, target: Database) -> bool:
 
 
 def _accepted(
-    service: Service, source: Database, target: Database, types: Mapping[str, str], rest: Rest | None
+    service: Service, source: Database, target: Database, types: Mapping[str, str], rest: OtherObjects | None
 ) -> Scripts:
     store(target, service.name, BEING_MADE)  # a changed table's shape is worked out there: a kill is cleared up
     scripts = scripts_of(service, source, target, types, rest)
@@ -138,7 +138,7 @@ def scripts_of(
     source: Database,
     target: Database,
     types: Mapping[str, str],
-    rest: Rest | None,
+    rest: OtherObjects | None,
     schema: TargetSchema | None = None,
 ) -> Scripts:
     """What makes the tables; then indexes, constraints, triggers; then foreign keys.
@@ -163,17 +163,17 @@ def _make(service: Service, target: Database, scripts: Sequence[str]) -> None:
             _clear(service, target)
 
 
-def told(types: Mapping[str, str]) -> str:
+def overrides_text(types: Mapping[str, str]) -> str:
     """The plan's `types:` as one text, to tell whether a copy was begun with others."""
     return json.dumps(dict(sorted(types.items())))
 
 
-def told_before(service: Service, target: Database) -> str | None:
+def overrides_before(service: Service, target: Database) -> str | None:
     """The types that the tables were made by; None where that is not known."""
     return next((part.script for part in kept(target, service.name, TOLD)), None)
 
 
-def _cut_rest(target: Database, rest: Rest | None) -> list[Part]:
+def _cut_rest(target: Database, rest: OtherObjects | None) -> list[Part]:
     return cut(target, REST, rest.script if rest else "")
 
 

@@ -147,7 +147,7 @@ def state(target: Database, service: str) -> str:
     return next((kind for (kind,) in kinds if kind in (MADE, BEING_MADE)), "")
 
 
-def told_at(target: Database, services: Sequence[str]) -> dict[str, str]:
+def overrides_at(target: Database, services: Sequence[str]) -> dict[str, str]:
     """The types that a copy was given; none where this database keeps nothing. Nothing is made.
 
     Args:

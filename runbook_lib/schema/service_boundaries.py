@@ -29,7 +29,7 @@ class ForeignKey:
 
 
 @dataclass(frozen=True)
-class Borders:
+class ServiceBoundaries:
     """The services' tables at the source, the foreign keys between them, and the tables no service takes."""
 
     services: Mapping[str, tuple[str, ...]]
@@ -67,20 +67,20 @@ class Borders:
         return asdict(self)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Borders:
+    def from_record(cls, record: Mapping[str, Any]) -> ServiceBoundaries:
         """What `as_record` gave."""
         keys = tuple(ForeignKey(**{**key, "columns": tuple(key["columns"])}) for key in record["keys"])
         services = {name: tuple(tables) for name, tables in record["services"].items()}
         return cls(services, keys, tuple(record["homeless"]))
 
 
-def find_borders(plan: Plan, source: Database) -> Borders:
+def find_service_boundaries(plan: Plan, source: Database) -> ServiceBoundaries:
     """Read the source's catalog and say which foreign keys cross a border of the plan's services."""
     catalog = source.catalog()
     services = {s.name: tuple(dict.fromkeys(m.source for m in s.tables)) for s in plan.services}
     home = {table: service for service, tables in services.items() for table in tables}
     keys = tuple(key for table in catalog.values() for key in _keys_of(table, home))
-    return Borders(services, keys, tuple(sorted(set(catalog) - set(home))))
+    return ServiceBoundaries(services, keys, tuple(sorted(set(catalog) - set(home))))
 
 
 def _keys_of(table: Table, home: Mapping[str, str]) -> Sequence[ForeignKey]:

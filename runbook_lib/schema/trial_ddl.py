@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from runbook_lib.databases.port import Database, Refusal, Rest
-from runbook_lib.databases.statement_names import Named, named, pieces
+from runbook_lib.databases.port import Database, OtherObjects, Refusal
+from runbook_lib.databases.statement_names import NamedObject, named, pieces
 from runbook_lib.errors import TransferError
 
 Scripts = tuple[str, str, str]  # tables; indexes, constraints, triggers; foreign keys
@@ -23,7 +23,7 @@ def require_accepted(
     source: Database,
     target: Database,
     scripts: Scripts,
-    rest: Rest | None = None,
+    rest: OtherObjects | None = None,
     *,
     gone: Sequence[str] = (),
     whole: bool = False,
@@ -56,7 +56,7 @@ def require_accepted(
         tell(f"  {each.kind} {each.name}{f' of {each.table}' if each.table else ''}: will be left behind: {each.why}")
 
 
-def _doubtful(source: Database, target: Database, scripts: Scripts, rest: Rest | None) -> list[str]:
+def _doubtful(source: Database, target: Database, scripts: Scripts, rest: OtherObjects | None) -> list[str]:
     """What may be refused; between databases of one version that is little where nothing else is at the target."""
     before, objects, keys = scripts
     beside = _without_rows(rest.script) if rest else ""
@@ -74,7 +74,7 @@ def _doubtful(source: Database, target: Database, scripts: Scripts, rest: Rest |
 def _same(source: Database, target: Database) -> bool:
     """One version on both sides, and nothing of the user's at the target that a name could collide with."""
     one, other = source.facts(), target.facts()
-    taken = target.tables() or target.definitions() or target.loose_sequences()
+    taken = target.tables() or target.definitions() or target.standalone_sequences()
     return one.version_text == other.version_text and not taken
 
 
@@ -91,8 +91,8 @@ def _first_causes(refused: Sequence[Refusal]) -> list[Refusal]:
     return [each for each in refused if each.table not in tables]
 
 
-def _named(each: Refusal) -> Named:
-    return Named(each.kind, each.name, each.table)
+def _named(each: Refusal) -> NamedObject:
+    return NamedObject(each.kind, each.name, each.table)
 
 
 def _subject(each: Refusal) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.services.port import Health, ServiceController
-from runbook_lib.util.command import Ended, run, split, unknown_placeholders
+from runbook_lib.util.command import CommandResult, run, split, unknown_placeholders
 from runbook_lib.util.http import fetch
 from runbook_lib.util.redact import mask
 
@@ -178,7 +178,7 @@ class CommandService:
         filled = {"version": "", "reference": "", **known, **values}
         return [part.format_map(filled) for part in self.commands[command]]
 
-    def _finished(self, command: str, values: Mapping[str, str]) -> Ended:
+    def _finished(self, command: str, values: Mapping[str, str]) -> CommandResult:
         return run(self.arguments(command, **values), self.root, self.timeout_s)
 
     def _wait(self, reached: Callable[[], bool], command: str, complaint: Callable[[], str]) -> None:

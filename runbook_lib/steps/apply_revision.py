@@ -13,7 +13,7 @@ from runbook_lib.run.context import RunContext
 from runbook_lib.schema.revisions import version_store
 from runbook_lib.schema.revisions.apply import by_statement, revise, take_back, writes_rows
 from runbook_lib.schema.revisions.batched_update import Pace
-from runbook_lib.schema.revisions.graph import UP, Rendered, Revision, Revisions, current_version, undo_of
+from runbook_lib.schema.revisions.graph import UP, RenderedRevision, Revision, Revisions, current_version, undo_of
 from runbook_lib.schema.revisions.lint import Hazards, hazards
 from runbook_lib.schema.snapshot import in_words
 from runbook_lib.steps.routes_and_links import throttle_of, verdict
@@ -139,7 +139,7 @@ class ApplyRevision:
         return [*found.problems(), Problem(f"revision {revision.id}", text, action, blocking=False)]
 
 
-def require_approved(run: RunContext, found: Hazards, rendered: Rendered) -> None:
+def require_approved(run: RunContext, found: Hazards, rendered: RenderedRevision) -> None:
     """Hazards that a person has to approve, bound to the very SQL that will be run.
 
     Raises:

@@ -9,7 +9,7 @@ from functools import partial
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import DatabaseError
 from runbook_lib.run.context import RunContext
-from runbook_lib.schema.convert.left_behind import LeftBehind, make_apart, require_all_made
+from runbook_lib.schema.convert.left_behind import LeftBehind, make_one_by_one, require_all_made
 from runbook_lib.schema.create_target import build_indexes
 from runbook_lib.schema.kept_scripts import Part
 from runbook_lib.steps.baseline import note_baseline
@@ -42,7 +42,7 @@ class BuildIndexes:
                 refused = dict[Part, DatabaseError]()
                 at = databases[s.database]
                 counts[s.database] = build_indexes(s, at, run.options.jobs, settled[s.name], refused)
-                left += make_apart(s.name, at, refused)
+                left += make_one_by_one(s.name, at, refused)
             for link in over.values():
                 with exclusive([link]):
                     left += add_keys(run.plan.service(link.service), link, batch_keys=run.options.batch_keys)

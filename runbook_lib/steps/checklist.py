@@ -16,7 +16,7 @@ from runbook_lib.plan.model import ChecklistItem
 from runbook_lib.plan.window import is_open
 from runbook_lib.run.approvals import signoff
 from runbook_lib.run.context import RunContext
-from runbook_lib.schema.service_boundaries import Borders, find_borders
+from runbook_lib.schema.service_boundaries import ServiceBoundaries, find_service_boundaries
 from runbook_lib.steps.check_table import Findings, findings, look
 from runbook_lib.verdict import Outcome, Verdict
 
@@ -50,12 +50,12 @@ def signoffs(run: RunContext) -> Findings:
     return findings(run, "signoffs", "Tasks for people", ("task", "", "by whom"), rows, problems, fine)
 
 
-def borders(run: RunContext) -> Borders:
+def borders(run: RunContext) -> ServiceBoundaries:
     """The services' borders through the source's foreign keys; recorded, and nothing to fail."""
     known = run.recorded("borders_drawn")
     if known is not None and "borders" in (data := known.read(StandaloneVerdict).data):
-        return Borders.from_record(data["borders"])
-    found = find_borders(run.plan, run.source)
+        return ServiceBoundaries.from_record(data["borders"])
+    found = find_service_boundaries(run.plan, run.source)
     text = f"{len(found.crossing)} foreign keys cross a border"
     run.verdict("borders_drawn", Verdict(Outcome.PASS, text, {"borders": found.as_record()}))
     return found

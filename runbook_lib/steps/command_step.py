@@ -62,7 +62,7 @@ class CommandStep:
     def undone(self, run: RunContext) -> Verdict:
         return undone(run, self)
 
-    def _ended(self, run: RunContext, parts: Sequence[str]) -> command.Ended:
+    def _ended(self, run: RunContext, parts: Sequence[str]) -> command.CommandResult:
         values = filled(run, self.on)
         arguments = [part.format_map(values) for part in parts]
         return command.run(arguments, run.environment.root, self.timeout_s, dies_with_us=True)
@@ -82,5 +82,5 @@ class CommandStep:
         return _last(ended) or f"{parts[0]} ended with exit status 0"
 
 
-def _last(ended: command.Ended) -> str:
+def _last(ended: command.CommandResult) -> str:
     return " | ".join(mask(ended.output).strip().splitlines()[-3:])[-400:]

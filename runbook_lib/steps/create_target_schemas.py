@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.run.context import RunContext
-from runbook_lib.schema.convert.service_tables import STRAY, decisions, strays, target_schema
+from runbook_lib.schema.convert.service_tables import UNMATCHED_OVERRIDE, decisions, strays, target_schema
 from runbook_lib.schema.create_target import accepted_scripts, create_tables, drop_tables
 from runbook_lib.steps.routes_and_links import verdict
 from runbook_lib.verdict import StepResult, Verdict
@@ -26,7 +26,8 @@ class CreateTargetSchemas:
         missing = [p for s in run.plan.services for p in run.databases[s.database].privileges_missing("target")]
         schemas = [target_schema(s, run.source, run.databases[s.database], run.plan.types) for s in run.plan.services]
         missing += [
-            Problem(f"types: {name}", STRAY, "correct the name in the plan", blocking=True) for name in strays(schemas)
+            Problem(f"types: {name}", UNMATCHED_OVERRIDE, "correct the name in the plan", blocking=True)
+            for name in strays(schemas)
         ]
         return missing + [
             Problem(d.subject, f"{d.what}: {d.chosen or 'not decided'}", ", ".join(d.alternatives), blocking=d.blocking)

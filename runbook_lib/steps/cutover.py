@@ -105,7 +105,7 @@ class Cutover:
         for link in back:
             if link.reader.pending(link.channel):  # there is a log: a partition made since may lack a trigger
                 enable_capture(link)
-        _refuse_closed_way(back)
+        _refuse_closed_rollback_path(back)
         same = SameSchema(back)
         _require_agreement(run, forward, back, forward)
         _fence(back)  # the source: a partition made since the cutover has no fence yet
@@ -179,7 +179,7 @@ def _move(
     def compare(touched: act.Touched) -> Report:
         return compare_touched(forward, touched, tolerances=run.plan.tolerances, jobs=options.jobs)
 
-    acts = act.Acts(
+    acts = act.CutoverActions(
         verify=lambda touched: compare(touched).raise_for_failure(),
         switch=lambda: run.router.set_weights(there),
         switch_back=lambda: run.router.set_weights(here),
@@ -235,7 +235,7 @@ def _told(result: act.CutoverResult) -> str:
     )
 
 
-def _refuse_closed_way(back: Sequence[Link]) -> None:
+def _refuse_closed_rollback_path(back: Sequence[Link]) -> None:
     closed = [link.channel for link in back if not capture_complete(link)]
     if closed:
         raise RollbackFailed(

@@ -29,7 +29,7 @@ from runbook_lib.util.text import counted
 
 
 @dataclass(frozen=True)
-class Way:
+class OpenMigration:
     """A migration that this run has opened.
 
     Attributes:
@@ -120,7 +120,7 @@ def schema_result(run: RunContext) -> Findings:
 # -- which migration ---
 
 
-def _asked_back(run: RunContext, way: Way, to: str, database: str, direction: str) -> bool:
+def _asked_back(run: RunContext, way: OpenMigration, to: str, database: str, direction: str) -> bool:
     """Whether what is asked for is to give the migration under way up; another one than that is refused."""
     revisions = _revisions(run, way)
     path, wanted = revisions.path(way.current, way.wanted), revisions.known(to) if to else ""
@@ -139,7 +139,7 @@ def _asked_back(run: RunContext, way: Way, to: str, database: str, direction: st
     )
 
 
-def _open(run: RunContext, to: str, database: str, direction: str) -> Way:
+def _open(run: RunContext, to: str, database: str, direction: str) -> OpenMigration:
     found = _preview(run, to, database)
     path = found.path
     if direction and path.revisions and path.direction != direction:
@@ -151,7 +151,9 @@ def _open(run: RunContext, to: str, database: str, direction: str) -> Way:
         )
     _require_harmless(run, found)
     facts = (found.database, _goal(run).revisions, path.current, path.wanted)
-    return Way(run.write(SchemaMigrationOpened(*facts, f"schema of {found.database}: {found.aim}")).seq, *facts)
+    return OpenMigration(
+        run.write(SchemaMigrationOpened(*facts, f"schema of {found.database}: {found.aim}")).seq, *facts
+    )
 
 
 def _require_harmless(run: RunContext, found: Preview) -> None:
@@ -173,13 +175,13 @@ def _require_harmless(run: RunContext, found: Preview) -> None:
             require_approved(run, one, rendered)
 
 
-def _opened(run: RunContext) -> tuple[Way | None, bool]:
+def _opened(run: RunContext) -> tuple[OpenMigration | None, bool]:
     """The last migration of the run, and whether it has ended."""
     way, ended = None, False
     for entry in run.history().entries:
         match entry.content:
             case SchemaMigrationOpened(database, folder, current, wanted):
-                way, ended = Way(entry.seq, database, folder, current, wanted), False
+                way, ended = OpenMigration(entry.seq, database, folder, current, wanted), False
             case SchemaMigrationUndoing(reason) if way is not None:
                 way = replace(way, undoing=reason)
             case SchemaMigrationEnded():
@@ -187,12 +189,12 @@ def _opened(run: RunContext) -> tuple[Way | None, bool]:
     return way, ended
 
 
-def _under_way(run: RunContext) -> Way | None:
+def _under_way(run: RunContext) -> OpenMigration | None:
     way, ended = _opened(run)
     return None if ended else way
 
 
-def _last(run: RunContext) -> Way:
+def _last(run: RunContext) -> OpenMigration:
     way, ended = _opened(run)
     if way is None or not ended or way.undoing:
         raise OutOfOrder("schema", f"no migration has ended in run {run.run_id}", action="run its cell first")
@@ -203,7 +205,7 @@ def _goal(run: RunContext) -> SchemaGoal:
     return run.plan.schema or SchemaGoal()
 
 
-def _revisions(run: RunContext, way: Way | None = None) -> Revisions:
+def _revisions(run: RunContext, way: OpenMigration | None = None) -> Revisions:
     return Revisions(run.environment.parameters_dir / (way.folder if way else _goal(run).revisions))
 
 
@@ -211,7 +213,7 @@ def _preview(run: RunContext, to: str, database: str) -> Preview:
     return preview(run.databases[database or run.plan.source], _revisions(run), to or _goal(run).to, run.plan.lint)
 
 
-def _steps(run: RunContext, way: Way, *, accept_drift: bool = False) -> list[Step]:
+def _steps(run: RunContext, way: OpenMigration, *, accept_drift: bool = False) -> list[Step]:
     """The steps of a migration; the same ones whenever it is asked, wherever the database is by now."""
     path = _revisions(run, way).path(way.current, way.wanted)
     source = VerifyVersion("source", way.database, way.current, way.number, accept_drift)
@@ -240,7 +242,7 @@ def _steps(run: RunContext, way: Way, *, accept_drift: bool = False) -> list[Ste
 # -- back again ---
 
 
-def _undo(run: RunContext, way: Way, why: str, action: str) -> StepFailed:
+def _undo(run: RunContext, way: OpenMigration, why: str, action: str) -> StepFailed:
     """Undo every revision of the migration; the error says why, and where the database is then."""
     subject, database = f"schema of {way.database}", run.databases[way.database]
     try:
@@ -262,7 +264,7 @@ def _undo(run: RunContext, way: Way, why: str, action: str) -> StepFailed:
     return StepFailed(subject, why, state=state + where(database), action=action or "put it right, then run again")
 
 
-def _take_back(run: RunContext, way: Way, why: str) -> RollbackRecord:
+def _take_back(run: RunContext, way: OpenMigration, why: str) -> RollbackRecord:
     """Undo the migration's steps, the last one first, and close it."""
     if not way.undoing:
         run.write(SchemaMigrationUndoing(why, f"schema of {way.database}: undone, because {why}"))

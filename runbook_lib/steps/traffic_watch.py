@@ -45,7 +45,7 @@ def watch_traffic(
         interval_s=min(1.0, duration_s / 5),
         probe_interval_s=max(2.0, duration_s / 10),
         rules=Rules(min_requests=run.options.min_requests, floor_ms=run.options.floor_ms),
-        on_sample=_telling(run, duration_s),
+        on_sample=_progress_of_watch(run, duration_s),
     )
     for alarm in result.fired:
         run.alarm(alarm.text, **figures(alarm))
@@ -67,7 +67,7 @@ def watched(run: RunContext, *, look_into_data: bool) -> tuple[list[Trigger], di
     return [one for one in run.plan.triggers if one.metric in probes or not asked(one)], probes
 
 
-def _telling(run: RunContext, duration_s: float) -> Callable[[Observation, Sequence[Reading]], None]:
+def _progress_of_watch(run: RunContext, duration_s: float) -> Callable[[Observation, Sequence[Reading]], None]:
     """A watch is minutes, after a cutover days: says at each look how far it is, and what the triggers read."""
     begun = time.monotonic()
 

@@ -64,7 +64,7 @@ class Files:
     def addresses(self, cluster: str) -> frozenset[Address]:
         """The endpoints of a cluster, those out of rotation included."""
         resource = self.read(self.eds(cluster))["resources"][0]
-        return frozenset(map(address_of, [*_live(resource), *_parked(resource)]))
+        return frozenset(map(address_of, [*_live(resource), *_out_of_rotation(resource)]))
 
 
 def address_of(lb_endpoint: Mapping[str, Any]) -> Address:
@@ -77,7 +77,7 @@ def _live(resource: Document) -> list[Document]:
     return [end for group in resource.get("endpoints", []) for end in group.get("lb_endpoints", [])]
 
 
-def _parked(resource: Document) -> list[Document]:
+def _out_of_rotation(resource: Document) -> list[Document]:
     return [{"endpoint": endpoint} for endpoint in resource.get("named_endpoints", {}).values()]
 
 
@@ -121,7 +121,7 @@ def parked(document: Document, version: str) -> Document:
 
 def _all_ends(document: Document) -> list[Document]:
     resource = document["resources"][0]
-    return [*_live(resource), *_parked(resource)]
+    return [*_live(resource), *_out_of_rotation(resource)]
 
 
 def _with_ends(document: Document, version: str, ends: list[Document]) -> Document:

@@ -11,7 +11,7 @@ from runbook_lib.databases.port import Catalogs, Column, Database, Table
 from runbook_lib.errors import PlanError
 from runbook_lib.plan.model import Plan, Service, TableMapping
 from runbook_lib.schema.convert.decisions import Policies
-from runbook_lib.schema.convert.type_overrides import reading, told_of
+from runbook_lib.schema.convert.type_overrides import override_of, reading
 from runbook_lib.schema.convert.types import read_type
 from runbook_lib.schema.convert.value_limits import limits_of
 from runbook_lib.schema.convert.value_policies import Rule, applied, plain_form, rules_of
@@ -109,7 +109,7 @@ def _ruled(
     """A column of the source as the target gets it, and the rules behind it."""
     source, target = sides
     sql, kind, dialects = source.ident(written.name), read.column(written.name).type, (source.dialect, target.dialect)
-    told = told_of(policies.types, read.name, written.name, kind) if source.dialect != target.dialect else ""
+    told = override_of(policies.types, read.name, written.name, kind) if source.dialect != target.dialect else ""
     if (as_told := reading(sql, written.type, told, source.dialect)) != sql:
         sql, kind = as_told, written.type
     rules = rules_of(written.name, sql, kind, written.type, dialects, policies, key=written.name in key)

@@ -13,7 +13,7 @@ from runbook_lib.databases.adapter_helpers import filled
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
 from runbook_lib.transfer.capture import kept_up
 from runbook_lib.transfer.chunk_store import Chunk, mark_done, planned, recorded, undo_marks
-from runbook_lib.transfer.isolate_bad_rows import copy_apart
+from runbook_lib.transfer.isolate_bad_rows import copy_one_by_one
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.transfer.quarantine import counts
 from runbook_lib.transfer.throttle import Throttle
@@ -83,7 +83,7 @@ def copy_link(
                 state="nothing was copied by this one",
                 action="wait for it to end, or end it, and run again",
             )
-        _begin_anew_without_transactions(link)
+        _restart_without_transactions(link)
         _refuse_foreign_rows(link)
         with kept_up(link.reader):
             return _copy(link, planned(link, chunk_rows), jobs, pause, on_progress, then)
@@ -171,7 +171,9 @@ def _copy_chunk(link: Link, chunk: Chunk, pause: Callable[[], str]) -> int:
     try:
         return _write(link, chunk)
     except RowRejected as error:
-        return copy_apart(link, chunk, error, lambda piece: _stream(link, piece))  # a process for a few rows is dear
+        return copy_one_by_one(
+            link, chunk, error, lambda piece: _stream(link, piece)
+        )  # a process for a few rows is dear
 
 
 def _write(link: Link, chunk: Chunk) -> int:
@@ -200,7 +202,7 @@ def _binary(link: Link, flow: Flow) -> bool:
     return both and link.reader.dialect == link.writer.dialect and link.writer.binary_safe(flow.types)
 
 
-def _begin_anew_without_transactions(link: Link) -> None:
+def _restart_without_transactions(link: Link) -> None:
     """A half-copied table whose engine has no transactions (MyISAM, Aria) may have rows without their mark."""
     half = {table for table, found in recorded(link).items() if any(chunk.rows_done is None for chunk in found)}
     for problem in link.writer.privileges_missing("target") if half else ():

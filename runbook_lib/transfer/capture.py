@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 from runbook_lib.databases.port import Database, Pending
 from runbook_lib.errors import RunbookError
-from runbook_lib.transfer import held_record
+from runbook_lib.transfer import waiting_log
 from runbook_lib.transfer.links import Link
 
 _MANY = 8  # captured tables: a read of each log costs a few statements
@@ -34,7 +34,7 @@ def capture_complete(link: Link) -> bool:
 def disable_capture(link: Link, tables: Collection[str] | None = None) -> None:
     """Remove the link's logs and triggers, or those of these tables. What was pending is lost: it has no more use."""
     for table in [""] if tables is None else tables:
-        held_record.remove(link, table)
+        waiting_log.remove(link, table)
     link.reader.remove_capture(link.channel, tables)
 
 

@@ -64,7 +64,7 @@ class CutoverResult:
 
 
 @dataclass(frozen=True)
-class Acts:
+class CutoverActions:
     """What the cutover is given to act on the world outside the databases.
 
     Attributes:
@@ -166,7 +166,7 @@ def predict(
 def cutover(
     links: Sequence[Link],
     back: Sequence[Link],
-    acts: Acts,
+    acts: CutoverActions,
     predicted: Prediction,
     *,
     budget_s: float,
@@ -183,7 +183,7 @@ def cutover(
         TransferError: it happened, but a fence of the new side is still up; running it again lowers it.
     """
     _refuse_if_too_long(predicted, budget_s)
-    _refuse_without_way_back(back)
+    _refuse_without_rollback_path(back)
     _refuse_without_capture(links)
     _refuse_unfinished(links)
     pause = _Pause(budget_s)
@@ -207,7 +207,7 @@ def cutover(
             action="correct it, then run it again",
         ) from error
     try:
-        _let_in(opened)  # from here on the new side has the writes: nothing is undone any more
+        _resume_writes(opened)  # from here on the new side has the writes: nothing is undone any more
     finally:
         acts.release()
     pause.mark("writers let in at the new side")
@@ -215,7 +215,7 @@ def cutover(
     return CutoverResult(predicted, budget_s, pause_s, keys, tuple(pause.events), moved)
 
 
-def _up_to_the_lift(links: Sequence[Link], acts: Acts, pause: _Pause) -> tuple[Touched, int]:
+def _up_to_the_lift(links: Sequence[Link], acts: CutoverActions, pause: _Pause) -> tuple[Touched, int]:
     """All that can be put back: fence, final sync, verification, sequences, switch; keys touched, sequences set."""
     acts.may_fence()
     pause.undo.append(acts.release)
@@ -246,7 +246,7 @@ def _up_to_the_lift(links: Sequence[Link], acts: Acts, pause: _Pause) -> tuple[T
     return touched, moved
 
 
-def _require_ours(acts: Acts) -> None:
+def _require_ours(acts: CutoverActions) -> None:
     """Raise LeaseHeld when the run is somebody else's; a silent journal keeps nobody from putting back."""
     try:
         acts.still_ours()
@@ -275,7 +275,7 @@ def _put_back(undo: Sequence[Callable[[], object]], error: BaseException) -> Non
         raise refused from error
 
 
-def _let_in(opened: Sequence[tuple[Database, list[str]]]) -> None:
+def _resume_writes(opened: Sequence[tuple[Database, list[str]]]) -> None:
     failed = _all_of([partial(database.lower_fence, tables) for database, tables in opened])
     if failed:
         raise TransferError(
@@ -325,7 +325,7 @@ def _refuse_if_too_long(predicted: Prediction, budget_s: float) -> None:
         )
 
 
-def _refuse_without_way_back(back: Sequence[Link]) -> None:
+def _refuse_without_rollback_path(back: Sequence[Link]) -> None:
     missing = [link.channel for link in back if not capture_complete(link)]
     if missing:
         raise CutoverAborted(

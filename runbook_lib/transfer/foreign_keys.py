@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from runbook_lib.databases.port import Table
 from runbook_lib.errors import TransferError
 from runbook_lib.plan.model import Service
-from runbook_lib.schema.convert.left_behind import LeftBehind, make_each, told_together
+from runbook_lib.schema.convert.left_behind import LeftBehind, make_each, reasons_in_one_line
 from runbook_lib.schema.kept_scripts import KEYS
 from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.sync import drain_pending
@@ -58,7 +58,7 @@ def require_sync_keys(link: Link, left: Sequence[LeftBehind]) -> None:
             raise TransferError(
                 f"{link.writer.name}: {flow.table}",
                 f"changes are applied by its key ({', '.join(flow.key)}), which could not be made"
-                f"{': ' if mine else ''}{told_together(mine)}",
+                f"{': ' if mine else ''}{reasons_in_one_line(mine)}",
                 state="all rows are copied, changes stay in the log at the source",
                 action="correct it and run the same copy again, which resumes here; or leave the table out (--tables)",
             )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
-from runbook_lib.transfer import held_record
+from runbook_lib.transfer import waiting_log
 from runbook_lib.transfer.isolate_bad_rows import refused_row
 from runbook_lib.transfer.links import Feed, Flow, Link
 from runbook_lib.transfer.quarantine import Refused, shown
@@ -67,7 +67,7 @@ class Held:
         except (TransferError, DatabaseError) as error:
             return self._hold(link, place, error)
         if wait and self.waiting.pop(place, None):
-            held_record.remove(link, table)
+            waiting_log.remove(link, table)
             self.tell(f"{table}: resumes, its changes are applied")
         return done
 
@@ -77,7 +77,7 @@ class Held:
         before, why = self.waiting.get(place), str(error)
         seconds = min(LONGEST_S, before.seconds * 2) if before else FIRST_S
         if before is None or before.why != why or refused:
-            held_record.write(link, place[1], _reason(error, refused), refused)
+            waiting_log.write(link, place[1], _reason(error, refused), refused)
         if before is None or before.why != why:
             self.tell(f"{place[1]}: held back: {why}")
         self.waiting[place] = _Wait(why, time.monotonic() + seconds, seconds)

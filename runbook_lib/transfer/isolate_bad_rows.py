@@ -26,7 +26,7 @@ SHOWN = 80  # characters of a value in a message
 _DROPPED = "drop NUL characters with types: {nul: strip} (runbook copy: --type nul=strip); or "
 
 
-def copy_apart(link: Link, chunk: Chunk, error: RowRejected, write: Callable[[Chunk], int]) -> int:
+def copy_one_by_one(link: Link, chunk: Chunk, error: RowRejected, write: Callable[[Chunk], int]) -> int:
     """Copy what the target takes of a refused range; the rows written.
 
     Args:
@@ -42,10 +42,12 @@ def copy_apart(link: Link, chunk: Chunk, error: RowRejected, write: Callable[[Ch
             state=f"{chunk.flow.table} has no key: the row cannot be told from the others",
             action="correct it at the source, or give the table a key; then run again",
         ) from error
-    return _apart(link, chunk, _keys(link, chunk), error, write)
+    return _one_by_one(link, chunk, _keys(link, chunk), error, write)
 
 
-def _apart(link: Link, chunk: Chunk, keys: Sequence[Key], error: RowRejected, write: Callable[[Chunk], int]) -> int:
+def _one_by_one(
+    link: Link, chunk: Chunk, keys: Sequence[Key], error: RowRejected, write: Callable[[Chunk], int]
+) -> int:
     if len(keys) > 1:
         return sum(_piece(link, piece, some, write) for piece, some in _halves(link, chunk, keys, error))
     if not keys:
@@ -62,7 +64,7 @@ def _piece(link: Link, chunk: Chunk, keys: Sequence[Key], write: Callable[[Chunk
         return write(chunk)
     except RowRejected as error:
         # A row that came since the keys were listed is in the capture's log, or in the next attempt.
-        return _apart(link, chunk, keys if len(keys) > 1 else _keys(link, chunk), error, write)
+        return _one_by_one(link, chunk, keys if len(keys) > 1 else _keys(link, chunk), error, write)
 
 
 def _halves(link: Link, chunk: Chunk, keys: Sequence[Key], error: RowRejected) -> list[tuple[Chunk, Sequence[Key]]]:

@@ -10,13 +10,13 @@ from runbook_lib.errors import TransferError
 from runbook_lib.transfer.chunk_store import stored
 from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.quarantine import Quarantine, Refused, read
-from runbook_lib.transfer.sync import apply_apart
+from runbook_lib.transfer.sync import apply_one_by_one
 from runbook_lib.transfer.sync_process import exclusive
 from runbook_lib.transfer.user_triggers import hold_back
 
 
 @dataclass(frozen=True)
-class Replayed:
+class ReplayResult:
     """What happened to a file's rows: `tried` (count), and those that are `left`, with their reasons of now."""
 
     file: Path
@@ -30,7 +30,7 @@ class Replayed:
         return f"{self.file}: {self.tried} rows tried, {fit} fit now, {len(self.left)} are refused"
 
 
-def replay(file: Path, link_of: Callable[[str, str], Link]) -> Replayed:
+def replay(file: Path, link_of: Callable[[str, str], Link]) -> ReplayResult:
     """Try every row of a file again. Idempotent: a row that fits is lifted once it is at the target.
 
     Args:
@@ -42,7 +42,7 @@ def replay(file: Path, link_of: Callable[[str, str], Link]) -> Replayed:
         raise TransferError(f"{file}", "no such file", action="name a file of .runbook/quarantine")
     rows = read(file)
     if not rows:
-        return Replayed(file, 0)
+        return ReplayResult(file, 0)
     channel, table = next((row.channel, row.table) for row in rows.values())
     quarantine = Quarantine(file.parent.parent, limit=len(rows))
     if quarantine.file(channel, table) != file:
@@ -54,5 +54,5 @@ def replay(file: Path, link_of: Callable[[str, str], Link]) -> Replayed:
         raise TransferError(table, "its copy has not ended", state="nothing was written", action="end it, then replay")
     with exclusive([link]):
         hold_back([link])
-        apply_apart(link, flow, [row.key for row in rows.values()])
-    return Replayed(file, len(rows), tuple(read(file).values()))
+        apply_one_by_one(link, flow, [row.key for row in rows.values()])
+    return ReplayResult(file, len(rows), tuple(read(file).values()))

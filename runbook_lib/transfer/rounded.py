@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Table
-from runbook_lib.schema.convert.type_overrides import told_of
+from runbook_lib.schema.convert.type_overrides import override_of
 from runbook_lib.schema.convert.value_limits import limits_of
 from runbook_lib.schema.convert.value_policies import Rule
 from runbook_lib.transfer.links import Flow, Link
@@ -27,7 +27,7 @@ def rounded(link: Link, read: Mapping[str, Table], types: Mapping[str, str]) -> 
         return
 
     def sought(flow: Flow, written: str, column: Column) -> list[Rule]:
-        if told_of(types, flow.table, column.name, column.type):
+        if override_of(types, flow.table, column.name, column.type):
             return []
         found = limits_of(link.reader.ident(column.name), column.type, written, (reader, writer))
         return [Rule(column.name, each.name, each.found) for each in found if each.kind == "digits"]

@@ -51,7 +51,7 @@ def _advance(link: Link, *, standalone: bool) -> int:
 
 
 def _given(database: Database, tables: Sequence[str], *, standalone: bool) -> _Given:
-    return _Given(database.sequences(tables), database.loose_sequences() if standalone else [])
+    return _Given(database.sequences(tables), database.standalone_sequences() if standalone else [])
 
 
 def _advance_feeding(

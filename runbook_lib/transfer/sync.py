@@ -108,7 +108,7 @@ def _apply_batch(
     *,
     apart: bool = False,
 ) -> Round:
-    equal = apply_apart if apart else make_equal
+    equal = apply_one_by_one if apart else make_equal
     started = time.monotonic()
     changes = link.reader.read_changes(link.channel, table, limit, as_of=as_of)
     if not changes.seqs:
@@ -201,7 +201,7 @@ def make_equal(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
     return Round()
 
 
-def apply_apart(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
+def apply_one_by_one(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
     """Make the rows of these keys equal in ever smaller batches; what is refused alone is quarantined.
 
     Raises:
@@ -216,7 +216,7 @@ def apply_apart(link: Link, flow: Flow, keys: Sequence[Key]) -> Round:
             link.quarantine.put(refused_row(link, flow, keys[0], error))
             return Round(touched={flow.table: frozenset(keys)})
     middle = len(keys) // 2
-    return apply_apart(link, flow, keys[:middle]) + apply_apart(link, flow, keys[middle:])
+    return apply_one_by_one(link, flow, keys[:middle]) + apply_one_by_one(link, flow, keys[middle:])
 
 
 def _with_held(link: Link, flow: Flow, keys: Sequence[Key]) -> Sequence[Key]:

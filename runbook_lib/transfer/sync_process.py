@@ -22,7 +22,7 @@ from typing import Any
 from runbook_lib.errors import DatabaseError, JournalError, StepFailed, TransferError
 from runbook_lib.journal import Journal, Sample
 from runbook_lib.journal.kinds import SchemaChanged, SyncEnded, SyncStarted, SyncStopRequested
-from runbook_lib.transfer import held_record
+from runbook_lib.transfer import waiting_log
 from runbook_lib.transfer.capture import pending
 from runbook_lib.transfer.held import Held
 from runbook_lib.transfer.links import Link
@@ -143,7 +143,7 @@ def _drain_while_ours(
         if over():
             return
         for link in links:
-            held_record.remove(link)  # of the sync before: each table is tried now
+            waiting_log.remove(link)  # of the sync before: each table is tried now
         held.waiting.clear()
         journal.append(run_id, SyncStarted(direction, os.getpid()))
         hold_back(links)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from runbook_lib.databases.dialect import dialect_of
-from runbook_lib.databases.port import Database, LoudTrigger
+from runbook_lib.databases.port import Database, FiringTrigger
 from runbook_lib.errors import DatabaseError
 from runbook_lib.schema.kept_scripts import KEYS, TRIGGERS, Part, keeps, kept, replace_parts, state
 from runbook_lib.transfer.links import Link
@@ -22,7 +22,7 @@ AT_CUTOVER = "runbook cutover makes it, before writes resume"
 
 def keep_waiting(service: str, link: Link) -> None:
     """Of what is kept for after the load, the triggers wait for the cutover. Idempotent."""
-    late = [part for part in kept(link.writer, service, KEYS) if link.writer.loud_in(part.script)]
+    late = [part for part in kept(link.writer, service, KEYS) if link.writer.firing_trigger_of(part.script)]
     if late:
         _keep_too(link.writer, link.channel, [part.script for part in late])
         replace_parts(link.writer, service, late, ())
@@ -38,7 +38,7 @@ def hold_back(links: Iterable[Link]) -> None:
     """
     for link in links:
         tables = [flow.table for flow in link.flows]
-        loud = link.writer.loud_triggers(tables)
+        loud = link.writer.firing_triggers(tables)
         if not loud or not link.writer.fenced(tables) >= set(tables):
             continue
         _require_makeable(link.writer, loud)
@@ -66,14 +66,14 @@ def let_fire(database: Database, channel: str) -> int:
 
 def waiting(database: Database, channel: str) -> list[str]:
     """The scripts of the triggers that wait here; nothing is made."""
-    if not dialect_of(database.dialect).loud_triggers or not keeps(database):
+    if not dialect_of(database.dialect).firing_triggers or not keeps(database):
         return []
     return [part.script for part in kept(database, channel, TRIGGERS)]
 
 
-def all_waiting(database: Database, channel: str) -> list[LoudTrigger]:
+def all_waiting(database: Database, channel: str) -> list[FiringTrigger]:
     """The triggers that wait here, in their order."""
-    return [one for script in waiting(database, channel) if (one := database.loud_in(script))]
+    return [one for script in waiting(database, channel) if (one := database.firing_trigger_of(script))]
 
 
 def _keep_too(database: Database, channel: str, scripts: Sequence[str]) -> None:
@@ -83,7 +83,7 @@ def _keep_too(database: Database, channel: str, scripts: Sequence[str]) -> None:
 
 
 def _name(database: Database, script: str) -> str:
-    made = database.loud_in(script)
+    made = database.firing_trigger_of(script)
     return made.name if made else script
 
 
@@ -92,7 +92,7 @@ def _keep(database: Database, channel: str, scripts: Sequence[str]) -> None:
     replace_parts(database, channel, kept(database, channel, TRIGGERS), parts)
 
 
-def _require_makeable(database: Database, loud: Sequence[LoudTrigger]) -> None:
+def _require_makeable(database: Database, loud: Sequence[FiringTrigger]) -> None:
     if blocked := [one for one in loud if one.blocked]:
         more = f" (and {len(blocked) - 1} more)" if len(blocked) > 1 else ""
         raise DatabaseError(

@@ -36,7 +36,7 @@ def unknown_placeholders(parts: Sequence[str], known: Sequence[str]) -> list[str
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a command ended; `problem`: why it has no exit status. The outputs are as they came: `said` is for people."""
 
     status: int = -1
@@ -55,7 +55,7 @@ class Ended:
         return self.problem or f"exit status {self.status}: {last[-400:]}"
 
 
-def run(arguments: Sequence[str], root: Path, timeout_s: float, *, dies_with_us: bool = False) -> Ended:
+def run(arguments: Sequence[str], root: Path, timeout_s: float, *, dies_with_us: bool = False) -> CommandResult:
     """Run a command in a process group of its own, which is ended when it takes longer.
 
     Args:
@@ -68,11 +68,11 @@ def run(arguments: Sequence[str], root: Path, timeout_s: float, *, dies_with_us:
         # Files, not pipes: what the command leaves behind may keep its output open for ever.
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaint:
             status = _exit_status(argv, root, timeout_s, output, complaint)
-            return Ended(status, _text(output), _text(complaint))
+            return CommandResult(status, _text(output), _text(complaint))
     except subprocess.TimeoutExpired:
-        return Ended(problem=f"not finished after {timeout_s:g} s; it was ended")
+        return CommandResult(problem=f"not finished after {timeout_s:g} s; it was ended")
     except OSError as error:
-        return Ended(problem=f"{arguments[0]}: {why_not_started(error, arguments[0])}")
+        return CommandResult(problem=f"{arguments[0]}: {why_not_started(error, arguments[0])}")
 
 
 def _found(program: str, root: Path) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from runbook_lib.assessment.account import LEFT, TRANSLATED
-from runbook_lib.assessment.fates import loose_name, own_name
+from runbook_lib.assessment.fates import comparable_name, own_name
 from runbook_lib.assessment.kinds import BY_STATEMENT, LEFT_BEHIND
 from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import CatalogObject, Inventory
@@ -35,7 +35,7 @@ BESIDE = frozenset((
 NO_EQUIVALENT = "has no equivalent"
 KNOWINGLY = "left behind by the copy"
 Repair = Callable[[CatalogObject | None, CatalogObject | None], str]
-Named = Mapping[tuple[str, str], CatalogObject]
+Objects = Mapping[tuple[str, str], CatalogObject]
 Told = set[tuple[str, str, str | tuple[str, ...]]]  # table, what of it (`ELSEWHERE`), name or columns
 
 
@@ -70,14 +70,14 @@ def across(check: str, link: Link, context: Context) -> CheckResult:
     source since, or was at the target and is gone, is a difference. Without an account all of it is information.
     """
     there, here = context.both(link.reader.inventory, link.writer.inventory)
-    read = {loose_name(flow.feeds[0].table) for flow in link.flows}
-    if not {loose_name(item.name) for item in there.objects if item.kind == "table"} <= read:
+    read = {comparable_name(flow.feeds[0].table) for flow in link.flows}
+    if not {comparable_name(item.name) for item in there.objects if item.kind == "table"} <= read:
         return CheckResult(check)  # some tables: what stands beside them all is not asked
-    known, present = _account(link), {(item.kind, loose_name(item.name)) for item in here.objects}
+    known, present = _account(link), {(item.kind, comparable_name(item.name)) for item in here.objects}
     found, aside = list[Mismatch](), list[Mismatch]()
     for item in there.objects:
         outcome = (known or {}).get((item.kind, item.name), "")
-        if item.kind not in BESIDE or outcome == TRANSLATED or (item.kind, loose_name(item.name)) in present:
+        if item.kind not in BESIDE or outcome == TRANSLATED or (item.kind, comparable_name(item.name)) in present:
             continue
         what = f"{item.kind} {item.name}"
         why = KNOWINGLY if outcome == LEFT else f"{link.writer.name} {NO_EQUIVALENT}"
@@ -89,10 +89,10 @@ def across(check: str, link: Link, context: Context) -> CheckResult:
 
 def _targets_own(check: str, link: Link, there: Inventory, here: Inventory) -> Iterator[Mismatch]:
     """What fires or hides rows at the target's tables, and has no namesake at the source: a person's, or a mistake."""
-    known, tables = {loose_name(item.name) for item in there.objects}, {flow.table for flow in link.flows}
+    known, tables = {comparable_name(item.name) for item in there.objects}, {flow.table for flow in link.flows}
     for item in here.objects:
         acts = item.kind in ("trigger", "rule", "policy", "row security") and item.table in tables
-        if acts and (item.kind == "row security" or loose_name(item.name) not in known):
+        if acts and (item.kind == "row security" or comparable_name(item.name) not in known):
             text = f"{item.kind} {item.name} is {link.writer.name}'s own"
             yield Mismatch(check, link.service, item.table, Kind.EXTRA_OBJECT, text=text, name=item.name)
 
@@ -124,7 +124,7 @@ def _text(part: Any) -> str:
     return part if isinstance(part, str) else f"{part.definition} {getattr(part, 'validated', '')}"
 
 
-def _among(inventory: Inventory, tables: set[str], told: Told) -> Named:
+def _among(inventory: Inventory, tables: set[str], told: Told) -> Objects:
     return {
         (item.kind, item.name): item
         for item in inventory.objects
@@ -139,7 +139,9 @@ def _elsewhere(item: CatalogObject, told: Told) -> bool:
     return item.kind == "grant" and ") on " not in item.name
 
 
-def _pairs(there: Named, here: Named, *, whole: bool) -> Iterator[tuple[CatalogObject | None, CatalogObject | None]]:
+def _pairs(
+    there: Objects, here: Objects, *, whole: bool
+) -> Iterator[tuple[CatalogObject | None, CatalogObject | None]]:
     """Those that are not the same; of some tables only, what stands beside them is compared where both have it."""
     for key in dict.fromkeys((*there, *here)):
         origin, twin = there.get(key), here.get(key)
@@ -192,7 +194,7 @@ def _expected(
         return True
     if origin is None and not item.table:
         return True
-    return twin is None and loose_name(item.name) in known
+    return twin is None and comparable_name(item.name) in known
 
 
 def _omitted(link: Link, context: Context) -> Mapping[str, frozenset[str]]:
@@ -217,4 +219,4 @@ def _left_by_copy(link: Link, here: Inventory) -> frozenset[str]:
         return frozenset()
     from runbook_lib.schema.convert.left_behind import remembered  # here: it needs SQLAlchemy, most comparisons do not
 
-    return frozenset(loose_name(one.name) for one in remembered(link.channel, link.writer) if one.name)
+    return frozenset(comparable_name(one.name) for one in remembered(link.channel, link.writer) if one.name)

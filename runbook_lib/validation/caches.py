@@ -10,8 +10,8 @@ from runbook_lib.databases.port import Catalogs, KeyRange
 
 if TYPE_CHECKING:
     from runbook_lib.schema.convert.target_schema import TargetTable
-    from runbook_lib.transfer.held_record import HeldBack
     from runbook_lib.transfer.links import Flow
+    from runbook_lib.transfer.waiting_log import WaitingLog
     from runbook_lib.validation.rows.compared import Compared, Pair
 
 K = TypeVar("K")
@@ -20,7 +20,7 @@ Grants = dict[str, frozenset[tuple[str, str]]]  # table → (role, privilege)
 Texts = dict[str, list[str]]  # table → texts of its triggers
 
 
-class Once(dict[K, V], Generic[K, V]):
+class CachedByKey(dict[K, V], Generic[K, V]):
     """Values by key, each worked out when it is first asked for."""
 
     def of(self, key: K, work: Callable[[], V]) -> V:
@@ -51,17 +51,17 @@ class Caches:
         different: Rows that a check has found different for good: key → both sides as they were then.
     """
 
-    catalogs: Once[str, Catalogs] = field(default_factory=Once)
-    catalogs_now: Once[str, Catalogs | None] = field(default_factory=Once)
-    promised: Once[str, dict[str, TargetTable]] = field(default_factory=Once)
-    renamed: Once[str, dict[str, str]] = field(default_factory=Once)
-    grants: Once[str, tuple[Grants, Grants]] = field(default_factory=Once)
-    waiting: Once[str, tuple[Texts, Texts]] = field(default_factory=Once)
-    captured: Once[str, frozenset[str]] = field(default_factory=Once)
-    held_back: Once[str, dict[str, HeldBack]] = field(default_factory=Once)
-    encoding: Once[str, str] = field(default_factory=Once)
-    only_ranges: Once[str, dict[str, KeyRange]] = field(default_factory=Once)
-    compared: Once[tuple[str, Flow], Compared] = field(default_factory=Once)
-    rows: Once[tuple[str, Flow], tuple[int, int]] = field(default_factory=Once)
-    given: Once[tuple[str, str], list[Pair]] = field(default_factory=Once)
-    different: Once[tuple[str, str], dict[Any, Any]] = field(default_factory=Once)
+    catalogs: CachedByKey[str, Catalogs] = field(default_factory=CachedByKey)
+    catalogs_now: CachedByKey[str, Catalogs | None] = field(default_factory=CachedByKey)
+    promised: CachedByKey[str, dict[str, TargetTable]] = field(default_factory=CachedByKey)
+    renamed: CachedByKey[str, dict[str, str]] = field(default_factory=CachedByKey)
+    grants: CachedByKey[str, tuple[Grants, Grants]] = field(default_factory=CachedByKey)
+    waiting: CachedByKey[str, tuple[Texts, Texts]] = field(default_factory=CachedByKey)
+    captured: CachedByKey[str, frozenset[str]] = field(default_factory=CachedByKey)
+    held_back: CachedByKey[str, dict[str, WaitingLog]] = field(default_factory=CachedByKey)
+    encoding: CachedByKey[str, str] = field(default_factory=CachedByKey)
+    only_ranges: CachedByKey[str, dict[str, KeyRange]] = field(default_factory=CachedByKey)
+    compared: CachedByKey[tuple[str, Flow], Compared] = field(default_factory=CachedByKey)
+    rows: CachedByKey[tuple[str, Flow], tuple[int, int]] = field(default_factory=CachedByKey)
+    given: CachedByKey[tuple[str, str], list[Pair]] = field(default_factory=CachedByKey)
+    different: CachedByKey[tuple[str, str], dict[Any, Any]] = field(default_factory=CachedByKey)

@@ -29,7 +29,7 @@ WITHIN_S = 4 * 3600.0
 
 
 @dataclass(frozen=True)
-class Taken:
+class CheckedRange:
     """A range that agreed: its rows (count), and when it was read (seconds since the epoch)."""
 
     rows: int
@@ -37,11 +37,11 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Cut:
+class TableRanges:
     """One table's ranges; those in `taken` (by ordinal) need not be read again. Without a path nothing is noted."""
 
     ranges: Sequence[KeyRange]
-    taken: Mapping[int, Taken] = field(default_factory=dict)
+    taken: Mapping[int, CheckedRange] = field(default_factory=dict)
     path: Path | None = None
 
     @property
@@ -76,7 +76,7 @@ class Record:
     again: bool = False
     swept: set[Path] = field(default_factory=set, compare=False)  # folders that old notes were taken out of
 
-    def cut(self, link: Link, what: str, ranges: Callable[[], list[KeyRange]]) -> Cut:
+    def cut(self, link: Link, what: str, ranges: Callable[[], list[KeyRange]]) -> TableRanges:
         """The ranges of before with what agreed, or new ones. Where nothing can be written nothing is noted.
 
         Args:
@@ -85,9 +85,11 @@ class Record:
         folder, young = self._of(link), time.time() - self.within_s
         path = folder / f"{_digest(what)}.jsonl"
         found = [] if self.again else list(_lines(path))
-        for cut in (Cut([_range(r) for r in line["ranges"]]) for line in found if "ranges" in line):
+        for cut in (TableRanges([_range(r) for r in line["ranges"]]) for line in found if "ranges" in line):
             notes = (line for line in found if line.get("of") == cut.name and line["at"] > young)
-            return Cut(cut.ranges, {line["range"]: Taken(line["rows"], line["at"]) for line in notes}, path)
+            return TableRanges(
+                cut.ranges, {line["range"]: CheckedRange(line["rows"], line["at"]) for line in notes}, path
+            )
         new = ranges()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -99,8 +101,8 @@ class Record:
                         old.unlink(missing_ok=True)
             _append(path, {"ranges": [asdict(each) for each in new]})
         except OSError:
-            return Cut(new)
-        return Cut(new, {}, path)
+            return TableRanges(new)
+        return TableRanges(new, {}, path)
 
     def forget(self, link: Link) -> None:
         """Take back every note about a link: its comparison is through."""

@@ -13,25 +13,25 @@ from runbook_lib.plan.model import Plan, Service
 from runbook_lib.transfer.build_links import forward_links, reverse_links
 from runbook_lib.transfer.implicit_plan import QUARANTINE, whole_plan
 from runbook_lib.transfer.links import Link
-from runbook_lib.validation.readable_tables import LeftOut, Read, read_tables, split
+from runbook_lib.validation.readable_tables import Read, SkippedTables, read_tables, split
 from runbook_lib.validation.stalled_sync import captured
 
 
 @dataclass(frozen=True)
-class Pair:
+class ComparedPair:
     """Links over the tables that both have and that can be read, the others, and what was read of them."""
 
     links: tuple[Link, ...]
-    out: LeftOut = field(default_factory=LeftOut)
+    out: SkippedTables = field(default_factory=SkippedTables)
     catalogs: Mapping[str, Catalogs] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)  # that the copy was given, without a plan
 
-    def plus(self, other: Pair) -> Pair:
+    def plus(self, other: ComparedPair) -> ComparedPair:
         """Both."""
-        return Pair((*self.links, *other.links), self.out.plus(other.out), {**self.catalogs, **other.catalogs})
+        return ComparedPair((*self.links, *other.links), self.out.plus(other.out), {**self.catalogs, **other.catalogs})
 
 
-def pair_of(source: Database, target: Database, tables: Sequence[str] = (), followed: str = "") -> Pair:
+def pair_of(source: Database, target: Database, tables: Sequence[str] = (), followed: str = "") -> ComparedPair:
     """Every table of the source as it is (or only these), compared with the target's table of that name.
 
     Where `runbook copy --follow` has made the target, its log explains what is on its way.
@@ -47,7 +47,7 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = (), foll
     [service] = plan.services
     kept, out = split(service.tables, "", there, here)
     if not kept:
-        return Pair((), out)
+        return ComparedPair((), out)
     candidates = [followed or service.name, service.name, whole_plan(source, target, known=names).services[0].name]
     name = _followed(source, target, candidates)
     types = _told(source, target, [name or service.name, *candidates])
@@ -57,21 +57,21 @@ def pair_of(source: Database, target: Database, tables: Sequence[str] = (), foll
     known = there.tables, here.tables
     [link] = forward_links(plan, source, {"target": target}, QUARANTINE, known)
     back = reverse_links(plan, source, {"target": target}, known=known) if name else [None]
-    return Pair((replace(link, service="", opposite=back[0]),), out, {link.channel: known}, types)
+    return ComparedPair((replace(link, service="", opposite=back[0]),), out, {link.channel: known}, types)
 
 
 def _told(source: Database, target: Database, services: Sequence[str]) -> Mapping[str, str]:
     """The types that a copy to another engine was given."""
     if source.dialect == target.dialect:
         return {}
-    from runbook_lib.schema.kept_scripts import told_at  # it takes SQLAlchemy, a third of a short command's time
+    from runbook_lib.schema.kept_scripts import overrides_at  # it takes SQLAlchemy, a third of a short command's time
 
-    return told_at(target, services)
+    return overrides_at(target, services)
 
 
 def planned(
     plan: Plan, source: Database, targets: Mapping[str, Database], quarantine: Path | None, tables: Sequence[str] = ()
-) -> Pair:
+) -> ComparedPair:
     """The plan's forward links over the tables (or only these of the written ones) that both sides have.
 
     Raises:
@@ -81,7 +81,7 @@ def planned(
     for name in tables:
         if name not in known:
             raise ConfigurationError(f"table {name}", "not in the plan", expected=", ".join(known))
-    found = Pair(())
+    found = ComparedPair(())
     for service in plan.services:
         chosen = tuple(mapping for mapping in service.tables if not tables or mapping.target in tables)
         found = found.plus(_of_service(plan, replace(service, tables=chosen), source, targets, quarantine))
@@ -90,17 +90,17 @@ def planned(
 
 def _of_service(
     plan: Plan, service: Service, source: Database, targets: Mapping[str, Database], quarantine: Path | None
-) -> Pair:
+) -> ComparedPair:
     names = [mapping.source for mapping in service.tables], [mapping.target for mapping in service.tables]
     there, here = _read_both(source, targets[service.database], names)
     kept, out = split(service.tables, service.name, there, here)
     if not kept:
-        return Pair((), out)
+        return ComparedPair((), out)
     known = there.tables, here.tables
     less = replace(plan, services=(replace(service, tables=kept),))
     [link] = forward_links(less, source, targets, quarantine, known)
     [back] = reverse_links(less, source, targets, quarantine, known)  # its log knows what is on its way after a cutover
-    return Pair((replace(link, opposite=back),), out, {link.channel: known})
+    return ComparedPair((replace(link, opposite=back),), out, {link.channel: known})
 
 
 def _read_both(

@@ -44,8 +44,8 @@ def positions(check: str, link: Link, context: Context) -> Iterator[Mismatch]:
     whole = set(link.reader.tables()) <= same
     used = [each for each in used if not each.column]  # they feed an expression: `'U' || nextval('s')`
     there = [each for each in link.reader.sequences(sorted(same)) if not each.column] if used else []
-    theirs = {each.name: each.last for each in (*there, *(link.reader.loose_sequences() if whole else ()))}
-    for sequence in (*used, *(link.writer.loose_sequences() if whole else ())):
+    theirs = {each.name: each.last for each in (*there, *(link.reader.standalone_sequences() if whole else ()))}
+    for sequence in (*used, *(link.writer.standalone_sequences() if whole else ())):
         if (last := theirs.get(sequence.name)) is not None and _behind(sequence, last):
             yield _said(say, link, replace(sequence, table=""), last, f"the source's is at {last}")
 

@@ -21,7 +21,7 @@ AT_A_TIME = 4  # each locked table takes the whole lock timeout
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedTables:
     """Tables that are in no link: those that only the source has, and why others could not be read.
 
     Attributes:
@@ -32,9 +32,9 @@ class LeftOut:
     missing: tuple[tuple[str, str], ...] = ()
     unread: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
-    def plus(self, other: LeftOut) -> LeftOut:
+    def plus(self, other: SkippedTables) -> SkippedTables:
         """Both."""
-        return LeftOut((*self.missing, *other.missing), {**self.unread, **other.unread})
+        return SkippedTables((*self.missing, *other.missing), {**self.unread, **other.unread})
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def read_tables(database: Database, tables: Sequence[str] | None = None) -> Read
 
 def split(
     mappings: Sequence[TableMapping], service: str, there: Read, here: Read
-) -> tuple[tuple[TableMapping, ...], LeftOut]:
+) -> tuple[tuple[TableMapping, ...], SkippedTables]:
     """The mappings whose tables were read on both sides, and the others."""
     kept, missing, unread = list[TableMapping](), list[tuple[str, str]](), dict[tuple[str, str], str]()
     for mapping in mappings:
@@ -87,10 +87,10 @@ def split(
             missing.append(place)
         else:
             kept.append(mapping)
-    return tuple(kept), LeftOut(tuple(missing), unread)
+    return tuple(kept), SkippedTables(tuple(missing), unread)
 
 
-def with_left_out(report: Report, out: LeftOut) -> Report:
+def with_left_out(report: Report, out: SkippedTables) -> Report:
     """The report with what is to be said of the tables in no link.
 
     A failure in the first of its checks for each that the target lacks, and in each check an error for each that could

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from runbook_lib.transfer import held_record
-from runbook_lib.transfer.held_record import HeldBack
+from runbook_lib.transfer import waiting_log
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.transfer.quarantine import Refused, as_text
+from runbook_lib.transfer.waiting_log import WaitingLog
 from runbook_lib.validation.context import Context
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
 from runbook_lib.validation.rows.recheck import logs
@@ -27,7 +27,7 @@ class _OfTable:
     in the direction of each log."""
 
     quarantined: Mapping[tuple[str, ...], Refused]
-    held: tuple[tuple[str, HeldBack], ...]
+    held: tuple[tuple[str, WaitingLog], ...]
 
 
 def with_refused(link: Link, result: CheckResult, context: Context) -> CheckResult:
@@ -56,9 +56,9 @@ def _of_table(link: Link, flow: Flow, context: Context) -> _OfTable:
     return _OfTable(quarantined, tuple(_held(link, flow, context)))
 
 
-def _held(link: Link, flow: Flow, context: Context) -> Iterator[tuple[str, HeldBack]]:
+def _held(link: Link, flow: Flow, context: Context) -> Iterator[tuple[str, WaitingLog]]:
     for way, table, _ in logs(link, flow, context):
-        held = context.caches.held_back.of(way.channel, partial(held_record.read, way.reader, way.channel))
+        held = context.caches.held_back.of(way.channel, partial(waiting_log.read, way.reader, way.channel))
         if table in held:
             yield flow.table if way is link else flow.feeds[0].table, held[table]
 

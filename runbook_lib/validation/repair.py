@@ -75,7 +75,7 @@ class Repaired:
                 found.append(f"{table}: {count:,} {kind}: {DEEDS[kind]} ({'; '.join(keys)})")
         found += [f"not repaired: {why}" for why in self.refused.values()]
         found += [f"still different: {mismatch}" for mismatch in self.left[:FIRST_KEYS]]
-        found += [f"not repairable: {_hopeless(mismatch)}" for mismatch in self.not_repairable[:FIRST_KEYS]]
+        found += [f"not repairable: {_unrepairable(mismatch)}" for mismatch in self.not_repairable[:FIRST_KEYS]]
         hidden = max(0, len(self.not_repairable) - FIRST_KEYS)
         found += [f"not repairable: {hidden:,} more; copy the table again"] if hidden else []
         return [*found, self.text]
@@ -84,7 +84,7 @@ class Repaired:
         return self.text
 
 
-def _hopeless(mismatch: Mismatch) -> str:
+def _unrepairable(mismatch: Mismatch) -> str:
     return f"{mismatch.table}: {mismatch.kind.replace('_', ' ')}: {mismatch.text}"
 
 
@@ -115,7 +115,7 @@ def repair(link: Link, report: Report, *, dry_run: bool = True) -> Repaired:
         return Repaired(True, planned, first, not_repairable=hopeless, refused=refused)
     _refuse_where_the_target_is_written(link)
     with exclusive([link]), working(2) as pool:
-        upserted, deleted, left = _mended(link, work, Context(pool, ValidationOptions(under_writes=False)))
+        upserted, deleted, left = _repaired_rows(link, work, Context(pool, ValidationOptions(under_writes=False)))
     return Repaired(False, planned, first, upserted, deleted, left, hopeless, refused)
 
 
@@ -164,7 +164,7 @@ def _wanted(flow: Flow, mismatches: list[Mismatch]) -> _Wanted:
     return _Wanted(flow, [m for m in mismatches if m.table == flow.table and m.kind in ROWS and m.key])
 
 
-def _mended(link: Link, work: list[_Wanted], context: Context) -> tuple[int, int, tuple[Mismatch, ...]]:
+def _repaired_rows(link: Link, work: list[_Wanted], context: Context) -> tuple[int, int, tuple[Mismatch, ...]]:
     """Rows written and removed (counts), and what still differs."""
     upserted = deleted = 0
     left: list[Mismatch] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from runbook_lib.databases.as_stored import AsStored
-from runbook_lib.databases.port import Alike, Applied, Recount
+from runbook_lib.databases.port import Applied, EqualRows, Recount
 from runbook_lib.errors import Refused, RowRejected
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.util.text import counted
@@ -97,7 +97,7 @@ def _most(link: Link, flow: Flow, context: Context) -> int:
     return max(1, min(BATCH_ROWS, BATCH_BYTES // context.row_bytes(link, flow)))
 
 
-def _require_as_compared(link: Link, flow: Flow, source: Mapping[str, int], there: Mapping[str, Alike]) -> None:
+def _require_as_compared(link: Link, flow: Flow, source: Mapping[str, int], there: Mapping[str, EqualRows]) -> None:
     moved = sum((there[each].count if each in there else 0) != count for each, count in source.items())
     if moved:
         raise Refused(
@@ -109,7 +109,7 @@ def _require_as_compared(link: Link, flow: Flow, source: Mapping[str, int], ther
         )
 
 
-def _change(counts: Counts, alike: Alike | None, flow: Flow) -> Recount:
+def _change(counts: Counts, alike: EqualRows | None, flow: Flow) -> Recount:
     """Generated columns, which come last, are compared and not written."""
     row = alike.row[: len(flow.columns)] if alike else ()
     for column, value in zip(flow.columns, row, strict=False):

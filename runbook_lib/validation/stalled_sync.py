@@ -20,7 +20,7 @@ BEHIND_S = 30.0  # a sync that runs is never so far behind for long; one that is
 
 
 @dataclass(frozen=True)
-class Carried:
+class SyncState:
     """Whether what is captured is carried over.
 
     Attributes:
@@ -36,13 +36,13 @@ class Carried:
     keys: int = 0
 
 
-def carried(link: Link) -> Carried:
+def carried(link: Link) -> SyncState:
     """Who carries this link's changes over, in either direction, as far as this login can tell."""
     between = f"{link.reader.name} and {link.writer.name}"
     ways = [way for way in (link, link.opposite) if way and captured(way.reader, way.channel)]
     if not ways:
         untold = f"nothing is captured between {between}, so that nobody known carries over what still changes"
-        return Carried(unknown=f"{untold}: compare again while nobody writes")
+        return SyncState(unknown=f"{untold}: compare again while nobody writes")
     from runbook_lib.transfer.capture import pending  # here: most comparisons have nothing captured
 
     try:
@@ -50,13 +50,13 @@ def carried(link: Link) -> Carried:
         synced = all(_synced([way]) for way in waits) if waits else _synced(ways)
         lag = pending(ways)
     except DatabaseError as error:  # a folder or a login in which no lock is to be had
-        return Carried(unknown=f"whether a sync runs between {between} cannot be told: {error.observed}")
+        return SyncState(unknown=f"whether a sync runs between {between} cannot be told: {error.observed}")
     said = f"{counted(lag.keys, 'key')} wait{'s' if lag.keys == 1 else ''}"
     if synced:
         late = f"the sync between {between} is {lag.oldest_s:.0f} s behind, {said}"
-        return Carried(late=f"{late}: see what holds it up" if lag.oldest_s > BEHIND_S else "")
+        return SyncState(late=f"{late}: see what holds it up" if lag.oldest_s > BEHIND_S else "")
     oldest = f", the oldest for {lag.oldest_s:.1f} s" if lag.keys else ""
-    return Carried(
+    return SyncState(
         f"no sync runs between {between}: changes are logged and not carried over; "
         f"{said}{oldest}. Next: `runbook copy … --follow` again, or the run's phase, then compare again",
         keys=lag.keys,

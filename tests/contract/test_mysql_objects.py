@@ -121,7 +121,7 @@ def test_the_next_numbers_of_sequences_are_past_all_that_were_given_out(pair: tu
     assert target.rows("SELECT max(no) > 6000 FROM invoice") == [(1,)]
     [fed] = source.sequences(["invoice"])
     assert (fed.name, fed.table, fed.column, fed.increment) == ("invoice_no", "invoice", "no", 1)
-    assert [each.name for each in source.loose_sequences()] == ["ticket"]
+    assert [each.name for each in source.standalone_sequences()] == ["ticket"]
 
 
 def test_a_statement_made_under_another_session_leaves_the_session_and_the_database_as_they_were(pair: Any):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.databases.sqlite.told import read_as
+from runbook_lib.databases.sqlite.override_reading import read_as
 from runbook_lib.errors import TransferError
 from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How, pair_of

@@ -12,7 +12,7 @@ from estate_sqlite import new_database as new_file
 from runbook_lib.cli import main
 from runbook_lib.errors import RowRejected
 from runbook_lib.plan.model import Tolerance
-from runbook_lib.transfer import held_record
+from runbook_lib.transfer import waiting_log
 from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import disable_capture, enable_capture
 from runbook_lib.transfer.chunk_store import planned, stored, unfinished
@@ -187,7 +187,7 @@ def test_a_row_that_a_running_sync_holds_back_is_different_with_its_reason_and_n
         bare.reader.execute("UPDATE people SET n = 137 WHERE n >= 1000")
         sync.waiting[bare.channel, "people"].until = 0.0  # its time has come
         drain_once(bare, held=sync)
-        assert validate([bare], checks=DATA, settle_s=0.3).passed and held_record.read(bare.reader, bare.channel) == {}
+        assert validate([bare], checks=DATA, settle_s=0.3).passed and waiting_log.read(bare.reader, bare.channel) == {}
         bare.reader.execute("INSERT INTO people VALUES ('waits', 1, 'w')")
         counts = validate([bare], checks=("row_counts",), settle_s=0.1)
     assert counts.passed and len(counts.in_flight) == 1  # nobody holds it back

@@ -15,7 +15,7 @@ from runbook_lib.errors import RowRejected, TransferError
 from runbook_lib.journal import Journal
 from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How, pair_of
-from runbook_lib.operations.predict_cutover import foresee
+from runbook_lib.operations.predict_cutover import predict_switchover
 from runbook_lib.operations.replicate import Side, Switch, move, open_clone
 from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import disable_capture, enable_capture
@@ -158,7 +158,7 @@ def test_a_writer_that_never_stops_loses_nothing_in_copy_sync_cutover_and_return
         drain([pair.forward], until=lambda: writer.taken[0] > 200)
         there = move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=10)
         writer.more(1)
-        assert foresee(pair, Side.SOURCE).refused == ()
+        assert predict_switchover(pair, Side.SOURCE).refused == ()
         highest = max(writer.acknowledged)
         back = move(pair, journal, run_id, Side.SOURCE, Switch(), budget_s=10)
         writer.more(0)

@@ -23,7 +23,7 @@ from runbook_lib.cli import main
 from runbook_lib.databases.port import KeyRange
 from runbook_lib.plan.model import Service, TableMapping
 from runbook_lib.validation import Progress, Record, Report, validate
-from runbook_lib.validation.checkpoint import Cut
+from runbook_lib.validation.checkpoint import TableRanges
 from runbook_lib.validation.comparison import pair_of
 from runbook_lib.validation.rows import range_checksums, small_tables
 
@@ -201,7 +201,7 @@ def test_half_a_line_is_none_and_what_is_noted_after_it_counts(sides: Any, kille
 def test_what_another_comparison_notes_meanwhile_is_not_taken_for_ranges_of_its_own(sides: Any, tmp_path: Path) -> None:
     [link] = pair_of(*sides).links
 
-    def cut(bound: int, **options: Any) -> Cut:
+    def cut(bound: int, **options: Any) -> TableRanges:
         halves = [KeyRange(0, None, (bound,)), KeyRange(1, (bound,), None)]
         return Record(tmp_path, **options).cut(link, "the same", lambda: halves)
 

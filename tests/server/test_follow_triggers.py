@@ -181,8 +181,8 @@ def test_a_trigger_of_somebody_elses_that_could_not_be_made_again_is_not_taken_o
         def __getattr__(self, name: str) -> Any:
             return getattr(source, name)
 
-        def loud_triggers(self, tables: Any) -> Any:
-            return [replace(one, blocked="its definer is app@%") for one in source.loud_triggers(tables)]
+        def firing_triggers(self, tables: Any) -> Any:
+            return [replace(one, blocked="its definer is app@%") for one in source.firing_triggers(tables)]
 
     with pytest.raises(DatabaseError, match=r"trigger odd .* of t: .*its definer is app@% \(and 3 more\)"):
         hold_back([replace(pair.back, writer=Blocked())])

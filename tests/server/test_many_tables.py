@@ -20,7 +20,7 @@ from runbook_lib.schema.create_target import build_indexes, create_tables, index
 from runbook_lib.transfer.build_links import forward_links
 from runbook_lib.transfer.bulk_copy import copy_link
 from runbook_lib.transfer.capture import enable_capture, fence_writer
-from runbook_lib.transfer.cutover import Acts, Prediction, cutover
+from runbook_lib.transfer.cutover import CutoverActions, Prediction, cutover
 from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.sync import drain_once
 from runbook_lib.util.thread_pool import SHARED, batches
@@ -104,7 +104,7 @@ def _move(pair: Pair) -> None:
     fence_writer(there)
     there.reader.prepare_fence(list(there.captured))
     compare = partial(compare_touched, [there])
-    acts = Acts(verify=lambda touched: compare(touched).raise_for_failure(), switch=bool, switch_back=bool)
+    acts = CutoverActions(verify=lambda touched: compare(touched).raise_for_failure(), switch=bool, switch_back=bool)
     cutover([there], [back], acts, Prediction(0, 1.0, 0.0, 0.0, 0.0, 0.0), budget_s=30.0)
 
 

@@ -30,7 +30,7 @@ from runbook_lib.steps import schema_changes
 from runbook_lib.steps.apply_ddl import approval_of
 from runbook_lib.steps.baseline import changed_objects, note_baseline
 from runbook_lib.steps.cutover import Cutover, _require_agreement
-from runbook_lib.steps.foresee_cutover import foresee_run
+from runbook_lib.steps.predict_run import predict_run
 from runbook_lib.steps.routes_and_links import BACK, links
 from runbook_lib.transfer.sync import drain
 from runbook_lib.validation import validate
@@ -264,10 +264,10 @@ def test_a_dry_run_of_a_runs_cutover_shows_what_would_be_refused_and_changes_not
     with start(environment, "data_migration") as run:
         before = len(run.journal.entries(run.run_id))
         known = RunContext(environment, "cutover", run.run_id, run.journal, run.options)
-        seen = foresee_run(known)
+        seen = predict_run(known)
         assert seen.ready and seen.predicted_s > 0, list(seen.lines())
         estate.source.execute("ALTER TABLE orders ADD COLUMN late int", "UPDATE users SET email = email WHERE id = 1")
-        seen = foresee_run(known)
+        seen = predict_run(known)
         text = "\n".join(seen.lines())
         assert not seen.ready and "late" in text and "Next: runbook follow apply-ddl -f" in text
         assert "cutover of environment" in text and "user_service: postgresql://" in text and seen.keys <= 1

@@ -17,7 +17,7 @@ from fix_sandbox import wait_for
 
 from runbook_lib.errors import CutoverAborted, DatabaseError, JournalError, LeaseHeld, RollbackFailed
 from runbook_lib.transfer.capture import enable_capture, pending
-from runbook_lib.transfer.cutover import Acts, CutoverResult, Prediction, catch_up, cutover, predict
+from runbook_lib.transfer.cutover import CutoverActions, CutoverResult, Prediction, catch_up, cutover, predict
 from runbook_lib.transfer.links import Link
 from runbook_lib.validation import validate
 
@@ -120,7 +120,9 @@ def application(estate: Estate, postgresql_server: Any) -> Application:
     return Application(estate, postgresql_server)
 
 
-def acts(application: Application, there: str, here: str, links: list[Link], **other: Callable[..., object]) -> Acts:
+def acts(
+    application: Application, there: str, here: str, links: list[Link], **other: Callable[..., object]
+) -> CutoverActions:
     def verify(touched: Any) -> None:
         only = {place: sorted(keys, key=repr) for place, keys in touched.items()}
         validate(links, checks=("data_sample",), only_keys=only, under_writes=False).raise_for_failure()
@@ -130,7 +132,7 @@ def acts(application: Application, there: str, here: str, links: list[Link], **o
         "switch": lambda: setattr(application, "route", there),
         "switch_back": lambda: setattr(application, "route", here),
     }
-    return Acts(**{**usual, **other})
+    return CutoverActions(**{**usual, **other})
 
 
 def move(application: Application, links: list[Link], back: list[Link], there: str, here: str) -> CutoverResult:

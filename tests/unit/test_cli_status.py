@@ -16,7 +16,7 @@ from runbook_lib.errors import DatabaseError, LeaseHeld, OutOfOrder
 from runbook_lib.journal import Journal, ProgressRow
 from runbook_lib.journal.kinds import Intent, PhaseStarted, RollbackResult
 from runbook_lib.runner.run_phases import Runner
-from runbook_lib.transfer.standing import Place, standing
+from runbook_lib.transfer.databases_status import Place, ask_databases
 
 
 def said(journal: Journal, run_id: str = "") -> str:
@@ -109,5 +109,5 @@ def test_a_database_that_does_not_answer_says_what_to_do():
     def refused() -> Database:
         raise DatabaseError("database source", "wrong password for x", action="set RUNBOOK_SOURCE_PASSWORD")
 
-    seen = standing(Place("source", "source", refused, ("t",), ()), []).source
+    seen = ask_databases(Place("source", "source", refused, ("t",), ()), []).source
     assert seen.error == "wrong password for x. Next: set RUNBOOK_SOURCE_PASSWORD"

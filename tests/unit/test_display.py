@@ -51,7 +51,7 @@ def test_the_contrast_is_that_of_the_standard() -> None:
 @pytest.mark.parametrize("outcome", ["pass", "fail", "could_not_run", "interrupted", "waived", "tolerated", "undone"])
 def test_an_outcome_is_readable_on_paper_and_on_its_own_wash(outcome: str) -> None:
     assert contrast(palette.tone(outcome), palette.PAPER) >= 4.5
-    assert contrast(palette.tone(outcome), palette.wash(outcome)) >= 4.5
+    assert contrast(palette.tone(outcome), palette.tint(outcome)) >= 4.5
 
 
 def test_text_is_readable_on_everything_that_stands_behind_text() -> None:

@@ -24,7 +24,7 @@ HELPERS = {
     "accounting",
     "acting",
     "baseline",
-    "foresee_cutover",
+    "predict_run",
     "check_table",
     "checklist",
     "migrate_schema",

@@ -24,13 +24,13 @@ from runbook_lib.databases.mysql import (
     fence,
     history,
     lock_retry,
-    loud,
     online_ddl,
     own,
     queries,
     schema,
     server,
     trial,
+    unsilenced,
 )
 from runbook_lib.databases.mysql import backup as dumps
 from runbook_lib.databases.mysql import catalog as catalog_
@@ -150,7 +150,7 @@ class MySQL(Adapter):
     tables = catalog_.tables
     expression_types = catalog_.expression_types
     sequences = sequences_.sequences
-    loose_sequences = sequences_.loose_sequences
+    standalone_sequences = sequences_.standalone_sequences
     set_sequence = sequences_.set_sequence
 
     grants = catalog_.grants
@@ -187,8 +187,8 @@ class MySQL(Adapter):
     copy_out = copy.copy_out
     copy_in = copy.copy_in
     take_history = history.take_history
-    loud_triggers = loud.loud_triggers
-    loud_in = staticmethod(loud.loud_in)
+    firing_triggers = unsilenced.firing_triggers
+    firing_trigger_of = staticmethod(unsilenced.firing_trigger_of)
 
     # -- capture and apply ---
     install_capture = capture.install_capture

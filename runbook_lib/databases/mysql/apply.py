@@ -15,7 +15,7 @@ import pymysql
 
 from runbook_lib.databases.adapter_helpers import in_pieces
 from runbook_lib.databases.mysql import lock_retry, neutral_text, ranges
-from runbook_lib.databases.mysql.copy import SILENT, expression_types, make_loud, refuse_triggers
+from runbook_lib.databases.mysql.copy import SILENT, enable_triggers, expression_types, refuse_triggers
 from runbook_lib.databases.mysql.neutral_text import kind_of
 from runbook_lib.databases.mysql.quoting import ident, listed
 from runbook_lib.databases.mysql.streaming import Connection
@@ -202,7 +202,7 @@ def _once(db: MySQLPort, batch: Batch, work: Callable[[Connection, Batch], Appli
         try:
             return work(driver, batch)
         finally:
-            make_loud(driver)
+            enable_triggers(driver)
 
 
 def _upsert(driver: Connection, batch: Batch) -> Applied:

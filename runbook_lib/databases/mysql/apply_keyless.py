@@ -20,11 +20,11 @@ from runbook_lib.databases.canonical import canonical_type
 from runbook_lib.databases.mysql import connection, lock_retry
 from runbook_lib.databases.mysql.apply import DUPLICATE, REJECTED, Batch, as_texts, insert, rejected
 from runbook_lib.databases.mysql.checksums import hash_of, parsed, parsed_rows, row_hash
-from runbook_lib.databases.mysql.copy import SILENT, expression_types, make_loud, refuse_triggers
+from runbook_lib.databases.mysql.copy import SILENT, enable_triggers, expression_types, refuse_triggers
 from runbook_lib.databases.mysql.neutral_text import render
 from runbook_lib.databases.mysql.quoting import listed
 from runbook_lib.databases.mysql.streaming import Connection
-from runbook_lib.databases.port import Alike, Applied, KeyRange, Recount, Selection
+from runbook_lib.databases.port import Applied, EqualRows, KeyRange, Recount, Selection
 from runbook_lib.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ Found = dict[str, Counter[str]]
 
 def rows_hashed(
     db: MySQLPort, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
-) -> dict[str, Alike]:
+) -> dict[str, EqualRows]:
     """How many rows have each of these hashes, and one of them, as neutral text (None for NULL)."""
     if not hashes:
         return {}
-    found: dict[str, Alike] = {}
+    found: dict[str, EqualRows] = {}
     for digest, count, row in _alike(db, selection, types, hashes, canonical=canonical):
-        found[digest] = Alike(count + (found[digest].count if digest in found else 0), row)
+        found[digest] = EqualRows(count + (found[digest].count if digest in found else 0), row)
     return found
 
 
@@ -111,7 +111,7 @@ def recount_rows(
                 raise rejected(batch, str(error.args[-1])) from error
             raise
         finally:
-            make_loud(driver)
+            enable_triggers(driver)
 
     return lock_retry.in_transaction(db, work, doing=f"recounting rows of {table}")
 

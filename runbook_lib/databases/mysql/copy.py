@@ -110,11 +110,11 @@ def copy_in(
         except (pymysql.MySQLError, DBAPIError) as error:
             raise db.explain(error, f"writing {table}") from error
         finally:
-            make_loud(driver)
+            enable_triggers(driver)
     return int(rows)
 
 
-def make_loud(driver: Connection) -> None:
+def enable_triggers(driver: Connection) -> None:
     """Undo SILENT before the connection goes back to the pool; a lost one has nothing to undo."""
     if driver.open:
         lock_retry.run(driver, LOUD)

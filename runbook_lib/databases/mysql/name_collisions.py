@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runbook_lib.databases.port import Refusal
-from runbook_lib.databases.statement_names import Named
+from runbook_lib.databases.statement_names import NamedObject
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql.adapter_port import MySQLPort
@@ -25,7 +25,7 @@ _KINDS = {"table": "relation", "view": "relation", "sequence": "relation"}
 _BASE = ("base table", "system versioned")
 
 
-def name_collisions(db: MySQLPort, made: Sequence[Named], gone: Sequence[str]) -> list[Refusal]:
+def name_collisions(db: MySQLPort, made: Sequence[NamedObject], gone: Sequence[str]) -> list[Refusal]:
     """Of these objects those whose name another object has that is not to go; of the same kind only beside a table.
 
     A view that is there by the same name is compared elsewhere, and may be an earlier attempt's.
@@ -39,7 +39,7 @@ def name_collisions(db: MySQLPort, made: Sequence[Named], gone: Sequence[str]) -
     ]
 
 
-def _same(each: Named, found: tuple[str, str], gone: Sequence[str]) -> bool:
+def _same(each: NamedObject, found: tuple[str, str], gone: Sequence[str]) -> bool:
     table, what = found
     if each.kind in ("trigger", "foreign key"):
         return table in gone or table == each.table

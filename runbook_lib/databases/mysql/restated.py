@@ -140,12 +140,12 @@ def _to_be_unique(before: State, after: State, renamed: dict[str, str]) -> Itera
         anew = name not in before.unique
         for column, _ in keys:
             old, new = before.columns.get(renamed.get(column, column)), after.columns.get(column)
-            anew = anew or (old, new) == (None, None) or bool(old and new and _compares_anew(old, new))
+            anew = anew or (old, new) == (None, None) or bool(old and new and _recreates_expression(old, new))
         if anew:
             yield keys
 
 
-def _compares_anew(old: Column, new: Column) -> bool:
+def _recreates_expression(old: Column, new: Column) -> bool:
     return (old.type, old.collation) != (new.type, new.collation)
 
 

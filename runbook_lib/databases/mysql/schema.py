@@ -25,8 +25,8 @@ from runbook_lib.databases.mysql import (
 )
 from runbook_lib.databases.mysql import sequences as sequences_
 from runbook_lib.databases.mysql.streaming import Connection
-from runbook_lib.databases.port import Rest
-from runbook_lib.databases.statement_names import Named, named
+from runbook_lib.databases.port import OtherObjects
+from runbook_lib.databases.statement_names import NamedObject, named
 from runbook_lib.errors import DatabaseError
 from runbook_lib.util.text import one_line
 
@@ -73,7 +73,7 @@ def _sequences(db: MySQLPort, creates: Mapping[str, str]) -> list[str]:
     return [f"{sequences_.create(db, name)};" for name in sorted(objects.used_sequences(creates, sequences))]
 
 
-def dump_rest(db: MySQLPort, tables: Sequence[str]) -> Rest:
+def dump_rest(db: MySQLPort, tables: Sequence[str]) -> OtherObjects:
     """Sequences that no table needs, routines, packages, views and events, without their owners (DEFINER).
 
     A view that reads another comes after it; an event is made disabled: it must not fire at both sides.
@@ -84,7 +84,7 @@ def dump_rest(db: MySQLPort, tables: Sequence[str]) -> Rest:
     rest = [item for item in made if item.statement and (item.kind, item.name) not in {("SEQUENCE", n) for n in needed}]
     undo = "".join(f"{item.drop};\n" for item in reversed(rest))
     texts = {item.label: objects.meaning(item.statement) for item in rest if item.statement}
-    return Rest(tuple(item.label for item in rest), objects.script(rest), undo, texts=texts)
+    return OtherObjects(tuple(item.label for item in rest), objects.script(rest), undo, texts=texts)
 
 
 def _creates(db: MySQLPort, tables: Iterable[str]) -> dict[str, str]:
@@ -150,7 +150,7 @@ def run_script(db: MySQLPort, script: str, *, again: bool = False) -> None:
                 lock_retry.set_timeouts(driver, 30)
 
 
-def _is_it(db: MySQLPort, what: Named | None, statement: str) -> bool:
+def _is_it(db: MySQLPort, what: NamedObject | None, statement: str) -> bool:
     """Whether what is there by its name is what an attempt before has made, not somebody's own."""
     if what is None:
         return True

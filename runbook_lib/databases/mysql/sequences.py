@@ -31,8 +31,11 @@ WHERE table_schema = database() AND column_default LIKE 'nextval(%)' AND numeric
 
 
 def sequences(db: MySQLPort, tables: Sequence[str]) -> list[Sequence_]:
-    """What numbers these tables' columns, with the last value given; None: none yet. Counters, and sequences that are
-    all of a column's default: a sequence in an expression gives no value that is the column's (`loose_sequences`)."""
+    """What numbers these tables' columns, with the last value given; None: none yet.
+
+    Counters, and sequences that are all of a column's default: a sequence in an expression gives no value that is the
+    column's (`standalone_sequences`).
+    """
     asked = set(tables)
     counters = [
         Sequence_(
@@ -47,7 +50,7 @@ def sequences(db: MySQLPort, tables: Sequence[str]) -> list[Sequence_]:
     return counters + feeding
 
 
-def loose_sequences(db: MySQLPort) -> list[Sequence_]:
+def standalone_sequences(db: MySQLPort) -> list[Sequence_]:
     """MariaDB's sequences that are no column's whole default."""
     feeding = fed(db)
     return _standalone(db, [name for name in names_of(db) if name not in feeding])

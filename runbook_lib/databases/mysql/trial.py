@@ -23,7 +23,7 @@ from runbook_lib.databases.mysql.name_collisions import name_collisions
 from runbook_lib.databases.mysql.schema import statements
 from runbook_lib.databases.mysql.streaming import Connection
 from runbook_lib.databases.port import Refusal
-from runbook_lib.databases.statement_names import Named, named
+from runbook_lib.databases.statement_names import NamedObject, named
 from runbook_lib.util.text import counted, one_line
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _scratch(db: MySQLPort, *, wanted: bool) -> Iterator[MySQLPort | str | None]
             lock_retry.run(driver, f"DROP DATABASE IF EXISTS {quoted}")
 
 
-Statement = tuple[str, Named | None]
+Statement = tuple[str, NamedObject | None]
 
 
 def _named_by(needing: Sequence[Statement]) -> set[str]:
@@ -174,7 +174,7 @@ def _in_session(db: MySQLPort, listed: Sequence[Statement], tell: Callable[[str]
     return refused
 
 
-def _refusal(statement: str, what: Named | None, why: str) -> Refusal:
+def _refusal(statement: str, what: NamedObject | None, why: str) -> Refusal:
     return Refusal(*(what or ("statement", one_line(statement, 60), "")), why)
 
 

@@ -163,7 +163,7 @@ class PostgreSQL(Adapter):
     small_tables = catalog_.small_tables
     expression_types = catalog_.expression_types
     sequences = sequences_.sequences
-    loose_sequences = sequences_.loose_sequences
+    standalone_sequences = sequences_.standalone_sequences
     set_sequence = sequences_.set_sequence
     grants = catalog_.grants
     fingerprint = catalog_.fingerprint

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import errors as pg
 
 from runbook_lib.databases import adapter_helpers
-from runbook_lib.databases.port import Alike, Applied, KeyRange, Recount, Selection
+from runbook_lib.databases.port import Applied, EqualRows, KeyRange, Recount, Selection
 from runbook_lib.databases.postgresql import connection, lock_retry, quoting
 from runbook_lib.databases.postgresql.apply import arrays, as_texts, escape, rejected, silence, typed
 from runbook_lib.databases.postgresql.checksums import hashed, shown_hash
@@ -26,7 +26,7 @@ Driver = psycopg.Connection[Any]
 
 def rows_hashed(
     db: PostgreSQLPort, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
-) -> dict[str, Alike]:
+) -> dict[str, EqualRows]:
     """How many rows have each of these hashes, and one of them, in the server's text form (None for NULL)."""
     if not hashes:
         return {}
@@ -43,7 +43,7 @@ def rows_hashed(
     except psycopg.Error as error:
         raise connection.explain(db.name, error, f"reading rows of {selection.relation}") from error
     found = as_texts(result) if result else []
-    return {str(digest): Alike(int(count or 0), tuple(row)) for digest, count, *row in found}
+    return {str(digest): EqualRows(int(count or 0), tuple(row)) for digest, count, *row in found}
 
 
 def recount_rows(

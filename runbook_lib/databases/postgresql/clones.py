@@ -66,7 +66,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Tried:
+class TrialResult:
     """What a statement did to the clone of its table.
 
     Attributes:
@@ -119,7 +119,7 @@ class Trial:
     settled: bool = True
     scans: list[str] = field(default_factory=list)
 
-    def run(self, statements: Sequence[str]) -> Iterator[Tried]:
+    def run(self, statements: Sequence[str]) -> Iterator[TrialResult]:
         """Try them in order; those that cannot be tried are left out."""
         for number, statement in enumerate(statements, 1):
             bare = without_comments(statement).strip().rstrip(";")
@@ -127,7 +127,7 @@ class Trial:
                 yield found
             self.settled = self.settled and _HARMLESS.match(bare) is not None
 
-    def _one(self, number: int, bare: str) -> Tried | None:
+    def _one(self, number: int, bare: str) -> TrialResult | None:
         if _MADE_FOR_LATER.match(bare):
             self._executed(bare)
             return None
@@ -147,7 +147,9 @@ class Trial:
         self.scans.clear()
         if not self._executed(f"{'CREATE UNIQUE INDEX ON' if unique else 'ALTER TABLE'} {clone}{rest}"):
             return None  # the real one will say the same
-        return Tried(number, table, before, self._state(clone), bool(self.scans), "VALIDATE" in words, self.settled)
+        return TrialResult(
+            number, table, before, self._state(clone), bool(self.scans), "VALIDATE" in words, self.settled
+        )
 
     def _clone(self, table: str) -> bool:
         if table not in self.clones:
@@ -195,7 +197,7 @@ def trial(db: PostgreSQLPort) -> Iterator[Trial]:
                 session.rollback()
 
 
-def twice(session: psycopg.Connection, tried: Tried, index: Index) -> tuple[int, str] | None:
+def twice(session: psycopg.Connection, tried: TrialResult, index: Index) -> tuple[int, str] | None:
     """Keys that more than one row has under an index: how many, and the values of one; None: none that can be seen."""
     retyped = {quoting.ident(name): after for name, (_, after) in tried.retyped.items()}
     retyped |= {name: after for name, (_, after) in tried.retyped.items()}

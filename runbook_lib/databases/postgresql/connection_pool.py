@@ -122,7 +122,7 @@ class Sessions:
         self._free.release()
 
     @contextmanager
-    def lent(self) -> Iterator[Session]:
+    def borrowed(self) -> Iterator[Session]:
         """A session for a while; ended where anything goes wrong, for then nobody knows what it is in the middle of."""
         session = self.take()
         try:

@@ -77,7 +77,7 @@ def copy_out(db: PostgreSQLPort, selection: Selection, key_range: KeyRange, *, b
     """
     query = reading(db, selection, key_range, binary=binary)
     try:
-        with db.sessions.lent() as session:
+        with db.sessions.borrowed() as session:
             yield from _blocks(session.pgconn, query.encode())
     except psycopg.Error as error:
         raise db.explain(error, f"reading {selection.relation}") from error

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from runbook_lib.databases.port import Connected, KeyRange, Selection
 from runbook_lib.databases.postgresql import client_programs, connection, quoting
-from runbook_lib.databases.postgresql.copy_socket_relay import Broken, encrypted, relay
+from runbook_lib.databases.postgresql.copy_socket_relay import RelayFailed, encrypted, relay
 from runbook_lib.databases.postgresql.ranges import condition
 from runbook_lib.databases.postgresql.wal import changed_keys
 from runbook_lib.errors import DatabaseError
@@ -64,7 +64,7 @@ def copy_across(
         return None
     there = cast("PostgreSQLPort", reader)
     if not encrypted(there) and not encrypted(db):
-        with suppress(Broken):
+        with suppress(RelayFailed):
             return relay(db, there, selection, key_range, table, columns, progress)
         return None
     if (psql := _psql(db)) is None:

@@ -32,7 +32,7 @@ _STUCK_S = 600.0
 _IDLE_IN_TRANSACTION, _DONE = b"T", b"c\0\0\0\x04"
 
 
-class Broken(Exception):
+class RelayFailed(Exception):
     """The relay did not work out; nothing was committed."""
 
 
@@ -52,15 +52,15 @@ def relay(
         RowRejected, TransferError, DatabaseError: as `copy_in`.
     """
     query = copy.reading(there, selection, key_range, binary=True)
-    with there.sessions.lent() as reader:
+    with there.sessions.borrowed() as reader:
 
         def send(writer: Any, into: str) -> int:
             try:
                 with _socket(reader) as source, _socket(writer) as target:
                     return _relay(source, query, target, into)
-            except (OSError, Broken) as error:
+            except (OSError, RelayFailed) as error:
                 writer.end()  # in the middle of a message: nothing else can be said on it
-                raise Broken(str(error)) from error
+                raise RelayFailed(str(error)) from error
 
         return copy.write(db, table, columns, send, binary=True, progress=[progress])
 
@@ -69,7 +69,7 @@ def relay(
 def _socket(driver: Any) -> Iterator[socket.socket]:
     """The session's own socket."""
     if driver.pgconn.ssl_in_use:  # nothing may leave in the clear, should this one session differ from the others
-        raise Broken("the session is encrypted")
+        raise RelayFailed("the session is encrypted")
     with socket.socket(fileno=os.dup(driver.pgconn.socket)) as found:
         found.settimeout(_STUCK_S)  # libpq's descriptor stays non-blocking, as it needs it
         yield found
@@ -102,7 +102,7 @@ def _relay(source: socket.socket, query: str, target: socket.socket, into: str) 
     target.sendall(_DONE)
     written = int(_expect(target, b"C").removeprefix(b"COPY ").rstrip(b"\0"))
     if _expect(target, b"Z") != _IDLE_IN_TRANSACTION or written != count:
-        raise Broken(f"{written} rows written, {count} read")
+        raise RelayFailed(f"{written} rows written, {count} read")
     return written
 
 
@@ -115,18 +115,18 @@ def _pass_on(source: socket.socket, target: socket.socket, end: re.Pattern[bytes
     with memoryview(buffer) as view, _in_bulk(source):
         while True:
             if any(descriptor == target.fileno() for descriptor, _ in ready.poll(wait_ms)):
-                raise Broken("the writer's server broke off")
+                raise RelayFailed("the writer's server broke off")
             try:
                 got = source.recv_into(view[held:])
             except BlockingIOError:
                 wait_ms = min(2 * wait_ms, 100)
                 continue
             if not got:
-                raise Broken("the reader's server is gone")
+                raise RelayFailed("the reader's server is gone")
             size, wait_ms = held + got, _WAIT_MS
             found = end.search(buffer, max(0, size - _HELD_BYTES), size)
             if found and not found[1]:
-                raise Broken("the reader's server broke off")
+                raise RelayFailed("the reader's server broke off")
             rest = found.start() if found else max(0, size - _HELD_BYTES)
             target.sendall(view[:rest])
             if found:
@@ -157,7 +157,7 @@ def _expect(server: socket.socket, kind: bytes) -> bytes:
     head = _exactly(server, 5)
     body = _exactly(server, int.from_bytes(head[1:], "big") - 4)
     if head[:1] != kind:
-        raise Broken(f"message {head[:1]!r} instead of {kind!r}")
+        raise RelayFailed(f"message {head[:1]!r} instead of {kind!r}")
     return body
 
 
@@ -166,6 +166,6 @@ def _exactly(server: socket.socket, size: int) -> bytes:
     while len(found) < size:
         more = server.recv(size - len(found))
         if not more:
-            raise Broken("a server is gone")
+            raise RelayFailed("a server is gone")
         found += more
     return found

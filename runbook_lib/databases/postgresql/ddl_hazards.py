@@ -70,7 +70,7 @@ def hazards(db: PostgreSQLPort, statements: Sequence[str], *, alone: bool, back:
     return [found[key] for key in sorted(found)]
 
 
-def _judge(found: dict[tuple[int, str], Hazard], session: Any, tried: clones.Tried) -> None:
+def _judge(found: dict[tuple[int, str], Hazard], session: Any, tried: clones.TrialResult) -> None:
     """What the clone tells of one statement, beside or instead of squawk's guess."""
     number, written = tried.statement, tried.written
     known = any((number, rule) in found for rule in _LOCKS)
@@ -91,7 +91,7 @@ def _judge(found: dict[tuple[int, str], Hazard], session: Any, tried: clones.Tri
             found[number, "duplicate-values"] = duplicate_values(number, tried.table, index.keys, *twice)
 
 
-def _narrowing(tried: clones.Tried, rule: str, where: str) -> Iterator[Hazard]:
+def _narrowing(tried: clones.TrialResult, rule: str, where: str) -> Iterator[Hazard]:
     said = [(name, narrows(*types, "postgresql")) for name, types in tried.retyped.items()]
     texts = [f"{tried.table}.{name}: {where}{text}" for name, text in said if text]
     if texts:

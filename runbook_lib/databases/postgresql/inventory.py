@@ -24,7 +24,7 @@ _PATH = "SELECT set_config('search_path', 'pg_catalog', true)"
 
 
 @dataclass(frozen=True)
-class Walked:
+class CatalogEntry:
     """One object that the walk found."""
 
     catalog: str
@@ -36,7 +36,7 @@ class Walked:
 def inventory(db: PostgreSQLPort) -> Inventory:
     """See Database.inventory."""
     catalogs, tables = [name for (name,) in db.rows(sql.CATALOGS)], _tables(db)
-    found = [Walked(*row) for row in db.rows_of_each((_PATH, sql.walk(OWN, catalogs)), {})[1]]
+    found = [CatalogEntry(*row) for row in db.rows_of_each((_PATH, sql.walk(OWN, catalogs)), {})[1]]
     details = _details(db, found)
     refers = _refers(db, tables)
     objects = [
@@ -54,7 +54,7 @@ def inventory(db: PostgreSQLPort) -> Inventory:
     return Inventory(tuple(objects), counts, outside, db.rows("SELECT current_user")[0][0], own)
 
 
-def _is_described(each: Walked, details: Mapping[tuple[str, int], tuple[Any, ...]]) -> bool:
+def _is_described(each: CatalogEntry, details: Mapping[tuple[str, int], tuple[Any, ...]]) -> bool:
     return (each.catalog, each.oid) in details or each.catalog in sql.KINDS
 
 
@@ -65,7 +65,7 @@ def _tables(db: PostgreSQLPort) -> dict[int, str]:
     return {oid: called_.get(root, called_[oid]) for oid, _, _, _, root in rows}
 
 
-def _details(db: PostgreSQLPort, found: Iterable[Walked]) -> dict[tuple[str, int], tuple[Any, ...]]:
+def _details(db: PostgreSQLPort, found: Iterable[CatalogEntry]) -> dict[tuple[str, int], tuple[Any, ...]]:
     """(catalog, OID) → kind, table's OID, definition, columns (of a policy: roles), from one query a catalog."""
     oids: dict[str, list[int]] = {}
     for each in found:
@@ -88,7 +88,7 @@ def _refers(db: PostgreSQLPort, tables: Mapping[int, str]) -> dict[tuple[str, in
 
 
 def _described(
-    each: Walked, detail: tuple[Any, ...] | None, tables: Mapping[int, str], refers: Sequence[str]
+    each: CatalogEntry, detail: tuple[Any, ...] | None, tables: Mapping[int, str], refers: Sequence[str]
 ) -> CatalogObject:
     if detail is None:
         return CatalogObject(sql.KINDS.get(each.catalog, each.kind), each.name)

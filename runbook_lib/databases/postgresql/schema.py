@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from runbook_lib.databases.port import Rest
+from runbook_lib.databases.port import OtherObjects
 from runbook_lib.databases.postgresql import client_programs, dump_script, lock_retry, own, schema_sql
 from runbook_lib.databases.postgresql.catalog import find
 from runbook_lib.databases.statement_names import named, pieces
@@ -73,7 +73,7 @@ def dump_schema(db: PostgreSQLPort, tables: Sequence[str]) -> tuple[str, str]:
         return _script(db, archive, chosen, "pre-data"), _script(db, archive, chosen, "post-data")
 
 
-def dump_rest(db: PostgreSQLPort, tables: Sequence[str]) -> Rest:
+def dump_rest(db: PostgreSQLPort, tables: Sequence[str]) -> OtherObjects:
     """What else the database has: views, materialized views, routines, types, sequences that no table needs.
 
     To be run when the tables are complete: a view may need a primary key, a materialized view is filled at once.
@@ -88,7 +88,7 @@ def dump_rest(db: PostgreSQLPort, tables: Sequence[str]) -> Rest:
         stay = ours | {entry.number for entry in contents if entry.object in left}
         rest = _complete([entry for entry in contents if entry.number not in stay and not _LEFT_OUT.match(entry.text)])
         if not rest:
-            return Rest(tables=tables)
+            return OtherObjects(tables=tables)
         script = _script(db, archive, rest, "pre-data") + _script(db, archive, rest, "post-data")
         cleaning = _script(db, archive, rest, "pre-data", "--clean", "--if-exists")
     undo = dump_script.dropped(cleaning)
@@ -102,7 +102,7 @@ def dump_rest(db: PostgreSQLPort, tables: Sequence[str]) -> Rest:
         [(path,)] = db.rows("SELECT coalesce(nullif(current_setting('search_path'), ''), quote_literal(''))")
         script += "".join(_FILL.format(name=name, path=path) for (name,) in views)
     shown = (re.sub(r" \S+$", "", entry.text).lower() for entry in rest if not entry.text.startswith("COMMENT"))
-    return Rest(tuple(shown), script, undo, tables)
+    return OtherObjects(tuple(shown), script, undo, tables)
 
 
 def _needed(db: PostgreSQLPort, oids: Sequence[int]) -> set[tuple[int, int]]:

@@ -34,7 +34,7 @@ def sequences(db: PostgreSQLPort, tables: Sequence[str]) -> list[Sequence_]:
     return sorted(_with_last(db, found), key=lambda s: (s.table, s.column, s.name))
 
 
-def loose_sequences(db: PostgreSQLPort) -> list[Sequence_]:
+def standalone_sequences(db: PostgreSQLPort) -> list[Sequence_]:
     """Sequences that feed no column: the application calls them itself."""
     found = [
         (quoting.readable(name) if visible else quoting.readable(schema, name), "", "", increment, start)

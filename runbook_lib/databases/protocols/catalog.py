@@ -33,7 +33,7 @@ class Catalog(Protocol):
 
     def sequences(self, tables: Sequence[str]) -> list[Sequence_]: ...
 
-    def loose_sequences(self) -> list[Sequence_]:
+    def standalone_sequences(self) -> list[Sequence_]:
         """Sequences that feed no column: only a copy of a whole database brings them along."""
 
     def set_sequence(self, sequence: Sequence_, last: int) -> None:

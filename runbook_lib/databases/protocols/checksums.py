@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from runbook_lib.databases.model import (
-    Alike,
     Applied,
     Buckets,
+    EqualRows,
     KeyRange,
     RangeSum,
     Recount,
@@ -63,7 +63,7 @@ class Checksums(Protocol):
 
     def rows_hashed(
         self, selection: Selection, types: Types, hashes: Sequence[str], *, canonical: bool
-    ) -> dict[str, Alike]:
+    ) -> dict[str, EqualRows]:
         """How many rows have each of these (few) hashes, and one of them; reads the whole selection once."""
         ...
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from runbook_lib.databases.model import (
+    FiringTrigger,
     Hazard,
     IndexUse,
-    LoudTrigger,
+    OtherObjects,
     Refusal,
-    Rest,
 )
 from runbook_lib.databases.protocols.connected import Connected
 
@@ -25,7 +25,7 @@ class Ddl(Protocol):
         foreign keys to tables outside the list are left out (the caller names them from the catalog).
         """
 
-    def dump_rest(self, tables: Sequence[str]) -> Rest:
+    def dump_rest(self, tables: Sequence[str]) -> OtherObjects:
         """What the database has beside tables and what they need, for a copy of all of these tables."""
 
     def stages(self, after: str) -> list[list[str]]:
@@ -82,14 +82,14 @@ class Ddl(Protocol):
     def index_use(self) -> IndexUse:
         """How often each index was read, and since when that is counted."""
 
-    def loud_triggers(self, tables: Sequence[str], *, silent: bool = False) -> list[LoudTrigger]:
+    def firing_triggers(self, tables: Sequence[str], *, silent: bool = False) -> list[FiringTrigger]:
         """The user's triggers of these tables that would fire for what the library writes, in their order of firing.
 
         None where the engine can silence them for a session. `silent`: also those that silence themselves for it.
         """
         ...
 
-    def loud_in(self, script: str) -> LoudTrigger | None:
+    def firing_trigger_of(self, script: str) -> FiringTrigger | None:
         """The trigger of that kind that a script of `stages` makes; None: it makes something else."""
         ...
 

@@ -33,12 +33,12 @@ from runbook_lib.databases.sqlite import (
     connection,
     copy,
     fence,
+    override_reading,
     own,
     queries,
     quoting,
     schema,
     server,
-    told,
     trial,
 )
 from runbook_lib.databases.sqlite import catalog as catalog_
@@ -303,8 +303,8 @@ class SQLite(Adapter):
 def _register(driver: sqlite3.Connection) -> None:
     """What our queries call, on this connection only: triggers never do, since applications' connections lack it."""
     driver.create_function("runbook_copy", 2, copy.copy_field, deterministic=True)
-    driver.create_function("runbook_misfit", 2, copy.misfit, deterministic=True)
-    driver.create_function("runbook_read", 3, told.read_as, deterministic=True)
+    driver.create_function("runbook_misfit", 2, copy.incompatible_value, deterministic=True)
+    driver.create_function("runbook_read", 3, override_reading.read_as, deterministic=True)
     driver.create_collation("runbook_number", _compare_numbers)
     checksums.register(driver)
 

@@ -15,7 +15,7 @@ from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.copy import locate, natives
 from runbook_lib.databases.sqlite.stored import any_text, key_form
 from runbook_lib.databases.sqlite.triggers import silenced
-from runbook_lib.databases.sqlite.types import INTEGERS, Kind, Misfit, parser, renderer
+from runbook_lib.databases.sqlite.types import INTEGERS, IncompatibleValue, Kind, parser, renderer
 from runbook_lib.errors import RowRejected, TransferError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _read(db: SQLitePort, selection: Selection, where: str, values: Iterable[lis
             for bound in values:
                 for row in driver.execute(query, bound):
                     rows += [tuple(one(value) for one, value in zip(render, row, strict=True))]
-    except (sqlite3.Error, Misfit) as error:
+    except (sqlite3.Error, IncompatibleValue) as error:
         found_misfit = locate(db, selection, where, bound)
         raise (found_misfit or db.explain(error, f"reading {selection.relation}")) from error
     return rows

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases import adapter_helpers
 from runbook_lib.databases.as_stored import or_as_stored
-from runbook_lib.databases.port import Alike, Applied, KeyRange, Recount, Selection
+from runbook_lib.databases.port import Applied, EqualRows, KeyRange, Recount, Selection
 from runbook_lib.databases.sqlite import quoting
 from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.checksums import hash_of_rows, read_rows_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def rows_hashed(
     db: SQLitePort, selection: Selection, types: Sequence[str], hashes: Sequence[str], *, canonical: bool
-) -> dict[str, Alike]:
+) -> dict[str, EqualRows]:
     """How many rows have each of these hashes, and one of them: as neutral text, for our own hash as it is stored."""
     if not hashes:
         return {}
@@ -35,13 +35,13 @@ def rows_hashed(
     # a column without a type has no text form of its own
     render = [renderer(kind.type) if canonical and kind.type != "any" else _as_it_is for kind in found]
     render = [or_as_stored(one) for one in render] if selection.as_stored and canonical else render
-    alike: dict[str, Alike] = {}
+    alike: dict[str, EqualRows] = {}
     for row in read_rows_of(db, selection, KeyRange(0), ()):
         digest = row_hash(row)
         if digest in alike:
-            alike[digest] = Alike(alike[digest].count + 1, alike[digest].row)
+            alike[digest] = EqualRows(alike[digest].count + 1, alike[digest].row)
         elif digest in wanted:
-            alike[digest] = Alike(1, tuple(one(value) for one, value in zip(render, row, strict=True)))
+            alike[digest] = EqualRows(1, tuple(one(value) for one, value in zip(render, row, strict=True)))
     return alike
 
 

@@ -24,7 +24,7 @@ from runbook_lib.databases.sqlite import ranges as key_ranges
 from runbook_lib.databases.sqlite.catalog import is_column, kinds
 from runbook_lib.databases.sqlite.copy import locate
 from runbook_lib.databases.sqlite.stored import any_text, key_form
-from runbook_lib.databases.sqlite.types import INTEGERS, Misfit, as_single, renderer
+from runbook_lib.databases.sqlite.types import INTEGERS, IncompatibleValue, as_single, renderer
 
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite.adapter_port import SQLitePort
@@ -167,7 +167,7 @@ def read_rows_of(
 def _hashed(db: SQLitePort, selection: Selection, key_range: KeyRange, row_hash: Hash, row: Sequence[Any]) -> int:
     try:
         return int(row_hash(row), 16)
-    except Misfit as error:
+    except IncompatibleValue as error:
         where, bound = key_ranges.condition(db, selection, key_range)
         raise (locate(db, selection, where, bound) or error) from error
 

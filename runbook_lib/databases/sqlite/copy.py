@@ -18,7 +18,7 @@ from runbook_lib.databases.sqlite import quoting, ranges
 from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.row_blocks import FETCH_ROWS, lines
 from runbook_lib.databases.sqlite.triggers import silenced
-from runbook_lib.databases.sqlite.types import EXACT_DIGITS, Kind, Misfit, kind_of, parser, renderer
+from runbook_lib.databases.sqlite.types import EXACT_DIGITS, IncompatibleValue, Kind, kind_of, parser, renderer
 from runbook_lib.errors import DatabaseError, RowRejected, TransferError
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ def copy_field(value: Any, type_text: str) -> str:
     return "\\N" if rendered is None else rendered.translate(copy_text._OUT)
 
 
-def misfit(value: Any, type_text: str) -> int:
+def incompatible_value(value: Any, type_text: str) -> int:
     """The SQL function runbook_misfit: whether a value is not what its type says."""
     try:
         renderer(kind_of(type_text).type)(value)
-    except (Misfit, ValueError):
+    except (IncompatibleValue, ValueError):
         return 1
     return 0
 
@@ -79,8 +79,8 @@ def copy_out(db: SQLitePort, selection: Selection, key_range: KeyRange, *, binar
             spool.seek(0)
             yield from iter(lambda: spool.read(65_536), b"")
     except sqlite3.Error as error:
-        misfit = locate(db, selection, where, bound)
-        raise (misfit or db.explain(error, f"reading {selection.relation}")) from error
+        incompatible_value = locate(db, selection, where, bound)
+        raise (incompatible_value or db.explain(error, f"reading {selection.relation}")) from error
 
 
 def _framed(rows: list[tuple[Any, ...]]) -> bytes:
@@ -157,7 +157,7 @@ def locate(db: SQLitePort, selection: Selection, where: str, bound: Sequence[Any
                 for i, kind in enumerate(found):
                     try:
                         render[i](_decoded(row[i], row[count + i]))
-                    except Misfit as error:
+                    except IncompatibleValue as error:
                         key = ", ".join(repr(_shown(value)) for value in row[2 * count :]) or "none"
                         return RowRejected(
                             f"{db.name}: {selection.relation}, key {key}, column {selection.columns[i]}",
@@ -178,7 +178,7 @@ def _decoded(value: Any, kind: bytes) -> Any:
     try:
         return value.decode()
     except UnicodeDecodeError as error:
-        raise Misfit("text that is no UTF-8") from error
+        raise IncompatibleValue("text that is no UTF-8") from error
 
 
 def _shown(value: Any) -> Any:
@@ -247,13 +247,13 @@ def natives(
     def native(row: Sequence[Any]) -> list[Any]:
         try:
             return [one(value) for one, value in zip(parse, row, strict=True)]
-        except (Misfit, ValueError):
-            raise _misfit(database, table, columns, declared, row) from None
+        except (IncompatibleValue, ValueError):
+            raise _incompatible_value(database, table, columns, declared, row) from None
 
     return native
 
 
-def _misfit(
+def _incompatible_value(
     database: str, table: str, columns: Sequence[str], declared: Mapping[str, Kind], row: Sequence[Any]
 ) -> RowRejected:
     if len(row) != len(columns):

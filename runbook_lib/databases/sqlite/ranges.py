@@ -18,7 +18,7 @@ from runbook_lib.databases.canonical import canonical_type
 from runbook_lib.databases.port import KeyRange, Selection
 from runbook_lib.databases.sqlite.catalog import kinds
 from runbook_lib.databases.sqlite.stored import key_form
-from runbook_lib.databases.sqlite.types import INTEGERS, Kind, Misfit, parser, renderer
+from runbook_lib.databases.sqlite.types import INTEGERS, IncompatibleValue, Kind, parser, renderer
 from runbook_lib.errors import RowRejected
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def key_text(value: Any, kind: Kind, table: str, column: str) -> Any:
     try:
         text = renderer(kind.type)(value)
         if text is None or parser(kind)(text) != value:
-            raise Misfit(f"not in the form {text}")
-    except Misfit as error:
+            raise IncompatibleValue(f"not in the form {text}")
+    except IncompatibleValue as error:
         raise RowRejected(
             f"{table}, key {column} = {value!r:.80}",
             f"{kind.declared or 'no type'}: {error}",

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from runbook_lib.databases.port import Rest
+from runbook_lib.databases.port import OtherObjects
 from runbook_lib.databases.sqlite import catalog, ddl_parser, own, quoting, virtual
 from runbook_lib.databases.sqlite.inventory import FILE_SETTINGS
 from runbook_lib.databases.statement_names import named
@@ -37,7 +37,7 @@ def dump_schema(db: SQLitePort, tables: Sequence[str]) -> tuple[str, str]:
     return _script(before), _script(after)
 
 
-def dump_rest(db: SQLitePort, tables: Sequence[str]) -> Rest:  # noqa: ARG001  views belong to the database
+def dump_rest(db: SQLitePort, tables: Sequence[str]) -> OtherObjects:  # noqa: ARG001  views belong to the database
     """Virtual tables with their rows, views and their triggers, in the order in which they were made; the file's own
     numbers (`user_version`). A virtual table that is too large for a script is left out."""
     rows = db.rows(
@@ -52,7 +52,9 @@ def dump_rest(db: SQLitePort, tables: Sequence[str]) -> Rest:  # noqa: ARG001  v
     made += [("file setting", name, f"PRAGMA {name} = {value};") for name, value in numbers.items() if value]
     undo = [f"DROP TABLE IF EXISTS {quoting.ident(name)};" for kind, name, _ in made if kind == "virtual table"]
     undo += [f"DROP VIEW IF EXISTS {quoting.ident(name)};" for kind, name, _ in made if kind == "view"]
-    return Rest(tuple(f"{kind} {name}" for kind, name, _ in made), _script([text for *_, text in made]), _script(undo))
+    return OtherObjects(
+        tuple(f"{kind} {name}" for kind, name, _ in made), _script([text for *_, text in made]), _script(undo)
+    )
 
 
 def stages(after: str) -> list[list[str]]:

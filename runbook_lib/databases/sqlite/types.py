@@ -42,7 +42,7 @@ _NAMES = {
 _SIZED = ("character", "character varying", "numeric")
 
 
-class Misfit(ValueError):
+class IncompatibleValue(ValueError):
     """A value that its column's type does not have."""
 
 
@@ -138,14 +138,14 @@ def _integer(value: Any) -> str:
         return str(int(value))
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return str(int(value))
-    raise Misfit("not an integer")
+    raise IncompatibleValue("not an integer")
 
 
 def _numeric(value: Any, scale: int) -> str:
     if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity"):
         return value
     if isinstance(value, bytes) or (isinstance(value, str) and not _DECIMAL.fullmatch(value)):
-        raise Misfit("not a number")
+        raise IncompatibleValue("not a number")
     if type(value) is int:
         return f"{value}.{'0' * scale}" if scale else str(value)
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
@@ -160,7 +160,7 @@ def _numeric(value: Any, scale: int) -> str:
 
 def _double(value: Any) -> str:
     if not isinstance(value, int | float):
-        raise Misfit("not a number")
+        raise IncompatibleValue("not a number")
     number = float(value)
     if number in (float("inf"), float("-inf")):
         return "Infinity" if number > 0 else "-Infinity"
@@ -171,7 +171,7 @@ def _double(value: Any) -> str:
 
 def _single(value: Any) -> str:
     if not isinstance(value, int | float):
-        raise Misfit("not a number")
+        raise IncompatibleValue("not a number")
     number = float(value)
     for digits in range(6, 10):
         text = f"{number:.{digits}g}"
@@ -196,26 +196,26 @@ def _shortest(text: str, limit: int) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, bytes):
-        raise Misfit("bytes where text is declared")
+        raise IncompatibleValue("bytes where text is declared")
     return value if isinstance(value, str) else _any(value)
 
 
 def _bytes(value: Any) -> str:
     if not isinstance(value, bytes):
-        raise Misfit(f"{_class(value)} where bytes are declared")
+        raise IncompatibleValue(f"{_class(value)} where bytes are declared")
     return "\\x" + value.hex()
 
 
 def _boolean(value: Any) -> str:
     if value in (1, "t", "true", "1") or value in (0, "f", "false", "0"):
         return "t" if value in (1, "t", "true", "1") else "f"
-    raise Misfit("neither 0 nor 1")
+    raise IncompatibleValue("neither 0 nor 1")
 
 
 def _date(value: Any) -> str:
     if isinstance(value, str) and _DATE.fullmatch(value):
         return _real_day(value)
-    raise Misfit("not a date YYYY-MM-DD")
+    raise IncompatibleValue("not a date YYYY-MM-DD")
 
 
 def _real_day(text: str) -> str:
@@ -224,14 +224,14 @@ def _real_day(text: str) -> str:
         try:
             dt.date.fromisoformat(text[:10])
         except ValueError as error:
-            raise Misfit("no such day") from error
+            raise IncompatibleValue("no such day") from error
     return text
 
 
 def _time(value: Any) -> str:
     found = _TIME.fullmatch(value) if isinstance(value, str) else None
     if not found:
-        raise Misfit("not a time HH:MM:SS")
+        raise IncompatibleValue("not a time HH:MM:SS")
     return _trimmed(f"{found[1]}{found[2] or ':00'}{found[3] or ''}")
 
 
@@ -240,7 +240,7 @@ def _local(value: Any) -> str:
     if isinstance(found, str):
         return found
     if found[5]:
-        raise Misfit("a time zone where the declared type has none")
+        raise IncompatibleValue("a time zone where the declared type has none")
     return _suffixed(found, "")
 
 
@@ -250,7 +250,7 @@ def _instant(value: Any) -> str:
         return found
     zone = (found[5] or "Z").replace("Z", "+00").replace(":", "")
     if not found[5]:
-        raise Misfit("no time zone where the declared type has one")
+        raise IncompatibleValue("no time zone where the declared type has one")
     if zone in ("+00", "-00", "+0000"):
         return _suffixed(found, "+00")
     shifted = dt.datetime.fromisoformat(_suffixed(found, "") + (zone if len(zone) > 3 else zone + "00")).astimezone(
@@ -264,7 +264,7 @@ def _stamp(value: Any) -> re.Match[str] | str:
         return str(value)
     found = _STAMP.fullmatch(value) if isinstance(value, str) else None
     if not found:
-        raise Misfit("not a timestamp YYYY-MM-DD HH:MM:SS")
+        raise IncompatibleValue("not a timestamp YYYY-MM-DD HH:MM:SS")
     return found
 
 
@@ -281,7 +281,7 @@ def _uuid(value: Any) -> str:
     try:
         return str(uuid.UUID(bytes=value) if isinstance(value, bytes) else uuid.UUID(value))
     except (ValueError, AttributeError, TypeError) as error:
-        raise Misfit("not a UUID") from error
+        raise IncompatibleValue("not a UUID") from error
 
 
 def _any(value: Any) -> str:
@@ -315,7 +315,7 @@ def _store_integer(value: Any) -> int:
     except ValueError as error:
         number = _whole(str(value), error)
     if not -(2**63) <= number < 2**63:
-        raise Misfit("more than the 64 bits of an SQLite integer")
+        raise IncompatibleValue("more than the 64 bits of an SQLite integer")
     return number
 
 
@@ -324,7 +324,7 @@ def _whole(text: str, error: Exception) -> int:
         return int(text == "t")
     if _DECIMAL.fullmatch(text) and decimal.Decimal(text) == (whole := int(decimal.Decimal(text))):
         return whole
-    raise Misfit("not an integer") from error
+    raise IncompatibleValue("not an integer") from error
 
 
 def _store_numeric(affinity: str) -> Callable[[Any], Any]:
@@ -333,12 +333,12 @@ def _store_numeric(affinity: str) -> Callable[[Any], Any]:
         if affinity in ("text", "blob"):
             return text
         if not _DECIMAL.fullmatch(text):
-            raise Misfit("SQLite has no such number")
+            raise IncompatibleValue("SQLite has no such number")
         number = decimal.Decimal(text).normalize()
         if number == number.to_integral_value() and abs(number) < 2**63:
             return int(number)
         if len(number.as_tuple().digits) > EXACT_DIGITS:
-            raise Misfit(f"more than {EXACT_DIGITS} digits: only a column declared DECIMAL TEXT keeps them")
+            raise IncompatibleValue(f"more than {EXACT_DIGITS} digits: only a column declared DECIMAL TEXT keeps them")
         return float(number)
 
     return store
@@ -348,9 +348,9 @@ def _store_double(value: Any) -> float:
     try:
         number = float(value)
     except ValueError as error:
-        raise Misfit("not a number") from error
+        raise IncompatibleValue("not a number") from error
     if number != number:
-        raise Misfit("SQLite stores NaN as NULL")
+        raise IncompatibleValue("SQLite stores NaN as NULL")
     return number
 
 
@@ -363,14 +363,14 @@ def as_single(number: float) -> float:
     try:
         return float(struct.unpack("f", struct.pack("f", number))[0])
     except OverflowError as error:
-        raise Misfit("more than a single-precision float holds") from error
+        raise IncompatibleValue("more than a single-precision float holds") from error
 
 
 def _store_bytes(value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
     if not str(value).startswith("\\x"):
-        raise Misfit("not bytes in hexadecimal")
+        raise IncompatibleValue("not bytes in hexadecimal")
     return bytes.fromhex(value[2:])
 
 
@@ -379,7 +379,7 @@ def _store_boolean(value: Any) -> int:
         return 1
     if str(value).lower() in ("f", "false", "0"):
         return 0
-    raise Misfit("neither true nor false")
+    raise IncompatibleValue("neither true nor false")
 
 
 def _store_instant(value: Any) -> str:
@@ -396,5 +396,5 @@ def _store_unchanged(value: Any) -> str:
         except ValueError:
             same = repr(float(text)) == text
         if not same:
-            raise Misfit("the column's affinity would turn this text into another number")
+            raise IncompatibleValue("the column's affinity would turn this text into another number")
     return text

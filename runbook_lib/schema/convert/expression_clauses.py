@@ -10,7 +10,7 @@ from runbook_lib.databases.dialect import dialect_of
 from runbook_lib.databases.port import Column, Table
 from runbook_lib.schema.convert.expression_meaning import Translator, typed
 from runbook_lib.schema.convert.expressions import NOW, TODAY, apart, default
-from runbook_lib.schema.convert.types import Mapped, Neutral, read_type
+from runbook_lib.schema.convert.types import MappedType, Neutral, read_type
 
 if TYPE_CHECKING:
     from runbook_lib.schema.convert.translation_job import _Job
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DATES = ("date", "timestamp", "timestamptz")
 
 
-def default_of(job: _Job, column: Column, neutral: Neutral, mapped: Mapped, place: str) -> str | None:
+def default_of(job: _Job, column: Column, neutral: Neutral, mapped: MappedType, place: str) -> str | None:
     """A column's default; None where it has no equivalent. MySQL's ON UPDATE is judged by itself."""
     digits = re.search(r"\((\d)\)", mapped.type)
     told, updated = column.default or "", ""
@@ -40,7 +40,7 @@ def default_of(job: _Job, column: Column, neutral: Neutral, mapped: Mapped, plac
     return found
 
 
-def _kept(neutral: Neutral, mapped: Mapped, job: _Job) -> Neutral:
+def _kept(neutral: Neutral, mapped: MappedType, job: _Job) -> Neutral:
     """What the column is at the target, where the plan gives it another type: a moment is no default of a number."""
     there = read_type(mapped.type, job.target)
     return there if neutral.kind in DATES and there.kind not in (*DATES, "unknown") else neutral

@@ -33,7 +33,7 @@ _MOST_DECIMALS = 30  # of MySQL's decimal
 
 
 @dataclass(frozen=True)
-class Typed:
+class TypedExpression:
     """What a value of an expression is.
 
     Attributes:
@@ -54,7 +54,7 @@ class Typed:
     unsigned: bool = False
 
 
-def typed(column: Column, neutral: Neutral, source: str, target: str) -> Typed:
+def typed(column: Column, neutral: Neutral, source: str, target: str) -> TypedExpression:
     """What a column is, as far as both engines agree on it."""
     family = FAMILIES.get(neutral.kind, "other")
     scale: int | None = 0
@@ -64,7 +64,7 @@ def typed(column: Column, neutral: Neutral, source: str, target: str) -> Typed:
         long = neutral.kind == "numeric" and (not neutral.modifiers or neutral.modifiers[0] > 15)
         if long or (neutral.kind == "bigint" and neutral.unsigned) or "decimal text" in neutral.text.lower():
             family = "other"  # a text there
-    return Typed(
+    return TypedExpression(
         family, dialect_of(source).collation(column.collation), scale, neutral.labels, unsigned=neutral.unsigned
     )
 
@@ -74,7 +74,7 @@ def loose(source: str, target: str) -> bool:
     return dialect_of(source).loose_types or dialect_of(target).loose_types
 
 
-class Apart(ValueError):
+class DifferentMeaning(ValueError):
     """The expression may mean something else at the target."""
 
 
@@ -82,7 +82,7 @@ class Apart(ValueError):
 class Translator:
     """One table's expressions on their way from one engine to another."""
 
-    columns: Mapping[str, Typed]
+    columns: Mapping[str, TypedExpression]
     source: str
     target: str
     quote: Callable[[str], str]
@@ -92,16 +92,16 @@ class Translator:
         try:
             tree = read(text, self.source, self.columns)
             found, sql = self._of(tree)
-        except (Unreadable, Apart):
+        except (Unreadable, DifferentMeaning):
             return None
         return sql if found.family == "boolean" else None
 
-    def generated(self, text: str, result: Typed) -> str | None:
+    def generated(self, text: str, result: TypedExpression) -> str | None:
         """A generated column's expression; the values must be of the column's own type, without a rounding."""
         try:
             tree = read(text, self.source, self.columns)
             found, sql = self._of(tree)
-        except (Unreadable, Apart):
+        except (Unreadable, DifferentMeaning):
             return None
         return sql if self._fits(found, result) else None
 
@@ -112,7 +112,7 @@ class Translator:
         except Unreadable:
             return set()
 
-    def _fits(self, found: Typed, result: Typed) -> bool:
+    def _fits(self, found: TypedExpression, result: TypedExpression) -> bool:
         if result.family == "numeric" and found.family in _NUMBERS:
             if found.scale is None or result.scale is None:
                 return False
@@ -124,7 +124,7 @@ class Translator:
     def _wrapped(self, sql: str) -> str:
         return _wrapped(sql, self.target)
 
-    def _of(self, tree: Tree) -> tuple[Typed, str]:
+    def _of(self, tree: Tree) -> tuple[TypedExpression, str]:
         kind = tree[0]
         if kind == "column":
             return self.columns[tree[1]], self.quote(tree[1])
@@ -149,21 +149,21 @@ class Translator:
             return self._united(parts), f"COALESCE({', '.join(sql for _, sql in parts)})"
         return self._case(tree)
 
-    def _literal(self, tree: Tree) -> tuple[Typed, str]:
+    def _literal(self, tree: Tree) -> tuple[TypedExpression, str]:
         kind = tree[0]
         if kind == "number":
             number = Decimal(tree[1])
             scale = max(0, -int(number.as_tuple().exponent))
-            return Typed("numeric" if scale or "e" in tree[1].lower() else "integer", scale=scale, literal=True), tree[
-                1
-            ]
+            return TypedExpression(
+                "numeric" if scale or "e" in tree[1].lower() else "integer", scale=scale, literal=True
+            ), tree[1]
         if kind == "string":
-            return Typed("literal", literal=True), dialect_of(self.target).string(tree[1])
+            return TypedExpression("literal", literal=True), dialect_of(self.target).string(tree[1])
         if kind == "null":
-            return Typed("null", literal=True), "NULL"
-        return Typed("boolean", literal=True), dialect_of(self.target).boolean(value=kind == "true")
+            return TypedExpression("null", literal=True), "NULL"
+        return TypedExpression("boolean", literal=True), dialect_of(self.target).boolean(value=kind == "true")
 
-    def _cast(self, kind: str, tree: Tree) -> tuple[Typed, str]:
+    def _cast(self, kind: str, tree: Tree) -> tuple[TypedExpression, str]:
         """Only casts that change nothing, or give a constant its type."""
         if tree[0] == "string":
             return self._typed_text(kind, tree[1])
@@ -176,37 +176,37 @@ class Translator:
             return replace(found, family=wanted, scale=found.scale if numeric else 0), sql
         if found.family == "literal" and plain and wanted == "text":
             return found, sql
-        raise Apart(kind)
+        raise DifferentMeaning(kind)
 
-    def _typed_text(self, kind: str, text: str) -> tuple[Typed, str]:
+    def _typed_text(self, kind: str, text: str) -> tuple[TypedExpression, str]:
         family = FAMILIES.get(read_type(kind, self.source).kind, "other")
         if family in ("text", "char") or family == "other":  # a user's type: its column says whether that is an enum
             known = family != "other" or any(each.family == "enum" for each in self.columns.values())
             if not known or "(" in kind:
-                raise Apart(kind)
+                raise DifferentMeaning(kind)
             return self._literal(("string", text))
         if family in ("integer", "numeric", "double") and _NUMBER.fullmatch(text):
             found, sql = self._literal(("number", text.lstrip("+-")))
             wide = found if family != "double" else replace(found, family="double")
             return wide, f"-{sql}" if text[:1] == "-" else sql
         if family == "date" and _DATE.fullmatch(text):
-            return Typed("date", literal=True), dialect_of(self.target).date(text)
-        raise Apart(kind)
+            return TypedExpression("date", literal=True), dialect_of(self.target).date(text)
+        raise DifferentMeaning(kind)
 
-    def _logical(self, kind: str, operands: tuple[Tree, ...]) -> tuple[Typed, str]:
+    def _logical(self, kind: str, operands: tuple[Tree, ...]) -> tuple[TypedExpression, str]:
         parts = [self._of(each) for each in operands]
         if kind == "is null":
-            return Typed("boolean"), f"{self._wrapped(parts[0][1])} IS NULL"
+            return TypedExpression("boolean"), f"{self._wrapped(parts[0][1])} IS NULL"
         if any(found.family not in ("boolean", "null") for found, _ in parts):
-            raise Apart(kind)
+            raise DifferentMeaning(kind)
         if kind == "not":
             inner = parts[0][1]
             if inner.endswith(" IS NULL") and operands[0][0] == "is null":
-                return Typed("boolean"), f"{inner.removesuffix(' IS NULL')} IS NOT NULL"
-            return Typed("boolean"), f"NOT {self._wrapped(inner)}"
-        return Typed("boolean"), f" {kind.upper()} ".join(self._wrapped(sql) for _, sql in parts)
+                return TypedExpression("boolean"), f"{inner.removesuffix(' IS NULL')} IS NOT NULL"
+            return TypedExpression("boolean"), f"NOT {self._wrapped(inner)}"
+        return TypedExpression("boolean"), f" {kind.upper()} ".join(self._wrapped(sql) for _, sql in parts)
 
-    def _comparison(self, kind: str, operands: tuple[Tree, ...]) -> tuple[Typed, str]:
+    def _comparison(self, kind: str, operands: tuple[Tree, ...]) -> tuple[TypedExpression, str]:
         parts = self._alike(operands)
         found = self._united(parts)
         ordering = kind in ("<", ">", "<=", ">=")
@@ -215,10 +215,12 @@ class Translator:
             parts = [(t, sql if t.literal else dialect_of(self.target).bytewise(sql)) for t, sql in parts]
         texts = [self._wrapped(sql) for _, sql in parts]
         if kind == "in":
-            return Typed("boolean"), f"{texts[0]} IN ({', '.join(sql for _, sql in parts[1:])})"
-        return Typed("boolean"), f"{texts[0]} {kind.upper()} {texts[1]}"
+            return TypedExpression("boolean"), f"{texts[0]} IN ({', '.join(sql for _, sql in parts[1:])})"
+        return TypedExpression("boolean"), f"{texts[0]} {kind.upper()} {texts[1]}"
 
-    def _comparable(self, found: Typed, parts: list[tuple[Typed, str]], *, ordering: bool, like: bool) -> None:
+    def _comparable(
+        self, found: TypedExpression, parts: list[tuple[TypedExpression, str]], *, ordering: bool, like: bool
+    ) -> None:
         loosely = loose(self.source, self.target)
         family = found.family
         collations = {
@@ -244,23 +246,23 @@ class Translator:
         else:
             good = family in ("double", "date")
         if not good:
-            raise Apart(family)
+            raise DifferentMeaning(family)
 
-    def _arithmetic(self, kind: str, operands: tuple[Tree, ...]) -> tuple[Typed, str]:
+    def _arithmetic(self, kind: str, operands: tuple[Tree, ...]) -> tuple[TypedExpression, str]:
         parts = [self._of(each) for each in operands]
         families = {found.family for found, _ in parts}
         if not families <= {"integer", "numeric", "double"} or (len(families) > 1 and "double" in families):
-            raise Apart(kind)
+            raise DifferentMeaning(kind)
         if kind in ("-", "neg") and any(found.unsigned for found, _ in parts):
-            raise Apart(kind)
+            raise DifferentMeaning(kind)
         scale = _scale([found for found, _ in parts], sum if kind == "*" else max)
         family = "integer" if families == {"integer"} else "double" if "double" in families else "numeric"
         if family == "numeric" and (scale is None or scale > _MOST_DECIMALS):
-            raise Apart(kind)
+            raise DifferentMeaning(kind)
         if families == {"integer"}:
             large = dialect_of(self.target).large
             parts = [(t, sql if t.literal or t.worked else large(sql)) for t, sql in parts]
-        found = Typed(family, scale=scale, worked=True, literal=all(t.literal for t, _ in parts))
+        found = TypedExpression(family, scale=scale, worked=True, literal=all(t.literal for t, _ in parts))
         texts = [self._wrapped(sql) for _, sql in parts]
         if kind == "neg":
             bare = f"({texts[0]})" if texts[0].startswith("-") else texts[0]  # two signs would begin a comment
@@ -269,13 +271,13 @@ class Translator:
             return found, f"ABS({parts[0][1]})"
         return found, f"{texts[0]} {kind} {texts[1]}"
 
-    def _joined(self, one: Tree, other: Tree) -> tuple[Typed, str]:
+    def _joined(self, one: Tree, other: Tree) -> tuple[TypedExpression, str]:
         parts = [self._of(one), self._of(other)]
         if any(found.family not in ("text", "literal") for found, _ in parts):
-            raise Apart("||")
-        return Typed("text"), dialect_of(self.target).joined(parts[0][1], parts[1][1], self._wrapped)
+            raise DifferentMeaning("||")
+        return TypedExpression("text"), dialect_of(self.target).joined(parts[0][1], parts[1][1], self._wrapped)
 
-    def _case(self, tree: Tree) -> tuple[Typed, str]:
+    def _case(self, tree: Tree) -> tuple[TypedExpression, str]:
         operand, *rest = tree[1:]
         whens, thens = rest[:-1:2], [*rest[1:-1:2], rest[-1]]
         results = self._alike(thens)
@@ -284,11 +286,11 @@ class Translator:
             condition = ("=", operand, when) if operand else when
             found, sql = self._of(condition)
             if found.family != "boolean":
-                raise Apart("CASE")
+                raise DifferentMeaning("CASE")
             said.append(f"WHEN {sql} THEN {then}")
         return self._united(results), f"CASE {' '.join(said)} ELSE {results[-1][1]} END"
 
-    def _alike(self, trees: Any) -> list[tuple[Typed, str]]:
+    def _alike(self, trees: Any) -> list[tuple[TypedExpression, str]]:
         """Operands that have to be of one type: constants take the type of what they stand beside."""
         parts = [self._of(each) for each in trees]
         families = {found.family for found, _ in parts} - {"literal", "null"}
@@ -300,27 +302,27 @@ class Translator:
             labels = {each.labels for each, _ in parts if each.family == "enum"}
             said = {tree[1] for tree in map(_bare, trees) if tree[0] == "string"}
             if len(labels) != 1 or not said <= set(labels.pop()):
-                raise Apart("enum")
+                raise DifferentMeaning("enum")
         elif "literal" in {found.family for found, _ in parts} and not families <= {"text", "char"}:
-            raise Apart("a text beside another type")
+            raise DifferentMeaning("a text beside another type")
         return parts
 
-    def _truth(self, tree: Tree, part: tuple[Typed, str]) -> tuple[Typed, str]:
+    def _truth(self, tree: Tree, part: tuple[TypedExpression, str]) -> tuple[TypedExpression, str]:
         """1 and 0 beside a boolean."""
         if part[0].family != "integer":
             return part
         if tree[0] != "number" or tree[1] not in ("0", "1"):
-            raise Apart("a number beside a boolean")
+            raise DifferentMeaning("a number beside a boolean")
         return self._literal(("true",) if tree[1] == "1" else ("false",))
 
-    def _dated(self, tree: Tree, part: tuple[Typed, str]) -> tuple[Typed, str]:
+    def _dated(self, tree: Tree, part: tuple[TypedExpression, str]) -> tuple[TypedExpression, str]:
         if part[0].family != "literal":
             return part
         if tree[0] != "string" or not _DATE.fullmatch(tree[1]):
-            raise Apart("a text beside a date")
-        return Typed("date", literal=True), dialect_of(self.target).date(tree[1])
+            raise DifferentMeaning("a text beside a date")
+        return TypedExpression("date", literal=True), dialect_of(self.target).date(tree[1])
 
-    def _united(self, parts: list[tuple[Typed, str]]) -> Typed:
+    def _united(self, parts: list[tuple[TypedExpression, str]]) -> TypedExpression:
         """The type of what may be any of these."""
         known = [found for found, _ in parts if found.family not in ("literal", "null")]
         if not known:
@@ -333,14 +335,14 @@ class Translator:
         if families in ({"double", "numeric"}, {"real", "integer"}):
             families = {"double"} if "double" in families else {"real"}
             if any(not f.literal for f in known if f.family in _NUMBERS):
-                raise Apart("mixed numbers")
+                raise DifferentMeaning("mixed numbers")
         if len(families) > 1:
-            raise Apart(" and ".join(sorted(families)))
+            raise DifferentMeaning(" and ".join(sorted(families)))
         scale = _scale(known, max)
-        return Typed(families.pop(), scale=scale, worked=any(found.worked for found in known))
+        return TypedExpression(families.pop(), scale=scale, worked=any(found.worked for found in known))
 
 
-def _scale(operands: list[Typed], together: Callable[[list[int]], int]) -> int | None:
+def _scale(operands: list[TypedExpression], together: Callable[[list[int]], int]) -> int | None:
     """Of a result; None where an operand's is not limited."""
     scales = [found.scale for found in operands if found.scale is not None]
     return together(scales) if len(scales) == len(operands) else None

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from runbook_lib.databases.port import Database, Rest
-from runbook_lib.databases.statement_names import Named, named, pieces
+from runbook_lib.databases.port import Database, OtherObjects
+from runbook_lib.databases.statement_names import NamedObject, named, pieces
 from runbook_lib.errors import DatabaseError, TransferError
 from runbook_lib.schema.kept_scripts import ACCOUNT, LEFT, RAN, REST, Part, cut, kept, replace_parts, run_part
 
@@ -52,7 +52,7 @@ class LeftBehind:
         return f"left behind: {self.kind} {self.name}".rstrip() + f"{of}: {self.why}. Next: {self.action}"
 
 
-def told_together(left: Sequence[LeftBehind]) -> str:
+def reasons_in_one_line(left: Sequence[LeftBehind]) -> str:
     """Each with its reason, in one line."""
     return "; ".join(
         f"{one.kind} {one.name}".rstrip() + f"{f' of {one.table}' if one.table else ''}: {one.why}" for one in left
@@ -68,7 +68,9 @@ def require_all_made(where: str, left: Sequence[LeftBehind]) -> None:
     if left:
         raise TransferError(
             where,
-            f"{len(left)} objects were refused: {told_together(left)}" if len(left) > 1 else told_together(left),
+            f"{len(left)} objects were refused: {reasons_in_one_line(left)}"
+            if len(left) > 1
+            else reasons_in_one_line(left),
             state="everything else is made",
             action="correct the rows at the source, or the object there, and run this again: only these are made then",
         )
@@ -80,18 +82,18 @@ def make_each(service: str, target: Database, kind: str) -> list[LeftBehind]:
         one
         for part in kept(target, service, kind)
         if (error := _tried(service, target, part)) is not None
-        for one in make_apart(service, target, {part: error})
+        for one in make_one_by_one(service, target, {part: error})
     ]
     if kind == REST and not left:
         replace_parts(target, service, kept(target, service, RAN), ())
     return left
 
 
-def make_apart(service: str, target: Database, refused: Mapping[Part, DatabaseError]) -> list[LeftBehind]:
+def make_one_by_one(service: str, target: Database, refused: Mapping[Part, DatabaseError]) -> list[LeftBehind]:
     """The objects of refused scripts, each by itself; those that are refused again."""
     left = []
     for part, error in refused.items():
-        texts = _apart(part.script)
+        texts = _one_by_one(part.script)
         if len(texts) < 2:
             left.append(_left(part, error))
             continue
@@ -126,7 +128,7 @@ def account_at(service: str, target: Database) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def refresh(service: str, target: Database, rest: Rest | None) -> None:
+def refresh(service: str, target: Database, rest: OtherObjects | None) -> None:
     """Let what waits beside the tables be what the source has now: it may have been corrected there since."""
     waiting = kept(target, service, REST)
     if rest is None or not waiting:
@@ -135,7 +137,7 @@ def refresh(service: str, target: Database, rest: Rest | None) -> None:
         replace_parts(target, service, waiting, cut(target, REST, rest.script))
         return
     whole = cut(target, REST, rest.script)
-    today = {what: text for part in whole for text in _apart(part.script) if (what := _key(text))}
+    today = {what: text for part in whole for text in _one_by_one(part.script) if (what := _key(text))}
     gone, new = list[Part](), list[Part]()
     for part in waiting:
         gone.append(part)
@@ -157,7 +159,7 @@ def _tried(service: str, target: Database, part: Part) -> DatabaseError | None:
     return None
 
 
-def _apart(script: str) -> list[str]:
+def _one_by_one(script: str) -> list[str]:
     """A script of several objects as one script each."""
     head, objects = pieces(script)
     if len(objects) > 1 or head:
@@ -169,11 +171,11 @@ def _apart(script: str) -> list[str]:
     return [f"{each.rstrip().rstrip(';')};" for each in (statement, *(change[0] + each for each in more))]
 
 
-def _key(script: str) -> Named:
-    return named(script) or Named("object", script.strip()[:60])
+def _key(script: str) -> NamedObject:
+    return named(script) or NamedObject("object", script.strip()[:60])
 
 
-def _in_place(text: str, what: Named) -> str:
+def _in_place(text: str, what: NamedObject) -> str:
     """A routine that this copy has made, in its new words."""
     word = what.kind.upper()
     return re.sub(rf"(?m)^CREATE (?={word} )", "CREATE OR REPLACE ", text, count=1)

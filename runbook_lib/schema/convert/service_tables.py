@@ -15,7 +15,7 @@ from runbook_lib.schema.convert.target_schema import TargetSchema
 from runbook_lib.schema.convert.translate import translate
 from runbook_lib.schema.mapped_columns import forward_expressions
 
-STRAY = "names no column of these tables, and none of their columns has this type"
+UNMATCHED_OVERRIDE = "names no column of these tables, and none of their columns has this type"
 
 
 def target_schema(

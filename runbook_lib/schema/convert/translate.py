@@ -37,20 +37,20 @@ from runbook_lib.schema.convert.target_schema import (
     TargetSchema,
     TargetTable,
 )
-from runbook_lib.schema.convert.translation_job import Known, _Job, quote
-from runbook_lib.schema.convert.type_overrides import told_type
-from runbook_lib.schema.convert.types import Mapped, Neutral, UserTypes, read_type, write_type
+from runbook_lib.schema.convert.translation_job import SharedFacts, _Job, quote
+from runbook_lib.schema.convert.type_overrides import parse_override
+from runbook_lib.schema.convert.types import MappedType, Neutral, UserTypes, read_type, write_type
 
 TEXTS = ("text", "varchar", "char", "any", "bytes", "varbytes")
 
 
-def _known(tables: Mapping[str, Table], target: str) -> Known:
+def _known(tables: Mapping[str, Table], target: str) -> SharedFacts:
     """Where tables, indexes and counters share their names, those that are given by themselves are taken."""
     taken = set[str]()
     for table in tables.values() if dialect_of(target).shared_names else ():
         own = split(table.name)[-1].lower()
         taken |= {own, f"{own}_pkey", *(f"{own}_{c.name.lower()}_seq" for c in table.columns if c.identity)}
-    return Known({table.name: subject for subject, table in tables.items()}, frozenset(taken))
+    return SharedFacts({table.name: subject for subject, table in tables.items()}, frozenset(taken))
 
 
 def translate(
@@ -152,12 +152,12 @@ def _counter(job: _Job, table: Table, column: Column, place: str) -> Counter:
     return counter
 
 
-def _mapped(job: _Job, table: Table, column: Column, neutral: Neutral, place: str) -> Mapped:
+def _mapped(job: _Job, table: Table, column: Column, neutral: Neutral, place: str) -> MappedType:
     mapped = _alone(job, table, column, neutral, place)
     longest = dialect_of(job.target).longest_row
     if longest and column.name in _to_text(job, table):
         what = f"{mapped.type}: with the other columns more than the {longest:,} bytes of a MySQL row"
-        mapped = Mapped("longblob" if mapped.type.startswith("varbinary") else "longtext")
+        mapped = MappedType("longblob" if mapped.type.startswith("varbinary") else "longtext")
         job.decide(place, what, mapped.type, f"types: {{{place}: …}}")
     return mapped
 
@@ -175,15 +175,15 @@ def _to_text(job: _Job, table: Table) -> frozenset[str]:
     return job.long[table.name]
 
 
-def _alone(job: _Job, table: Table, column: Column, neutral: Neutral, place: str) -> Mapped:
+def _alone(job: _Job, table: Table, column: Column, neutral: Neutral, place: str) -> MappedType:
     told = job.policies.types
     for asked in (place, f"{table.name}.{column.name}", column.type):
         if asked in told:
             job.decide(place, f"{column.type} by the plan", told[asked])
-            return Mapped(told_type(told[asked], job.source)[0])
+            return MappedType(parse_override(told[asked], job.source)[0])
     if job.policies.nan == "text" and neutral.kind in ("real", "double") and not dialect_of(job.target).keeps_nan:
         job.decide(place, "NaN has no equivalent: kept as text by the plan", "text", lossy=True)
-        return Mapped("varchar(30)")
+        return MappedType("varchar(30)")
     mapped = write_type(neutral, job.target, key_parts=_key_parts(job, table, column), unmapped=job.policies.unmapped)
     if mapped.unknown:
         job.decide(place, mapped.note, "", f"types: {{{place}: …}}", "unmapped: text", lossy=True)

@@ -14,7 +14,7 @@ from runbook_lib.schema.convert.decisions import Decision, Policies
 from runbook_lib.schema.convert.types import UserTypes
 
 
-class Known(NamedTuple):
+class SharedFacts(NamedTuple):
     """What is worked out once for all tables: their subjects by their own names, and names that are taken."""
 
     subjects: Mapping[str, str]
@@ -30,7 +30,7 @@ class _Job:
     tables: Mapping[str, Table]
     policies: Policies
     user: UserTypes
-    known: Known
+    known: SharedFacts
     decisions: list[Decision] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)  # of indexes and constraints, once a database

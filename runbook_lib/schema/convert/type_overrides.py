@@ -10,13 +10,13 @@ from runbook_lib.databases.dialect import dialect_of
 _FROM = re.compile(r"(?is)^(.*\S)\s+from\s+(seconds|milliseconds|microseconds|nanoseconds|ticks)$")
 
 
-def told_type(text: str, source: str) -> tuple[str, str]:
+def parse_override(text: str, source: str) -> tuple[str, str]:
     """The type, and the unit of numbers that are moments (`timestamp from milliseconds`; SQLite's values only)."""
     found = _FROM.match(text.strip()) if dialect_of(source).loose_types else None
     return (found[1], found[2].lower()) if found else (text, "")
 
 
-def told_of(types: Mapping[str, str], table: str, column: str, declared: str) -> str:
+def override_of(types: Mapping[str, str], table: str, column: str, declared: str) -> str:
     """What the plan says of a column, by its name or by its type; "": nothing."""
     return types.get(f"{table}.{column}") or types.get(declared, "")
 
@@ -30,5 +30,5 @@ def reading(sql: str, written: str, told: str, source: str) -> str:
     """
     if not told or not dialect_of(source).loose_types:
         return sql
-    unit = told_type(told, source)[1]
+    unit = parse_override(told, source)[1]
     return f"runbook_read({sql}, '{written}', '{unit}')" if "'" not in written else sql

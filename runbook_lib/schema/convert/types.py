@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from runbook_lib.databases import sql_text
 from runbook_lib.databases.dialect import dialect_of
-from runbook_lib.databases.neutral_type import Mapped as Mapped
+from runbook_lib.databases.neutral_type import MappedType as MappedType
 from runbook_lib.databases.neutral_type import Neutral as Neutral
 from runbook_lib.schema.convert.expression_tree import value_of
 
@@ -80,7 +80,7 @@ def _listed(text: str, dialect: str) -> Neutral:
     return Neutral(text.partition("(")[0].lower(), labels=labels, text=text)
 
 
-def write_type(neutral: Neutral, dialect: str, *, key_parts: int = 0, unmapped: str = "error") -> Mapped:
+def write_type(neutral: Neutral, dialect: str, *, key_parts: int = 0, unmapped: str = "error") -> MappedType:
     """A neutral type as an engine's type text.
 
     Args:
@@ -90,8 +90,8 @@ def write_type(neutral: Neutral, dialect: str, *, key_parts: int = 0, unmapped: 
     if neutral.kind == "unknown":
         text = dialect_of(dialect).long_text.lower()
         if unmapped == "text":
-            return Mapped(
+            return MappedType(
                 text, f"{neutral.text} has no equivalent: its text form is kept, its operators are not", lossy=True
             )
-        return Mapped(text, f"{neutral.text} has no equivalent", lossy=True, unknown=True)
+        return MappedType(text, f"{neutral.text} has no equivalent", lossy=True, unknown=True)
     return dialect_of(dialect).write_type(neutral, key_parts)

@@ -52,7 +52,7 @@ def limits_of(
     here, there = read_type(read, source.name), read_type(written, target.name)
     found = list[Limit]()
     if not target.loose_types:  # it keeps whatever it is given
-        found += [Limit(*stray) for stray in source.strays(sql, here)]
+        found += [Limit(*stray) for stray in source.mistyped_values(sql, here)]
         found += [*_length(sql, here, there, source), *_range(sql, here, there, source)]
         found += _digits(sql, here, there, source)
     if source.keeps_nul and not target.keeps_nul:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from runbook_lib.databases.dialect import Dialect, dialect_of
 from runbook_lib.databases.neutral_type import TEXTS
-from runbook_lib.databases.values import Foreign
+from runbook_lib.databases.values import UnsupportedValues
 from runbook_lib.schema.convert.decisions import Policies
 from runbook_lib.schema.convert.types import Neutral, read_type
 
@@ -80,13 +80,13 @@ def applied(sql: str, plain: str, rules: Sequence[Rule]) -> str:
 
 def _foreign(
     sql: str, here: Neutral, there: Neutral, dialects: tuple[Dialect, Dialect], policies: Policies
-) -> Iterator[Foreign]:
+) -> Iterator[UnsupportedValues]:
     source, target = dialects
     if here.kind in TEXTS and source.keeps_nul and not target.keeps_nul and policies.nul == "strip":
-        yield Foreign("NUL characters", source.has_nul(sql), source.without_nul(sql, here))
+        yield UnsupportedValues("NUL characters", source.has_nul(sql), source.without_nul(sql, here))
     yield from source.foreign(sql, here, there, target, policies.zero_dates)
     if here.kind in _TIMED and there.kind in _TIMED:  # digits that the written type has not
         digits, own = (kind.modifiers[0] if kind.modifiers else FINEST for kind in (there, here))
         shorter = source.shortened(sql, here.kind, digits)
         if shorter and digits < own:
-            yield Foreign("fractions of a second", f"{sql} <> {shorter}", shorter)
+            yield UnsupportedValues("fractions of a second", f"{sql} <> {shorter}", shorter)

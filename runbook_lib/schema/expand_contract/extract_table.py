@@ -52,11 +52,16 @@ class Move(Extraction):
         What is filled meets no trigger that would carry it back: the other direction's are made after it.
         """
         parts = extract_table_postgresql if dialect_of(dialect).trigger_functions else extract_table_mysql
-        forth, back = parts.forth(self), parts.back(self)
-        no_forth, no_back = parts.no_forth(self), parts.no_back(self)
+        forward_triggers, back = parts.forward_triggers(self), parts.back(self)
+        drop_forward, no_back = parts.drop_forward(self), parts.no_back(self)
         asked = _out_of_step(self, dialect)
         gone = f"DROP TABLE IF EXISTS {quoted(self.into, dialect)}"
-        contract = [*firm(self.into, self.new, dialect), *no_forth, *no_back, *dropped(self.table, self.old, dialect)]
+        contract = [
+            *firm(self.into, self.new, dialect),
+            *drop_forward,
+            *no_back,
+            *dropped(self.table, self.old, dialect),
+        ]
         nullable = {name: column for name, column in self.old.items() if column.nullable}
         restore = [
             _brought_back(self, dialect),
@@ -64,12 +69,12 @@ class Move(Extraction):
             *back,
             _touched(self, dialect),
             *defaults(self.table, nullable, dialect),
-            *forth,
+            *forward_triggers,
             f"{NOTHING_MAY_BE_FOUND}\n{AT_ANY_TIME}\n{asked}",
         ]
         return Stages(
-            expand=[_made(self, dialect), *forth, parts.filled(self), *back],
-            take_back=[*no_forth, gone, *no_back],
+            expand=[_made(self, dialect), *forward_triggers, parts.filled(self), *back],
+            take_back=[*drop_forward, gone, *no_back],
             contract=[f"{NOTHING_MAY_BE_FOUND}\n{asked}", *contract],
             restore=restore,
             out_of_step=asked,

@@ -35,7 +35,7 @@ def filled(move: Extraction) -> str:
     )
 
 
-def forth(move: Extraction) -> list[str]:
+def forward_triggers(move: Extraction) -> list[str]:
     """Whoever writes the old columns, the new table follows; UPDATE first: what INSERT's makes has to be kept up."""
     changed = same(_DIALECT, {f"NEW.{_name(name)}": f"OLD.{_name(name)}" for name in move.old})
     into, reference, key = _name(move.into), _name(move.reference), _name(move.key)
@@ -80,7 +80,7 @@ def back(move: Extraction) -> list[str]:
     ]
 
 
-def no_forth(move: Extraction) -> list[str]:
+def drop_forward(move: Extraction) -> list[str]:
     """Nothing follows the old columns any more."""
     return [f"DROP TRIGGER IF EXISTS {_name(_own(move, mark))}" for mark in ("fu", "fi")]
 

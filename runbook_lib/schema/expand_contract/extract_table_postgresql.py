@@ -29,7 +29,7 @@ def filled(move: Extraction) -> str:
     )
 
 
-def forth(move: Extraction) -> list[str]:
+def forward_triggers(move: Extraction) -> list[str]:
     """Whoever writes the old columns, the new table follows."""
     old, new = _row("OLD", move.old), _row("NEW", move.old)
     wrong = f"NOT ((SELECT {_alike('NEW.', move.old)} FROM (SELECT there.*) AS written))"
@@ -50,7 +50,7 @@ BEGIN
    ON CONFLICT ({_name(move.reference)}) DO UPDATE SET {given} WHERE {wrong};
   RETURN NULL;
 END"""
-    return _trigger(_forth(move), body, f"AFTER INSERT OR UPDATE ON {_name(move.table)}")
+    return _trigger(_forward_trigger(move), body, f"AFTER INSERT OR UPDATE ON {_name(move.table)}")
 
 
 def back(move: Extraction) -> list[str]:
@@ -85,9 +85,9 @@ END"""
     ]
 
 
-def no_forth(move: Extraction) -> list[str]:
+def drop_forward(move: Extraction) -> list[str]:
     """Nothing follows the old columns any more."""
-    return _no_trigger(_forth(move), move.table)
+    return _no_trigger(_forward_trigger(move), move.table)
 
 
 def no_back(move: Extraction) -> list[str]:
@@ -99,7 +99,7 @@ def _name(name: str) -> str:
     return quoted(name, _DIALECT)
 
 
-def _forth(move: Extraction) -> str:
+def _forward_trigger(move: Extraction) -> str:
     return own_name("zz_in_step", move.table, move.into, move.facts)
 
 

@@ -54,7 +54,7 @@ class Split:
         asked = _out_of_step(self, dialect)
         return Stages(
             expand=[*_added(self, self.new, dialect), *_triggers(self, dialect), _filled(self, self.new, dialect)],
-            take_back=[*_apart(self, dialect), *dropped(self.table, self.new, dialect)],
+            take_back=[*_one_by_one(self, dialect), *dropped(self.table, self.new, dialect)],
             contract=[f"{NOTHING_MAY_BE_FOUND}\n{asked}", *_contracting(self, dialect)],
             restore=_restoring(self, dialect),
             out_of_step=asked,
@@ -66,7 +66,7 @@ def _contracting(split: Split, dialect: str) -> list[str]:
     tight, loose = firm(split.table, split.new, dialect), _loosened(split, split.old, dialect)
     # A default of a new column would make an old client's row look like a new one's: not before the triggers are gone.
     given = defaults(split.table, split.new, dialect)
-    return [*tight, *loose, *_apart(split, dialect), *given, *dropped(split.table, split.old, dialect)]
+    return [*tight, *loose, *_one_by_one(split, dialect), *given, *dropped(split.table, split.old, dialect)]
 
 
 def _restoring(split: Split, dialect: str) -> list[str]:
@@ -113,7 +113,7 @@ def _trigger(split: Split, event: str = "") -> str:
     return own_name(f"zz_in_step{event}", split.table, repr(facts))
 
 
-def _apart(split: Split, dialect: str) -> list[str]:
+def _one_by_one(split: Split, dialect: str) -> list[str]:
     if not dialect_of(dialect).trigger_functions:
         return [f"DROP TRIGGER IF EXISTS {quoted(_trigger(split, event), dialect)}" for event in ("_ins", "_upd")]
     name = quoted(_trigger(split), dialect)

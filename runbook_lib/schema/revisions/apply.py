@@ -20,7 +20,15 @@ from runbook_lib.databases.port import Database
 from runbook_lib.errors import DatabaseError, StepFailed, TransferError
 from runbook_lib.schema.expand_contract.two_shapes import AT_ANY_TIME, NOTHING_MAY_BE_FOUND
 from runbook_lib.schema.revisions import batched_update, version_store
-from runbook_lib.schema.revisions.graph import DOWN, UP, VERSION_TABLE, Rendered, Revision, Revisions, current_version
+from runbook_lib.schema.revisions.graph import (
+    DOWN,
+    UP,
+    VERSION_TABLE,
+    RenderedRevision,
+    Revision,
+    Revisions,
+    current_version,
+)
 from runbook_lib.schema.snapshot import digest_of, in_words
 from runbook_lib.util.points import passed
 from runbook_lib.util.text import one_line
@@ -32,7 +40,7 @@ OPPOSITE = {UP: DOWN, DOWN: UP}
 
 
 @dataclass(frozen=True)
-class Revised:
+class RevisionResult:
     """What a revision did: statements run now, rows they wrote, statements found done by an attempt before."""
 
     statements: int = 0
@@ -73,7 +81,7 @@ def revise(
     revision: Revision,
     direction: str,
     pace: batched_update.Pace = batched_update.UNHURRIED,
-) -> Revised:
+) -> RevisionResult:
     """Carry a revision out, or what an interrupted attempt left of it. Idempotent.
 
     Args:
@@ -87,7 +95,7 @@ def revise(
     with alone(database):
         version = current_version(database)
         if version == revision.after(direction):
-            return Revised()
+            return RevisionResult()
         if version != revision.before(direction):
             raise StepFailed(
                 f"database {database.name}",
@@ -131,7 +139,7 @@ def alone(database: Database) -> Iterator[None]:
         yield
 
 
-def _refuse_batches(revision: Revision, rendered: Rendered) -> None:
+def _refuse_batches(revision: Revision, rendered: RenderedRevision) -> None:
     if any(batched_update.batches_of(statement) for statement in rendered.statements):
         raise TransferError(
             f"revision {revision.id}",
@@ -142,11 +150,11 @@ def _refuse_batches(revision: Revision, rendered: Rendered) -> None:
 
 
 def _in_one(
-    database: Database, revisions: Revisions, revision: Revision, direction: str, rendered: Rendered
-) -> Revised:
+    database: Database, revisions: Revisions, revision: Revision, direction: str, rendered: RenderedRevision
+) -> RevisionResult:
     at, before = 0, revision.before(direction)
 
-    def work(connection: Connection) -> Revised:
+    def work(connection: Connection) -> RevisionResult:
         nonlocal at
         rows = 0
         for number, statement in enumerate(rendered.statements, 1):
@@ -166,7 +174,7 @@ def _in_one(
                 state=f"rolled back: the database is at {before}",
                 action="correct the data or the revision, then run again",
             )
-        return Revised(len(rendered.statements), rows)
+        return RevisionResult(len(rendered.statements), rows)
 
     try:
         return database.transaction(work)
@@ -174,14 +182,14 @@ def _in_one(
         raise _failed(error, revision, direction, at, rendered, f"rolled back: the database is at {before}") from error
 
 
-def _stamp(connection: Connection, rendered: Rendered, database: Database) -> None:
+def _stamp(connection: Connection, rendered: RenderedRevision, database: Database) -> None:
     """Set the version; no row found means that somebody else has set it meanwhile."""
     if connection.exec_driver_sql(rendered.stamp, execution_options=_BARE).rowcount != 1:
         raise DatabaseError(f"database {database.name}", f"its {VERSION_TABLE} was changed meanwhile")
 
 
 def _failed(
-    error: DatabaseError, revision: Revision, direction: str, at: int, rendered: Rendered, state: str
+    error: DatabaseError, revision: Revision, direction: str, at: int, rendered: RenderedRevision, state: str
 ) -> DatabaseError:
     """The server's words, with the statement they are about and the state that is left."""
     where = f", statement {at} of {len(rendered.statements)}" if at else ""
@@ -201,7 +209,7 @@ class _Statements:
         database: Database,
         revision: Revision,
         direction: str,
-        rendered: Rendered,
+        rendered: RenderedRevision,
         pace: batched_update.Pace = batched_update.UNHURRIED,
     ) -> None:
         self.database, self.revision, self.direction, self.rendered = database, revision, direction, rendered
@@ -209,7 +217,7 @@ class _Statements:
         self.marks = version_store.Marks(database, revision.id, direction)
         self.rows = self.run_now = 0
 
-    def carry_out(self) -> Revised:
+    def carry_out(self) -> RevisionResult:
         """All statements that are not done yet, then the version."""
         total = len(self.rendered.statements)
         for number in range(1, total + 1):
@@ -223,7 +231,7 @@ class _Statements:
                 state = state if number > 1 else f"nothing was changed: the database is at {before}"
                 raise _failed(error, self.revision, self.direction, number, self.rendered, state) from error
         self.database.transaction(self._finish)
-        return Revised(self.run_now, self.rows, total - self.run_now)
+        return RevisionResult(self.run_now, self.rows, total - self.run_now)
 
     def one(self, number: int) -> None:
         """One statement, unless it has been carried out."""
@@ -301,7 +309,7 @@ class _Statements:
             connection.execute(text(version_store.Marks(self.database, self.revision.id, direction).clearing))
 
 
-def take_back(database: Database, revisions: Revisions, revision: Revision, direction: str) -> Revised:
+def take_back(database: Database, revisions: Revisions, revision: Revision, direction: str) -> RevisionResult:
     """Undo a revision that went in this direction, the half of it that an attempt left too.
 
     Raises:
@@ -311,12 +319,12 @@ def take_back(database: Database, revisions: Revisions, revision: Revision, dire
     if current_version(database) != before:
         return revise(database, revisions, revision, back)
     if not by_statement(database, revision) or not version_store.begun(database, revision.id):
-        return Revised()  # its transaction was rolled back, or nothing was begun
+        return RevisionResult()  # its transaction was rolled back, or nothing was begun
     with alone(database):
         return _half_way(database, revisions, revision, direction)
 
 
-def _half_way(database: Database, revisions: Revisions, revision: Revision, direction: str) -> Revised:
+def _half_way(database: Database, revisions: Revisions, revision: Revision, direction: str) -> RevisionResult:
     """Undo what is in of a revision without transaction.
 
     Its down is written for the whole of it. Statements about rows are left out when none of its own has run, and
@@ -355,7 +363,7 @@ def _half_way(database: Database, revisions: Revisions, revision: Revision, dire
         batched_update.forget(database, forth.channel(number))
     forth.marks.clear()
     back.marks.clear()
-    return Revised(back.run_now, back.rows)
+    return RevisionResult(back.run_now, back.rows)
 
 
 def _stuck(database: Database, revision: Revision, direction: str, why: str) -> StepFailed:

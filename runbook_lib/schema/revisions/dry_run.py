@@ -10,7 +10,14 @@ from runbook_lib.display.render import render
 from runbook_lib.plan.model import LintRule
 from runbook_lib.schema.revisions import version_store
 from runbook_lib.schema.revisions.apply import by_statement
-from runbook_lib.schema.revisions.graph import Rendered, Revision, Revisions, SchemaPath, current_version, undo_of
+from runbook_lib.schema.revisions.graph import (
+    RenderedRevision,
+    Revision,
+    Revisions,
+    SchemaPath,
+    current_version,
+    undo_of,
+)
 from runbook_lib.schema.revisions.lint import Hazards, hazards
 from runbook_lib.schema.snapshot import in_words
 from runbook_lib.util.text import counted
@@ -34,7 +41,7 @@ class Preview:
     database: str
     path: SchemaPath
     known: Sequence[Revision]
-    sql: Sequence[Rendered]
+    sql: Sequence[RenderedRevision]
     pieces: frozenset[str]
     hazards: Sequence[Hazards]
     half_way: Sequence[tuple[str, str, int]]

@@ -60,7 +60,7 @@ class Revision:
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedRevision:
     """A revision in one direction as the statements that will be run; `stamp` is the one that sets the version."""
 
     statements: tuple[str, ...]
@@ -189,7 +189,7 @@ class Revisions:
             here = self.by_id[here].down
         return found if here == lower else None
 
-    def render(self, revision: Revision, direction: str, dialect: str) -> Rendered:
+    def render(self, revision: Revision, direction: str, dialect: str) -> RenderedRevision:
         """The SQL of a revision in one direction, in the engine's own dialect.
 
         Raises:
@@ -324,9 +324,9 @@ class _Statements:
     def flush(self) -> None:
         pass
 
-    def rendered(self) -> Rendered:
+    def rendered(self) -> RenderedRevision:
         """Alembic sets the version last."""
-        return Rendered(tuple(self._written[:-1]), self._written[-1].partition(" RETURNING ")[0])
+        return RenderedRevision(tuple(self._written[:-1]), self._written[-1].partition(" RETURNING ")[0])
 
 
 def _words(error: BaseException) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 
 from runbook_lib.databases.port import KeyRange
 from runbook_lib.transfer.links import Flow, Link
-from runbook_lib.validation.checkpoint import Cut, identity
+from runbook_lib.validation.checkpoint import TableRanges, identity
 from runbook_lib.validation.context import Context, Deadline, each_table, label
 from runbook_lib.validation.options import Progress
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
 from runbook_lib.validation.rows import given_keys, keyless
 from runbook_lib.validation.rows.compared import Compared, Key
-from runbook_lib.validation.rows.drill_down import Narrowed, Suspects, narrow
+from runbook_lib.validation.rows.drill_down import DrillDownResult, Suspects, narrow
 from runbook_lib.validation.rows.duplicate_keys import twice
 from runbook_lib.validation.rows.range_checksums import encoding, range_rows, sum_both
 from runbook_lib.validation.rows.recheck import settle
@@ -90,7 +90,7 @@ def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _
     return found.plus(CheckResult(NAME, figures={label(link, flow): figures}))
 
 
-def _cut(link: Link, flow: Flow, side: Compared, context: Context, wanted: int) -> Cut:
+def _cut(link: Link, flow: Flow, side: Compared, context: Context, wanted: int) -> TableRanges:
     """The table's ranges, with what an interrupted comparison has compared of them."""
 
     def ranges() -> list[KeyRange]:
@@ -99,7 +99,7 @@ def _cut(link: Link, flow: Flow, side: Compared, context: Context, wanted: int) 
         return link.reader.ranges(side.reading, wanted)
 
     if context.options.record is None:
-        return Cut(ranges())
+        return TableRanges(ranges())
     read, written = context.catalogs(link)
     tables = (read[flow.feeds[0].table], written[flow.table])
     return context.options.record.cut(link, identity(link, flow, side, tables, encoding(link, context)), ranges)
@@ -112,7 +112,13 @@ def _extent(link: Link, side: Compared) -> dict[str, Any]:
 
 
 def _rest(
-    link: Link, flow: Flow, side: Compared, unequal: Suspects, narrowed: Narrowed, found: CheckResult, context: Context
+    link: Link,
+    flow: Flow,
+    side: Compared,
+    unequal: Suspects,
+    narrowed: DrillDownResult,
+    found: CheckResult,
+    context: Context,
 ) -> CheckResult:
     """What the rows that were read do not explain: ranges left alone, and rows that hashes alone tell apart."""
     named = {mismatch.key for mismatch in (*found.mismatches, *found.in_flight)}
@@ -128,10 +134,10 @@ def _rest(
         errors[label(link, flow)] = (
             f"more rows differ than the {len(narrowed.rows):,} that are named: copy the table again"
         )
-    return CheckResult(NAME, mismatches=tuple(_told_apart(link, flow, *row) for row in blind), errors=errors)
+    return CheckResult(NAME, mismatches=tuple(_only_by_hash(link, flow, *row) for row in blind), errors=errors)
 
 
-def _told_apart(link: Link, flow: Flow, key: Key, there: str | None, here: str | None) -> Mismatch:
+def _only_by_hash(link: Link, flow: Flow, key: Key, there: str | None, here: str | None) -> Mismatch:
     """A row that only its hashes tell of."""
     kind = Kind.DIFFERENT if there and here else Kind.MISSING_ON_TARGET if there else Kind.MISSING_ON_SOURCE
     text = NO_COLUMN if kind is Kind.DIFFERENT else f"{kind.replace('_', ' ')}; not found again by its key"

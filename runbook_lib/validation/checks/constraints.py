@@ -11,7 +11,7 @@ from runbook_lib.databases.port import Constraint, Table
 from runbook_lib.schema.convert.repair_ddl import Repair, repair_of
 from runbook_lib.schema.convert.target_schema import TargetTable
 from runbook_lib.transfer.links import Flow, Link
-from runbook_lib.validation.checks.object_matching import Described, Kinds, Sides, compare, left_behind, sides
+from runbook_lib.validation.checks.object_matching import DescribedObject, Kinds, Sides, compare, left_behind, sides
 from runbook_lib.validation.context import Context, each_table, label
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
 
@@ -80,7 +80,7 @@ def _loose(constraint: Constraint, there: Table) -> bool:
     )
 
 
-def _promised(both: Sides, constraint: Constraint, renamed: Mapping[str, str]) -> Described:
+def _promised(both: Sides, constraint: Constraint, renamed: Mapping[str, str]) -> DescribedObject:
     origin = constraint.referenced_table
     target = renamed.get(origin, origin)
 
@@ -93,18 +93,18 @@ def _promised(both: Sides, constraint: Constraint, renamed: Mapping[str, str]) -
     return replace(described, add=both.repair.add_constraint(wanted), shown=wanted.definition)
 
 
-def _present(both: Sides, constraint: Constraint) -> Described:
+def _present(both: Sides, constraint: Constraint) -> DescribedObject:
     drop, shown = both.repair.drop_constraint(constraint), both.here_as_it_is(constraint).definition
     return replace(_described(both.here, constraint), drop=drop, shown=shown)
 
 
-def _described(table: Table, constraint: Constraint) -> Described:
+def _described(table: Table, constraint: Constraint) -> DescribedObject:
     like = (constraint.kind, constraint.columns if constraint.kind != "check" else constraint.definition)
     columns = constraint.columns
     if not columns:  # not every catalog says which columns a check is about
         words = set(re.findall(r"\w+", constraint.definition))
         columns = tuple(c.name for c in table.columns if c.name in words)
-    return Described(constraint.name, like, constraint.definition, columns)
+    return DescribedObject(constraint.name, like, constraint.definition, columns)
 
 
 def _not_validated(link: Link, flow: Flow, constraint: Constraint, repair: Repair) -> Mismatch:

@@ -7,7 +7,7 @@ from functools import partial
 
 from runbook_lib.databases.port import Index, Table
 from runbook_lib.transfer.links import Flow, Link
-from runbook_lib.validation.checks.object_matching import Described, Kinds, Sides, compare, left_behind, sides
+from runbook_lib.validation.checks.object_matching import DescribedObject, Kinds, Sides, compare, left_behind, sides
 from runbook_lib.validation.context import Context, each_table, label
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
 
@@ -63,10 +63,10 @@ def _words(definition: str) -> set[str]:
     return set(cleaned.split())
 
 
-def _described(both: Sides, index: Index, *, there: bool) -> Described:
+def _described(both: Sides, index: Index, *, there: bool) -> DescribedObject:
     add = both.repair.add_index(both.there_as_it_is(index)) if there else ""
     drop = "" if there else both.repair.drop_index(index)
-    return Described(index.name, index.columns, index.definition, index.columns, add, drop)
+    return DescribedObject(index.name, index.columns, index.definition, index.columns, add, drop)
 
 
 def _invalid(link: Link, flow: Flow, index: Index, mend: str = "") -> Mismatch:

@@ -23,7 +23,7 @@ Object = TypeVar("Object", Index, Constraint)
 
 
 @dataclass(frozen=True)
-class Described:
+class DescribedObject:
     """An index or a constraint: `like` groups those that stand for each other (kind and columns).
 
     `definition` is what is compared, `shown` what a person reads; empty: the same.
@@ -138,7 +138,7 @@ def sides(link: Link, promised: TargetTable, here: Table) -> Sides:
 
 
 def compare(
-    say: Callable[..., Mismatch], kinds: Kinds, there: Sequence[Described], here: Sequence[Described]
+    say: Callable[..., Mismatch], kinds: Kinds, there: Sequence[DescribedObject], here: Sequence[DescribedObject]
 ) -> list[Mismatch]:
     """What is promised and not there, there and not promised, or there over the same columns with another rule.
 

@@ -49,7 +49,7 @@ def triggers(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[Mis
     repair = repair_of(link.writer.dialect, here, TargetTable(there))
     missing = [text for text in promised if text not in present]
     extra = {called(text): text for text in present if text not in promised}
-    made = {one.text: one.client for one in link.reader.loud_triggers([origin], silent=True)} if missing else {}
+    made = {one.text: one.client for one in link.reader.firing_triggers([origin], silent=True)} if missing else {}
     for text in missing:
         add = made.get(text) or repair.add_trigger(text)
         if there_ := extra.pop(called(text), None):
@@ -64,7 +64,7 @@ def triggers(say: Say, link: Link, flow: Flow, context: Context) -> Iterator[Mis
 
 def _waiting(link: Link) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Table → the texts of triggers that wait at the reader, and at the writer."""
-    if not dialect_of(link.writer.dialect).loud_triggers:
+    if not dialect_of(link.writer.dialect).firing_triggers:
         return {}, {}
     from runbook_lib.transfer.user_triggers import all_waiting  # here: it needs SQLAlchemy, most comparisons do not
 

@@ -30,7 +30,7 @@ Slice = tuple[KeyRange, Buckets | None]
 
 
 @dataclass(frozen=True)
-class Narrowed:
+class DrillDownResult:
     """The rows whose hashes differ; `left` counts parts that hold more of them and were not listed."""
 
     rows: tuple[Unequal, ...]
@@ -42,7 +42,7 @@ class Narrowed:
         return tuple(key for key, _, _ in self.rows)
 
 
-def narrow(link: Link, side: Compared, unequal: Suspects, context: Context) -> Narrowed:
+def narrow(link: Link, side: Compared, unequal: Suspects, context: Context) -> DrillDownResult:
     """Find the keys behind unequal ranges, `jobs` pieces of them at a time."""
     found: dict[tuple[str, ...], Unequal] = {}
     unequal = [piece for each in unequal for piece in _pieces(link, side, *each)]
@@ -51,10 +51,10 @@ def narrow(link: Link, side: Compared, unequal: Suspects, context: Context) -> N
         for number in range(0, len(parts), context.options.jobs):
             if len(found) >= MOST_KEYS:
                 left = len(parts) - number + len(unequal[start + context.options.jobs :])
-                return Narrowed(tuple(found.values())[:MOST_KEYS], left)
+                return DrillDownResult(tuple(found.values())[:MOST_KEYS], left)
             for there, here in _listed(link, side, parts[number : number + context.options.jobs], context):
                 _add(found, there, here, side.key_types)
-    return Narrowed(tuple(found.values())[:MOST_KEYS], int(len(found) > MOST_KEYS))
+    return DrillDownResult(tuple(found.values())[:MOST_KEYS], int(len(found) > MOST_KEYS))
 
 
 def _add(found: dict[tuple[str, ...], Unequal], there: Hashes, here: Hashes, kinds: Sequence[str]) -> None:

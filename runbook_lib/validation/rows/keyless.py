@@ -32,7 +32,7 @@ Counts = tuple[int, int]  # how often a row is there: at the source, at the targ
 
 
 @dataclass(frozen=True)
-class Found:
+class KeylessDifferences:
     """Row hashes that are not there as often on both sides; `left`: there are more, which were not listed."""
 
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -48,7 +48,7 @@ def compare(check: str, link: Link, flow: Flow, side: Compared, context: Context
     table = label(link, flow)
     there, here = _sums(link, side, context)
     figures: dict[str, Any] = {"rows": there.rows, "ranges": 1, "unequal_ranges": int(there != here)}
-    found = Found() if there == here else _look(link, side, context, max(there.rows, here.rows))
+    found = KeylessDifferences() if there == here else _look(link, side, context, max(there.rows, here.rows))
     moving: dict[str, Counts] = {}
     if found.counts and context.options.under_writes:
         found, moving = _settled(link, side, context, context.deadline(), found)
@@ -73,8 +73,8 @@ def _sums(link: Link, side: Compared, context: Context) -> tuple[RangeSum, Range
 
 
 def _settled(
-    link: Link, side: Compared, context: Context, deadline: Deadline, before: Found
-) -> tuple[Found, dict[str, Counts]]:
+    link: Link, side: Compared, context: Context, deadline: Deadline, before: KeylessDifferences
+) -> tuple[KeylessDifferences, dict[str, Counts]]:
     """What stayed unequal in the same way for all the time, and what moved meanwhile."""
     pause = FIRST_PAUSE_S
     while True:
@@ -82,16 +82,16 @@ def _settled(
         pause = min(pause * 2, LONGEST_PAUSE_S)
         there, here = _sums(link, side, context)
         if there == here:
-            return Found(), {}
+            return KeylessDifferences(), {}
         if deadline.over:
             break
     after = _look(link, side, context, max(there.rows, here.rows))
     stayed = {each: counts for each, counts in after.counts.items() if before.counts.get(each) == counts}
     moving = {each: counts for each, counts in after.counts.items() if each not in stayed}
-    return Found(stayed, after.left or before.left), moving
+    return KeylessDifferences(stayed, after.left or before.left), moving
 
 
-def _look(link: Link, side: Compared, context: Context, rows: int) -> Found:
+def _look(link: Link, side: Compared, context: Context, rows: int) -> KeylessDifferences:
     """Find the hashes behind unequal sums of so many rows."""
     canonical = use_canonical(link, context)
     unequal = _unequal(link, side, context, rows)
@@ -106,7 +106,7 @@ def _look(link: Link, side: Compared, context: Context, rows: int) -> Found:
         )
         counts = {key: (int(there.get(key, 0)), int(here.get(key, 0))) for key in {**there, **here}}
         found |= {str(row_hash): each for (row_hash,), each in counts.items() if each[0] != each[1]}
-    return Found(found, len(slices) > LISTINGS)
+    return KeylessDifferences(found, len(slices) > LISTINGS)
 
 
 def _unequal(link: Link, side: Compared, context: Context, rows: int) -> Buckets:

@@ -12,7 +12,7 @@ from runbook_lib.databases.dialects.mysql.repair import MySQLRepair
 from runbook_lib.databases.dialects.mysql.values import MySQLValues
 from runbook_lib.databases.identifiers import ident
 from runbook_lib.databases.model import Sequence_
-from runbook_lib.databases.neutral_type import Mapped, Neutral
+from runbook_lib.databases.neutral_type import MappedType, Neutral
 
 
 class MySQLDialect(MySQLValues, Dialect):
@@ -24,7 +24,7 @@ class MySQLDialect(MySQLValues, Dialect):
     longest_name = (64, "characters")
     capabilities = Capabilities.of("mysql")
     repair = MySQLRepair
-    loud_triggers = True
+    firing_triggers = True
     states_columns_whole = True
     no_default = "SET DEFAULT NULL"  # once it is dropped, no row may leave the column out (error 1364)
     longest_row = 65_535
@@ -98,7 +98,7 @@ class MySQLDialect(MySQLValues, Dialect):
             kind = "timestamptz"
         return kind, modifiers or ((0,) if kind in ("time", "timestamp", "timestamptz") else ())
 
-    def write_type(self, neutral: Neutral, key_parts: int) -> Mapped:
+    def write_type(self, neutral: Neutral, key_parts: int) -> MappedType:
         return types.written(neutral, key_parts)
 
     def collation(self, name: str) -> str:

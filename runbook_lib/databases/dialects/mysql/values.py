@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runbook_lib.databases.neutral_type import MOMENTS, TEXTS, Neutral
-from runbook_lib.databases.values import UTF8, Foreign, Values
+from runbook_lib.databases.values import UTF8, UnsupportedValues, Values
 
 _LAST_BIGINT = 2**63 - 1
 _GARBLED = 100  # characters that are searched for bytes of another character set
@@ -52,20 +52,22 @@ class MySQLValues(Values):
         other = f"{sql} <> CONVERT(CONVERT({sql} USING ascii) USING latin1) COLLATE latin1_bin"
         return f"LOWER(HEX({start})) REGEXP '{UTF8}' AND {other}"
 
-    def foreign(self, sql: str, here: Neutral, there: Neutral, target: Values, zero_dates: str) -> Iterator[Foreign]:
+    def foreign(
+        self, sql: str, here: Neutral, there: Neutral, target: Values, zero_dates: str
+    ) -> Iterator[UnsupportedValues]:
         if there.kind in TEXTS and zero_dates == "error" and here.kind in (*MOMENTS, "time"):
             return  # declared as text: it takes whatever the source has
         if here.kind in MOMENTS:
-            yield Foreign("zero dates", f"{sql} = 0", _instead_of_zero(sql, here, zero_dates))
+            yield UnsupportedValues("zero dates", f"{sql} = 0", _instead_of_zero(sql, here, zero_dates))
             if there.kind not in TEXTS:
                 part = f"{sql} <> 0 AND (MONTH({sql}) = 0 OR DAYOFMONTH({sql}) = 0)"
-                yield Foreign("dates with a month or day of 0", part)
+                yield UnsupportedValues("dates with a month or day of 0", part)
         elif here.kind == "time" and there.kind == "time":
-            yield Foreign("times outside of a day", f"{sql} < '00:00:00' OR {sql} > '24:00:00'")
+            yield UnsupportedValues("times outside of a day", f"{sql} < '00:00:00' OR {sql} > '24:00:00'")
         elif here.kind == "boolean" and there.kind == "boolean":
-            yield Foreign("numbers that are neither 0 nor 1", f"{sql} NOT IN (0, 1)")
+            yield UnsupportedValues("numbers that are neither 0 nor 1", f"{sql} NOT IN (0, 1)")
         elif here.kind == "bigint" and here.unsigned and there.kind == "bigint":
-            yield Foreign("numbers beyond bigint", f"{sql} > {_LAST_BIGINT}")
+            yield UnsupportedValues("numbers beyond bigint", f"{sql} > {_LAST_BIGINT}")
 
 
 def _instead_of_zero(sql: str, here: Neutral, zero_dates: str) -> str:

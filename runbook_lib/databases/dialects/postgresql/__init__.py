@@ -13,7 +13,7 @@ from runbook_lib.databases.dialects.postgresql.repair import PostgreSQLRepair, a
 from runbook_lib.databases.dialects.postgresql.repair_objects import repair_object
 from runbook_lib.databases.dialects.postgresql.values import PostgreSQLValues
 from runbook_lib.databases.model import CatalogObject, Sequence_
-from runbook_lib.databases.neutral_type import Mapped, Neutral
+from runbook_lib.databases.neutral_type import MappedType, Neutral
 
 _HEADINGS = {"CREATE TABLE": "TABLE", "ALTER TABLE": "CONSTRAINT", "COMMENT ON": "COMMENT"}
 
@@ -55,7 +55,7 @@ class PostgreSQLDialect(PostgreSQLValues, Dialect):
         bare = f"regexp_replace(normalize({sql}, NFD), '[\\u0300-\\u036f]', '', 'g')" if accents else sql
         return f"lower({bare})"
 
-    def write_type(self, neutral: Neutral, key_parts: int) -> Mapped:
+    def write_type(self, neutral: Neutral, key_parts: int) -> MappedType:
         return types.written(neutral)
 
     def collation(self, name: str) -> str:

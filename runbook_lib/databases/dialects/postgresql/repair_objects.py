@@ -9,7 +9,7 @@ from runbook_lib.databases.identifiers import ident, split
 from runbook_lib.databases.model import CatalogObject
 
 _DEFAULT = r'(?m)^ALTER VIEW \S+ ALTER COLUMN ("(?:[^"]|"")*"|\w+) SET DEFAULT '  # of a view's column, after its text
-Both = tuple[CatalogObject | None, CatalogObject | None]
+ReadySides = tuple[CatalogObject | None, CatalogObject | None]
 
 
 def repair_object(there: CatalogObject | None, here: CatalogObject | None) -> str:

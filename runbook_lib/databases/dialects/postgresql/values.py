@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runbook_lib.databases.neutral_type import FLOATS, MOMENTS, Neutral
-from runbook_lib.databases.values import UTF8, Foreign, Values
+from runbook_lib.databases.values import UTF8, UnsupportedValues, Values
 
 _INFINITE = "('NaN', 'Infinity', '-Infinity')"
 
@@ -41,15 +41,17 @@ class PostgreSQLValues(Values):
             return ""
         return f"NOT (encode(convert_to({sql}::text, 'SQL_ASCII'), 'hex') ~ '{UTF8}')"
 
-    def foreign(self, sql: str, here: Neutral, there: Neutral, target: Values, zero_dates: str) -> Iterator[Foreign]:
+    def foreign(
+        self, sql: str, here: Neutral, there: Neutral, target: Values, zero_dates: str
+    ) -> Iterator[UnsupportedValues]:
         if here.kind in (*FLOATS, "numeric") and there.kind in (*FLOATS, "numeric"):
             kept = target.loose_types and (here.kind != "numeric" or there.text.lower().startswith("decimal text"))
             if not (kept and here.kind == "numeric"):
                 odd = "('NaN')" if kept else _INFINITE
-                yield Foreign("NaN or infinity", f"{sql} IN {odd}")
+                yield UnsupportedValues("NaN or infinity", f"{sql} IN {odd}")
             if here.kind in FLOATS:
                 negative = f"{sql} = 0 AND CAST({sql} AS text) = '-0'"
-                yield Foreign("negative zeros", negative, f"CASE WHEN {sql} = 0 THEN '0' ELSE {sql} END")
+                yield UnsupportedValues("negative zeros", negative, f"CASE WHEN {sql} = 0 THEN '0' ELSE {sql} END")
         if here.kind in MOMENTS and there.kind in MOMENTS and (span := target.span(there.kind)):
             outside = f"NOT isfinite({sql}) OR {sql} < '{span[0]}' OR {sql} >= '{span[1]}'"
-            yield Foreign("dates that the target has not", outside)
+            yield UnsupportedValues("dates that the target has not", outside)

@@ -9,7 +9,7 @@ from runbook_lib.databases.dialect import BLIND, EXACT, Counter, Dialect
 from runbook_lib.databases.dialects.sqlite import types
 from runbook_lib.databases.dialects.sqlite.repair import SQLiteRepair
 from runbook_lib.databases.dialects.sqlite.values import SQLiteValues
-from runbook_lib.databases.neutral_type import Mapped, Neutral
+from runbook_lib.databases.neutral_type import MappedType, Neutral
 
 
 class SQLiteDialect(SQLiteValues, Dialect):
@@ -50,7 +50,7 @@ class SQLiteDialect(SQLiteValues, Dialect):
     def read_kind(self, declared: str, name: str, kind: str, modifiers: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
         return "bigint" if kind in ("smallint", "integer") else kind, modifiers  # it keeps 64 bits whatever is declared
 
-    def write_type(self, neutral: Neutral, key_parts: int) -> Mapped:
+    def write_type(self, neutral: Neutral, key_parts: int) -> MappedType:
         return types.written(neutral)
 
     def key_type(self, kind: str) -> str:  # an INTEGER would be the row's number, and be given when it is left out

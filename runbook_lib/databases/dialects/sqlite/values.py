@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runbook_lib.databases.neutral_type import BITS, FLOATS, MOMENTS, TEXTS, Neutral
-from runbook_lib.databases.values import NO_VALUE, Foreign, Stray, Values
+from runbook_lib.databases.values import NO_VALUE, MistypedValues, UnsupportedValues, Values
 
 # As PostgreSQL's come to SQLite; they have a rule of their own (`PostgreSQLValues.foreign`).
 _NO_NUMBERS = "'NaN', 'Infinity', '-Infinity'"
@@ -40,7 +40,7 @@ class SQLiteValues(Values):
     def nul_in_json(self, sql: str) -> str:
         return f"INSTR({sql}, char(92) || 'u0000') > 0"
 
-    def strays(self, sql: str, kind: Neutral) -> Iterator[Stray]:
+    def mistyped_values(self, sql: str, kind: Neutral) -> Iterator[MistypedValues]:
         odd = {
             **dict.fromkeys(BITS, f"typeof({sql}) NOT IN ('integer', 'null')"),
             **dict.fromkeys(
@@ -53,20 +53,24 @@ class SQLiteValues(Values):
             "json": f"NOT json_valid({sql})",
         }
         if found := odd.get(kind.kind):
-            yield Stray("other_types", f"{NO_VALUE}{kind.text or kind.kind}", f"{sql} IS NOT NULL AND ({found})")
+            yield MistypedValues(
+                "other_types", f"{NO_VALUE}{kind.text or kind.kind}", f"{sql} IS NOT NULL AND ({found})"
+            )
         if kind.kind in TEXTS:
-            yield Stray("encoding", "texts that are no UTF-8", f"runbook_unreadable(CAST({sql} AS BLOB))")
+            yield MistypedValues("encoding", "texts that are no UTF-8", f"runbook_unreadable(CAST({sql} AS BLOB))")
 
-    def foreign(self, sql: str, here: Neutral, there: Neutral, target: Values, zero_dates: str) -> Iterator[Foreign]:
+    def foreign(
+        self, sql: str, here: Neutral, there: Neutral, target: Values, zero_dates: str
+    ) -> Iterator[UnsupportedValues]:
         if here.kind in FLOATS and there.kind in FLOATS and not target.keeps_nan:
-            yield Foreign("NaN or infinity", f"{sql} IN (9e999, -9e999)")
+            yield UnsupportedValues("NaN or infinity", f"{sql} IN (9e999, -9e999)")
         if here.kind in MOMENTS:
             declared = here.text or here.kind
             if "'" not in here.text:
-                yield Foreign(f"{NO_VALUE}{declared}", _no_moment(sql, declared))
+                yield UnsupportedValues(f"{NO_VALUE}{declared}", _no_moment(sql, declared))
             if target.span(here.kind):
                 outside = f"{sql} LIKE '%BC' OR {sql} LIKE '%infinity' OR instr({sql}, '-') > 5"
-                yield Foreign("dates that the target has not", outside)
+                yield UnsupportedValues("dates that the target has not", outside)
 
 
 def _no_moment(sql: str, kind: str) -> str:

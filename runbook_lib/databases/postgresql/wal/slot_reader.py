@@ -102,7 +102,7 @@ def fill(db: PostgreSQLPort, channel: str, as_of: float | None = None) -> bool:
             _flush(db)
         reached = 0
         while reached < now.inserted:
-            reached = _look_anew(db, channel)
+            reached = _read_in_new_session(db, channel)
     except psycopg.Error as error:
         with db.raw() as driver:
             replication_slot.state(driver, channel)  # says so where the slot was lost meanwhile
@@ -121,7 +121,7 @@ def _flush(db: PostgreSQLPort) -> None:
         mark(driver)
 
 
-def _look_anew(db: PostgreSQLPort, channel: str) -> int:
+def _read_in_new_session(db: PostgreSQLPort, channel: str) -> int:
     """A look in a new session where the server itself failed in the old one: what that had cached goes with it.
 
     Seen once, on PostgreSQL 18 under load: `could not map filenumber … to relation OID`.

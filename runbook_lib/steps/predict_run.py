@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runbook_lib.operations.agreement import Difference
-from runbook_lib.operations.predict_cutover import foresee
+from runbook_lib.operations.predict_cutover import predict_switchover
 from runbook_lib.run.context import RunContext
 from runbook_lib.steps.baseline import pairs
 from runbook_lib.steps.cutover import disagreements
@@ -16,7 +16,7 @@ from runbook_lib.transfer.writers import Side, Writers
 
 
 @dataclass(frozen=True)
-class ForeseenRun:
+class RunPrediction:
     """What was seen of a run, and what would come.
 
     Attributes:
@@ -60,7 +60,7 @@ class ForeseenRun:
         yield "nothing was fenced or changed"
 
 
-def foresee_run(run: RunContext) -> ForeseenRun:
+def predict_run(run: RunContext) -> RunPrediction:
     """Look at every service of the run; a context that was not started serves, and takes no lease.
 
     Raises:
@@ -68,9 +68,9 @@ def foresee_run(run: RunContext) -> ForeseenRun:
     """
     writers = writers_of_run(run)
     writers.require(run.plan.source, Side.SOURCE)
-    seen = [(pair, foresee(pair, Side.TARGET)) for pair in pairs(run)]
+    seen = [(pair, predict_switchover(pair, Side.TARGET)) for pair in pairs(run)]
     forward = links(run)
-    return ForeseenRun(
+    return RunPrediction(
         run.environment.name,
         run.plan.path,
         tuple((pair.service.name, pair.source.masked_url, pair.target.masked_url) for pair, _ in seen),

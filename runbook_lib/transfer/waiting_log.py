@@ -22,7 +22,7 @@ Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class HeldBack:
+class WaitingLog:
     """Why the log of a captured table waits.
 
     Attributes:
@@ -60,12 +60,12 @@ def remove(link: Link, table: str = "") -> None:
         _remove(link, table)
 
 
-def read(database: Database, channel: str) -> dict[str, HeldBack]:
+def read(database: Database, channel: str) -> dict[str, WaitingLog]:
     """Captured table → why it is held back. The capture of this name must be installed."""
     if not is_there(database, "held"):
         return {}
     sql = f"SELECT table_name, reason, refused FROM {database.own_table('held')} WHERE channel = :c ORDER BY 1"
-    return {table: HeldBack(reason, _keys(keys)) for table, reason, keys in database.rows(sql, {"c": channel})}
+    return {table: WaitingLog(reason, _keys(keys)) for table, reason, keys in database.rows(sql, {"c": channel})}
 
 
 def _keys(said: str) -> dict[str, frozenset[Key]] | None:

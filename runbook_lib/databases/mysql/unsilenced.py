@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from runbook_lib.databases import sql_text
 from runbook_lib.databases.mysql import made_under, objects, own, quoting, server
 from runbook_lib.databases.mysql.made_under import Framed
-from runbook_lib.databases.port import LoudTrigger
+from runbook_lib.databases.port import FiringTrigger
 
 if TYPE_CHECKING:
     from runbook_lib.databases.mysql.adapter_port import MySQLPort
@@ -25,14 +25,14 @@ ORDER BY event_object_table, action_timing, event_manipulation, action_order, tr
 """
 
 
-def loud_triggers(db: MySQLPort, tables: Sequence[str], *, silent: bool = False) -> list[LoudTrigger]:
-    """See Database.loud_triggers."""
+def firing_triggers(db: MySQLPort, tables: Sequence[str], *, silent: bool = False) -> list[FiringTrigger]:
+    """See Database.firing_triggers."""
     wanted, found = set(tables), db.rows(_LOUD, {"all": silent})
     there = [(str(table), str(name), str(definer)) for table, name, definer in found if table in wanted]
     return [_as_it_is(db, *each) for each in there]
 
 
-def _as_it_is(db: MySQLPort, table: str, name: str, definer: str) -> LoudTrigger:
+def _as_it_is(db: MySQLPort, table: str, name: str, definer: str) -> FiringTrigger:
     """With its definer: made again, it must run with the same rights."""
     statement = objects.trigger(db, name).statement
     found = _trigger(table, statement)
@@ -47,8 +47,8 @@ def _as_it_is(db: MySQLPort, table: str, name: str, definer: str) -> LoudTrigger
     return replace(found, script=script, blocked=why if lacks else "")
 
 
-def loud_in(script: str) -> LoudTrigger | None:
-    """See Database.loud_in."""
+def firing_trigger_of(script: str) -> FiringTrigger | None:
+    """See Database.firing_trigger_of."""
     start = len(script) - len(script.lstrip())
     found = made_under.read(script, start)
     if found is None or "@runbook_sync" in found[0]:
@@ -62,7 +62,7 @@ def modes_of(statement: Framed) -> list[str]:
     return statement.session.get("sql_mode", "").split(",")
 
 
-def _trigger(table: str, statement: Framed) -> LoudTrigger:
+def _trigger(table: str, statement: Framed) -> FiringTrigger:
     code = sql_text.code(statement, "mysql", modes_of(statement))
     at = next(i for i, token in enumerate(code) if token.upper == "TRIGGER") + 1
     if code[at].upper == "IF":  # NOT EXISTS
@@ -76,4 +76,4 @@ def _trigger(table: str, statement: Framed) -> LoudTrigger:
         name, timing, event, statement[code[body].start :], statement.session.get("sql_mode", "")
     )
     drop = f"DROP TRIGGER IF EXISTS {quoting.ident(name)}"
-    return LoudTrigger(name, table, text, made_under.framed(statement), drop, made_under.for_client(statement))
+    return FiringTrigger(name, table, text, made_under.framed(statement), drop, made_under.for_client(statement))

@@ -13,8 +13,8 @@ from runbook_lib.databases.port import Database, Pending
 from runbook_lib.errors import RunbookError
 from runbook_lib.schema.convert.left_behind import account_at
 from runbook_lib.schema.kept_scripts import keeps
-from runbook_lib.transfer.held_record import read
 from runbook_lib.transfer.sync_process import lock_of
+from runbook_lib.transfer.waiting_log import read
 from runbook_lib.transfer.writers import Fences, Side, Writers, fences_of
 from runbook_lib.util.text import counted
 
@@ -81,7 +81,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Standing:
+class DatabasesStatus:
     """What all databases of a copy or a run say together."""
 
     source: Seen
@@ -147,9 +147,9 @@ def account_text(seen: Seen) -> str:
     return f"{said}; each that is not moved: {where}" if said else ""
 
 
-def standing(source: Place, targets: Sequence[Place]) -> Standing:
+def ask_databases(source: Place, targets: Sequence[Place]) -> DatabasesStatus:
     """Ask every database; none that is silent keeps the others from being asked."""
-    return Standing(_seen(source), tuple(map(_seen, targets)))
+    return DatabasesStatus(_seen(source), tuple(map(_seen, targets)))
 
 
 def log_text(seen: Seen) -> str:

@@ -14,14 +14,14 @@ from benchmarks.compare_postgresql import ROWS, two
 from runbook_lib.config.database_url import open_endpoint
 from runbook_lib.transfer.links import Link
 from runbook_lib.validation import ValidationOptions, validate
-from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.comparison import compared_pair
 
 FLOOR = "SELECT count(*), sum(hash_record_extended(t, 0)) FROM orders AS t"
 
 
 def main() -> None:
     with two() as (a, b, source, target):
-        links = pair_of(open_endpoint(source, "source"), open_endpoint(target, "target")).links
+        links = compared_pair(open_endpoint(source, "source"), open_endpoint(target, "target")).links
         times = bench.best(4, ours=lambda: compare(links), floor=lambda: floor(a, b))
         for link in links:
             link.reader.close()

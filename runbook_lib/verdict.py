@@ -15,6 +15,11 @@ class Outcome(StrEnum):
     FAIL = "fail"
     COULD_NOT_RUN = "could_not_run"
 
+    @property
+    def exit_status(self) -> int:
+        """The one rule of the command line: 0 yes, 1 it ran and the answer is no, 2 it could not run."""
+        return {Outcome.PASS: 0, Outcome.FAIL: 1}.get(self, 2)
+
 
 @dataclass(frozen=True)
 class Verdict:

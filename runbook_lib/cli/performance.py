@@ -28,7 +28,6 @@ def performance(file: Path, json_file: Path | None) -> None:
     """
     from runbook_lib.display.live_line import LiveLine
     from runbook_lib.performance.against import old_against_new
-    from runbook_lib.verdict import Outcome
 
     extras.require("runbook performance", "notebook")
     with LiveLine("performance", "pairs of rounds", stderr=True) as screen:
@@ -37,7 +36,7 @@ def performance(file: Path, json_file: Path | None) -> None:
         click.echo(line)
     if json_file:
         json_file.write_text(json.dumps(found.as_dict(), indent=1) + "\n")
-    sys.exit({Outcome.PASS: 0, Outcome.FAIL: 1}.get(found.comparison.outcome, 2))
+    sys.exit(found.comparison.outcome.exit_status)
 
 
 def _lines(found: Performance) -> Iterator[str]:

@@ -64,7 +64,6 @@ def compare(
     """
     from runbook_lib.validation import Record
     from runbook_lib.validation.report.as_text import report_lines
-    from runbook_lib.verdict import Outcome
 
     chosen = _checks(checks)
     with _sides(source, target, file, names_in(tables)) as sides:
@@ -74,7 +73,7 @@ def compare(
         click.echo(line)
     if json_file:
         json_file.write_text(report.to_json() + "\n")
-    sys.exit({Outcome.PASS: 0, Outcome.FAIL: 1}.get(report.outcome, 2))
+    sys.exit(report.outcome.exit_status)
 
 
 @main.command()
@@ -126,7 +125,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
 
     from runbook_lib.config.database_url import open_endpoint
     from runbook_lib.databases.adapter_helpers import one_database
-    from runbook_lib.validation.comparison import pair_of, planned
+    from runbook_lib.validation.comparison import compared_pair, planned
 
     if bool(source) != bool(target) or not (source or file):
         command = click.get_current_context().info_name or "compare"
@@ -150,7 +149,7 @@ def _sides(source: str, target: str, file: Path | None, tables: Sequence[str]) -
         open_ones.callback(writer.close)
         with ThreadPoolExecutor(1) as pool:  # locks take log-ins of their own: meanwhile the catalogs are read
             one = pool.submit(one_database, reader, writer)
-            pair = pair_of(reader, writer, tables, _followed(reader, writer))
+            pair = compared_pair(reader, writer, tables, _followed(reader, writer))
         if one.result():
             raise _itself(reader, writer)
         _report_unseen(reader, writer)

@@ -108,7 +108,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Progress:
+class AlarmProgress:
     """How far a trigger is from its alarm: breached readings in a row, readings judged at all, alarm on or off."""
 
     streak: int = 0
@@ -239,13 +239,13 @@ def _probed(trigger: Trigger, window: Sequence[Observation]) -> Reading:
     return Reading(trigger.metric, State.BREACHED if failed else State.OK, float(failed), 0.0, 1, verdict.text)
 
 
-def advance(progress: Progress, reading: Reading, rules: Rules) -> Progress:
+def advance(progress: AlarmProgress, reading: Reading, rules: Rules) -> AlarmProgress:
     """The next state of a trigger after one reading. Pure; an unknown reading changes nothing but proves nothing."""
     if reading.state is State.UNKNOWN:
         return progress
     judged = progress.judged + 1
     if reading.state is State.BREACHED:
         streak = progress.streak + 1
-        return Progress(streak, judged, progress.alarmed or streak >= rules.confirm)
+        return AlarmProgress(streak, judged, progress.alarmed or streak >= rules.confirm)
     over = reading.value is None or reading.value <= reading.limit * rules.clear_share
-    return Progress(0, judged, progress.alarmed and not over)
+    return AlarmProgress(0, judged, progress.alarmed and not over)

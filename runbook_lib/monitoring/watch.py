@@ -17,9 +17,9 @@ from runbook_lib.errors import RunbookError
 from runbook_lib.monitoring.probes import Probe, Probes
 from runbook_lib.monitoring.triggers import (
     Alarm,
+    AlarmProgress,
     Baseline,
     Observation,
-    Progress,
     Reading,
     Rules,
     State,
@@ -139,7 +139,7 @@ class Watch:
     fired: list[Alarm] = field(default_factory=list)
     seen: list[Alarm] = field(default_factory=list)
     readings: dict[str, Reading] = field(default_factory=dict)
-    progress: dict[str, Progress] = field(default_factory=dict)
+    progress: dict[str, AlarmProgress] = field(default_factory=dict)
     missed: list[str] = field(default_factory=list)
 
     def look(self, source: Callable[[], Sequence[TrafficSample]], probes: Probes) -> list[Reading]:
@@ -173,7 +173,7 @@ class Watch:
         reading = self.readings[metric] = evaluate(trigger, window, self.baseline, rules)
         if asked(trigger) and metric not in fresh:
             return reading  # the same answer again is not a second confirmation
-        before = self.progress.get(metric, Progress())
+        before = self.progress.get(metric, AlarmProgress())
         after = self.progress[metric] = advance(before, reading, rules)
         if after.alarmed and not before.alarmed:
             alarm = Alarm(metric, at, reading.value, reading.limit, f"{metric}: {reading.text}")
@@ -182,7 +182,7 @@ class Watch:
 
     def undecided(self) -> bool:
         """Whether a breach waits for its confirmation, or a probe that was given has not answered yet."""
-        states = {trigger.metric: self.progress.get(trigger.metric, Progress()) for trigger in self._acting}
+        states = {trigger.metric: self.progress.get(trigger.metric, AlarmProgress()) for trigger in self._acting}
         return any(
             (state.streak and not state.alarmed) or (metric in self.probed and not state.judged)
             for metric, state in states.items()
@@ -194,7 +194,7 @@ class Watch:
             trigger.metric
             for trigger in self._acting
             if self.readings[trigger.metric].state is State.UNKNOWN
-            or not self.progress.get(trigger.metric, Progress()).judged
+            or not self.progress.get(trigger.metric, AlarmProgress()).judged
         ]
         if self.fired:
             outcome, text = Outcome.FAIL, "rollback trigger fired: " + "; ".join(alarm.text for alarm in self.fired)

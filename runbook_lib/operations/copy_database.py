@@ -33,7 +33,7 @@ from runbook_lib.schema.convert.service_tables import UNMATCHED_OVERRIDE, decisi
 from runbook_lib.schema.convert.target_schema import TargetSchema
 from runbook_lib.schema.kept_scripts import KEYS, REST, Part
 from runbook_lib.transfer.build_links import forward_links
-from runbook_lib.transfer.bulk_copy import CopyResult, Progress, copy_link
+from runbook_lib.transfer.bulk_copy import CopyResult, RowsListener, copy_link
 from runbook_lib.transfer.capture import capture_complete, enable_capture, fence_writer, kept_up
 from runbook_lib.transfer.chunk_store import begun
 from runbook_lib.transfer.foreign_keys import add_keys, require_sync_keys, settle
@@ -79,7 +79,7 @@ def clone(
     pair: Pair,
     how: How,
     tell: Tell = lambda text: None,
-    on_rows: Progress = lambda done, total: None,
+    on_rows: RowsListener = lambda done, total: None,
     pause: Callable[[], str] = lambda: "",
 ) -> CopySummary:
     """Copy the source's tables with everything that belongs to them; with `follow`, ready to be synced.

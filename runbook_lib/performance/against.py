@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from runbook_lib.config.environment import Environment
 from runbook_lib.performance.plans import compare_plans
-from runbook_lib.performance.rounds import Performance, Progress, measure_until_clear
+from runbook_lib.performance.rounds import Performance, RoundListener, measure_until_clear
 from runbook_lib.performance.sides import both_sides
 
 
-def old_against_new(environment: Environment, on_progress: Progress = lambda done, of: None) -> Performance:
+def old_against_new(environment: Environment, on_progress: RoundListener = lambda done, of: None) -> Performance:
     """Measure both sides under the plan's workload, then compare the plans of the slowest statements.
 
     Args:

@@ -22,7 +22,7 @@ from runbook_lib.verdict import Verdict
 
 OLD, NEW = "old", "new"
 _POINTS = 100  # of a distribution that is kept
-Progress = Callable[[int, int], None]
+RoundListener = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,10 @@ class Performance:
 
 
 def measure_until_clear(
-    sides: Mapping[str, Side], workload: Workload, goal: PerformanceGoal, on_progress: Progress = lambda done, of: None
+    sides: Mapping[str, Side],
+    workload: Workload,
+    goal: PerformanceGoal,
+    on_progress: RoundListener = lambda done, of: None,
 ) -> Performance:
     """Send pairs of rounds until a look is clear, at most up to the goal's last.
 

@@ -20,7 +20,7 @@ from runbook_lib.transfer.throttle import Throttle
 from runbook_lib.transfer.value_scan import measure
 from runbook_lib.util.thread_pool import Task, batches, run_all
 
-Progress = Callable[[int, int], None]  # rows done, rows in all (an estimate)
+RowsListener = Callable[[int, int], None]  # rows done, rows in all (an estimate)
 Batch = Sequence[Chunk]  # ranges that are copied in one transaction
 SMALL_ROWS = 2_000  # of a table that may share a transaction
 
@@ -55,7 +55,7 @@ def copy_link(
     chunk_rows: int = 50_000,
     jobs: int = 2,
     pause: Callable[[], str] = lambda: "",
-    on_progress: Progress = lambda done, total: None,
+    on_progress: RowsListener = lambda done, total: None,
     then: Callable[[Sequence[str]], Sequence[Task]] = lambda tables: (),
 ) -> CopyResult:
     """Copy every row of a link's flows and return what was copied.
@@ -94,7 +94,7 @@ def _copy(
     chunks: Sequence[Chunk],
     jobs: int,
     pause: Callable[[], str],
-    on_progress: Progress,
+    on_progress: RowsListener,
     then: Callable[[Sequence[str]], Sequence[Task]],
 ) -> CopyResult:
     started = time.monotonic()

@@ -21,7 +21,7 @@ from runbook_lib.validation.checks.row_counts import row_counts
 from runbook_lib.validation.checks.schemas import schemas
 from runbook_lib.validation.concurrent_ddl import with_altered
 from runbook_lib.validation.context import Context, could_not_run, working
-from runbook_lib.validation.options import ALL, DATA, Progress, ValidationOptions
+from runbook_lib.validation.options import ALL, DATA, CheckProgress, ValidationOptions
 from runbook_lib.validation.refused_rows import with_refused
 from runbook_lib.validation.report.contents import Fingerprint, combined
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
@@ -32,11 +32,11 @@ from runbook_lib.validation.stalled_sync import carried
 __all__ = [
     "ALL",
     "DATA",
+    "CheckProgress",
     "CheckResult",
     "Fingerprint",
     "Kind",
     "Mismatch",
-    "Progress",
     "Record",
     "Report",
     "Tolerated",

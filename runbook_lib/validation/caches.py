@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from runbook_lib.schema.convert.target_schema import TargetTable
     from runbook_lib.transfer.links import Flow
     from runbook_lib.transfer.waiting_log import WaitingLog
-    from runbook_lib.validation.rows.compared import Compared, Pair
+    from runbook_lib.validation.rows.compared import Compared, RowPair
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -63,5 +63,5 @@ class Caches:
     only_ranges: CachedByKey[str, dict[str, KeyRange]] = field(default_factory=CachedByKey)
     compared: CachedByKey[tuple[str, Flow], Compared] = field(default_factory=CachedByKey)
     rows: CachedByKey[tuple[str, Flow], tuple[int, int]] = field(default_factory=CachedByKey)
-    given: CachedByKey[tuple[str, str], list[Pair]] = field(default_factory=CachedByKey)
+    given: CachedByKey[tuple[str, str], list[RowPair]] = field(default_factory=CachedByKey)
     different: CachedByKey[tuple[str, str], dict[Any, Any]] = field(default_factory=CachedByKey)

@@ -31,7 +31,7 @@ class ComparedPair:
         return ComparedPair((*self.links, *other.links), self.out.plus(other.out), {**self.catalogs, **other.catalogs})
 
 
-def pair_of(source: Database, target: Database, tables: Sequence[str] = (), followed: str = "") -> ComparedPair:
+def compared_pair(source: Database, target: Database, tables: Sequence[str] = (), followed: str = "") -> ComparedPair:
     """Every table of the source as it is (or only these), compared with the target's table of that name.
 
     Where `runbook copy --follow` has made the target, its log explains what is on its way.

@@ -16,7 +16,7 @@ from runbook_lib.schema.convert.target_schema import TargetTable
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.caches import Caches
 from runbook_lib.validation.checks.object_matching import promises
-from runbook_lib.validation.options import Progress, ValidationOptions
+from runbook_lib.validation.options import CheckProgress, ValidationOptions
 from runbook_lib.validation.report.mismatches import CheckResult, joined, labelled
 from runbook_lib.validation.rows.common_type import widest
 from runbook_lib.validation.rows.compared import Compared
@@ -210,13 +210,13 @@ def each_table(
     for done, flow in enumerate(link.flows):
         table = label(link, flow)
         if tell:
-            context.options.on_progress(Progress(check, table, done, len(link.flows)))
+            context.options.on_progress(CheckProgress(check, table, done, len(link.flows)))
         try:
             found = look(flow)
         except Exception as error:
             found = CheckResult(check, errors={table: reason(error)})
         results.append(replace(found, tables=(table,)))
-    context.options.on_progress(Progress(check, "", len(link.flows), len(link.flows)))
+    context.options.on_progress(CheckProgress(check, "", len(link.flows), len(link.flows)))
     return joined(results)
 
 

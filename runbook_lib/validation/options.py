@@ -21,7 +21,7 @@ Keys = Sequence[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
-class Progress:
+class CheckProgress:
     """How far a check is: `done` of `total` tables; `table` is the one begun now ("" at the end).
 
     `rows` and `rows_total` (counts, of the whole link, estimated) are reported by the check that reads every row.
@@ -89,7 +89,7 @@ class ValidationOptions:
     require: Collection[str] = ()
     record: Record | None = None
     catalogs: Mapping[str, Catalogs] | None = None
-    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_progress: Callable[[CheckProgress], None] = lambda progress: None
 
     @property
     def reads_rows(self) -> bool:

@@ -15,7 +15,7 @@ from runbook_lib.operations.pair import How, pair_of
 from runbook_lib.operations.replicate import Side, Switch, leave, move, open_clone
 from runbook_lib.transfer.sync import drain
 from runbook_lib.validation import validate
-from runbook_lib.validation.comparison import pair_of as compare
+from runbook_lib.validation.comparison import compared_pair as compare
 from runbook_lib.validation.readable_tables import SkippedTables
 
 ENGINES = ("postgresql", "mysql", "sqlite")

@@ -11,7 +11,7 @@ from runbook_lib.errors import TransferError
 from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How, pair_of
 from runbook_lib.validation import validate
-from runbook_lib.validation.comparison import pair_of as compared
+from runbook_lib.validation.comparison import compared_pair as compared
 
 LOCAL, INSTANT = "timestamp without time zone", "timestamp with time zone"
 

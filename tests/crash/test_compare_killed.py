@@ -22,9 +22,9 @@ from runbook_lib import steps
 from runbook_lib.cli import main
 from runbook_lib.databases.port import KeyRange
 from runbook_lib.plan.model import Service, TableMapping
-from runbook_lib.validation import Progress, Record, Report, validate
+from runbook_lib.validation import CheckProgress, Record, Report, validate
 from runbook_lib.validation.checkpoint import TableRanges
-from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.comparison import compared_pair
 from runbook_lib.validation.rows import range_checksums, small_tables
 
 PAIRS = [("postgresql", "postgresql"), ("mysql", "postgresql"), ("sqlite", "mysql")]
@@ -37,13 +37,13 @@ Kill = Callable[[Path], None]
 def carry_out(order: dict[str, Any]) -> None:
     """In the forked process: compare, and die when so many ranges have agreed."""
 
-    def die(at: Progress) -> None:
+    def die(at: CheckProgress) -> None:
         if at.rows >= DONE * CHUNK:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if "root" in order:
         range_checksums.OWN_ROWS = CHUNK
-        verify(Path(order["root"]), on_progress=lambda done, *_: die(Progress("", "", 0, 0, int(done))))
+        verify(Path(order["root"]), on_progress=lambda done, *_: die(CheckProgress("", "", 0, 0, int(done))))
     opened = [
         import_module(f"runbook_lib.databases.{dialect}").open_database(name, url, password, {})
         for name, dialect, url, password in order["databases"]
@@ -53,7 +53,7 @@ def carry_out(order: dict[str, Any]) -> None:
 
 def compare(sides: Any, folder: Path, *, on_progress: Any = lambda at: None, **options: Any) -> Report:
     """The checksums of both sides, in ranges of a hundred rows."""
-    links = pair_of(*sides).links
+    links = compared_pair(*sides).links
     more = {"checks": ("checksums",), "chunk_rows": CHUNK, "under_writes": False, "jobs": 1}
     return validate(links, **more, on_progress=on_progress, record=Record(folder, **options))
 
@@ -199,7 +199,7 @@ def test_half_a_line_is_none_and_what_is_noted_after_it_counts(sides: Any, kille
 
 
 def test_what_another_comparison_notes_meanwhile_is_not_taken_for_ranges_of_its_own(sides: Any, tmp_path: Path) -> None:
-    [link] = pair_of(*sides).links
+    [link] = compared_pair(*sides).links
 
     def cut(bound: int, **options: Any) -> TableRanges:
         halves = [KeyRange(0, None, (bound,)), KeyRange(1, (bound,), None)]

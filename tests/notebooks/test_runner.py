@@ -52,7 +52,7 @@ def test_the_kernel_costs_little(evidence: Evidence, tmp_path: Path):
 
 
 def test_a_failing_gate_fails_and_the_notebook_shows_one_box_and_no_frames(evidence: Evidence, tmp_path: Path):
-    quiet = "from runbook_lib.display.error_box import show_short_errors\nquiet_errors()"
+    quiet = "from runbook_lib.display.error_box import show_short_errors\nshow_short_errors()"
     done = run(evidence, tmp_path, OPEN, GATE.format(passed=False), quiet, REFUSE, "print('never')")
     assert (done.ending, done.error, done.exit_status) == (Ending.RAISED, "GateFailed", 1)
     assert "target has 3 rows, source 4" in done.text
@@ -72,7 +72,9 @@ def test_a_failing_gate_fails_and_the_notebook_shows_one_box_and_no_frames(evide
 def test_a_cell_below_one_that_was_refused_says_that_the_run_is_to_be_opened(
     evidence: Evidence, tmp_path: Path, cell: str, frames: bool
 ):
-    done = run(evidence, tmp_path, "from runbook_lib.display.error_box import show_short_errors\nquiet_errors()", cell)
+    done = run(
+        evidence, tmp_path, "from runbook_lib.display.error_box import show_short_errors\nshow_short_errors()", cell
+    )
     shown = done.output.read_text()
     assert (done.ending, done.exit_status) == (Ending.RAISED, 2)
     assert ("the cell that opens it has not passed in this kernel; this cell did nothing" in shown) is not frames
@@ -81,7 +83,7 @@ def test_a_cell_below_one_that_was_refused_says_that_the_run_is_to_be_opened(
 
 def test_an_error_that_nobody_foresaw_is_a_box_with_the_file_of_its_report(evidence: Evidence, tmp_path: Path):
     quiet = f"import os\nos.chdir({str(tmp_path)!r})\n"
-    quiet += "from runbook_lib.display.error_box import show_short_errors\nquiet_errors()"
+    quiet += "from runbook_lib.display.error_box import show_short_errors\nshow_short_errors()"
     done = run(evidence, tmp_path, quiet, "from runbook_lib.util.redact import remember\nremember(7)")
     shown = done.output.read_text()
     assert (done.error, done.exit_status) == ("TypeError", 2)
@@ -92,7 +94,7 @@ def test_an_error_that_nobody_foresaw_is_a_box_with_the_file_of_its_report(evide
 def test_a_cell_that_was_interrupted_says_what_is_left_and_what_to_do_without_frames(
     evidence: Evidence, tmp_path: Path
 ):
-    quiet = "from runbook_lib.display.error_box import show_short_errors\nquiet_errors()"
+    quiet = "from runbook_lib.display.error_box import show_short_errors\nshow_short_errors()"
     stop = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(20)"
     done = run(evidence, tmp_path, quiet, stop, "print('never')")
     shown = done.output.read_text()

@@ -17,7 +17,7 @@ from runbook_lib import charts
 from runbook_lib.cli import main
 from runbook_lib.databases.port import KeyRange
 from runbook_lib.validation import validate
-from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.comparison import compared_pair
 
 DDL = """
 CREATE TABLE items (id integer PRIMARY KEY, name text, price numeric(10,2));
@@ -85,7 +85,7 @@ def test_lines_charts_and_reports_call_a_table_by_its_own_name_only(pair: tuple[
     said += [runbook("repair", pair).output]
     assert "? checksums of items could not run: " in said[0] and "? items could not be compared: " in said[1]
     assert "✗ row counts of sales.odd: 1 missing table" in said[0]
-    report = validate(pair_of(*pair).links, under_writes=False)
+    report = validate(compared_pair(*pair).links, under_writes=False)
     for chart in (charts.integrity, charts.differences, charts.confidence):
         with rc_context({"svg.fonttype": "none"}):
             chart(report).savefig(tmp_path / "chart.svg")
@@ -177,7 +177,7 @@ def test_a_large_table_is_counted_in_pieces_and_not_at_all_where_checksums_have_
     pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runbook_lib.validation.context.COUNT_ROWS", 1000)
-    links = pair_of(*pair, ["items"]).links
+    links = compared_pair(*pair, ["items"]).links
     asked: list[str] = []
     for side in pair:
         original = side.count
@@ -211,7 +211,7 @@ def test_a_large_range_that_differs_is_searched_in_pieces(
         return original(selection, types, key_range, *more, **options)
 
     monkeypatch.setattr(pair[0], "bucket_sums", note)
-    report = validate(pair_of(*pair, ["items"]).links, checks=("checksums",), under_writes=False)
+    report = validate(compared_pair(*pair, ["items"]).links, checks=("checksums",), under_writes=False)
     assert sorted(m.key for m in report.mismatches) == [(0,), (1,), (500,), (501,), (3000,), (3001,)]
     assert len(asked) == 6
     assert (asked[0].after, asked[-1].upto) == (None, None)
@@ -225,7 +225,7 @@ def test_a_large_table_whose_key_is_no_number_is_sampled_in_pieces(
     for side in pair:
         side.execute("INSERT INTO words SELECT 'x' || i, i FROM generate_series(1, 1000) AS i")
         side.analyze(["words"])
-    links = pair_of(*pair, ["words"]).links
+    links = compared_pair(*pair, ["words"]).links
     report = validate(links, checks=("data_sample",), sample_rows=100, under_writes=False)
     assert report.passed
     assert 100 <= report.results[0].figures[report.tables[0]]["sampled"] <= 129  # and the target's, and both ends

@@ -11,7 +11,7 @@ from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How
 from runbook_lib.operations.pair import pair_of as copied_pair
 from runbook_lib.validation import Report, validate
-from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.comparison import compared_pair
 from runbook_lib.validation.report.mismatches import Kind
 from runbook_lib.validation.report.repair_script import repair_scripts
 
@@ -66,7 +66,7 @@ CREATE TABLE fed (id serial PRIMARY KEY); INSERT INTO fed DEFAULT VALUES; INSERT
 
 
 def compared(source: Any, target: Any, *tables: str) -> Report:
-    pair = pair_of(source, target, tables)
+    pair = compared_pair(source, target, tables)
     return validate(pair.links, under_writes=False, catalogs=pair.catalogs)
 
 

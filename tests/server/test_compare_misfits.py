@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from runbook_lib.cli import main
 from runbook_lib.validation import validate
-from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.comparison import compared_pair
 from runbook_lib.validation.report.as_text import report_lines
 from runbook_lib.validation.report.mismatches import Kind
 
@@ -92,7 +92,7 @@ def test_of_another_engine_such_a_row_is_another_or_missing_and_named(files: Pat
         "CREATE TABLE keyed (at timestamp PRIMARY KEY, v text); INSERT INTO keyed VALUES ('2024-01-01', 'b');"
         "CREATE TABLE loose (at timestamp, n bigint); INSERT INTO loose VALUES ('2024-01-01 10:00', 1);"
     )
-    report = validate(pair_of(source, target).links, checks=("checksums",), under_writes=False)
+    report = validate(compared_pair(source, target).links, checks=("checksums",), under_writes=False)
     assert not any(result.errors for result in report.results), list(report_lines(report))
     found = {(m.table, *map(str, m.key), str(m.kind)) for m in report.mismatches if m.table != "loose"}
     assert found == {

@@ -20,7 +20,7 @@ from runbook_lib.operations.copy_database import clone
 from runbook_lib.operations.pair import How
 from runbook_lib.operations.pair import pair_of as copied_pair
 from runbook_lib.validation import Report, validate
-from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.comparison import compared_pair
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "planted"
 BASE = "CREATE TABLE base (id int PRIMARY KEY, a int); INSERT INTO base VALUES (1, 2);"
@@ -81,7 +81,7 @@ def begin(wanted: tuple[str, ...], found: set[str]) -> bool:
 
 
 def compared(source: Any, target: Any) -> Report:
-    pair = pair_of(source, target, ())
+    pair = compared_pair(source, target, ())
     return validate(pair.links, under_writes=False, catalogs=pair.catalogs)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.validation import validate
-from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.comparison import compared_pair
 from runbook_lib.verdict import Outcome
 
 DDL = """CREATE TABLE t (id bigint PRIMARY KEY, a numeric(12,2) NOT NULL, b text, c integer DEFAULT 3);
@@ -30,7 +30,7 @@ INSERT INTO t SELECT g, g, 'x', g FROM generate_series(1, 300) AS g; INSERT INTO
 def test_an_altered_table_is_not_called_the_same(database: Any, target: Any, side: str, change: str) -> None:
     for one in (database, target):
         one.run_script(DDL)
-    pair = pair_of(database, target)
+    pair = compared_pair(database, target)
     {"source": database, "target": target}[side].run_script(change)
     report = validate(pair.links, catalogs=pair.catalogs, under_writes=False)
     for result in report.results:
@@ -42,7 +42,7 @@ def test_an_altered_table_is_not_called_the_same(database: Any, target: Any, sid
 def test_an_index_made_meanwhile_does_not_matter_to_the_rows(database: Any, target: Any) -> None:
     for one in (database, target):
         one.run_script(DDL)
-    pair = pair_of(database, target)
+    pair = compared_pair(database, target)
     target.run_script(
         "CREATE INDEX i ON t (a); ANALYZE t; INSERT INTO t SELECT 1000, 1, '', 1; DELETE FROM t WHERE id = 1000"
     )

@@ -12,7 +12,7 @@ from estate_engines import assert_no_difference, moved
 
 from runbook_lib.databases.postgresql.connection import explain
 from runbook_lib.validation import Kind, validate
-from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.comparison import compared_pair
 from runbook_lib.validation.repair import repair
 
 # Types whose text, as a row is read, is not what a cast gives; equal values of two texts; moments before year 1.
@@ -46,7 +46,7 @@ def test_a_row_is_named_whatever_the_type_of_its_key(database: Any, target: Any,
     make(database, kind, "'ok', 'sad'")
     make(target, kind, "'sad', 'ok'")
     target.execute(f"UPDATE t SET n = 0 WHERE k = CAST({KEYS[kind][1]} AS {kind}) AND i = 7")
-    links = pair_of(database, target).links
+    links = compared_pair(database, target).links
     checks = ("row_counts", "data_sample", "checksums")
     report = validate(links, checks=checks, under_writes=under_writes, settle_s=0, chunk_rows=4)
     assert not any(result.errors for result in report.results), report.text
@@ -97,14 +97,14 @@ def test_a_row_that_is_not_found_again_by_its_key_is_told_by_its_hash(new_on: An
         (target, "('10:00', 2), ('11:00', 1)"),
     ):
         database.execute("CREATE TABLE t (k time NOT NULL PRIMARY KEY, n integer)", f"INSERT INTO t VALUES {rows}")
-    report = validate(pair_of(source, target).links, checks=("checksums",), under_writes=under_writes, settle_s=0)
+    report = validate(compared_pair(source, target).links, checks=("checksums",), under_writes=under_writes, settle_s=0)
     assert sorted(m.kind for m in report.mismatches) == [Kind.DIFFERENT, Kind.MISSING_ON_TARGET], report.text
 
 
 def test_the_sample_and_the_checksums_give_one_answer_about_another_scale(database: Any, target: Any) -> None:
     for one, kind in ((database, "numeric(12,2)"), (target, "numeric(14,4)")):
         one.execute(f"CREATE TABLE t (id integer PRIMARY KEY, n {kind})", "INSERT INTO t VALUES (1, 5.25)")
-    report = validate(pair_of(database, target).links, under_writes=False)
+    report = validate(compared_pair(database, target).links, under_writes=False)
     assert [result.check for result in report.results if result.mismatches] == ["schemas"], report.text
 
 
@@ -131,7 +131,7 @@ def test_a_row_that_a_target_without_the_key_has_twice_is_named(
     target.execute("CREATE TABLE t (id bigint NOT NULL, v varchar(9))")
     for one in (source, target):
         one.execute("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')")
-    links = pair_of(source, target).links
+    links = compared_pair(source, target).links
     assert validate(links, checks=("checksums",), under_writes=under_writes, settle_s=0.1).passed
     target.execute("INSERT INTO t VALUES (2, 'b')")
     report = validate(links, checks=("checksums",), under_writes=under_writes, settle_s=0.1)

@@ -22,7 +22,7 @@ from runbook_lib.transfer.capture import enable_capture
 from runbook_lib.transfer.links import Link
 from runbook_lib.transfer.sync import drain
 from runbook_lib.transfer.sync_process import exclusive
-from runbook_lib.validation import ALL, DATA, Kind, Progress, validate
+from runbook_lib.validation import ALL, DATA, CheckProgress, Kind, validate
 from runbook_lib.validation.repair import repair
 
 ITEMS = "CREATE TABLE items (id bigint PRIMARY KEY, name text, price numeric(10,2), at timestamptz DEFAULT now())"
@@ -136,7 +136,7 @@ def test_a_row_that_went_missing_after_the_checksums_is_waited_for(database: Any
     row = "INSERT INTO items VALUES (9000, 'late', 1, '2026-01-01')"
     later = threading.Timer(0.3, target.execute, [row])
 
-    def told(at: Progress) -> None:
+    def told(at: CheckProgress) -> None:
         if (at.check, at.done) == ("data_sample", 0):
             database.execute(row)
             later.start()
@@ -275,7 +275,7 @@ def test_a_check_that_cannot_run_is_no_failure_of_the_data_and_stops_no_other(da
 def test_the_report_shows_itself_and_survives_json(database: Any, target: Any) -> None:
     link = items(database, target, 2_000)
     target.execute("UPDATE items SET name = '<script>' WHERE id = 9", "ALTER TABLE items ALTER name SET NOT NULL")
-    seen: list[Progress] = []
+    seen: list[CheckProgress] = []
     report = validate([link], under_writes=False, on_progress=seen.append)
     page = report._repr_html_()
     assert "&lt;script&gt;" in page and "<script>" not in page and "http" not in page

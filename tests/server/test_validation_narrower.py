@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.validation import validate
-from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.comparison import compared_pair
 
 # dialect → column: the source's type, the target's, a value that is kept, one that is rounded
 COLUMNS = {
@@ -51,7 +51,7 @@ def test_digits_that_the_target_has_rounded_away_are_differences(
     new_on: Any, engine: str, checks: tuple[str, ...]
 ) -> None:
     source, target = make(new_on, engine, 0, 0, 1), make(new_on, engine, 1, 0, 1)
-    report = validate(pair_of(source, target).links, checks=checks, under_writes=False)
+    report = validate(compared_pair(source, target).links, checks=checks, under_writes=False)
     [found] = report.mismatches
     assert found.key == (1,)
     assert found.columns == tuple(COLUMNS[engine])
@@ -65,12 +65,12 @@ def test_values_that_both_hold_are_equal_whichever_side_holds_fewer_digits(
     source, target = (make(new_on, engine, side, 0) for side in sides)
     if sides == (1, 0) and engine != "mysql":  # a number of no scale keeps its zeros: 1.50 is copied as 1.50
         target.execute("UPDATE t SET free = 1.50")
-    report = validate(pair_of(source, target).links, checks=DATA, under_writes=False)
+    report = validate(compared_pair(source, target).links, checks=DATA, under_writes=False)
     assert report.passed, str(report.mismatches)
 
 
 def test_between_two_versions_too(new_on: Any, servers: Any) -> None:
     source = make(new_on, "postgresql", 0, 0, 1)
     target = make(new_on, "system postgresql", 1, 0, 1)
-    report = validate(pair_of(source, target).links, checks=DATA, under_writes=False)
+    report = validate(compared_pair(source, target).links, checks=DATA, under_writes=False)
     assert {found.columns for found in report.mismatches} == {tuple(COLUMNS["postgresql"])}

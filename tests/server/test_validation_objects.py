@@ -14,7 +14,7 @@ import pytest
 from estate_sqlite import new_database
 
 from runbook_lib.validation import Kind, Report, validate
-from runbook_lib.validation.comparison import pair_of
+from runbook_lib.validation.comparison import compared_pair
 from runbook_lib.validation.report.as_html import render
 from runbook_lib.validation.report.as_text import report_lines
 from runbook_lib.validation.report.repair_script import repair_scripts
@@ -55,7 +55,7 @@ def table(database: Any, text: str = "varchar(20)") -> str:
 
 
 def look(source: Any, target: Any, **how: Any) -> Report:
-    return validate(pair_of(source, target).links, checks=("schemas",), under_writes=False, sequences=True, **how)
+    return validate(compared_pair(source, target).links, checks=("schemas",), under_writes=False, sequences=True, **how)
 
 
 def kinds(report: Report) -> list[Kind]:

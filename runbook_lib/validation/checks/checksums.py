@@ -9,7 +9,7 @@ from runbook_lib.databases.port import KeyRange
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.checkpoint import TableRanges, identity
 from runbook_lib.validation.context import Context, Deadline, each_table, label
-from runbook_lib.validation.options import Progress
+from runbook_lib.validation.options import CheckProgress
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
 from runbook_lib.validation.rows import given_keys, keyless
 from runbook_lib.validation.rows.compared import Compared, Key
@@ -53,7 +53,7 @@ class _Told:
     def more(self, flow: Flow, rows: int) -> None:
         """So many more rows of this table are compared."""
         self._rows += rows
-        self._context.options.on_progress(Progress(NAME, flow.table, 0, self._tables, self._rows, self._total))
+        self._context.options.on_progress(CheckProgress(NAME, flow.table, 0, self._tables, self._rows, self._total))
 
 
 def _table(link: Link, flow: Flow, context: Context, deadline: Deadline, told: _Told) -> CheckResult:

@@ -33,7 +33,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Pair:
+class RowPair:
     """The row of one key on both sides, in comparable form; None where there is none."""
 
     key: Key

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.context import Context, label
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
-from runbook_lib.validation.rows.compared import Pair
+from runbook_lib.validation.rows.compared import RowPair
 from runbook_lib.validation.rows.recheck import settle
 from runbook_lib.validation.rows.row_pairs import as_mismatch, read_pairs
 
@@ -20,7 +20,7 @@ def given_keys(link: Link, flow: Flow, context: Context) -> list[tuple[object, .
     return list((context.options.only_keys or {}).get((link.service, flow.table), ()))
 
 
-def pairs_of(link: Link, flow: Flow, context: Context) -> list[Pair]:
+def pairs_of(link: Link, flow: Flow, context: Context) -> list[RowPair]:
     """The given keys on both sides, read once for this validation."""
     keys = given_keys(link, flow, context)
     side = context.compared(link, flow)
@@ -51,5 +51,5 @@ def count(check: str, link: Link, flow: Flow, context: Context) -> CheckResult:
     return CheckResult(check, mismatches=(mismatch,), figures=figures)
 
 
-def _present(pairs: Sequence[Pair]) -> tuple[int, int]:
+def _present(pairs: Sequence[RowPair]) -> tuple[int, int]:
     return sum(pair.source is not None for pair in pairs), sum(pair.target is not None for pair in pairs)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.context import Context, Deadline
 from runbook_lib.validation.report.mismatches import CheckResult, Mismatch
-from runbook_lib.validation.rows.compared import Compared, Key, Pair
+from runbook_lib.validation.rows.compared import Compared, Key, RowPair
 from runbook_lib.validation.rows.row_pairs import as_mismatch, plain, read_pairs
 
 REMEMBERED = 10_000  # rows found different that a later check need not watch again (a table)
@@ -93,11 +93,11 @@ def settle(
 
 
 def _watch(
-    link: Link, flow: Flow, side: Compared, unequal: list[Pair], context: Context, deadline: Deadline
-) -> tuple[list[Pair], list[Pair], dict[Key, str]]:
+    link: Link, flow: Flow, side: Compared, unequal: list[RowPair], context: Context, deadline: Deadline
+) -> tuple[list[RowPair], list[RowPair], dict[Key, str]]:
     """Rounds of reading again, at least one; (different, still open, why open)."""
     has_queue, deadline = captured(link, flow, context), time_for(link, flow, context, deadline)
-    final: list[Pair] = []
+    final: list[RowPair] = []
     moved: set[Key] = set()
     pause = FIRST_PAUSE_S
     while True:
@@ -121,7 +121,7 @@ def _watch(
 
 
 def _result(
-    check: str, link: Link, flow: Flow, side: Compared, unequal: Sequence[Pair], why: dict[Key, str]
+    check: str, link: Link, flow: Flow, side: Compared, unequal: Sequence[RowPair], why: dict[Key, str]
 ) -> CheckResult:
     found: dict[bool, list[Mismatch]] = {False: [], True: []}
     for pair in unequal:

@@ -21,7 +21,7 @@ from runbook_lib.databases.port import Database, Selection
 from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.context import Context
 from runbook_lib.validation.report.mismatches import Kind, Mismatch, shorten
-from runbook_lib.validation.rows.compared import Compared, Key, Pair
+from runbook_lib.validation.rows.compared import Compared, Key, RowPair
 from runbook_lib.validation.rows.range_checksums import use_canonical
 
 SINGLES = ("real", "float")
@@ -47,10 +47,10 @@ def _name(value: Any, kind: str) -> str:
     return shortest(value, single=kind in SINGLES) if kind in FLOATS else canonical_text(value, kind) or ""
 
 
-def read_pairs(link: Link, side: Compared, keys: Sequence[Key], context: Context) -> list[Pair]:
+def read_pairs(link: Link, side: Compared, keys: Sequence[Key], context: Context) -> list[RowPair]:
     """Read these keys on both sides at the same time, in the keys' order."""
     across = use_canonical(link, context)
-    pairs: list[Pair] = []
+    pairs: list[RowPair] = []
     for start in range(0, len(keys), BATCH_KEYS):
         batch = keys[start : start + BATCH_KEYS]
         there, here = context.both(
@@ -58,7 +58,7 @@ def read_pairs(link: Link, side: Compared, keys: Sequence[Key], context: Context
             _reader(link.writer, side.writing, batch, side, side.types, across=across),
         )
         names = [named(key, side.key_types) for key in batch]
-        pairs += [Pair(key, there.get(name), here.get(name)) for key, name in zip(batch, names, strict=True)]
+        pairs += [RowPair(key, there.get(name), here.get(name)) for key, name in zip(batch, names, strict=True)]
     return pairs
 
 
@@ -115,7 +115,7 @@ def _form(kind: str, stored: str, *, across: bool) -> Callable[[Any], str]:
     return lambda value: bytes(value).hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
 
 
-def as_mismatch(check: str, link: Link, flow: Flow, side: Compared, pair: Pair, *, in_flight: str = "") -> Mismatch:
+def as_mismatch(check: str, link: Link, flow: Flow, side: Compared, pair: RowPair, *, in_flight: str = "") -> Mismatch:
     """An unequal pair as a mismatch that names its kind and its columns; `in_flight` is why it is not final."""
     columns: tuple[str, ...] = ()
     values = ("", "")

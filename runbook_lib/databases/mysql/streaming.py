@@ -39,8 +39,23 @@ class Connection(PyMySQLConnection):
             _plain.append(made)
         return _plain[0]
 
+    def _get_server_information(self) -> None:
+        """As PyMySQL, within the connect timeout: at PostgreSQL's port both sides wait for the other to speak."""
+        whole, self._read_timeout = self._read_timeout, self.connect_timeout
+        try:
+            super()._get_server_information()  # type: ignore[misc]
+        except err.OperationalError as error:
+            if error.args[0] != CR.CR_SERVER_LOST:
+                raise
+            silent = f"no greeting of a MySQL or MariaDB server within {self.connect_timeout} s"
+            raise err.OperationalError(CR.CR_SERVER_LOST, silent) from error
+        finally:
+            self._read_timeout = whole
+
     # Parts of PyMySQL that its type stubs leave out; the version is pinned, tests/contract holds them to it.
     _execute_command: Any
+    _read_timeout: float | None
+    connect_timeout: float
     _read_packet: Any
     _rfile: Any
     server_version: str

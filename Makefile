@@ -42,7 +42,7 @@ docs: $(READY)            ## docs/cli.md from the commands, the plan's keys, the
 	@$(BIN)/python tests/wrap_prose.py
 
 lock: $(READY)            ## pin every package by hash, without naming an index
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra lab --extra mysql --group dev pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra lab --extra mysql --extra notify --group dev pyproject.toml --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) .runbook

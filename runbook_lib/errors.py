@@ -15,6 +15,7 @@
     └── Refused                  exit status 1: ran, and the answer is no
         ├── StepFailed           check, apply or verify of a step failed
         ├── GateFailed           a phase ends here: the failing verdicts are named
+        ├── NotDue               a step waits for a time; nothing failed
         ├── CutoverAborted       the state before the cutover is restored
         └── RollbackFailed       something could not be undone: both errors are named
 
@@ -108,6 +109,10 @@ class StepFailed(Refused):
 
 class GateFailed(Refused):
     """A phase may not end here; the failing verdicts are named."""
+
+
+class NotDue(Refused):
+    """A step waits for a time: what for, and until when, is recorded. Nothing failed, and the run is let go."""
 
 
 class CutoverAborted(Refused):

@@ -72,6 +72,7 @@ SHOWN = {
         "schema upgrade -f parameters/practice.yaml", "at the wanted version", "undone, or a gate failed"
     ),
     "runbook status": Shown("status --json"),
+    "runbook watch": Shown("watch -f parameters/staging.yaml", "the period is over", "a trigger fired"),
     "runbook unfollow": Shown(f"unfollow {LIVE}"),
 }
 

@@ -24,6 +24,7 @@ try:
         switchover,
         transfer,
         validation,
+        watch,
     )
     from runbook_lib.cli.base import main
 except KeyboardInterrupt:  # a tenth of a second, in which nothing is begun yet
@@ -47,4 +48,5 @@ __all__ = [
     "switchover",
     "transfer",
     "validation",
+    "watch",
 ]

@@ -51,6 +51,8 @@ def run(file: Path, phase: str, first: str, last: str, run_id: str) -> None:
     if not (environment.plan.phases or phase or first or last):
         phases = (SCHEMA,)  # a plan without phases moves a schema
     extras.require("runbook run", "notebook")
+    if any(environment.inventory.notify[name].get("kind") == "apprise" for name in environment.plan.notify):
+        extras.require(f"runbook run: `kind: apprise` of {environment.inventory.file}", "notify")
     if "cleanup" in phases and any(one.archive == "parquet" for one in environment.plan.phases):
         extras.require(f"runbook run: `archive: parquet` of {environment.plan.path}", "archive")
     _require_databases(environment)

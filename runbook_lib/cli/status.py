@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from runbook_lib.errors import ConfigurationError, RunbookError
 if TYPE_CHECKING:
     from runbook_lib.config.environment import Environment
     from runbook_lib.databases.port import Database
-    from runbook_lib.journal import Journal, RunRow
+    from runbook_lib.journal import History, Journal, RunRow
     from runbook_lib.journal.kinds import CopyOpened
     from runbook_lib.transfer.databases_status import DatabasesStatus, Place
 
@@ -156,6 +157,7 @@ def _run(journal: Journal, environment: Environment, row: RunRow, *, detailed: b
     over = row.state in _OVER
     file = shown(environment.parameter_file)
     waits = [] if over else list(waiting(row.run_id, history, file))
+    waits += [] if over else _watch(journal, row, history, file)
     seen = ask_databases(*_places_of(environment)) if current else None
     if holder := journal.holder(row.run_id):
         waits.append(holder)
@@ -175,6 +177,21 @@ def _run(journal: Journal, environment: Environment, row: RunRow, *, detailed: b
         seen,
         {"plan": row.plan_path, "phases": phases_by_state(row, history)},
     )
+
+
+def _watch(journal: Journal, row: RunRow, history: History, file: str) -> list[str]:
+    """The stability period that is not over, and who watches it."""
+    from runbook_lib.monitoring.long_watch import LEASE, standing, when
+
+    found, now = standing(journal, row.run_id), time.time()
+    if found is None or history.step_passed(found.step):
+        return []
+    if found.over:
+        return [f"somebody to end the stability period, which is over. Next: runbook run -f {file}"]
+    text = f"the stability period: {found.text(now)}; due {when(found.due(now))} at the earliest"
+    holder = journal.holder(row.run_id, LEASE)
+    alone = f"; no watcher runs, and what nobody watches does not count. Next: runbook watch -f {file}"
+    return [f"{text}; watcher: {holder}" if holder else text + alone]
 
 
 def _places_of(environment: Environment) -> tuple[Place, list[Place]]:

@@ -18,7 +18,7 @@ from runbook_lib.databases.dialect import ENGINES, dialect_of
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.yaml_value import Value, nearest, read_file
 
-TARGETS = ("file", "webhook", "command")
+TARGETS = ("file", "webhook", "command", "apprise")
 SERVICE_KEYS = (
     *("url", "health", "timeout_s"),
     *("deploy", "start", "stop", "status", "drain", "backup", "restore", "upgrade", "rollback"),

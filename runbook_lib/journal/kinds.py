@@ -159,6 +159,39 @@ class RunSuperseded(Content, aside=True):
     reason: str
 
 
+# -- watches of days ---
+
+
+@dataclass(frozen=True)
+class WatchOpened(Content, aside=True):
+    """A step waits until its triggers were measured, and none fired, for so long (milliseconds); a later one counts."""
+
+    period_ms: int
+
+
+@dataclass(frozen=True)
+class WatchSeen(Content, aside=True):
+    """What a watcher saw, condensed.
+
+    Attributes:
+        since, until: Seconds since the epoch.
+        measured_ms: Time in which every trigger was judged, and fine (milliseconds).
+        unjudged_ms: Time in which one was not: it could not be measured, or was above its limit (milliseconds).
+        errors: None: the router does not count them.
+        worst: Metric → its highest value, in the trigger's own unit.
+        reason: Why one was not judged last; empty where all were.
+    """
+
+    since: float
+    until: float
+    measured_ms: int
+    unjudged_ms: int = 0
+    requests: int = 0
+    errors: int | None = None
+    worst: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+
 # -- people: the entry's step is what is asked for, in words ---
 
 

@@ -83,10 +83,12 @@ class Lease:
         run_id: The run.
         holder: Name of the operator, for the messages to others.
         ttl_s: Seconds until a lease without heartbeat expires.
+        what: The one thing of the run that it is for, beside whoever acts on it; empty: to act on it.
     """
 
-    def __init__(self, transaction: Transaction, run_id: str, holder: str, ttl_s: float = 30.0) -> None:
+    def __init__(self, transaction: Transaction, run_id: str, holder: str, ttl_s: float = 30.0, what: str = "") -> None:
         self.run_id, self.holder, self.ttl_s = run_id, holder, ttl_s
+        self.key = key_of(run_id, what)
         self.token = ""
         self._transaction = transaction
         self._stop = threading.Event()
@@ -122,14 +124,14 @@ class Lease:
             return
         # suppressed: an unreachable journal must not hide what we end with; the lease expires by itself
         with suppress(JournalError), self._transaction() as connection:
-            connection.execute(delete(leases).where(leases.c.run_id == self.run_id, leases.c.token == token))
+            connection.execute(delete(leases).where(leases.c.run_id == self.key, leases.c.token == token))
 
     def _beat(self, token: str, stop: threading.Event) -> None:
         while not stop.wait(self.ttl_s / 3):
             # suppressed: tried again at the next beat; a lost lease shows in the next append
             with suppress(JournalError), self._transaction() as connection:
                 expires_at = database_time(connection) + self.ttl_s
-                ours = update(leases).where(leases.c.run_id == self.run_id, leases.c.token == token)
+                ours = update(leases).where(leases.c.run_id == self.key, leases.c.token == token)
                 if not connection.execute(ours.values(expires_at=expires_at)).rowcount:
                     return
 
@@ -139,6 +141,11 @@ class Lease:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.release()
+
+
+def key_of(run_id: str, what: str = "") -> str:
+    """The key of a lease on one thing of a run (empty: on the run itself)."""
+    return f"{run_id}#{what}" if what else run_id
 
 
 def database_time(connection: Connection) -> float:
@@ -158,15 +165,15 @@ def _claim(connection: Connection, lease: Lease, token: str) -> None:
     lock_run(connection, lease.run_id)
     _require_known(connection, lease.run_id)
     now, here = database_time(connection), this_process()
-    row = connection.execute(select(leases).where(leases.c.run_id == lease.run_id)).mappings().first()
+    row = connection.execute(select(leases).where(leases.c.run_id == lease.key)).mappings().first()
     if row is not None:
         holder = Process(row["host"], row["pid"], row["process"])
         if holder != here and row["expires_at"] > now and _alive(holder):
-            raise _held(lease.run_id, row)
-        connection.execute(delete(leases).where(leases.c.run_id == lease.run_id))
+            raise _held(lease.key, row)
+        connection.execute(delete(leases).where(leases.c.run_id == lease.key))
     values = {"holder": lease.holder, "host": here.host, "pid": here.pid, "process": here.identity, "token": token}
     times = {"acquired_at": now, "expires_at": now + lease.ttl_s}
-    connection.execute(insert(leases).values(run_id=lease.run_id, **values, **times))
+    connection.execute(insert(leases).values(run_id=lease.key, **values, **times))
 
 
 def _require_known(connection: Connection, run_id: str) -> None:
@@ -181,9 +188,9 @@ def _require_known(connection: Connection, run_id: str) -> None:
         )
 
 
-def holder_text(connection: Connection, run_id: str) -> str:
-    """Who acts on the run now, in words; "" where nobody does."""
-    row = connection.execute(select(leases).where(leases.c.run_id == run_id)).mappings().first()
+def holder_text(connection: Connection, key: str) -> str:
+    """Who holds this lease (`key_of`) now, in words; "" where nobody does."""
+    row = connection.execute(select(leases).where(leases.c.run_id == key)).mappings().first()
     if row is None or row["expires_at"] <= database_time(connection):
         return ""
     holder = Process(row["host"], row["pid"], row["process"])
@@ -193,22 +200,22 @@ def holder_text(connection: Connection, run_id: str) -> str:
     )
 
 
-def require(connection: Connection, run_id: str, token: str) -> None:
+def require(connection: Connection, key: str, token: str) -> None:
     """Fencing: who slept while the lease went to somebody else must not write as if nothing had happened."""
-    row = connection.execute(select(leases).where(leases.c.run_id == run_id)).mappings().first()
+    row = connection.execute(select(leases).where(leases.c.run_id == key)).mappings().first()
     if row is None:
-        raise LeaseHeld(
-            run_id, "the lease is no longer ours", state="nothing was recorded", action="open the run again"
-        )
+        raise LeaseHeld(key, "the lease is no longer ours", state="nothing was recorded", action="open the run again")
     if row["token"] != token:
-        raise _held(run_id, row)
+        raise _held(key, row)
 
 
-def _held(run_id: str, row: Any) -> LeaseHeld:
+def _held(key: str, row: Any) -> LeaseHeld:
     since = datetime.fromtimestamp(row["acquired_at"], UTC).isoformat(timespec="seconds")
+    run_id, _, what = key.partition("#")
     return LeaseHeld(
         run_id,
-        f"{row['holder']} acts on this run (host {row['host']}, process {row['pid']}, since {since})",
+        f"{row['holder']} acts on {f'its {what}' if what else 'this run'}"
+        f" (host {row['host']}, process {row['pid']}, since {since})",
         state="nothing was done",
-        action="let it end, or shut down that notebook's kernel",
+        action="let it end, or end that process" if what else "let it end, or shut down that notebook's kernel",
     )

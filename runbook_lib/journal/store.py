@@ -7,10 +7,10 @@ import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
+from sqlalchemy import Connection, Delete, Engine, Table, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from runbook_lib.errors import JournalError
@@ -18,7 +18,7 @@ from runbook_lib.journal import former_kinds, tables
 from runbook_lib.journal.chain import Entry, canonical_json, now_text, plain, verify_entries
 from runbook_lib.journal.content import KINDS, Content, payload_of
 from runbook_lib.journal.kinds import Approval, RunOpened, Signoff
-from runbook_lib.journal.lease import Lease, database_time, holder_text, lock_run, require, this_process
+from runbook_lib.journal.lease import Lease, database_time, holder_text, key_of, lock_run, require, this_process
 from runbook_lib.journal.progress import ProgressRow
 from runbook_lib.util.points import passed
 
@@ -139,10 +139,10 @@ class Journal:
             raise JournalError(run_id, f"no such run in {self.masked_url}", action="runbook status")
         return RunRow(**row)
 
-    def holder(self, run_id: str) -> str:
-        """Who acts on the run now, in words; empty where nobody does."""
+    def holder(self, run_id: str, what: str = "") -> str:
+        """Who acts on the run (or has the lease on this of it) now, in words; empty where nobody does."""
         with self._transaction() as connection:
-            return holder_text(connection, run_id)
+            return holder_text(connection, key_of(run_id, what))
 
     def runs(self) -> list[RunRow]:
         """All runs, the oldest first."""
@@ -165,12 +165,16 @@ class Journal:
         step: str = "",
         actor: str = "",
         token: str = "",
+        lease: str = "",
+        condenses: str = "",
     ) -> Entry:
         """Write one entry; it is durable on return. Concurrent writers take turns.
 
         Args:
             content: What it says (kinds.py); its fields become JSON (`chain.plain`), secrets in them are masked.
             token: A lease's token; the entry is refused when the lease is no longer ours.
+            lease: What that lease is for; empty: the run.
+            condenses: A time series that is forgotten in the same transaction: the entry says what it said.
         Raises:
             LeaseHeld: the lease went to somebody else.
             JournalError: the journal cannot be written.
@@ -183,7 +187,9 @@ class Journal:
         with self._transaction(write=True) as connection:
             lock_run(connection, run_id)
             if token:
-                require(connection, run_id, token)
+                require(connection, key_of(run_id, lease), token)
+            if condenses:
+                connection.execute(_of_series(run_id, condenses))
             entry = _append(connection, run_id, kind, actor, phase, step, payload)
             passed("during append")
         passed("after append")
@@ -224,9 +230,9 @@ class Journal:
             raise JournalError(run_id, "the run's row does not fit its first entry", expected="an unbroken chain")
         return head
 
-    def lease(self, run_id: str, holder: str, ttl_s: float = 30.0) -> Lease:
-        """A lease on the run, taken by `with` or `acquire()`; see `Lease`."""
-        return Lease(lambda: self._transaction(write=True), run_id, holder, ttl_s)
+    def lease(self, run_id: str, holder: str, ttl_s: float = 30.0, what: str = "") -> Lease:
+        """A lease on the run (or on this of it), taken by `with` or `acquire()`; see `Lease`."""
+        return Lease(lambda: self._transaction(write=True), run_id, holder, ttl_s, what)
 
     # -- time series and progress ---
     def sample(self, run_id: str, series: str, value: float, /, **labels: str) -> None:
@@ -238,18 +244,19 @@ class Journal:
         if not points:
             return
         with self._transaction(write=True) as connection:
-            now = database_time(connection)
-            rows = [
-                {
-                    "run_id": run_id,
-                    "at": point.at or now,
-                    "series": point.series,
-                    "labels": canonical_json(plain(point.labels)),
-                    "value": float(point.value),
-                }
-                for point in points
-            ]
-            connection.execute(insert(tables.samples), rows)
+            connection.execute(insert(tables.samples), _rows(connection, run_id, points))
+
+    def replace_sample(self, run_id: str, point: Sample, *, token: str, lease: str) -> None:
+        """Let this be the only point of its series, while the lease on this of the run is ours.
+
+        Raises:
+            LeaseHeld: the lease went to somebody else.
+        """
+        with self._transaction(write=True) as connection:
+            require(connection, key_of(run_id, lease), token)
+            connection.execute(_of_series(run_id, point.series))
+            masked = replace(point, labels=_masked(plain(point.labels), self._secrets))
+            connection.execute(insert(tables.samples), _rows(connection, run_id, [masked]))
 
     def samples(self, run_id: str, series: str = "") -> list[Sample]:
         """The points of one series (or of all) in the order of time."""
@@ -284,6 +291,24 @@ os.register_at_fork(after_in_child=_forget_inherited)
 
 def _columns(table: Table, shape: type) -> list[Any]:
     return [table.c[field.name] for field in fields(shape)]
+
+
+def _rows(connection: Connection, run_id: str, points: Sequence[Sample]) -> list[dict[str, Any]]:
+    now = database_time(connection)
+    return [
+        {
+            "run_id": run_id,
+            "at": point.at or now,
+            "series": point.series,
+            "labels": canonical_json(plain(point.labels)),
+            "value": float(point.value),
+        }
+        for point in points
+    ]
+
+
+def _of_series(run_id: str, series: str) -> Delete:
+    return delete(tables.samples).where(tables.samples.c.run_id == run_id, tables.samples.c.series == series)
 
 
 def _masked(value: Any, secrets: Sequence[str]) -> Any:

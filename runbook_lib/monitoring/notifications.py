@@ -1,8 +1,9 @@
-"""Tell people: a line in a file, a POST to a webhook, a command's standard input.
+"""Tell people: a line in a file, a POST to a webhook, a command's standard input, a service that apprise knows.
 
     team:  {kind: webhook, url: "env:TEAM_WEBHOOK"}
     log:   {kind: file, path: .runbook/notices.txt}
     pager: {kind: command, command: [pager, "--high"]}
+    chat:  {kind: apprise, url: "env:CHAT_URL"}   # any of the services that apprise knows: slack://…, mailto://…
 
 A target that fails never fails the run: the delivery says so, and the run reports it.
 """
@@ -10,9 +11,11 @@ A target that fails never fails the run: the delivery says so, and the run repor
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import subprocess
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +24,7 @@ from typing import Any
 
 from runbook_lib.display.html_table import html_table
 from runbook_lib.errors import ConfigurationError, RunbookError
+from runbook_lib.util import extras
 from runbook_lib.util.child_process import why_not_started
 from runbook_lib.util.http import fetch
 from runbook_lib.util.redact import mask
@@ -115,8 +119,10 @@ def _deliver(notice: Notice, name: str, settings: Mapping[str, Any], root: Path)
             _to_webhook(notice, _setting(name, settings, "url"), settings.get("headers") or {})
         elif kind == "command":
             _to_command(notice, _setting(name, settings, "command"), root)
+        elif kind == "apprise":
+            _to_apprise(notice, _setting(name, settings, "url"))
         else:
-            problem = f"unknown kind {kind!r}; expected file, webhook or command"
+            problem = f"unknown kind {kind!r}; expected file, webhook, command or apprise"
     except RunbookError as error:
         problem = error.observed  # without its subject: a webhook's address is often its secret
     except subprocess.TimeoutExpired:
@@ -171,3 +177,22 @@ def _to_command(notice: Notice, command: str | Sequence[str], root: Path) -> Non
     if done.returncode != 0:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise ConfigurationError("command", f"exit status {done.returncode}: {' '.join(last) or 'no message'}")
+
+
+def _to_apprise(notice: Notice, url: str) -> None:
+    """A refusal names the service only: what apprise logs about it may hold parts of the address."""
+    extras.require("kind: apprise", "notify", state="the others were told")
+    import apprise
+
+    log = logging.getLogger("apprise")
+    before, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of what it imports with Python 3.11: imghdr
+            service = apprise.Apprise()
+            if not service.add(url):
+                raise ConfigurationError("apprise", "its url is none that apprise knows", expected="SERVICE://…")
+            if not service.notify(title=f"{notice.environment} {notice.event}".strip(), body=notice.line()):
+                raise ConfigurationError("apprise", f"{service[0].service_name} did not take it")
+    finally:
+        log.disabled = before

@@ -180,6 +180,12 @@ class Watch:
             (self.seen if trigger.dry_run else self.fired).append(alarm)
         return reading
 
+    def forget(self) -> None:
+        """Let go of what no window reaches any more: a watch of days would hold millions of looks."""
+        longest_s = max([self.rules.of(trigger).window_s for trigger in self.triggers], default=self.rules.window_s)
+        self.samples[:] = in_window(self.samples, longest_s) if self.samples else []
+        del self.missed[:-1]
+
     def undecided(self) -> bool:
         """Whether a breach waits for its confirmation, or a probe that was given has not answered yet."""
         states = {trigger.metric: self.progress.get(trigger.metric, AlarmProgress()) for trigger in self._acting}

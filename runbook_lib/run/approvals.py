@@ -61,10 +61,18 @@ def latched(run: RunContext, history: History) -> list[Item]:
 
 def _latched(run: RunContext, history: History, alarm: Entry) -> Item:
     """Bound to this alarm: the same trigger that fires once more is asked about once more."""
-    fired = alarm.read(Alarm)
-    name = f"go on after {fired.data.get('metric') or alarm.step}"
+    fired, name = alarm.read(Alarm), _go_on_after(alarm)
     item = granted(run, history, name, alarm.hash, waivable=False)
     return item if item.passed else replace(item, text=f"{fired.text} (fired {alarm.at[:16]} UTC); {item.text}")
+
+
+def unanswered(history: History) -> list[Entry]:
+    """The triggers that fired in steps that stand, and after which nobody has said to go on; asks nobody."""
+    return [one for one in history.alarms if history.granted(Approval, _go_on_after(one), one.hash) is None]
+
+
+def _go_on_after(alarm: Entry) -> str:
+    return f"go on after {alarm.read(Alarm).data.get('metric') or alarm.step}"
 
 
 def require_no_alarm(run: RunContext, history: History) -> None:

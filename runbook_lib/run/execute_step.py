@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases.port import Problem
-from runbook_lib.errors import LeaseHeld, OutOfOrder, RunbookError, StepFailed
+from runbook_lib.errors import LeaseHeld, NotDue, OutOfOrder, RunbookError, StepFailed
 from runbook_lib.journal import Entry, History, digest_of
 from runbook_lib.journal.kinds import Intent, Result
 from runbook_lib.journal.renamed_steps import spec_today
@@ -38,6 +38,7 @@ def execute(run: RunContext, step: Step) -> StepRecord:
         OutOfOrder: a step that it requires has not passed.
         StepFailed: check, apply, verify or the health check failed; recorded.
         GateFailed: it cannot be undone, and nobody approved that.
+        NotDue: it waits for a time; its intent stays open, and the run is let go.
     """
     spec = describe(step, run.step_packages)
     inputs = digest_of({**spec_today(spec), "phase": run.phase})
@@ -112,6 +113,9 @@ class _Attempt:
             yield
         except LeaseHeld:
             raise  # the run is somebody else's now: nothing may be recorded
+        except NotDue:
+            self.run.release()
+            raise
         except Exception as error:
             outcome = Outcome.COULD_NOT_RUN if stage != "apply" else Outcome.FAIL
             text = f"{stage}: {_words(error)}"

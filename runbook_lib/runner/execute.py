@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib import errors
 from runbook_lib.display.error_box import show_short_errors
-from runbook_lib.errors import ConfigurationError, EvidenceError, GateFailed
+from runbook_lib.errors import ConfigurationError, EvidenceError, GateFailed, NotDue
 from runbook_lib.journal.history import History
 from runbook_lib.runner.kernel import Kernel, start_kernel
 from runbook_lib.util.fast_imports import without_iri_grammar
@@ -36,6 +36,7 @@ class Ending(StrEnum):
 
     PASSED = "passed"
     RAISED = "raised"  # a cell raised: the gate, a step, or a fault
+    WAITS = "waits"  # a step waits for a time; run the phase again then
     NO_GATE = "no gate"  # every cell ran, or sys.exit came first, and the journal knows no passed gate
     KERNEL_DIED = "kernel died"
     TIMED_OUT = "timed out"
@@ -214,6 +215,8 @@ def _papermill(notebook: Path, output: Path, kernel: Kernel, options: Mapping[st
                 **options,
             )
     except PapermillExecutionError as error:
+        if error.ename == NotDue.__name__:
+            return Ending.WAITS, str(error.ename), _first_line(error.evalue)
         return Ending.RAISED, str(error.ename), f"{error.ename}: {_first_line(error.evalue)}"
     except CellTimeoutError:
         return Ending.TIMED_OUT, "", f"a cell took longer than {options['execution_timeout']:g} s"

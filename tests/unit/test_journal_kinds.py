@@ -38,6 +38,8 @@ EVERY: list[Content] = [
     kinds.Alarm("error rate 5%", {"metric": "error_rate"}),
     kinds.Note("by the way", {"rows": 3}),
     kinds.RunSuperseded("the plan changed"),
+    kinds.WatchOpened(86_400_000),
+    kinds.WatchSeen(1.0, 61.0, 59_000, 1_000, 7_200, None, {"error_rate": 0.001}, "error_rate: too few"),
     kinds.ApprovalRequested("00"),
     kinds.SignoffRequested(),
     kinds.Approval("00", "fine", ""),

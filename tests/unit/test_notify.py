@@ -6,12 +6,16 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runbook_lib.journal import Journal
+from runbook_lib.journal.kinds import Note
+from runbook_lib.monitoring.announce import announce
 from runbook_lib.monitoring.notifications import Notice, notify
 
 NOTICE = Notice(
@@ -99,3 +103,36 @@ def test_secrets_in_a_notice_are_masked(tmp_path: Path) -> None:
     notify(notice, {"log": {"kind": "file", "path": "log"}}, tmp_path)
     assert "hunter22" not in (tmp_path / "log").read_text()
     assert "hunter22" not in str(json.loads(notice.as_json()))
+
+
+def test_apprise_tells_a_server_and_one_that_refuses_is_named_without_its_address(
+    tmp_path: Path, hook: tuple[str, list[Any]]
+) -> None:
+    url, received = hook
+    place = url.removeprefix("http://")
+    targets = {
+        "team": {"kind": "apprise", "url": f"json://{place}/team"},
+        "broken": {"kind": "apprise", "url": f"json://user:secret-part@{place}/broken"},
+        "odd": {"kind": "apprise", "url": "pigeon://secret-part"},
+    }
+    result = notify(NOTICE, targets, tmp_path)
+    problems = {one.target: one.problem for one in result.failed}
+    assert problems == {"broken": "JSON did not take it", "odd": "its url is none that apprise knows"}
+    assert received[0][1]["title"] == "demo rollback_trigger" and "error_rate 4.00 %" in received[0][1]["message"]
+    assert "secret-part" not in json.dumps(result.as_dict()) + result._repr_html_()
+
+
+def test_whom_a_notice_did_not_reach_is_recorded_and_nothing_is_stopped(tmp_path: Path) -> None:
+    class Environment:
+        name, root = "demo", tmp_path
+
+        def notify_targets(self) -> dict[str, dict[str, Any]]:
+            return {"team": {"kind": "webhook", "url": "http://127.0.0.1:1/secret-part"}}
+
+    said: list[str] = []
+    with closing(Journal(f"sqlite:///{tmp_path}/journal.sqlite")) as journal:
+        journal.open_run("r", environment="demo", plan_digest="p", actor="ada")
+        announce(Environment(), journal, "r", "run_started", "it begins", show=said.append)  # type: ignore[arg-type]
+        [note] = [one.read(Note) for one in journal.entries("r", Note)]
+    assert note.text == f"run_started: {said[0]}" and said[0].startswith("team was not told: ")
+    assert "secret-part" not in note.text

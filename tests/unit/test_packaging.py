@@ -51,7 +51,15 @@ CORE = requirements(METADATA["project"]["dependencies"])
 EXTRAS = {name: requirements(pins) for name, pins in METADATA["project"]["optional-dependencies"].items()}
 DEVELOPMENT = requirements(METADATA["dependency-groups"]["dev"])
 DECLARED = [*CORE, *(pin for pins in EXTRAS.values() for pin in pins), *DEVELOPMENT]
-LOCKED_EXTRAS = {"archive", "demo", "lab", "mysql", "notebook", "postgresql"}  # keyring: each system's own backends
+LOCKED_EXTRAS = {
+    "archive",
+    "demo",
+    "lab",
+    "mysql",
+    "notebook",
+    "notify",
+    "postgresql",
+}  # keyring: each system's own backends
 
 
 def names(pins: list[Requirement]) -> set[str]:

@@ -33,6 +33,7 @@ HELPERS = {
     "routes_and_links",
     "system_steps",
     "traffic_watch",
+    "watch_process",
 }  # no steps: what steps are made of
 LONGEST = 400  # lines
 MEDIAN = 160

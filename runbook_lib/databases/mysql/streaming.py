@@ -43,7 +43,7 @@ class Connection(PyMySQLConnection):
         """As PyMySQL, within the connect timeout: at PostgreSQL's port both sides wait for the other to speak."""
         whole, self._read_timeout = self._read_timeout, self.connect_timeout
         try:
-            super()._get_server_information()  # type: ignore[misc]
+            super()._get_server_information()  # type: ignore[misc]  # not in its stub
         except err.OperationalError as error:
             if error.args[0] != CR.CR_SERVER_LOST:
                 raise

@@ -122,12 +122,16 @@ class Account:
                 groups.setdefault((line.outcome, line.why), []).append(line)
         return groups
 
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON and the journal have it: every line that is not *moved*, the numbers of all."""
+    def as_dict(self, *, columns: bool = True) -> dict[str, Any]:
+        """As JSON and the journal have it: every line that is not *moved*, the numbers of all.
+
+        Args:
+            columns: With a line for each translated column: a target need not keep what its own catalog shows.
+        """
         kinds: dict[str, dict[str, int]] = {}
         for line in self.lines:
             kinds.setdefault(line.kind, dict.fromkeys(OUTCOMES, 0))[line.outcome] += 1
-        rest = [asdict(line) for line in self.lines if line.outcome != MOVED]
+        rest = [asdict(line) for line in self.lines if line.outcome != MOVED and (columns or line.kind != "column")]
         return {"measured": self.measured, "outcomes": self.by_outcome, "kinds": kinds, "not_moved": rest}
 
     def _repr_html_(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runbook_lib.assessment.account import (
@@ -36,6 +36,8 @@ class Route:
         kept: Whether tables that the target had are left as they are.
         carried: Of another engine: (kind, table at the source, name) of what its translation carries over; None: the
             translation was not asked.
+        columns: Of another engine: (table at the source, column, how) of the columns that are translated.
+        counters: Of another engine: (table, bare name) of a sequence → the column that counts in its place.
         said: (kind, name) → what the copy says of it: how it was translated, or why it could not be made.
         refused: `comparable_name` of what the target's database refused → why, what to do.
     """
@@ -48,6 +50,8 @@ class Route:
     mapped: Collection[str] = ()
     privileges: bool = True
     carried: Collection[tuple[str, str, str]] | None = None
+    columns: Collection[tuple[str, str, str]] = ()
+    counters: Mapping[tuple[str, str], str] = field(default_factory=dict)
     said: Mapping[tuple[str, str], str] = field(default_factory=dict)
     refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -76,7 +80,14 @@ def predict(there: Inventory, here: Inventory | None, route: Route, *more: Side)
         if target is not None and way.same_engine:
             line = _there_already(line, item, present[id(target)], target)
         lines.append(line)
-    return _counted(Account(_with_hosts(lines)), there)
+    return _counted(Account((*_with_hosts(lines), *_translated(sides))), there)
+
+
+def _translated(sides: Sequence[Side]) -> Iterator[Line]:
+    """The columns that are another at the target, which no inventory has as things of their own."""
+    for way, _ in sides:
+        for table, column, how in way.columns:
+            yield Line("column", f"{table}.{column}", table, TRANSLATED, how)
 
 
 def _there_already(
@@ -101,7 +112,7 @@ def measure(there: Inventory, here: Inventory, route: Route, *more: tuple[Route,
         there_ = [side for side in own if (item.kind, item.name) in present[id(side[1])]] or own
         way, target = there_[0]
         lines.append(_measured(item, _predicted(item, target, way), present[id(target)], target, way))
-    return _counted(Account(_with_hosts(lines), measured=True), there)
+    return _counted(Account((*_with_hosts(lines), *_translated(sides)), measured=True), there)
 
 
 def _side(item: CatalogObject, sides: Sequence[Side]) -> Side:
@@ -208,6 +219,8 @@ def _across(item: CatalogObject, route: Route) -> Line:
         if item.kind == "table" or known:
             return _line(item, TRANSLATED, WITH_TABLE[item.kind])
         return _line(item, LEFT, f"has no equivalent in {route.target}")
+    if item.kind == "sequence" and (counts := route.counters.get((item.table, comparable_name(item.name)))):
+        return _line(item, TRANSLATED, f"{counts} counts as the target does")
     if item.kind == "sequence" and item.columns:
         return _line(item, TRANSLATED, f"{item.table}.{item.columns[0]} counts as the target does")
     if item.kind in ACROSS:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from runbook_lib.assessment.account import Account
-from runbook_lib.assessment.fates import Route, measure, predict
+from runbook_lib.assessment.fates import Route, comparable_name, measure, predict
 from runbook_lib.databases.port import Database, Inventory, Table
 from runbook_lib.plan.model import Plan, Service, TableMapping
 from runbook_lib.schema.convert.service_tables import target_schema
@@ -50,7 +50,44 @@ def route_of(
         if name in origin
         for kind, own in _parts(table)
     )
-    return Route(source.dialect, target.dialect, tables, whole=whole, kept=kept, carried=carried)
+    return Route(
+        source.dialect,
+        target.dialect,
+        tables,
+        whole=whole,
+        kept=kept,
+        carried=carried,
+        columns=tuple(_columns(schema, origin)),
+        counters=_counters(schema, source, tables),
+    )
+
+
+def _columns(schema: TargetSchema, origin: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Table at the source, column, and how it is translated: those whose type is written otherwise, or was decided."""
+    decided = dict[str, list[str]]()
+    for each in schema.decisions:
+        decided.setdefault(each.subject, []).append(f"{each.what}: {each.chosen or 'not decided'}")
+    for name, table in schema.tables.items():
+        for column, made in table.columns.items() if name in origin else ():
+            said = decided.get(f"{name}.{column}", [])
+            if said or (made.type and made.type.lower() != made.written.lower()):
+                types = f"{made.written or 'no type'} → {made.type or 'no type'}"
+                yield origin[name], column, "; ".join(said) or types
+
+
+def _counters(schema: TargetSchema, source: Database, tables: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Table (or "", where no column owns it) and bare name of a sequence → the column that counts in its place."""
+    counting = {
+        (n, c) for n, table in schema.tables.items() for c, made in table.columns.items() if made.counter.clause
+    }
+    if not counting:
+        return {}
+    return {
+        (owner, comparable_name(each.name)): f"{each.table}.{each.column}"
+        for each in source.sequences(list(tables))
+        if (tables.get(each.table), each.column) in counting
+        for owner in (each.table, "")
+    }
 
 
 def _parts(table: Table) -> list[tuple[str, str]]:

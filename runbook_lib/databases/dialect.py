@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,7 @@ from typing import cast
 
 from runbook_lib.databases.capabilities import Capabilities
 from runbook_lib.databases.identifiers import ident, split
-from runbook_lib.databases.model import CatalogObject, Sequence_
+from runbook_lib.databases.model import CatalogObject, Index, Sequence_
 from runbook_lib.databases.neutral_type import MappedType, Neutral
 from runbook_lib.databases.repair import Repair
 from runbook_lib.databases.values import Values
@@ -230,6 +231,16 @@ class Dialect(Values):
 
         None: it is not there. "": no statement is known.
         """
+        return ""
+
+    def rename_index(self, table: str, index: Index, name: str) -> list[str]:
+        """Give an index another name (quoted, as its table is): by making it again where no statement renames it."""
+        body = re.sub(r"^(UNIQUE )?(\w+ )?(?=\()", "", index.definition)
+        made = f"CREATE {'UNIQUE ' if index.unique else ''}INDEX {name} ON {table} {body}"
+        return [self.drop_index(self.ident(index.name), table), made]
+
+    def rename_counter(self, sequence: str, name: str) -> str:
+        """Give a sequence (quoted) another name; "" where counters have none of their own."""
         return ""
 
     def made_partition(self, new: CatalogObject, there: Iterable[CatalogObject]) -> str:

@@ -116,3 +116,14 @@ def taken(database: str, name: str) -> DatabaseError:
         state="nothing was made",
         action="rename it, or use another database",
     )
+
+
+def taken_schema(database: str) -> DatabaseError:
+    """The same where a user's schema is."""
+    return DatabaseError(
+        f"{database}: schema {SCHEMA}",
+        "is not the library's, which keeps its tables in a schema of that name: a user's objects are in it",
+        expected=f"no schema called {SCHEMA}",
+        state="nothing was made",
+        action=f"ALTER SCHEMA {SCHEMA} RENAME TO … for the time of the migration, or use another database",
+    )

@@ -29,7 +29,7 @@ from runbook_lib.journal.kinds import (
     WritersMoved,
 )
 from runbook_lib.operations.agreement import SHAPES, Read, baseline, changed_other_objects, read_once
-from runbook_lib.operations.gone_tables import gone_of, left_behind, let_go, without
+from runbook_lib.operations.gone_tables import freed_names, gone_of, left_behind, let_go, without
 from runbook_lib.operations.pair import Pair, Tell, pair_of
 from runbook_lib.operations.replicate import BACK, FORWARD, copy_of, followed_of
 from runbook_lib.plan.model import Service
@@ -151,6 +151,8 @@ def work_of(
     by_name = {f"{one.kind} {one.name}" for one in wanted}  # a sequence, and a partition, is known to both
     parts = {f"CREATE TABLE {one.name} {one.definition}" for one in wanted if one.kind == "partition"}
     mends = [m.mend for m in new if m.mend and m.table not in by_name and m.mend.rstrip(";") not in parts]
+    counters = tuple(f"CREATE SEQUENCE IF NOT EXISTS {one.name} " for one in wanted if one.kind == "sequence")
+    mends = [mend for mend in mends if "\n" in mend or not mend.startswith(counters)]  # `first` makes these
     followed = {name for mapping in pair.service.tables for name in (mapping.source, mapping.target)}
     tables = {m.table for m in new if m.check == "schemas"} & followed | set(undone)
     return Work(
@@ -354,6 +356,8 @@ def _take_in(pair: Pair, fresh: Sequence[str], tell: Tell) -> Pair:
     )
     [service] = wider.plan.services
     apart = Service(f"{pair.service.name}_{service.name[5:]}", "target", tables=service.tables)
+    for statement in () if made.made_here(apart, pair.target) else filter(None, freed_names(pair, fresh)):
+        _run(pair.target, statement, tell)
     names = made.create_tables(apart, pair.source, pair.target, pair.plan.types)
     link = wider.named(pair.service.name).forward
     fence_writer(link)

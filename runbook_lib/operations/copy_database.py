@@ -118,7 +118,7 @@ def clone(
         tell(f"triggers: {len(late)} of the source's wait for the cutover: they would fire for the sync's rows")
     there = source.inventory() if how.follow else foreseen.there
     account = finish(there, target, foreseen.route, [*left, *late])
-    keep_account(service.name, target, account.as_dict())
+    keep_account(service.name, target, account.as_dict(columns=False))
     aside, elapsed_s = sum(copied.quarantined.values()), time.monotonic() - started
     return CopySummary(len(service.tables), copied.rows, copied.rows_now, elapsed_s, account, aside, tuple(left))
 

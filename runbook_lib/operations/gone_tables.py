@@ -7,9 +7,11 @@ table that is not followed, found as such by the next call.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
+from runbook_lib.databases.dialect import dialect_of
+from runbook_lib.databases.identifiers import own_name, split
 from runbook_lib.errors import TransferError
 from runbook_lib.operations.pair import Pair
 from runbook_lib.transfer.capture import disable_capture
@@ -64,3 +66,28 @@ def let_go(whole: Pair, rest: Pair, gone: Collection[str]) -> None:
     for database, tables in ((rest.source, gone), (rest.target, targets)):
         there = set(database.tables())
         database.lower_fence([table for table in tables if table in there])
+
+
+def freed_names(pair: Pair, fresh: Sequence[str]) -> Iterator[str]:
+    """Statements that give indexes and counters of tables which are followed no more another name at the target.
+
+    A table that was renamed comes with the names that its indexes have had: the target's old table has them still.
+    """
+    source, target, dialect = pair.source, pair.target, dialect_of(pair.target.dialect)
+    followed = {mapping.target for mapping in pair.service.tables} | {*fresh}
+    rest = [name for name in target.tables() if name not in followed]
+    if not rest or not dialect.shared_names:
+        return
+    wanted = {index.name for table in source.catalog(fresh).values() for index in table.indexes}
+    for name, table in target.catalog(rest).items():
+        for index in table.indexes:
+            if index.name in wanted and not index.name.startswith("sqlite_autoindex_"):
+                yield from dialect.rename_index(target.quote(name), index, target.ident(_renamed(name, index.name)))
+    counters = {split(each.name)[-1] for each in source.sequences(fresh)}
+    for each in target.sequences(rest):
+        if split(each.name)[-1] in counters:
+            yield dialect.rename_counter(target.quote(each.name), target.ident(_renamed(each.table, each.name)))
+
+
+def _renamed(table: str, name: str) -> str:
+    return own_name(split(name)[-1], "of", table)

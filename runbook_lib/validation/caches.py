@@ -42,6 +42,7 @@ class Caches:
         grants: Who else may do what.
         waiting: Triggers that wait for the writers.
         captured: Tables whose capture is complete.
+        fenced: Tables that are fenced.
         held_back: Tables whose changes wait in the log, and why.
         encoding: What is hashed of a row.
         only_ranges: Of small tables the one range that is all of them.
@@ -58,6 +59,7 @@ class Caches:
     grants: CachedByKey[str, tuple[Grants, Grants]] = field(default_factory=CachedByKey)
     waiting: CachedByKey[str, tuple[Texts, Texts]] = field(default_factory=CachedByKey)
     captured: CachedByKey[str, frozenset[str]] = field(default_factory=CachedByKey)
+    fenced: CachedByKey[str, tuple[frozenset[str], frozenset[str]]] = field(default_factory=CachedByKey)
     held_back: CachedByKey[str, dict[str, WaitingLog]] = field(default_factory=CachedByKey)
     encoding: CachedByKey[str, str] = field(default_factory=CachedByKey)
     only_ranges: CachedByKey[str, dict[str, KeyRange]] = field(default_factory=CachedByKey)

@@ -182,9 +182,21 @@ def test_installing_again_keeps_the_log_and_other_keys_are_refused(database):
     assert changed(database) == [(0,), (1,)]
     with pytest.raises(TransferError, match="logs the key"):
         database.install_capture("ch", {"items": ["v"]})
+
+
+def test_a_capture_that_somebody_switched_off_is_healed_by_taking_all_of_the_table_in(database):
+    database.execute(TABLE, "INSERT INTO items VALUES (1), (2)")
+    database.install_capture("ch", {"items": ["id"]})
     tamper(database, "items", "items")
-    with pytest.raises(TransferError, match=r"missing or disabled|not published any more"):
+    database.execute("INSERT INTO items VALUES (3)", "DELETE FROM items WHERE id = 1")
+    assert database.capture_gaps("ch").keys() == {"items"}
+    for _ in range(2):
         database.install_capture("ch", {"items": ["id"]})
+        found = database.read_changes("ch", "items", 10)
+        assert (found.truncated, sorted(found.keys), database.capture_gaps("ch")) == (True, [(2,), (3,)], {})
+    database.forget_changes("ch", found)
+    database.execute("INSERT INTO items VALUES (4)")
+    assert changed(database) == [(4,)]
 
 
 def test_what_a_capture_makes_is_none_of_the_databases_objects(database):

@@ -10,7 +10,7 @@ import pytest
 from estate_account import RICH
 
 from runbook_lib.assessment import assess
-from runbook_lib.assessment.account import LEFT, MOVED, UNACCOUNTED, Account
+from runbook_lib.assessment.account import LEFT, MOVED, TRANSLATED, UNACCOUNTED, Account
 from runbook_lib.assessment.fates import measure, predict
 from runbook_lib.assessment.routes import measured, route_of
 from runbook_lib.databases.port import CatalogObject
@@ -89,6 +89,22 @@ def test_a_plan_accounts_for_what_it_maps_and_for_keys_across_its_borders(new_on
     key = outcomes["foreign key", "c_id_fkey on public.c"]
     assert key == (LEFT, "refers to a, which is not moved with it")
     assert account.verdict().outcome == Outcome.PASS
+
+
+def test_a_serial_is_translated_with_its_column_and_each_translated_column_says_how(new_on: Make):
+    source, target = new_on("postgresql", "source"), new_on("mysql", "target")
+    source.run_script(
+        "CREATE TABLE t (id serial PRIMARY KEY, note bytea); CREATE SEQUENCE fed; CREATE SEQUENCE alone;"
+        " CREATE TABLE u (id bigint PRIMARY KEY DEFAULT nextval('fed'))"
+    )
+    account = copied(source, target)
+    lines = {(line.kind, line.name): (line.outcome, line.why) for line in account.lines}
+    assert account.unaccounted == ()
+    assert lines["sequence", "public.t_id_seq"] == (TRANSLATED, "t.id counts as the target does")
+    assert lines["sequence", "public.fed"] == (TRANSLATED, "u.id counts as the target does")
+    assert lines["sequence", "public.alone"] == (LEFT, "mysql needs its own")
+    assert lines["column", "t.note"] == (TRANSLATED, "bytea → longblob")
+    assert ("column", "u.id") not in lines  # as it was: bigint
 
 
 def test_what_is_missing_at_the_target_or_another_there_is_unaccounted(new_on: Make):

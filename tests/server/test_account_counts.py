@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,12 @@ import pytest
 from click.testing import CliRunner
 from estate_account import RICH
 
+from runbook_lib.assessment.account import Account, with_counts
 from runbook_lib.cli import main
+from runbook_lib.databases.mysql import inventory_counts as mysql_counts
+from runbook_lib.databases.mysql import inventory_sql as mysql_sql
 from runbook_lib.databases.postgresql import inventory_sql as sql
+from runbook_lib.databases.sqlite import inventory as sqlite
 
 Fault = Callable[[pytest.MonkeyPatch], None]
 
@@ -68,6 +73,45 @@ def test_the_walk_describes_all_that_is_counted(rich: Any) -> None:
 def test_a_reader_that_is_gone_shows_as_unaccounted(rich: Any, catalog: str, monkeypatch: pytest.MonkeyPatch) -> None:
     FAULTS[catalog](monkeypatch)
     assert set(missed(rich)) == {f"object of {catalog}"}
+
+
+ELSEWHERE = {
+    "mysql": {
+        "check constraint": lambda patch: patch.setitem(mysql_sql.CHECKS, "MariaDB", mysql_sql.EVENTS),
+        "foreign key": lambda patch: patch.setattr(mysql_sql, "FOREIGN_KEYS", mysql_sql.EVENTS),
+        "object of parameters": lambda patch: patch.setattr(mysql_counts, "KNOWN", mysql_counts.KNOWN - {"PARAMETERS"}),
+    },
+    "sqlite": {
+        "check constraint": lambda patch: patch.setattr(sqlite.ddl_parser, "_checks", lambda sql, item: ()),
+        "foreign key": lambda patch: patch.setattr(sqlite, "_REFERENCES", f"{sqlite._REFERENCES} LIMIT 0"),
+        "primary key": lambda patch: patch.setattr(sqlite, "_KEYS", f"{sqlite._KEYS} LIMIT 0"),
+    },
+}
+MADE = """CREATE TABLE t (id integer PRIMARY KEY, n int CHECK (n > 0), UNIQUE (n));
+CREATE TABLE c (id integer PRIMARY KEY, t int, FOREIGN KEY (t) REFERENCES t (id));"""
+MORE = {
+    "mysql": "CREATE PROCEDURE p(IN a int) SELECT a;",
+    "sqlite": "CREATE TABLE a (id integer, PRIMARY KEY (id AUTOINCREMENT)); CREATE VIRTUAL TABLE f USING fts5(x);",
+}
+
+
+@pytest.mark.parametrize("engine", ELSEWHERE)
+def test_elsewhere_too_all_is_counted_without_the_readers_and_what_one_misses_is_unaccounted(
+    new_on: Callable[..., Any], engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = new_on(engine, "source")
+    source.run_script(MADE + MORE[engine])
+
+    def unaccounted() -> set[str]:
+        found = source.inventory()
+        lines = with_counts(Account(()), found.counts, Counter(each.kind for each in found.objects)).unaccounted
+        return {line.kind for line in lines}
+
+    assert unaccounted() == set()
+    for kind, fault in ELSEWHERE[engine].items():
+        with monkeypatch.context() as patch:
+            fault(patch)
+            assert unaccounted() == {kind}
 
 
 def test_a_copy_whose_reader_is_gone_is_status_1(

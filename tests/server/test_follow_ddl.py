@@ -154,6 +154,28 @@ def test_a_sequence_and_a_view_made_since_are_carried_over_once_each(
     assert foreseen(pair, journal, run_id).nothing
 
 
+def test_a_serial_column_and_a_renamed_table_are_carried_over_with_their_counters_and_index_names(
+    new_on: Callable[..., Any], journal: Journal
+) -> None:
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(
+        "CREATE TABLE t (id int PRIMARY KEY, v text UNIQUE); INSERT INTO t VALUES (7, 'a'), (8, 'b');"
+        "CREATE TABLE old (id serial PRIMARY KEY, v int); CREATE INDEX by_v ON old (v); INSERT INTO old (v) VALUES (1)"
+    )
+    pair, run_id = followed(source, target, journal)
+    source.execute("ALTER TABLE t ADD COLUMN n serial", "ALTER TABLE old RENAME TO new")
+    told: list[str] = []
+    apply_ddl(pair, journal, run_id, tell=told.append)
+    assert sum("CREATE SEQUENCE" in line for line in told) <= 2  # the second one: IF NOT EXISTS
+    pair, run_id = find_clone(journal, pair_of(source, target))
+    assert foreseen(pair, journal, run_id).nothing
+    assert target.rows("SELECT id, n FROM t ORDER BY 1") == source.rows("SELECT id, n FROM t ORDER BY 1")
+    assert target.rows("SELECT id, v FROM new") == [(1, 1)] == target.rows("SELECT id, v FROM old")
+    assert move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20) is not None
+    target.execute("INSERT INTO t (id) VALUES (9)", "INSERT INTO new (v) VALUES (2)")
+    assert target.rows("SELECT n FROM t WHERE id = 9") == [(3,)]
+
+
 _KILLED = """
 import os, sys
 from contextlib import closing

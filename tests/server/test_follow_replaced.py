@@ -80,6 +80,29 @@ def rows(database: Any) -> list[Any]:
     return [database.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in ("t", "u", "m")]
 
 
+def test_a_table_whose_capture_somebody_switched_off_is_refused_and_brought_over_whole_by_apply_ddl(
+    new_on: Callable[..., Any], journal: Journal
+) -> None:
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(SCHEMA)
+    pair, tables = pair_of(source, target, ["t", "u", "m"]), ("t", "u", "m")
+    clone(pair, How(follow=True, tables=tables))
+    open_clone(journal, pair, tables, "test")
+    pair, run_id = find_clone(journal, pair)
+    source.execute(
+        "DROP FUNCTION " + source.rows("SELECT function FROM runbook.captures ORDER BY 1")[1][0] + " CASCADE"
+    )
+    source.execute("ALTER TABLE m DISABLE TRIGGER USER")
+    source.execute("UPDATE t SET v = 'unseen'", "DELETE FROM m WHERE id = 2", "INSERT INTO m VALUES (3, '2024-01-01')")
+    with pytest.raises(Refused, match=r"a trigger of its capture is missing or disabled.*follow apply-ddl"):
+        move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20)
+    apply_ddl(pair, journal, run_id, tell=lambda text: None)
+    assert rows(pair.source) == rows(pair.target)
+    source.execute("UPDATE t SET v = 'logged'", "INSERT INTO m VALUES (4, '2024-01-01')")
+    assert move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20)
+    assert rows(pair.source) == rows(pair.target)
+
+
 @pytest.mark.parametrize("capture", ["triggers", "wal"])
 @pytest.mark.parametrize("what", REPLACED)
 def test_rows_replaced_with_their_table_are_named_refused_and_brought_over(

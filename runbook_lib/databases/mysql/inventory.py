@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases import own_objects
-from runbook_lib.databases.mysql import history, objects, own, qualified, sequences
+from runbook_lib.databases.mysql import history, inventory_counts, objects, own, qualified, sequences
 from runbook_lib.databases.mysql import inventory_sql as sql
 from runbook_lib.databases.port import CatalogObject, Inventory
 from runbook_lib.errors import DatabaseError
@@ -27,7 +27,8 @@ def inventory(db: MySQLPort) -> Inventory:
     }
     found = [each for each in _objects(db) if each.table not in ours and (each.kind, each.name) not in not_theirs]
     counts = Counter[str]()
-    for kind, name, count in db.rows(sql.COUNTS):
+    counts.update(inventory_counts.unheard_of(db))
+    for kind, name, count in (*db.rows(sql.COUNTS), *db.rows(sql.CHECK_COUNT[db.flavour[0]])):
         if name not in ours and not (kind == "trigger" and name in fired):
             counts[kind] += int(count)
     outside = _accounts(db) | ({HISTORY} if history.insertable(db) else set())

@@ -53,13 +53,12 @@ NO_FUNCTION = f"{SCHEMA}.none"  # in the map of logs: what fills this one is no 
 def install_capture(db: PostgreSQLPort, channel: str, tables: Mapping[str, Sequence[str]]) -> None:
     """Log the keys of every change of these tables (table → key columns); returns when older writers have ended.
 
-    A table that is captured already is left alone, with its log; new partitions of it are taken in. TRUNCATE logs a
-    marker instead of keys: `read_changes` then says `truncated`, and the sync compares all keys of the table on both
-    sides, deleting at the target what the source no longer has.
+    A table that is captured already is left alone, with its log; new partitions of it are taken in, and all of it where
+    a trigger is missing or disabled, or it is not published. TRUNCATE logs a marker instead of keys: `read_changes`
+    then says `truncated`, and the sync compares all keys on both sides, deleting what the source no longer has.
 
     Raises:
-        TransferError: the table is captured with other key columns, or its triggers were tampered with: the log has
-            gaps then, and only a new copy heals that.
+        TransferError: the table is captured with other key columns, or is gone.
         DatabaseError: locks were not granted, or a writer older than the capture does not end in `db.lock_wait_s`.
     """
 
@@ -99,11 +98,11 @@ def _install_all(db: PostgreSQLPort, channel: str, tables: Mapping[str, Sequence
     for table, key in tables.items():
         if sound.get(table) == tuple(key):
             continue
-        if table in replaced:
-            again = partial(_capture_again, channel=channel, table=table, key=tuple(key), wal=wal)
-            lock_retry.in_transaction(db, again, doing=f"installing the capture of {table}")
-        work = partial(_install, channel=channel, table=table, key=tuple(key), wal=wal)
-        lock_retry.in_transaction(db, work, doing=f"installing the capture of {table}")
+        how: dict[str, Any] = {"channel": channel, "table": table, "key": tuple(key), "wal": wal}
+        again, work, doing = partial(_capture_again, **how), partial(_install, **how), f"capturing {table}"
+        if table in replaced or not lock_retry.in_transaction(db, work, doing=doing):
+            lock_retry.in_transaction(db, again, doing=doing)
+            lock_retry.in_transaction(db, work, doing=doing)
 
 
 def _sound(db: PostgreSQLPort, channel: str, *, wal: bool) -> dict[str, tuple[str, ...]]:
@@ -156,11 +155,11 @@ def _by_wal(
     return True
 
 
-def _install(driver: psycopg.Connection[Any], channel: str, table: str, key: tuple[str, ...], wal: bool) -> None:
+def _install(driver: psycopg.Connection[Any], channel: str, table: str, key: tuple[str, ...], wal: bool) -> bool:
+    """Whether its log lacks nothing; else that is recorded, and it is to be captured again."""
     known = _lookup(driver, channel, table)
     if known is not None:
-        _require_intact(driver, channel, table, key, known)
-        return
+        return _intact(driver, channel, table, key, known)
     facts = column_facts(driver, table)
     if missing := [column for column in key if column not in facts]:
         raise TransferError(f"capture of {table}", f"no column {listed(missing)}", action="correct the plan's key")
@@ -185,11 +184,10 @@ def _install(driver: psycopg.Connection[Any], channel: str, table: str, key: tup
         (channel, table, qualified(driver, table), log, function, list(key), kinds),
     )
     captured_members.record(driver, channel, table)
+    return True
 
 
-def _require_intact(
-    driver: psycopg.Connection[Any], channel: str, table: str, key: tuple[str, ...], known: _Known
-) -> None:
+def _intact(driver: psycopg.Connection[Any], channel: str, table: str, key: tuple[str, ...], known: _Known) -> bool:
     logged = tuple(known.key)
     if key != logged:
         raise TransferError(
@@ -202,18 +200,21 @@ def _require_intact(
     if not known.wal:
         triggers.take_in(driver, channel, table)
     tree = captured_members.tree(driver, channel, table)
-    if table not in (replication_slot.published if known.wal else triggers.on_all)(driver, channel):
-        what = "it is not published any more" if known.wal else f"a trigger of channel {channel} is missing or disabled"
-        what = what if tree.now else "it was dropped or renamed"
+    if not tree.now:
         raise TransferError(
             f"capture of {table}",
-            f"{what}, so changes may not have been logged",
+            "it was dropped or renamed, so changes may not have been logged",
             state="the capture was left as it is",
             action="remove the capture, then copy the table again",
         )
+    if table not in (replication_slot.published if known.wal else triggers.on_all)(driver, channel):
+        why = "it was not published" if known.wal else "a trigger of its capture was missing or disabled"
+        captured_members.lose(driver, channel, tree.log, f"{why}, so that changes may not have been logged")
+        return False
     if known.wal:
         replication_slot.refuse_unfit(driver, {table: key})
     captured_members.take_in(driver, channel, table, tree)
+    return True
 
 
 def _capture_again(driver: psycopg.Connection[Any], channel: str, table: str, key: tuple[str, ...], wal: bool) -> None:

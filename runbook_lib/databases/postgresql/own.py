@@ -51,7 +51,7 @@ def must_make(database: str, state: tuple[Any, ...]) -> bool:
     """
     there, ours, filled = state
     if there and not ours and filled:
-        raise own_objects.taken(database, SCHEMA)
+        raise own_objects.taken_schema(database)
     return not ours
 
 

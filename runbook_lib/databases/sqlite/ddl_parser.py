@@ -66,6 +66,7 @@ def parse_table(sql: str) -> Parsed:
     parsed = Parsed()
     for item in _items(tokens(sql)):
         parsed.items.append(item)
+        parsed.autoincrement |= any(token.upper == "AUTOINCREMENT" for token in item)  # of a key on its own line, too
         if item[0].upper in _CONSTRAINTS:
             parsed.checks += [Check(name, text) for name, text in _checks(sql, item)]
             continue
@@ -77,8 +78,6 @@ def parse_table(sql: str) -> Parsed:
                 parsed.collations[column] = unquoted(following.text)
             elif token.upper == "AS" and following.text == "(":
                 parsed.generated[column] = _inside(sql, item, index + 1)
-            elif token.upper == "AUTOINCREMENT":
-                parsed.autoincrement = True
     return parsed
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.databases import own_objects
 from runbook_lib.databases.port import CatalogObject, Inventory
-from runbook_lib.databases.sqlite import ddl_parser, own, quoting
+from runbook_lib.databases.sqlite import ddl_parser, inventory_counts, own, quoting
 
 if TYPE_CHECKING:
     from runbook_lib.databases.sqlite.adapter_port import SQLitePort
@@ -49,7 +48,7 @@ def inventory(db: SQLitePort) -> Inventory:
         theirs = [row for row in texts if row[2] in types and not own.is_trigger(row[1], row[3] or "")]
         options = {name: f"strict {strict}, without rowid {wr}" for name, _, wr, strict in listed}
         objects = [*_made(types, theirs, options), *_of_tables(driver, types, theirs), *_settings(driver)]
-        return Inventory(tuple(objects), _counts(driver, types, theirs), own=own_objects.bare(ours))
+        return Inventory(tuple(objects), inventory_counts.counts(driver, ours), own=own_objects.bare(ours))
 
 
 def _made(
@@ -126,19 +125,6 @@ def _settings(driver: sqlite3.Connection) -> Iterator[CatalogObject]:
             yield CatalogObject("file setting", name, "", str(value), f"PRAGMA {name} = {value}")
     encoding = driver.execute("PRAGMA encoding").fetchone()[0]
     yield CatalogObject("database setting", "encoding", "", encoding, f"PRAGMA encoding = '{encoding}'")
-
-
-def _counts(driver: sqlite3.Connection, types: Mapping[str, str], theirs: list[tuple[Any, ...]]) -> dict[str, int]:
-    """Tables by the types that the engine gives them; the rest by the types of sqlite_master."""
-    called = {"virtual": "virtual table"}
-    counts = Counter(called.get(kind, kind) for kind in types.values() if kind != "shadow")
-    counts.update(kind for kind, *_ in theirs if kind not in ("table", "view", "index"))
-    made = [row for row in driver.execute(_INDEXES).fetchall() if types.get(row[0]) == "table"]
-    return {
-        **counts,
-        "index": sum(row[3] == "c" for row in made),
-        "unique constraint": sum(row[3] == "u" for row in made),
-    }
 
 
 def _grouped(rows: list[tuple[Any, ...]], wanted: set[str] | None = None) -> dict[str, list[tuple[Any, ...]]]:

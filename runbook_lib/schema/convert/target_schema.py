@@ -25,6 +25,7 @@ class TargetColumn:
         name: As DDL writes it: quoted, and shortened where the target's limit asks for it.
         type: As DDL writes it; empty where it says none.
         origin: The source's type.
+        written: The source's type as it writes it.
         required: It says NOT NULL itself; a column of the primary key may have it from its key.
         counter: What makes it a counter.
         check: The condition that its type stands for (labels of an enum, no sign); empty: none.
@@ -39,6 +40,7 @@ class TargetColumn:
     counter: Counter = Counter()  # noqa: RUF009  frozen
     check: str = ""
     free: bool = False
+    written: str = ""
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,8 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> TargetColu
     if column.generated:
         found = generated_as(job, table, column, place)
         shown = replace(shown, default=found, generated=found is not None)
-        return TargetColumn(shown, own, mapped.type, neutral, found is None and not column.nullable, free=found is None)
+        free, required = found is None, found is None and not column.nullable
+        return TargetColumn(shown, own, mapped.type, neutral, required, free=free, written=column.type)
     counter, default, free = _counter(job, table, column, place), None, False
     if column.default and not counter.clause and not _counted(column):
         default = default_of(job, column, neutral, mapped, place)
@@ -135,7 +136,7 @@ def _column(job: _Job, subject: str, table: Table, column: Column) -> TargetColu
     kind = dialect.key_type(mapped.type) if table.key == (column.name,) else mapped.type
     check = mapped.check.format(column=own) if mapped.check and not counter.whole else ""
     shown = replace(shown, default=default, identity=counter.identity)
-    return TargetColumn(shown, own, kind, neutral, not column.nullable, counter, check, free)
+    return TargetColumn(shown, own, kind, neutral, not column.nullable, counter, check, free, column.type)
 
 
 def _counted(column: Column) -> bool:

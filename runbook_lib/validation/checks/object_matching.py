@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -64,7 +64,8 @@ def promises(
     """
     plain = {flow.table: flow for flow in link.flows if not flow.mapped}
     if link.reader.dialect == link.writer.dialect:
-        return {name: _same(link, flow, read[flow.feeds[0].table]) for name, flow in plain.items()}
+        moved = {flow.feeds[0].table for flow in link.flows}
+        return {name: _same(link, flow, read[flow.feeds[0].table], moved) for name, flow in plain.items()}
     renamed = {flow.feeds[0].table: name for name, flow in plain.items()}
     tables = {name: _there(read[flow.feeds[0].table], flow, renamed) for name, flow in plain.items()}
     policies = Policies.from_plan(types)
@@ -79,13 +80,13 @@ def left_behind(table: Table, flow: Flow) -> set[str]:
     return {column.name for column in table.columns} - set(flow.promised or flow.columns)
 
 
-def _same(link: Link, flow: Flow, there: Table) -> TargetTable:
+def _same(link: Link, flow: Flow, there: Table, moved: Set[str]) -> TargetTable:
     """SQLite repairs by recreating a table: the source's own DDL, where the plan omits nothing of it."""
     if dialect_of(link.reader.dialect).alters_constraints or left_behind(there, flow):
         return TargetTable(there)
     origin = flow.feeds[0].table
     parents = {c.referenced_table for c in there.constraints if c.kind == "foreign"} - {origin}
-    together = [origin, *sorted(parents & {f.feeds[0].table for f in link.flows})]
+    together = [origin, *sorted(parents & moved)]
 
     def create(name: str) -> str:
         first = next(sql_text.statements(link.reader.dump_schema(together)[0], link.reader.dialect))

@@ -11,7 +11,16 @@ from runbook_lib.transfer.links import Flow, Link
 from runbook_lib.validation.context import Context, Deadline, each_table, label
 from runbook_lib.validation.report.mismatches import CheckResult, Kind, Mismatch
 from runbook_lib.validation.rows import given_keys
-from runbook_lib.validation.rows.recheck import FIRST_PAUSE_S, LONGEST_PAUSE_S, captured, logs, time_for
+from runbook_lib.validation.rows.recheck import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    REMEMBERED,
+    captured,
+    logs,
+    time_for,
+    waiting_keys,
+)
+from runbook_lib.validation.rows.row_pairs import read_pairs
 from runbook_lib.validation.rows.small_tables import count_small
 
 NAME = "row_counts"
@@ -21,8 +30,9 @@ def row_counts(link: Link, context: Context) -> CheckResult:
     """Count every table of a link on both sides.
 
     Under writes a difference is counted again until it is gone, until nothing is pending and it stays as it is, or
-    until `settle_s` seconds have passed; one not larger than the queue is then in flight. One that the checksums have
-    explained by rows that stayed different for as long is not waited for again.
+    until `settle_s` seconds have passed; one that the keys explain which wait for this table is then in flight: while
+    they are being applied, so many at most, and where nobody applies them, those that one side has and the other has
+    not. One that the checksums have explained by rows that stayed different for as long is not waited for again.
     """
     if context.options.only_keys is not None:
         return each_table(NAME, link, context, lambda flow: given_keys.count(NAME, link, flow, context))
@@ -60,12 +70,29 @@ def _again(
         pause = min(pause * 2, LONGEST_PAUSE_S)
         before, waiting = counts, _pending(link, flow, context) if has_queue else 0
         counts = context.counts(link, flow, now=True)
-        waiting = max(waiting, _pending(link, flow, context)) if has_queue else 0
+        still = _pending(link, flow, context) if has_queue else 0
         movement = max(abs(now - then) for now, then in zip(counts, before, strict=True))
         moved = movement if has_queue else max(moved, movement)
-        at_rest = has_queue and not waiting and not moved
+        at_rest = has_queue and not (waiting or still or moved)
         if counts[0] == counts[1] or at_rest or deadline.over:
-            return counts, waiting + moved
+            return counts, moved + (_explained(link, flow, context, counts, waiting, still) if waiting or still else 0)
+
+
+def _explained(link: Link, flow: Flow, context: Context, counts: tuple[int, int], waiting: int, still: int) -> int:
+    """How many rows of a difference the keys that wait explain at most.
+
+    Args:
+        waiting: Log rows before the last count (count).
+        still: The same after it.
+    """
+    keys, complete = waiting_keys(link, flow, context)
+    if not complete:  # a TRUNCATE, or more than are read
+        return max(*counts, waiting, still)
+    if waiting != still or len(keys) > REMEMBERED:
+        return len(keys) + max(0, waiting - still)
+    pairs = read_pairs(link, context.compared(link, flow), keys, context)
+    more_there = counts[0] > counts[1]
+    return sum((pair.target if more_there else pair.source) is None for pair in pairs if not pair.equal)
 
 
 def _known_gap(link: Link, flow: Flow, context: Context) -> int:

@@ -45,17 +45,26 @@ def time_for(link: Link, flow: Flow, context: Context, shared: Deadline) -> Dead
 
 
 def logs(link: Link, flow: Flow, context: Context) -> list[tuple[Link, str, tuple[str, ...]]]:
-    """The capture logs that know of changes of this flow: (link, captured table, columns that are the flow's key).
+    """The capture logs whose changes are carried over, of this flow: (link, captured table, columns that are its key).
 
-    The link's own, and that of the link back: only one side is written to at a time, the other is fenced.
+    The link's own, or that of the link back: of the side that is written to, as the fences say; both where they do not
+    say it. What was logged at the fenced side is applied by nobody, and explains nothing.
     """
+    feeds = {feed.table for feed in flow.feeds}
+    read, written = context.caches.fenced.of(link.channel, lambda: _fenced(link))
+    to_writer, to_reader = flow.table in written, feeds <= read  # nobody but a sync writes there
     found = []
-    if _installed(link, context) >= {feed.table for feed in flow.feeds}:
+    if _installed(link, context) >= feeds and (to_writer or not to_reader):
         found = [(link, feed.table, feed.columns) for feed in flow.feeds]
     back = link.opposite
-    if back is not None and flow.table in _installed(back, context):
+    if back is not None and flow.table in _installed(back, context) and (to_reader or not to_writer):
         found.append((back, flow.table, flow.key))
     return found
+
+
+def _fenced(link: Link) -> tuple[frozenset[str], frozenset[str]]:
+    """The tables that are fenced at the reader, and at the writer."""
+    return link.reader.fenced(list(link.captured)), link.writer.fenced([flow.table for flow in link.flows])
 
 
 def _installed(link: Link, context: Context) -> frozenset[str]:
@@ -64,14 +73,20 @@ def _installed(link: Link, context: Context) -> frozenset[str]:
 
 def read_queue(link: Link, flow: Flow, context: Context) -> Queue:
     """What waits for this flow now."""
-    keys: set[tuple[str, ...]] = set()
+    keys, complete = waiting_keys(link, flow, context)
+    return Queue(frozenset(map(plain, keys)), complete)
+
+
+def waiting_keys(link: Link, flow: Flow, context: Context) -> tuple[list[Key], bool]:
+    """The keys that wait for this flow, each once, as the log has them; and whether nothing waits beside them."""
+    keys: dict[Key, None] = {}
     complete = True
     for source, table, columns in logs(link, flow, context):
         changes = source.reader.read_changes(source.channel, table, QUEUE_KEYS)
         complete &= not changes.truncated and len(changes.seqs) < QUEUE_KEYS
         positions = [source.captured[table].index(column) for column in columns]
-        keys.update(plain([key[i] for i in positions]) for key in changes.keys)
-    return Queue(frozenset(keys), complete)
+        keys |= dict.fromkeys(tuple(key[i] for i in positions) for key in changes.keys)
+    return list(keys), complete
 
 
 def settle(

@@ -12,7 +12,7 @@ from runbook_lib.databases.dialects.postgresql.partitions import made_partition
 from runbook_lib.databases.dialects.postgresql.repair import PostgreSQLRepair, advanced
 from runbook_lib.databases.dialects.postgresql.repair_objects import repair_object
 from runbook_lib.databases.dialects.postgresql.values import PostgreSQLValues
-from runbook_lib.databases.model import CatalogObject, Sequence_
+from runbook_lib.databases.model import CatalogObject, Index, Sequence_
 from runbook_lib.databases.neutral_type import MappedType, Neutral
 
 _HEADINGS = {"CREATE TABLE": "TABLE", "ALTER TABLE": "CONSTRAINT", "COMMENT ON": "COMMENT"}
@@ -103,6 +103,13 @@ class PostgreSQLDialect(PostgreSQLValues, Dialect):
 
     def repair_object(self, there: CatalogObject | None, here: CatalogObject | None) -> str:
         return repair_object(there, here)
+
+    def rename_index(self, table: str, index: Index, name: str) -> list[str]:  # of a constraint, it is renamed, too
+        schema, dot, _ = table.rpartition(".")
+        return [f"ALTER INDEX {schema}{dot}{self.ident(index.name)} RENAME TO {name}"]
+
+    def rename_counter(self, sequence: str, name: str) -> str:
+        return f"ALTER SEQUENCE {sequence} RENAME TO {name}"
 
     def made_partition(self, new: CatalogObject, there: Iterable[CatalogObject]) -> str:
         return made_partition(new, there)

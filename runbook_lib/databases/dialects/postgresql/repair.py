@@ -23,6 +23,14 @@ class PostgreSQLRepair(Repair):
         here = self.here.schema
         return f"{self._q(here)}.{self._q(name)}" if here != "public" else self._q(name)
 
+    def add_column(self, column: Column) -> str:
+        fed = re.fullmatch(r"nextval\('((?:[^']|'')+)'::regclass\)", column.default or "")
+        if column.identity != "serial" or fed is None:
+            return super().add_column(column)
+        own, kind = fed[1].replace("''", "'"), column.type if column.type in ("smallint", "integer") else "bigint"
+        owned = f"ALTER SEQUENCE {own} OWNED BY {self._table}.{self._q(column.name)}"
+        return f"CREATE SEQUENCE IF NOT EXISTS {own} AS {kind};\n{super().add_column(column)};\n{owned}"
+
     def change_column(self, column: Column, facet: str) -> str:
         return ";\n".join(self._statements(column, facet))
 

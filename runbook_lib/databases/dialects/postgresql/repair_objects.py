@@ -111,7 +111,8 @@ def _sequence(there: CatalogObject | None, here: CatalogObject | None) -> str:
     if there is None or there.definition.endswith(" UNLOGGED"):
         return _dropped(here) if there is None else ""
     options = there.definition + ("" if there.definition.endswith(" CYCLE") else " NO CYCLE")
-    return f"{'ALTER' if here else 'CREATE'} SEQUENCE {there.name} {options}"
+    # The repair of a column that it feeds may have made it.
+    return f"{'ALTER SEQUENCE' if here else 'CREATE SEQUENCE IF NOT EXISTS'} {there.name} {options}"
 
 
 def _identity(there: CatalogObject | None, here: CatalogObject | None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from runbook_lib.config import router_settings
+from runbook_lib.config import fleets, router_settings
 from runbook_lib.plan import keys
 from runbook_lib.plan.key import Key, Section
 from runbook_lib.plan.units import duration
@@ -16,7 +16,11 @@ from runbook_lib.traffic.capabilities import CAPABILITIES
 
 DOCS = Path(__file__).parents[1] / "docs"
 # Each page with the module that declares the sections it has tables of.
-PAGES: dict[Path, Any] = {DOCS / "writing-a-plan.md": keys, DOCS / "routers.md": router_settings}
+PAGES: dict[Path, Any] = {
+    DOCS / "writing-a-plan.md": keys,
+    DOCS / "routers.md": router_settings,
+    DOCS / "rolling.md": fleets,
+}
 # A table stands below its mark, up to the next line that is none of its rows.
 ABILITIES = re.compile(r"(?<=^)(<!-- capabilities -->\n)(?:\|.*\n)*", re.MULTILINE)
 TABLE = re.compile(r"(?<=^<!-- keys: )(\w+)( -->\n)(?:\|.*\n)*", re.MULTILINE)

@@ -7,6 +7,7 @@ gives a figure that says so.
 
 from __future__ import annotations
 
+from runbook_lib.charts.fleet import capacity
 from runbook_lib.charts.graph import boundaries
 from runbook_lib.charts.grid import integrity, timeline
 from runbook_lib.charts.performance import ratios, response_times, rounds
@@ -17,6 +18,7 @@ from runbook_lib.charts.style import png, svg
 
 __all__ = [
     "boundaries",
+    "capacity",
     "confidence",
     "differences",
     "error_rate",

@@ -43,13 +43,13 @@ def run(file: Path, phase: str, first: str, last: str, run_id: str) -> None:
     Run again, it does not repeat what has passed. A mistyped parameter is refused. Where the policy says `ask`, the
     phase ends with status 1 and names what it waits for: answer with `runbook approve`, and run it again.
     """
-    from runbook_lib.plan.phase_order import SCHEMA
+    from runbook_lib.plan.phase_order import only_notebook
     from runbook_lib.runner.run_phases import phases_between
 
     phases = phases_between(phase, first, last)
     environment = environment_of(file)
     if not (environment.plan.phases or phase or first or last):
-        phases = (SCHEMA,)  # a plan without phases moves a schema
+        phases = (only_notebook(environment.plan),)  # a plan without phases moves a schema, or upgrades fleets
     extras.require("runbook run", "notebook")
     if any(environment.inventory.notify[name].get("kind") == "apprise" for name in environment.plan.notify):
         extras.require(f"runbook run: `kind: apprise` of {environment.inventory.file}", "notify")

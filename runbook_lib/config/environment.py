@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from sqlalchemy import URL
 
+from runbook_lib.config.fleet_needs import check_fleets
 from runbook_lib.config.inventory import DatabaseEntry, Inventory, Policy, read_inventory
 from runbook_lib.config.router_needs import check_router
 from runbook_lib.config.secret_references import Reference, available, header_reference, is_reference
@@ -318,6 +319,7 @@ def _check_fit(environment: Environment) -> None:
             _require(plan, task.line, "service", system.on, inventory.services, inventory.file)
     for name in plan.notify:
         _require(plan, plan.lines["notify"], "notification target", name, inventory.notify, inventory.file)
+    check_fleets(plan, inventory)
     if inventory.router:
         check_router(plan, inventory.router)
     for trigger in plan.triggers:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from runbook_lib.config.fleets import Fleet, read_services
 from runbook_lib.config.router_settings import read_router
 from runbook_lib.config.secret_references import Reference, available, is_reference, libpq_secrets, read_reference
 from runbook_lib.databases.dialect import ENGINES, dialect_of
@@ -19,10 +20,6 @@ from runbook_lib.errors import ConfigurationError
 from runbook_lib.plan.yaml_value import Value, nearest, read_file
 
 TARGETS = ("file", "webhook", "command", "apprise")
-SERVICE_KEYS = (
-    *("url", "health", "timeout_s"),
-    *("deploy", "start", "stop", "status", "drain", "backup", "restore", "upgrade", "rollback"),
-)
 METRIC_SOURCES = ("prometheus",)
 GAUGES = ("cpu_share", "memory_bytes")  # what a metric source is asked for
 POLICIES = {
@@ -88,6 +85,7 @@ class Inventory:
     file: str
     databases: Mapping[str, DatabaseEntry]
     services: Mapping[str, Mapping[str, Any]]
+    fleets: Mapping[str, Fleet]
     router: Mapping[str, Any]
     metrics: Mapping[str, Any]
     notify: Mapping[str, Mapping[str, Any]]
@@ -108,11 +106,12 @@ def read_inventory(path: Path) -> Inventory:
     if "databases" not in fields:
         raise document.error("the inventory has no databases", action="add `databases:` with name and url")
     databases = {entry.name: _database(entry.name, entry.value) for entry in fields["databases"].entries("databases")}
-    services = _named(fields, "services", SERVICE_KEYS)
+    services, fleets = read_services(fields["services"]) if "services" in fields else ({}, {})
     return Inventory(
         file=document.file,
         databases=databases,
         services=services,
+        fleets=fleets,
         router=read_router(fields["router"], services) if "router" in fields else {},
         metrics=_metrics(fields["metrics"]) if "metrics" in fields else {},
         notify={e.name: _kind(e.value, e.name, TARGETS) for e in fields["notify"].entries("notify")}
@@ -169,16 +168,6 @@ def _parse(text: str, subject: str) -> URL:
             subject, f"unknown engine `{dialect}`", expected=expected, action=nearest(dialect, ENGINES)
         )
     return url
-
-
-def _named(fields: dict[str, Value], section: str, known: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
-    if section not in fields:
-        return {}
-    result = {}
-    for entry in fields[section].entries(section):
-        entry.value.fields(f"{section} {entry.name}", known)
-        result[entry.name] = entry.value.plain() or {}
-    return result
 
 
 def _kind(value: Value, what: str, kinds: tuple[str, ...]) -> Mapping[str, Any]:

@@ -28,6 +28,7 @@ class Options:
         settle_s: How long a mismatch may take to vanish while writes continue (seconds).
         resume_within_s: How old may be what an interrupted comparison has read, to be taken over (seconds).
         step_watch_s: The same for each move of reads (seconds).
+        monitor_s: How long a rolling upgrade monitors each batch (seconds).
         baseline_s: How long the baseline is measured (seconds).
         min_requests: Requests in a window that a trigger needs to judge it (count).
         floor_ms: A response time below this is never slow, whatever the baseline (milliseconds).
@@ -56,6 +57,7 @@ class Options:
     settle_s: float = 5.0
     resume_within_s: float = 14_400.0
     step_watch_s: float | None = None
+    monitor_s: float | None = None
     baseline_s: float = 10.0
     min_requests: int = 20
     floor_ms: float = 25.0

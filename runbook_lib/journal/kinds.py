@@ -319,6 +319,29 @@ class ActBegun(Content, aside=True):
 
 
 @dataclass(frozen=True)
+class InstanceChanged(Content, aside=True):
+    """What a rolling upgrade has done with an instance of a fleet.
+
+    Attributes:
+        act: `taken_out` (before it leaves the rotation), `backed_up`, `upgraded`, or `rolled_back`.
+        version: The release that runs afterwards; empty: nobody can say.
+        reference: Of the backup.
+    """
+
+    instance: str
+    act: str
+    version: str = ""
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class RolloutGivenUp(Content, aside=True):
+    """A rolling upgrade failed, and is undone: nothing of it goes forward any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class ApplyDdlBegun(Content, aside=True):
     """Changes are carried over; `tables`: those whose rows are compared afterwards."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runbook_lib.plan import vocabulary
+from runbook_lib.plan.amounts import Amount, read_amount, read_instances
 from runbook_lib.plan.key import Key, Kind, Section
 from runbook_lib.plan.names import read_expressions, read_name, read_names, read_names_by_name
 from runbook_lib.plan.system_values import (
@@ -102,7 +103,7 @@ MIGRATION = Key("migration", TEXT, "the title", "", required=True)
 STRATEGY = Key(
     "strategy",
     Kind[str](_one_of(vocabulary.STRATEGIES)),
-    "`move` needs no rollback path, and its reads do not move in stages",
+    "`move` needs no rollback path, and its reads do not move in stages; `rolling` upgrades fleets",
     "dual_write",
     also=("migration_strategy",),
 )
@@ -128,11 +129,12 @@ LINT = Key(
 ON_BAD_ROW = Key("on_bad_row", Kind(_one_of(vocabulary.ON_BAD_ROW), _on_bad_row), "a row that a target refuses", "stop")
 QUARANTINE_LIMIT = Key("quarantine_limit", COUNT, "rows of a service that may be quarantined; one more stops", 1_000)
 SCHEMA = Key("schema", MAPPING, "revisions that the source's schema is taken along: a plan may be nothing else", None)
+ROLLING = Key("rolling", MAPPING, "fleets that are upgraded, in order: such a plan moves nothing", ())
 ACCEPT = Key("accept", LIST, "findings of the assessment that are taken as they are", (), stored_as="accepted")
 PLAN = Section(
     (
         *(MIGRATION, STRATEGY, SOURCE, SERVICES, PHASES, VALIDATION, PERFORMANCE, ROLLBACK_TRIGGERS, CHECKLIST),
-        *(SUCCESS_CRITERIA, NOTIFY, TYPES, LINT, ON_BAD_ROW, QUARANTINE_LIMIT, SCHEMA, ACCEPT),
+        *(SUCCESS_CRITERIA, NOTIFY, TYPES, LINT, ON_BAD_ROW, QUARANTINE_LIMIT, SCHEMA, ROLLING, ACCEPT),
     )
 )
 
@@ -267,7 +269,7 @@ SQL_KEYS = Section(
     )
 )
 
-# -- validation, accepted findings, performance, lint, schema, checklist ---
+# -- validation, accepted findings, performance, lint, schema ---
 TOLERATE = Key("tolerate", LIST, "differences that are wanted", (), stored_as="tolerances")
 REQUIRE: Key[tuple[str, ...]] = Key(
     "require", Kind(f"list of {_one_of(vocabulary.REQUIRE)}"), "what fails; it is only reported otherwise", ()
@@ -335,6 +337,22 @@ TRIGGER = Section(
 REVISIONS = Key("revisions", TEXT, "the folder of the revisions, relative to parameters/", "revisions")
 TO = Key("to", TEXT, "a version, the beginning of one, or `head`", "head")
 SCHEMA_KEYS = Section((REVISIONS, TO))
+
+# -- rolling: a fleet ---
+_AMOUNT: Kind[Amount] = Kind("count, or percentage of the fleet", read_amount)
+_LEAST: Kind[Amount | None] = Kind("count, or percentage of the fleet", read_amount)
+_INSTANCES = Kind("count", read_instances)
+RELEASE = Key("version", TEXT, "the release, `{version}` in the inventory's commands", "", required=True)
+BATCH = Key("batch", _AMOUNT, "instances that are out of rotation at a time", Amount(1), "1")
+SURGE = Key("surge", _INSTANCES, "spares of the inventory that are in rotation meanwhile, with the old release", 0, "0")
+MIN_HEALTHY = Key("min_healthy", _LEAST, "instances that stay healthy and in rotation, spares among them", None,
+    "all but a batch")  # fmt: skip
+CANARY = Key("canary", _INSTANCES, "instances that go first, one at a time", 0, "0")
+MONITOR = Key("monitor", DURATION, "how long health and rollback triggers are watched after each batch", 60.0,
+    options={"rolling": "monitor_s"})  # fmt: skip
+ROLLING_KEYS = Section((RELEASE, BATCH, SURGE, MIN_HEALTHY, CANARY, MONITOR))
+
+# -- checklist ---
 TITLE = Key("title", TEXT, "what it asks; required for an item of your own", "", "the item's own")
 PROBE = Key("probe", TEXT, "what answers for it: a probe, or `signoff` for a person", "", "the item's own")
 NOTE = Key("note", TEXT, "a note for the reader", "")

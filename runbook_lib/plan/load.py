@@ -15,6 +15,7 @@ from runbook_lib.plan import keys, vocabulary
 from runbook_lib.plan.consistency import check_plan
 from runbook_lib.plan.key import Given, Key
 from runbook_lib.plan.load_phases import read_phases
+from runbook_lib.plan.load_rolling import ROLLING, check_strategy, check_triggers, read_rolling
 from runbook_lib.plan.load_sections import (
     CHECKLIST,
     read_accepted,
@@ -60,6 +61,7 @@ def load_plan(path: Path | str) -> Plan:
     document = read_file(Path(path), "plan")
     given = keys.PLAN.read(document, "the plan")
     strategy = _strategy(given)
+    check_strategy(document, given, strategy)
     phases, within = read_phases(given[keys.PHASES], strategy) if keys.PHASES in given else ((), ())
     services = read_services(given[keys.SERVICES]) if keys.SERVICES in given else ()
     plan = Plan(
@@ -91,8 +93,9 @@ def digest_of(plan: Plan) -> str:
     content = _content(asdict(plan))
     if not plan.lint:
         del content["lint"]  # a plan from before there was one keeps its digest
-    if plan.schema is None:
-        del content["schema"]  # a plan from before there were any keeps its digest
+    for optional in ("schema", "rolling"):
+        if not getattr(plan, optional):
+            del content[optional]  # a plan from before there were any keeps its digest
     for said in (keys.METRICS, keys.ROUNDS):
         if getattr(plan.performance, said.attribute) == said.default:
             del content["performance"][said.attribute]  # a plan from before there was any keeps its digest
@@ -179,6 +182,9 @@ def _is_date(text: str) -> bool:
 def _require_content(document: Value, plan: Plan) -> None:
     if plan.schema is not None and not plan.phases and not plan.services:
         return  # it moves a schema, and no rows
+    if plan.strategy == ROLLING:
+        check_triggers(plan)
+        return
     if not plan.phases:
         raise document.error("the plan has no phases", action="add `phases:`")
     if not plan.services:
@@ -204,4 +210,5 @@ _READERS: Readers = {
     keys.TYPES: _types,
     keys.LINT: read_lint,
     keys.SCHEMA: _schema,
+    keys.ROLLING: read_rolling,
 }

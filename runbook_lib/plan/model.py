@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runbook_lib.plan import keys
+from runbook_lib.plan.amounts import Amount
 from runbook_lib.plan.system_tasks import CommandTask, HttpTask, SqlTask
 from runbook_lib.plan.window import Window
 
@@ -201,11 +202,37 @@ class SchemaGoal:
 
 
 @dataclass(frozen=True)
+class RollingGoal:
+    """The release that a fleet of the inventory is upgraded to, and how.
+
+    Attributes:
+        service: The fleet's name in the inventory.
+        version: The release; `{version}` in the inventory's commands.
+        batch: Instances that are out of rotation at a time.
+        surge: Spares of the inventory that are started before, and stopped at the end (count).
+        min_healthy: Instances that stay healthy and in rotation; None: all but a batch.
+        canary: Instances that go first, one at a time (count).
+        monitor_s: How long each batch is monitored (seconds).
+        lines: Key to its line, for messages.
+    """
+
+    service: Name
+    version: str
+    batch: Amount = keys.BATCH.default
+    surge: int = keys.SURGE.default
+    min_healthy: Amount | None = keys.MIN_HEALTHY.default
+    canary: int = keys.CANARY.default
+    monitor_s: float = keys.MONITOR.default
+    line: int = 0
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Plan:
     """One migration. `digest` is the SHA-256 of its canonical form: approvals and passes are bound to it."""
 
     migration: str
-    strategy: str  # dual_write | move
+    strategy: str  # dual_write | move | rolling
     source: Name
     services: tuple[Service, ...]
     phases: tuple[Phase, ...]
@@ -222,6 +249,7 @@ class Plan:
     on_bad_row: str = keys.ON_BAD_ROW.default  # stop | quarantine
     quarantine_limit: int = keys.QUARANTINE_LIMIT.default  # rows of one service
     schema: SchemaGoal | None = None
+    rolling: tuple[RollingGoal, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)  # top-level key to its line, for messages
     path: str = ""
     digest: str = ""

@@ -26,7 +26,13 @@ VALIDATION = "validation"
 PERFORMANCE = "performance"
 
 
-ASIDE = (VALIDATION, PERFORMANCE, SCHEMA)
+ROLLING = "rolling"
+
+
+ASIDE = (VALIDATION, PERFORMANCE, SCHEMA, ROLLING)
+
+
+LOOKS = (VALIDATION, PERFORMANCE, SCHEMA)  # a rollback trigger that fired does not stop these
 
 
 def notebook_of(phase: str) -> str:
@@ -35,9 +41,14 @@ def notebook_of(phase: str) -> str:
         return f"notebooks/{PHASES.index(phase):02d}_{phase}.ipynb"
     if phase in (VALIDATION, PERFORMANCE):
         return f"notebooks/checks/{phase}.ipynb"
-    if phase == SCHEMA:
+    if phase in (SCHEMA, ROLLING):
         return f"notebooks/patterns/{phase}.ipynb"
     return "notebooks/90_rollback.ipynb" if phase == ROLLBACK else f"the notebook of {phase}"
+
+
+def only_notebook(plan: Plan) -> str:
+    """The notebook of a plan without phases: it is all of it."""
+    return ROLLING if plan.rolling else SCHEMA
 
 
 def phases_of(plan: Plan) -> tuple[str, ...]:

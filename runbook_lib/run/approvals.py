@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from runbook_lib.errors import GateFailed, JournalError
 from runbook_lib.journal import Ask, Entry, History, Journal
 from runbook_lib.journal.kinds import Alarm, Approval, ApprovalRequested, Item, Signoff, SignoffRequested
-from runbook_lib.plan.phase_order import ASIDE, ROLLBACK
+from runbook_lib.plan.phase_order import LOOKS, ROLLBACK
 from runbook_lib.plan.yaml_value import shown
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def require_approval(run: RunContext, history: History, name: str, subject: str,
 
 def latched(run: RunContext, history: History) -> list[Item]:
     """The rollback triggers that fired: each stays so until its step is undone, or somebody continues by name."""
-    if run.phase == ROLLBACK or run.phase in ASIDE:
+    if run.phase == ROLLBACK or run.phase in LOOKS:
         return []
     return [_latched(run, history, alarm) for alarm in history.alarms]
 

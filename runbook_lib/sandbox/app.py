@@ -1,7 +1,8 @@
 """The sample application: `python -m runbook_lib.sandbox.app NAME --port PORT`.
 
-Environment: DATABASE_URL (libpq, without the password), PGPASSWORD, APP_SHAPE (monolith | services) and
-SANDBOX_TOKEN, which the estate alone knows and which opens `/_control` (drain, error injection).
+Environment: DATABASE_URL (libpq, without the password), PGPASSWORD, APP_SHAPE (monolith | services), APP_VERSION,
+APP_SPOILED (a release that is never healthy) and SANDBOX_TOKEN, which the estate alone knows and which opens
+`/_control` (drain, error injection).
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Service:
     shape: str
     token: str
     pool: Pool
+    version: str = "1"
+    spoiled: bool = False
     error_rate: float = 0.0
     latency_s: float = 0.0
     draining: bool = False
@@ -61,6 +64,8 @@ class Service:
         """200 when the database answers and we are not draining."""
         if self.draining:
             return JSONResponse({"status": "draining"}, 503)
+        if self.spoiled:
+            return JSONResponse({"status": f"release {self.version} is broken"}, 503)
         return await self.endpoint(lambda connection, _: one(connection, "select 'ok' as status"))(request)
 
     async def control(self, request: Request) -> Response:
@@ -73,7 +78,7 @@ class Service:
             self.latency_s = float(wanted.get("latency_s", self.latency_s))
             self.draining = bool(wanted.get("draining", self.draining))
         shown = {"error_rate": self.error_rate, "latency_s": self.latency_s, "draining": self.draining}
-        return JSONResponse({**shown, "in_flight": self.in_flight})
+        return JSONResponse({**shown, "in_flight": self.in_flight, "version": self.version})
 
     def routes(self) -> list[Route]:
         """The whole API; a service is asked for its own slice only, because the router says so."""
@@ -159,7 +164,12 @@ def build(name: str) -> ASGIApp:
     """The application of one instance, configured by the environment."""
     shape = os.environ.get("APP_SHAPE", "monolith" if name == "monolith" else "services")
     service = Service(
-        name, shape, os.environ.get("SANDBOX_TOKEN") or os.urandom(16).hex(), Pool(os.environ["DATABASE_URL"])
+        name,
+        shape,
+        os.environ.get("SANDBOX_TOKEN") or os.urandom(16).hex(),
+        Pool(os.environ["DATABASE_URL"]),
+        version=os.environ.get("APP_VERSION", "1"),
+        spoiled=bool(os.environ.get("APP_SPOILED")),
     )
 
     @asynccontextmanager

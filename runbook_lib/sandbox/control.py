@@ -1,7 +1,8 @@
 """The estate's control line: `python -m runbook_lib.sandbox.control [--directory DIR] COMMAND NAME`.
 
-Commands: `start | stop | drain | status | inject | deploy`. NAME: `monolith`, `user_service@source`,
-`user_service@target` (the same for the others), `client`, or empty for all (`status`). One JSON line out; exit
+Commands: `start | stop | drain | status | inject | deploy | upgrade | backup | restore | version`. NAME: `monolith`,
+`user_service@source`, `user_service@target` (the same for the others), `user_service-1` of a fleet, `client`, or empty
+for all (`status`). Out comes one line: of the last four commands a word (a release, a backup's name), else JSON. Exit
 status 0 done, 1 the service says no (not healthy, not running), 2 could not ask.
 
 Services started this way are children of the estate, so nothing outlives it.
@@ -21,6 +22,7 @@ from runbook_lib.errors import ConfigurationError, RunbookError
 
 DEFAULT_DIRECTORY = Path(".runbook/demo")
 TIMEOUT_S = 60.0
+COMMANDS = ("start", "stop", "drain", "status", "inject", "deploy", "upgrade", "backup", "restore", "version")
 
 
 def socket_path(directory: Path) -> str:
@@ -52,10 +54,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line; `NAME --database source` is the same as `NAME@source`."""
     parser = argparse.ArgumentParser(prog="python -m runbook_lib.sandbox.control")
     parser.add_argument("--directory", type=Path, default=DEFAULT_DIRECTORY)
-    parser.add_argument("command", choices=["start", "stop", "drain", "status", "inject", "deploy"])
+    parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("name", nargs="?", default="")
     parser.add_argument("--shape", choices=["monolith", "services"])
     parser.add_argument("--database", choices=["source", "target"])
+    parser.add_argument("--version", help="of `upgrade`")
+    parser.add_argument("--reference", help="of `restore`")
     parser.add_argument("--error-rate", type=float, help="share of requests answered 500 (0-1)")
     parser.add_argument("--latency", type=float, help="added to every request (seconds)")
     options = parser.parse_args(arguments)
@@ -70,13 +74,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Ask, print one line, return the exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     request = {"command": options.command, "name": options.name, "shape": options.shape}
+    request |= {"version": options.version, "reference": options.reference}
     request |= {"error_rate": options.error_rate, "latency_s": options.latency}
     try:
         answer = ask(options.directory, **request)
     except (RunbookError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.write(f"{answer['text'] if 'text' in answer else json.dumps(answer)}\n")
     if not answer["ok"]:
         sys.stderr.write(f"{answer.get('error', 'refused')}\n")
     return 0 if answer["ok"] else 1

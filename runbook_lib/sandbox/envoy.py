@@ -15,7 +15,7 @@ import shutil
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,10 @@ def endpoints(cluster: str, port: int, version: str = "1") -> Json:
     return {"version_info": version, "resources": [assignment]}
 
 
-def routes(version: str = "1", apis: Mapping[str, tuple[str, ...]] = APIS) -> Json:
-    """The first RDS file: every read and write goes to the monolith."""
+def routes(
+    version: str = "1", apis: Mapping[str, tuple[str, ...]] = APIS, fleets: Mapping[str, Sequence[str]] | None = None
+) -> Json:
+    """The first RDS file: every read and write goes to the monolith, or in equal shares to the service's fleet."""
     listed: list[Json] = []
     for service, prefixes in apis.items():
         for prefix in prefixes:
@@ -87,7 +89,9 @@ def routes(version: str = "1", apis: Mapping[str, tuple[str, ...]] = APIS) -> Js
                     "route": {"cluster": f"{service}.writes", **_action()},
                 }
             )
-            shares = {"monolith": 100, f"{service}@source": 0, f"{service}@target": 0}
+            fleet = (fleets or {}).get(service, ())
+            shares = {"monolith": 0 if fleet else 100, f"{service}@source": 0, f"{service}@target": 0}
+            shares |= {name: 100 // len(fleet) + (place < 100 % len(fleet)) for place, name in enumerate(fleet)}
             weights = {
                 "clusters": [{"name": name, "weight": share} for name, share in shares.items()],
             }
@@ -114,6 +118,7 @@ def write_files(
     admin_port: int,
     backends: Mapping[str, int],
     apis: Mapping[str, tuple[str, ...]] = APIS,
+    fleets: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write every file Envoy starts from.
 
@@ -122,14 +127,16 @@ def write_files(
         admin_port: Of Envoy's own interface.
         backends: Port by instance: `monolith`, `S@source`, `S@target`.
         apis: Path prefixes by service.
+        fleets: Instances by service, where several share its routes.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.glob("*.json"):
         old.unlink()
-    first = {**backends, **{f"{service}.writes": backends["monolith"] for service in apis}}
+    homes = {service: (fleets or {}).get(service, ("monolith",))[0] for service in apis}
+    first = {**backends, **{f"{service}.writes": backends[home] for service, home in homes.items()}}
     for cluster, backend_port in first.items():
         put(endpoints_file(directory, cluster), endpoints(cluster, backend_port))
-    put(directory / "rds.json", routes(apis=apis))
+    put(directory / "rds.json", routes(apis=apis, fleets=fleets))
     clusters = [_cluster(directory, name) for name in first]
     put(directory / "cds.json", _resources("envoy.config.cluster.v3.Cluster", clusters))
     put(directory / "lds.json", _resources("envoy.config.listener.v3.Listener", [_listener(directory, port)]))

@@ -48,6 +48,7 @@ class Estate:
         client: Start the client as well.
         rate: The client's requests per second.
         keep: Leave the data directories behind for somebody to inspect.
+        fleet: Run user_service as so many instances on the monolith's data, the last one of them a spare (count).
     Raises:
         ConfigurationError: already running, a port in use, no room on the disk, a program missing or not starting.
     """
@@ -61,8 +62,9 @@ class Estate:
         client: bool = False,
         rate: float = 120.0,
         keep: bool = False,
+        fleet: int = 0,
     ) -> None:
-        self.directory, self.ports = directory.resolve(), Ports(port_base)
+        self.directory, self.ports = directory.resolve(), Ports(port_base, fleet)
         self.scale, self.keep = scale, keep
         self.rows: dict[str, int] = {}
         self.services: Services
@@ -106,7 +108,8 @@ class Estate:
         Journal, notices and evidence go below the directory too, so that estates do not meet there.
         """
         base, home = self.ports.base, str(self.directory)
-        original = next(place for place in _PARAMETERS if place.is_dir()) / "inventories/demo.yaml"
+        name = "rolling" if self.ports.fleet else "demo"
+        original = next(place for place in _PARAMETERS if place.is_dir()) / f"inventories/{name}.yaml"
         text = re.sub(r"\b154(\d\d)\b", lambda match: str(base + int(match[1])), original.read_text())
         text = re.sub(r"\.runbook(/demo)?(?=[/\"])", lambda _: home, text)  # one pass: `home` may lie in .runbook
         path.write_text(re.sub(r"(?m)^evidence: evidence\b", f"evidence: {home}/evidence", text))
@@ -125,6 +128,8 @@ class Estate:
         self.services = Services(self.directory, self.ports, secret, self._register, self.scale, self._rate)
         self._undo.append(self.services.stop_all)
         self.services.start("monolith")
+        for name in self._fleet:
+            self.services.start(name)
         self._start_envoy()
         self._listen()
         if self._client:
@@ -181,10 +186,18 @@ class Estate:
         roles.prepare_targets(self.ports.target, self._passwords)
         self.rows = roles.prepare_source(self.ports.source, self._passwords, self.scale)
 
+    @property
+    def _fleet(self) -> list[str]:
+        """The instances that have requests from the beginning: all but the spare."""
+        return list(self.ports.members())[:-1]
+
     def _start_envoy(self) -> None:
         directory = self.directory / "envoy"
         backends = self.ports.backends()
-        envoy.write_files(directory, port=self.ports.envoy, admin_port=self.ports.admin, backends=backends)
+        fleets = {"user_service": self._fleet} if self._fleet else {}
+        envoy.write_files(
+            directory, port=self.ports.envoy, admin_port=self.ports.admin, backends=backends, fleets=fleets
+        )
         child: Child = envoy.start(directory, self.ports.admin, self.directory / "logs/envoy.log")
         self._register.add(child.process.pid)
         self._undo.append(child.stop)
@@ -230,6 +243,10 @@ class Estate:
             "stop": lambda: services.stop(name),
             "drain": lambda: services.drain(name),
             "status": lambda: services.status(name),
+            "upgrade": lambda: services.upgrade(name, str(request.get("version") or "")),
+            "backup": lambda: services.backup(name),
+            "restore": lambda: services.restore(name, str(request.get("reference") or "")),
+            "version": lambda: services.version(name),
             "inject": lambda: services.inject(name, request.get("error_rate"), request.get("latency_s")),
         }
         try:
@@ -258,6 +275,7 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--rate", type=float, default=120.0)
     parser.add_argument("--client", action="store_true", help="start the traffic as well")
+    parser.add_argument("--fleet", type=int, default=0, help="instances of user_service, one of them a spare")
     parser.add_argument("--keep", action="store_true", help="leave the data behind")
     options = vars(parser.parse_args())
     ended = threading.Event()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError
+from runbook_lib.sandbox.envoy import put
 from runbook_lib.sandbox.processes import Child, Register, spawn, wait_until
 from runbook_lib.sandbox.roles import SOURCE, TARGETS, conninfo
 
@@ -32,9 +33,11 @@ class Ports:
 
     Args:
         base: The first one; 40 above it are ours.
+        fleet: Instances of user_service that share its routes, the last one of them a spare (count, at most 6).
     """
 
     base: int = 15400
+    fleet: int = 0
 
     @property
     def source(self) -> int:
@@ -56,6 +59,10 @@ class Ports:
         """Envoy's own interface."""
         return self.base + 11
 
+    def members(self) -> dict[str, int]:
+        """Port by instance of the fleet."""
+        return {f"user_service-{number}": self.base + 23 + number for number in range(1, self.fleet + 1)}
+
     def backends(self) -> dict[str, int]:
         """Port by instance."""
         numbered = list(enumerate(TARGETS, start=1))
@@ -63,6 +70,7 @@ class Ports:
             "monolith": self.base + 20,
             **{f"{name}@source": self.base + 20 + number for number, name in numbered},
             **{f"{name}@target": self.base + 30 + number for number, name in numbered},
+            **self.members(),
         }
 
     def all(self) -> dict[str, int]:
@@ -82,6 +90,7 @@ class Services:
         register: Where pids are noted.
         scale: Of the sample data (the client needs to know which rows exist).
         rate: Requests per second of the client.
+        spoiled: Instances and releases of them that never become healthy.
     """
 
     directory: Path
@@ -92,6 +101,7 @@ class Services:
     rate: float
     token: str = field(default_factory=lambda: os.urandom(16).hex())
     children: dict[str, Child] = field(default_factory=dict)
+    spoiled: set[tuple[str, str]] = field(default_factory=set)
 
     def deploy(self, name: str, shape: str | None = None) -> dict[str, Any]:
         """Write down how an instance is to be run (`services/NAME.json`); nothing starts."""
@@ -103,11 +113,46 @@ class Services:
             options = {"options": f"-c search_path={service},public"} if side else {}
             database = conninfo(self.ports.source, SOURCE, "app", application_name=name, **options)
         shape = shape or ("services" if side else "monolith")
-        deployment = {"name": name, "port": port, "database": database, "shape": shape}
-        path = self.directory / "services" / f"{name}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(deployment, indent=1))
+        deployment = {"name": name, "port": port, "database": database, "shape": shape, "version": "1"}
+        self._write(name, deployment)
         return deployment
+
+    def _file(self, name: str) -> Path:
+        return self.directory / "services" / f"{name}.json"
+
+    def _write(self, name: str, deployment: dict[str, Any]) -> None:
+        self._file(name).parent.mkdir(exist_ok=True)
+        put(self._file(name), deployment)
+
+    def upgrade(self, name: str, version: str) -> dict[str, Any]:
+        """Deploy another release of an instance and restart it; it answers afterwards, healthy or not."""
+        self._write(name, {**json.loads(self._file(name).read_text()), "version": version})
+        return self._restart(name)
+
+    def backup(self, name: str) -> dict[str, Any]:
+        """Keep how an instance is deployed; `text` names the copy."""
+        copy = f"{name}.{time.time_ns()}.backup"
+        put(self._file(name).with_name(copy), json.loads(self._file(name).read_text()))
+        return {"ok": True, "name": name, "text": copy}
+
+    def restore(self, name: str, reference: str) -> dict[str, Any]:
+        """Deploy an instance as a backup has it, and restart it."""
+        copy = self._file(name).with_name(reference)
+        if not copy.is_file():
+            raise ConfigurationError(name, f"no backup {reference}")
+        self._write(name, json.loads(copy.read_text()))
+        return self._restart(name)
+
+    def version(self, name: str) -> dict[str, Any]:
+        """The release that runs, as the instance itself says."""
+        return {"ok": True, "name": name, "text": str(self._tell(name, {})["version"])}
+
+    def _restart(self, name: str) -> dict[str, Any]:
+        self.stop(name)
+        known = json.loads(self._file(name).read_text())
+        self._spawn_app(name, known)
+        wait_until(lambda: self._answers(name), START_TIMEOUT_S, name, self.children[name])
+        return {"ok": True, "name": name, "text": known["version"]}
 
     def start(self, name: str, shape: str | None = None) -> dict[str, Any]:
         """Start an instance, deployed as it was or by default, and wait until it is healthy.
@@ -116,12 +161,10 @@ class Services:
         """
         if name == "client":
             return self._start_client()
-        path = self.directory / "services" / f"{name}.json"
+        path = self._file(name)
         known = json.loads(path.read_text()) if path.exists() and not shape else self.deploy(name, shape)
         if not self.alive(name):
-            argv = [sys.executable, "-m", "runbook_lib.sandbox.app", name, "--port", str(known["port"])]
-            secrets = {"DATABASE_URL": known["database"], "PGPASSWORD": self.password, "SANDBOX_TOKEN": self.token}
-            self._spawn(name, argv, {**os.environ, **secrets, "APP_SHAPE": known["shape"]})
+            self._spawn_app(name, known)
         else:
             self._tell(name, {"draining": False})
         wait_until(lambda: self.healthy(name), START_TIMEOUT_S, name, self.children[name])
@@ -170,6 +213,16 @@ class Services:
         except (urllib.error.URLError, OSError):
             return False
 
+    def _answers(self, name: str) -> bool:
+        """Whether it answers at all."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port(name)}/health", timeout=5):
+                return True
+        except urllib.error.HTTPError:
+            return True
+        except (urllib.error.URLError, OSError):
+            return False
+
     def stop_all(self) -> None:
         """The client first, so that it sees no failure; then the services."""
         for name in sorted(self.children, key=lambda name: name != "client"):
@@ -190,6 +243,15 @@ class Services:
                 START_TIMEOUT_S, "client", self.children["client"],
             )  # fmt: skip
         return {"ok": True, "name": "client", "ledger": str(self.ledger)}
+
+    def _spawn_app(self, name: str, known: dict[str, Any]) -> None:
+        argv = [sys.executable, "-m", "runbook_lib.sandbox.app", name, "--port", str(known["port"])]
+        secrets = {"DATABASE_URL": known["database"], "PGPASSWORD": self.password, "SANDBOX_TOKEN": self.token}
+        version = known.get("version", "1")
+        spoiled = {"APP_SPOILED": "1"} if (name, version) in self.spoiled else {}
+        self._spawn(
+            name, argv, {**os.environ, **secrets, **spoiled, "APP_SHAPE": known["shape"], "APP_VERSION": version}
+        )
 
     def _spawn(self, name: str, argv: list[str], environment: dict[str, str]) -> None:
         logs = self.directory / "logs"

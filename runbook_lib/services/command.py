@@ -7,6 +7,8 @@ user_service:
   stop: [systemctl, stop, "{name}"]
   status: [systemctl, is-active, "{name}"]     # optional; without it: does anything answer at `url`?
   timeout_s: 60                                # of each command, and of reaching the state after it
+
+The instances of a fleet (`config.fleets`) have the fleet's commands, and placeholders of their own.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from runbook_lib.util.command import CommandResult, run, split, unknown_placehol
 from runbook_lib.util.http import fetch
 from runbook_lib.util.redact import mask
 
-COMMANDS = ("deploy", "start", "stop", "status", "drain", "backup", "restore", "upgrade", "rollback")
-_SETTINGS = {"url", "health", "timeout_s", *COMMANDS}
-_PLACEHOLDERS = ("python", "name", "url", "root", "version", "reference")
+COMMANDS = ("deploy", "start", "stop", "status", "drain", "backup", "restore", "upgrade", "rollback", "version")
+_SETTINGS = {"url", "health", "timeout_s", "values", *COMMANDS}
+_TIED = ("backup", "upgrade", "rollback", "restore")  # a half of one is done again: it must not go on beside that
+PLACEHOLDERS = ("python", "name", "url", "root", "version", "reference")
 _POLL_S = 0.05
 
 
@@ -57,11 +60,11 @@ def open_service(name: str, settings: Mapping[str, Any], root: Path) -> ServiceC
         )
     if not settings.get("url"):
         raise ConfigurationError(subject, "has no url", action="add it to the inventory")
-    commands = {what: _template(subject, what, settings[what]) for what in COMMANDS if settings.get(what)}
+    values: Mapping[str, str] = settings.get("values", {})
+    commands = {what: _template(subject, what, settings[what], values) for what in COMMANDS if settings.get(what)}
     check = _health_check(subject, settings.get("health", "/health"))
-    return CommandService(
-        name, str(settings["url"]).rstrip("/"), commands, check, float(settings.get("timeout_s", 60)), root
-    )
+    url, timeout_s = str(settings["url"]).rstrip("/"), float(settings.get("timeout_s", 60))
+    return CommandService(name, url, commands, check, timeout_s, root, values)
 
 
 def _health_check(subject: str, given: str | Mapping[str, Any]) -> HealthCheck:
@@ -72,22 +75,26 @@ def _health_check(subject: str, given: str | Mapping[str, Any]) -> HealthCheck:
     return HealthCheck(**settings)
 
 
-def _template(subject: str, what: str, given: str | list[str]) -> tuple[str, ...]:
+def _template(subject: str, what: str, given: str | list[str], values: Mapping[str, str]) -> tuple[str, ...]:
+    known = (*PLACEHOLDERS, *values)
     try:
         parts = split(given)
-        unknown = unknown_placeholders(parts, _PLACEHOLDERS)
+        unknown = unknown_placeholders(parts, known)
     except ValueError as error:
         action = "close each quote, and write a literal brace twice"
         raise ConfigurationError(subject, f"{what}: {error}", action=action) from error
     if unknown:
-        expected = ", ".join(_PLACEHOLDERS)
+        expected = ", ".join(known)
         raise ConfigurationError(subject, f"{what}: unknown placeholder {{{unknown[0]}}}", expected=expected)
     return parts
 
 
 @dataclass  # not frozen: the port's attributes are settable
 class CommandService:
-    """See the ServiceController port; `timeout_s` bounds each command and each wait for a state (seconds)."""
+    """See the ServiceController port; `timeout_s` bounds each command and each wait for a state (seconds).
+
+    `values`: what its own placeholders stand for.
+    """
 
     name: str
     url: str
@@ -95,6 +102,7 @@ class CommandService:
     check: HealthCheck = HealthCheck()
     timeout_s: float = 60.0
     root: Path = Path()
+    values: Mapping[str, str] = field(default_factory=dict)
 
     def deploy(self, version: str = "") -> None:
         """Install this version (empty: the inventory's own); a running service is healthy again afterwards."""
@@ -143,20 +151,43 @@ class CommandService:
 
     def backup(self) -> str:
         """Run the `backup` command; the last line of its output is the reference."""
-        lines = [line.strip() for line in self.run("backup").splitlines() if line.strip()]
-        if not lines:
-            raise self._error("backup", "printed no reference", "its last line of output names the backup")
-        return lines[-1]
+        return self._last_line("backup", "no reference", "its last line of output names the backup")
 
     def restore(self, reference: str) -> None:
         """Run the `restore` command for what `backup` returned."""
         self.run("restore", reference=reference)
 
+    def drain(self) -> None:
+        """Run the `drain` command, where there is one."""
+        if "drain" in self.commands:
+            self.run("drain")
+
+    def upgrade(self, version: str) -> None:
+        """Run the `upgrade` command; whoever calls it sees to health."""
+        self.run("upgrade", version=version)
+
+    def roll_back(self, reference: str, version: str) -> None:
+        """Run the `rollback` command, else `restore`, with what `backup` returned and the release before."""
+        command = "rollback" if "rollback" in self.commands else "restore"
+        self.run(command, reference=reference, version=version)
+
+    def version(self) -> str:
+        """The last line that the `version` command prints; empty where there is none."""
+        if "version" not in self.commands:
+            return ""
+        return self._last_line("version", "no version", "its last line of output is the release that runs")
+
+    def _last_line(self, command: str, none: str, expected: str) -> str:
+        lines = [line.strip() for line in self.run(command).splitlines() if line.strip()]
+        if not lines:
+            raise self._error(command, f"printed {none}", expected)
+        return lines[-1]
+
     def run(self, command: str, **values: str) -> str:
         """Run one of the inventory's commands and return its output.
 
         Args:
-            command: `deploy`, `start`, `stop`, `status`, `drain`, `backup`, `restore`, `upgrade` or `rollback`.
+            command: One of `COMMANDS`.
             values: `version` and `reference` for the template.
         Raises:
             ConfigurationError: there is no such command, it cannot be started, fails, or takes over `timeout_s`.
@@ -175,11 +206,12 @@ class CommandService:
     def arguments(self, command: str, **values: str) -> list[str]:
         """One of the inventory's commands as it is run."""
         known = {"python": sys.executable, "name": self.name, "url": self.url, "root": str(self.root)}
-        filled = {"version": "", "reference": "", **known, **values}
+        filled = {"version": "", "reference": "", **self.values, **known, **values}
         return [part.format_map(filled) for part in self.commands[command]]
 
     def _finished(self, command: str, values: Mapping[str, str]) -> CommandResult:
-        return run(self.arguments(command, **values), self.root, self.timeout_s)
+        tied = command in _TIED
+        return run(self.arguments(command, **values), self.root, self.timeout_s, dies_with_us=tied)
 
     def _wait(self, reached: Callable[[], bool], command: str, complaint: Callable[[], str]) -> None:
         deadline = time.monotonic() + self.timeout_s

@@ -1,4 +1,4 @@
-"""What the library asks of whatever runs the services: deploy, start, stop, health, backup, restore."""
+"""What the library asks of whatever runs the services: deploy, start, stop, health, backup, upgrade, restore."""
 
 from __future__ import annotations
 
@@ -36,3 +36,19 @@ class ServiceController(Protocol):
         ...
 
     def restore(self, reference: str) -> None: ...
+
+    def drain(self) -> None:
+        """Let what is in flight end, where the service has a word for it."""
+        ...
+
+    def upgrade(self, version: str) -> None:
+        """Bring it to this release; it need not be healthy yet. Twice is harmless."""
+        ...
+
+    def roll_back(self, reference: str, version: str) -> None:
+        """Bring it back to this release and to what `backup` returned. Twice is harmless."""
+        ...
+
+    def version(self) -> str:
+        """The release that runs; empty where nobody can say."""
+        ...

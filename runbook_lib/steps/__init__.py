@@ -33,16 +33,21 @@ from runbook_lib.steps.performance import compare_performance
 from runbook_lib.steps.preflight import advise_indexes, assess_source, inspect_databases, inspect_traffic, lint_plan
 from runbook_lib.steps.record_baseline import RecordBaseline
 from runbook_lib.steps.rehearse_fence import RehearseFence
+from runbook_lib.steps.roll_out import roll_out, rollout_minimum, rollout_plan, rollout_result
 from runbook_lib.steps.shift_reads import ShiftReads, read_shifts
 from runbook_lib.steps.smoke_test import SmokeTest
 from runbook_lib.steps.sql_step import SqlStep
 from runbook_lib.steps.start_capture import StartCapture
 from runbook_lib.steps.start_reverse_capture import StartReverseCapture
 from runbook_lib.steps.start_services import StartServices
+from runbook_lib.steps.start_spares import StartSpares
 from runbook_lib.steps.start_sync import StartSync
+from runbook_lib.steps.stop_spares import StopSpares
 from runbook_lib.steps.system_steps import system_steps
 from runbook_lib.steps.traffic_watch import observe_edge
+from runbook_lib.steps.upgrade_instances import UpgradeInstances
 from runbook_lib.steps.verify_data import VerifyData, compare_sides
+from runbook_lib.steps.verify_fleet import VerifyFleet
 from runbook_lib.steps.verify_reverse_mapping import VerifyReverseMapping
 from runbook_lib.steps.verify_version import VerifyVersion
 from runbook_lib.steps.watch_traffic import WatchTraffic
@@ -68,8 +73,12 @@ __all__ = [
     "StartCapture",
     "StartReverseCapture",
     "StartServices",
+    "StartSpares",
     "StartSync",
+    "StopSpares",
+    "UpgradeInstances",
     "VerifyData",
+    "VerifyFleet",
     "VerifyReverseMapping",
     "VerifyVersion",
     "WatchTraffic",
@@ -88,6 +97,10 @@ __all__ = [
     "read_shifts",
     "reasons",
     "retrospective",
+    "roll_out",
+    "rollout_minimum",
+    "rollout_plan",
+    "rollout_result",
     "schema_changes",
     "schema_difference",
     "schema_path",

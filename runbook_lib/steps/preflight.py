@@ -11,6 +11,7 @@ from runbook_lib.run.context import RunContext
 from runbook_lib.schema.index_advisor import IndexAdvice, advise
 from runbook_lib.steps.check_table import Findings, findings, look
 from runbook_lib.steps.routes_and_links import origin, shares, targets, writes
+from runbook_lib.steps.verify_fleet import fleet_rows
 from runbook_lib.verdict import Outcome, Verdict
 
 MOVES_TRAFFIC = ("gradual_extraction", "data_migration", "cutover", "cleanup")
@@ -69,6 +70,8 @@ def inspect_traffic(run: RunContext) -> Findings:
     """
     if not run.environment.router_settings:
         return _no_traffic(run)
+    if run.plan.rolling:
+        return _fleets(run)
     routes = run.router.routes()
     rows = [
         (name, ", ".join(f"{backend} {weight} %" for backend, weight in state.weights.items() if weight))
@@ -87,6 +90,15 @@ def inspect_traffic(run: RunContext) -> Findings:
     return findings(
         run, "traffic_inspected", "Routes", ("route", "goes to"), rows, problems, f"all writes go to {origin(run)}"
     )
+
+
+def _fleets(run: RunContext) -> Findings:
+    """Every instance of the plan's fleets has its part of the requests."""
+    rows = [row for goal in run.plan.rolling for row in fleet_rows(run, goal.service)]
+    problems = [Problem(name, said, "start it, or read its log") for name, said, _, _ in rows if said != "answers"]
+    problems += [Problem(name, "is out of rotation", "see docs/rolling.md") for name, _, share, _ in rows if not share]
+    header = ("instance", "health", "percent of the requests", "release")
+    return findings(run, "traffic_inspected", "Routes", header, rows, problems, f"{len(rows)} instances in rotation")
 
 
 def _no_traffic(run: RunContext) -> Findings:

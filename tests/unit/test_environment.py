@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.config.environment import PARAMETERS, Environment, find_root, load_environment, load_environment_file
-from runbook_lib.config.inventory import SERVICE_KEYS, Policy
+from runbook_lib.config.fleets import SERVICE_KEYS
+from runbook_lib.config.inventory import Policy
 from runbook_lib.errors import ConfigurationError, PlanError
 from runbook_lib.services.command import COMMANDS
 

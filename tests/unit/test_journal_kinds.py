@@ -55,6 +55,8 @@ EVERY: list[Content] = [
     kinds.SchemaChanged("users: column x is new", "forward"),
     kinds.ApplyDdlStatement("00", "11"),
     kinds.ActBegun(),
+    kinds.InstanceChanged("user_service-1", "backed_up", "1", "backup-17"),
+    kinds.RolloutGivenUp("user_service-3 is not healthy"),
     kinds.ApplyDdlBegun(("users", "orders")),
     kinds.ApplyDdlDone(),
     kinds.CopyOpened("a", "b", ("users",), {"types": {}}, "copy_1", ("users",), {"differences": []}),

@@ -18,6 +18,7 @@ from runbook_lib.plan.model import (
     PerformanceGoal,
     Phase,
     Plan,
+    RollingGoal,
     SchemaGoal,
     Service,
     TableMapping,
@@ -34,7 +35,7 @@ MODELS = {
     LintRule: keys.LINT_RULE, SchemaGoal: keys.SCHEMA_KEYS, ChecklistItem: keys.CHECKLIST_ITEM,
     CommandTask: keys.COMMAND_KEYS, HttpTask: keys.HTTP_KEYS, Request: keys.REQUEST, SqlTask: keys.SQL_KEYS,
     Query: keys.QUERY,
-    Trigger: keys.TRIGGER,
+    Trigger: keys.TRIGGER, RollingGoal: keys.ROLLING_KEYS,
 }  # fmt: skip
 # Keys that are no field: what stands below them goes into the plan's own fields.
 SPREAD = {keys.VALIDATION, keys.PHASE_SERVICES, keys.PHASE_STRATEGY}

@@ -305,7 +305,12 @@ MISTAKES = [
     ("rollback_triggers:", "rolback_triggers:", "plan.yaml:28: unknown key `rolback_triggers`", "`rollback_triggers`"),
     ("source: shop", "source: shop\nsource: other", "plan.yaml:4: `source` is written twice (first in line 3)", ""),
     ("strategy: dual_write", "strategy: dual_wirte", "plan.yaml:2: unknown strategy `dual_wirte`", "`dual_write`"),
-    ("strategy: dual_write", "strategy: rolling", "plan.yaml:2: strategy `rolling` is not in this", "dual_write, move"),
+    (
+        "strategy: dual_write",
+        "strategy: blue_green",
+        "plan.yaml:2: strategy `blue_green` is not in",
+        "dual_write, move",
+    ),
     (
         "{steps: [enable",
         "{strategy: blue-green, steps: [enable",

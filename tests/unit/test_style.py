@@ -27,9 +27,12 @@ HELPERS = {
     "predict_run",
     "check_table",
     "checklist",
+    "fleet",
+    "fleet_watch",
     "migrate_schema",
     "performance",
     "preflight",
+    "roll_out",
     "routes_and_links",
     "system_steps",
     "traffic_watch",
@@ -167,7 +170,7 @@ def test_a_step_is_exported_and_appears_in_a_notebook_or_the_docs(module: str):
     steps = importlib.import_module("runbook_lib.steps")
     assert class_name(module) in steps.__all__
     # made by the one function that knows the plan's shares, or the path of revisions
-    path = r"steps\.migrate_schema\("
+    path, rolling = r"steps\.migrate_schema\(", r"steps\.roll_out\("
     system = r"steps\.system_steps\("
     makers = {
         "command_step": system,
@@ -177,6 +180,10 @@ def test_a_step_is_exported_and_appears_in_a_notebook_or_the_docs(module: str):
         "shift_reads": r"steps\.read_shifts\(",
         "apply_revision": path,
         "verify_version": path,
+        "start_spares": rolling,
+        "stop_spares": rolling,
+        "upgrade_instances": rolling,
+        "verify_fleet": rolling,
     }
     assert where_it_is_shown(makers.get(module, rf"steps\.{class_name(module)}\("))
 

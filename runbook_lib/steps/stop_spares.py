@@ -1,0 +1,46 @@
+"""Stop a fleet's spares when all of its instances are upgraded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook_lib.databases.port import Problem
+from runbook_lib.run.context import RunContext
+from runbook_lib.steps.fleet import FleetControl
+from runbook_lib.steps.routes_and_links import verdict
+from runbook_lib.steps.start_spares import spares_in, spares_out, stopped
+from runbook_lib.verdict import StepResult, Verdict
+
+
+@dataclass(frozen=True)
+class StopSpares:
+    """Out of rotation, drained, stopped."""
+
+    service: str
+    spares: tuple[str, ...]
+    requires: Sequence[str] = ()
+    reversible: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"stop_spares:{self.service}"
+
+    def check(self, run: RunContext) -> list[Problem]:
+        return []
+
+    def apply(self, run: RunContext) -> StepResult:
+        spares_out(run, self.service, self.spares, self.name)
+        return StepResult(f"{', '.join(self.spares)} stopped", {"spares": list(self.spares)})
+
+    def verify(self, run: RunContext) -> Verdict:
+        return stopped(run, self.spares)
+
+    def rollback(self, run: RunContext) -> StepResult:
+        spares_in(run, self.service, self.spares, self.name)
+        return StepResult(f"{', '.join(self.spares)} started again, in rotation")
+
+    def undone(self, run: RunContext) -> Verdict:
+        inside = FleetControl(run, self.service).in_rotation()
+        missing = [name for name in self.spares if name not in inside]
+        return verdict(not missing, f"not in rotation: {', '.join(missing)}" if missing else "in rotation again")

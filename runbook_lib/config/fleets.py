@@ -11,7 +11,7 @@ from typing import Any
 
 from runbook_lib.plan.key import Key, Kind, Section
 from runbook_lib.plan.yaml_value import Value
-from runbook_lib.services.command import COMMANDS, PLACEHOLDERS
+from runbook_lib.services.port import COMMANDS, PLACEHOLDERS
 from runbook_lib.util.command import split, unknown_placeholders
 
 SERVICE_KEYS = ("url", "health", "timeout_s", *COMMANDS)

@@ -22,15 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError
-from runbook_lib.services.port import Health, ServiceController
+from runbook_lib.services.port import COMMANDS, PLACEHOLDERS, Health, ServiceController
 from runbook_lib.util.command import CommandResult, run, split, unknown_placeholders
 from runbook_lib.util.http import fetch
 from runbook_lib.util.redact import mask
 
-COMMANDS = ("deploy", "start", "stop", "status", "drain", "backup", "restore", "upgrade", "rollback", "version")
 _SETTINGS = {"url", "health", "timeout_s", "values", *COMMANDS}
 _TIED = ("backup", "upgrade", "rollback", "restore")  # a half of one is done again: it must not go on beside that
-PLACEHOLDERS = ("python", "name", "url", "root", "version", "reference")
 _POLL_S = 0.05
 
 

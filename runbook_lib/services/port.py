@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+# What an inventory may have a command for, and what stands in it in braces.
+COMMANDS = ("deploy", "start", "stop", "status", "drain", "backup", "restore", "upgrade", "rollback", "version")
+PLACEHOLDERS = ("python", "name", "url", "root", "version", "reference")
+
 
 @dataclass(frozen=True)
 class Health:

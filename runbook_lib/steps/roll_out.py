@@ -30,7 +30,7 @@ def roll_out(run: RunContext) -> StepRecords:
         StepRecords: one for each step.
     Raises:
         StepFailed: something failed; says what, what was rolled back, and where every instance is.
-        GateFailed: a rollback trigger fired, and the policy says to ask: nothing goes on, nothing is rolled back.
+        GateFailed: a rollback trigger fired, and the policy says to ask: nothing continues, nothing is rolled back.
         OutOfOrder: the run is being rolled back by its own notebook.
     """
     if (reason := _given_up(run)) is not None:

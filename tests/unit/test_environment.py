@@ -16,7 +16,7 @@ from runbook_lib.config.environment import PARAMETERS, Environment, find_root, l
 from runbook_lib.config.fleets import SERVICE_KEYS
 from runbook_lib.config.inventory import Policy
 from runbook_lib.errors import ConfigurationError, PlanError
-from runbook_lib.services.command import COMMANDS
+from runbook_lib.services.port import COMMANDS
 
 PROJECT = Path(__file__).parents[2]
 SECRET = "s3cret-value-never-shown"

@@ -165,8 +165,9 @@ def traffic(weights: Iterable[Any]) -> Figure:
     last = {name: group[-1].value for name, group in groups.items()}
     start = min(group[0].at for group in groups.values())
     stop = max(group[-1].at for group in groups.values())
-    winners = " and ".join(f"{name} {value:.0f} %" for name, value in last.items() if value >= 0.5)
-    fig, axes = style.figure(f"Traffic ended at {winners}", "percent of requests per backend, as the router ran it")
+    winners = [f"{name} {value:.0f} %" for name, value in last.items() if value >= 0.5]
+    title = " and ".join(winners) if len(winners) < 4 else f"{len(winners)} backends"
+    fig, axes = style.figure(f"Traffic ended at {title}", "percent of requests per backend, as the router ran it")
     stop += max(1.0, (stop - start) / 20)  # the last move holds from there on; without a width it would not be seen
     moments = [*sorted({point.at for group in groups.values() for point in group}), stop]
     layers = [[_value_at(group, at) for at in moments] for group in groups.values()]

@@ -225,7 +225,7 @@ class Runner:
             self._tell("run_ended", f"{self.environment.plan.migration}: {words_of(state)}")
 
     def _alarmed(self, phase: str) -> bool:
-        """Whether a rollback trigger fired in this attempt at the phase, which has not gone back itself; people are told."""
+        """Whether a rollback trigger fired in this attempt, which has not gone back itself; people are told."""
         entries = self.journal.entries(self.run_id, PhaseStarted, Alarm, phase=phase)
         if not entries or not isinstance(alarm := entries[-1].content, Alarm):
             return False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from runbook_lib.services.port import Health
 
 IN_A_ROW = 3
+ANSWERS = "answers"
 TURNS = 3  # so often from good to bad, and it flaps
 
 
@@ -30,7 +31,7 @@ class Streak:
         self.answers += 1
         self.turns += bool(self.good and not answer.ok)
         self.good, self.bad = (self.good + 1, 0) if answer.ok else (0, self.bad + 1)
-        self.said = "answers" if answer.ok else answer.text
+        self.said = ANSWERS if answer.ok else answer.text
 
     @property
     def healthy(self) -> bool:
@@ -46,4 +47,7 @@ class Streak:
 
     def __str__(self) -> str:
         flaps = f"its health check flaps ({self.turns} times from good to bad in {self.answers} answers)"
-        return flaps if self.flapping else self.said
+        if self.flapping:
+            return flaps
+        few = f", {self.good} of {IN_A_ROW} times in a row" if 0 < self.good < IN_A_ROW and self.answers > 1 else ""
+        return self.said + few

@@ -194,7 +194,8 @@ class FleetControl:
             if waited_s > _SAMPLE_S and not told:
                 self.run.note(f"{subject} waits: {text}")
                 told = True
-            self.run.progress(round(waited_s, 1), self.fleet.timeout_s, "s", f"waiting: {text}")
+            if waited_s > _SAMPLE_S:
+                self.run.progress(round(waited_s, 1), self.fleet.timeout_s, "s", f"waiting: {text}")
             time.sleep(POLL_S)
 
     def wait_healthy(self, names: Sequence[str], subject: str) -> None:

@@ -9,6 +9,7 @@ from runbook_lib.plan.lint import lint
 from runbook_lib.plan.phase_order import ROLLBACK
 from runbook_lib.run.context import RunContext
 from runbook_lib.schema.index_advisor import IndexAdvice, advise
+from runbook_lib.services.streak import ANSWERS
 from runbook_lib.steps.check_table import Findings, findings, look
 from runbook_lib.steps.routes_and_links import origin, shares, targets, writes
 from runbook_lib.steps.verify_fleet import fleet_rows
@@ -95,7 +96,7 @@ def inspect_traffic(run: RunContext) -> Findings:
 def _fleets(run: RunContext) -> Findings:
     """Every instance of the plan's fleets has its part of the requests."""
     rows = [row for goal in run.plan.rolling for row in fleet_rows(run, goal.service)]
-    problems = [Problem(name, said, "start it, or read its log") for name, said, _, _ in rows if said != "answers"]
+    problems = [Problem(name, said, "start it, or read its log") for name, said, _, _ in rows if said != ANSWERS]
     problems += [Problem(name, "is out of rotation", "see docs/rolling.md") for name, _, share, _ in rows if not share]
     header = ("instance", "health", "percent of the requests", "release")
     return findings(run, "traffic_inspected", "Routes", header, rows, problems, f"{len(rows)} instances in rotation")

@@ -25,12 +25,12 @@ class RecordBaseline:
 
     def apply(self, run: RunContext) -> StepResult:
         found = measure_baseline(run.router.metrics, duration_s=run.options.baseline_s)
-        told = [(name.removesuffix("_ms"), ms) for name, ms in asdict(found).items() if ms is not None]
+        told = [(name.removesuffix("_ms"), ms) for name, ms in asdict(found).items() if isinstance(ms, float)]
         text = ", ".join(f"{name} {ms} ms" for name, ms in told) or "nothing"
         return StepResult(f"{text} at the edge", asdict(found))
 
     def verify(self, run: RunContext) -> Verdict:
-        measured = any(ms is not None for ms in run.applied(self.name).data.values())
+        measured = any(ms is not None for name, ms in run.applied(self.name).data.items() if name.endswith("_ms"))
         return verdict(measured, "measured" if measured else "no traffic was seen at the edge")
 
     def rollback(self, run: RunContext) -> StepResult:

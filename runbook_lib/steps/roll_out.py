@@ -12,6 +12,7 @@ from runbook_lib.run.execute_step import execute
 from runbook_lib.run.records import RollbackRecord, StepRecords
 from runbook_lib.run.rollback import rollback
 from runbook_lib.run.step import Step
+from runbook_lib.services.streak import ANSWERS
 from runbook_lib.steps.check_table import Findings, findings
 from runbook_lib.steps.fleet import FleetControl, goal_of, marks
 from runbook_lib.steps.fleet_watch import needs_baseline
@@ -20,7 +21,6 @@ from runbook_lib.steps.start_spares import StartSpares
 from runbook_lib.steps.stop_spares import StopSpares
 from runbook_lib.steps.upgrade_instances import UpgradeInstances
 from runbook_lib.steps.verify_fleet import VerifyFleet, fleet_rows
-from runbook_lib.util.text import counted
 
 
 def roll_out(run: RunContext) -> StepRecords:
@@ -80,7 +80,7 @@ def rollout_plan(run: RunContext) -> Findings:
     """What `roll_out` would do: each batch, who stays meanwhile, and for how long it is monitored."""
     rows = [row for goal in run.plan.rolling for row in _planned(run, goal_of(run, goal.service))]
     header = ("fleet", "batch", "release", "stay in rotation", "minimum", "monitored")
-    text = f"{counted(len(rows), 'step')}, one after the other"
+    text = "1 batch" if len(rows) == 1 else f"{len(rows)} batches, one after the other"
     return findings(run, "rollout_planned", "Plan", header, rows, [], text)
 
 
@@ -109,7 +109,7 @@ def rollout_result(run: RunContext) -> Findings:
             mark = known.get(name)
             before = mark.version if mark else ""
             rows.append((name, before or "–", version or (goal.version if mark else "–"), said, f"{share} %"))
-            ill += [name] if said != "answers" or not share else []
+            ill += [name] if said != ANSWERS or not share else []
     header = ("instance", "release before", "release now", "health", "of the requests")
     text = f"not healthy or out of rotation: {', '.join(ill)}" if ill else f"{len(rows)} instances answer"
     return findings(run, "rollout_result", "Fleet", header, rows, [], text)
@@ -149,12 +149,14 @@ def _undo(run: RunContext, why: str) -> StepFailed:
         error.add_note(str(second))
         return error
     run.journal.set_state(run.run_id, "rolled_back")  # the next attempt is another run
-    state = f"{_rolled_back(record)}: {_where(run)}"
+    state = f"{_rolled_back(run, record)}: {_where(run)}"
     return StepFailed("rolling", why, state=state, action="put it right, then run again")
 
 
-def _rolled_back(record: RollbackRecord) -> str:
-    names = [item.name.partition(":")[2] for item in record.items if item.name.startswith("upgrade_instances:")]
+def _rolled_back(run: RunContext, record: RollbackRecord) -> str:
+    undone = {item.name for item in record.items}
+    made = [step for step in reversed(rollout_steps(run)) if isinstance(step, UpgradeInstances) and step.name in undone]
+    names = [name for step in made for name in reversed(step.instances)]
     return f"rolled back and verified, in this order: {', '.join(names)}" if names else "nothing was upgraded"
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from runbook_lib.databases.port import Problem
 from runbook_lib.errors import RunbookError
 from runbook_lib.run.context import RunContext
-from runbook_lib.services.streak import Streak
+from runbook_lib.services.streak import ANSWERS, Streak
 from runbook_lib.steps.fleet import FleetControl
 from runbook_lib.steps.routes_and_links import verdict
+from runbook_lib.traffic.port import WRITES
 from runbook_lib.verdict import StepResult, Verdict
 
 
@@ -46,7 +47,7 @@ class VerifyFleet:
 
     def verify(self, run: RunContext) -> Verdict:
         rows = run.applied(self.name).data["rows"]
-        wrong = [f"{name}: {text}" for name, text, share, _ in rows if text != "answers"]
+        wrong = [f"{name}: {text}" for name, text, share, _ in rows if text != ANSWERS]
         wrong += [f"{name}: gets no requests" for name, _, share, _ in rows if not share]
         if self.version:
             wrong += [f"{row[0]}: runs {row[3]}" for row in rows if row[3] not in (self.version, "")]
@@ -61,9 +62,10 @@ class VerifyFleet:
 
 
 def fleet_rows(run: RunContext, service: str) -> list[tuple[str, str, int, str]]:
-    """Each instance: its name, what it says, its percent of the first route, its release (empty: nobody can say)."""
+    """Each instance: its name, what it says, its percent of what is shared, its release (empty: nobody can say)."""
     control = FleetControl(run, service)
-    weights = [state.weights for state in control.states().values()]
+    states = control.states()
+    weights = [states[name].weights for name in sorted(states, key=lambda name: name.endswith(WRITES))]
     rows = []
     for name in control.fleet.instances:
         streak = Streak()
@@ -72,7 +74,7 @@ def fleet_rows(run: RunContext, service: str) -> list[tuple[str, str, int, str]]
             version = run.service(name).version() if streak.good else ""
         except RunbookError as error:
             version = f"cannot be asked: {error.observed}"
-        rows.append((name, str(streak), max(each.get(name, 0) for each in weights), version))
+        rows.append((name, str(streak), next((each[name] for each in weights if each.get(name)), 0), version))
     return rows
 
 

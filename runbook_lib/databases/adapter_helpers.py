@@ -17,6 +17,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar
 
+from runbook_lib.databases import sql_text
 from runbook_lib.databases.port import (
     Column,
     Database,
@@ -70,8 +71,10 @@ def without_comments(statement: str) -> str:
     return statement.strip()
 
 
-def hazards_of_words(statements: Sequence[str], rules: Mapping[str, tuple[str, str, str]]) -> list[Hazard]:
-    """Hazards that a statement's own words show.
+def hazards_of_words(
+    statements: Sequence[str], rules: Mapping[str, tuple[str, str, str]], dialect: str
+) -> list[Hazard]:
+    """Hazards that a statement's own words show; what stands in a literal or a comment is none of them.
 
     Args:
         rules: The rule's name to (pattern at the statement's beginning, what it does, what to do instead).
@@ -80,8 +83,13 @@ def hazards_of_words(statements: Sequence[str], rules: Mapping[str, tuple[str, s
         Hazard(rule, number, text, action)
         for number, statement in enumerate(statements, 1)
         for rule, (pattern, text, action) in rules.items()
-        if re.match(pattern, without_comments(statement), re.IGNORECASE | re.DOTALL)
+        if re.match(pattern, _words_and_names(statement, dialect), re.IGNORECASE | re.DOTALL)
     ]
+
+
+def _words_and_names(statement: str, dialect: str) -> str:
+    kept = {sql_text.STRING: "''", sql_text.COMMENT: " "}
+    return "".join(kept.get(token.kind, token.text) for token in sql_text.tokens(statement, dialect)).strip()
 
 
 def duplicate_values(number: int, table: str, keys: Sequence[str], many: int, example: str) -> Hazard:

@@ -245,7 +245,7 @@ class Plan:
     success_criteria: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()
     types: Mapping[str, Any] = field(default_factory=dict)
-    lint: Mapping[str, LintRule] = field(default_factory=dict)  # by rule; what is not in it: plan.hazards
+    lint: Mapping[str, LintRule] = field(default_factory=dict)  # by rule; what is not in it: plan.hazard_policy
     on_bad_row: str = keys.ON_BAD_ROW.default  # stop | quarantine
     quarantine_limit: int = keys.QUARANTINE_LIMIT.default  # rows of one service
     schema: SchemaGoal | None = None

@@ -13,6 +13,7 @@ import estate_killed
 import pytest
 from estate_engines import differences, fill, link, make
 from fix_sandbox import wait_for
+from nightly import short_of
 
 from runbook_lib.errors import CutoverAborted
 from runbook_lib.journal import Journal
@@ -36,6 +37,8 @@ SESSIONS = {
 }
 CLONED = How(chunk_rows=40, jobs=1, follow=True)
 Kill = Callable[..., None]
+COPIES = [("copy_in:before", 1), ("copy_in:within", 3), ("copy_in:after", 4)]
+MAKINGS = [("run_script:before", 1), ("run_script:within", 1), ("run_script:after", 1), ("analyze:before", 1)]
 
 
 def carry_out(order: dict[str, Any]) -> None:
@@ -107,7 +110,7 @@ def at(armed: str, point: str, number: int) -> dict[str, Any]:
     return {"armed": armed, "method": method, "moment": moment, "number": number}
 
 
-@pytest.mark.parametrize(("point", "number"), [("copy_in:before", 1), ("copy_in:within", 3), ("copy_in:after", 4)])
+@pytest.mark.parametrize(("point", "number"), short_of(COPIES, COPIES[1:2]))
 def test_a_copy_killed_anywhere_is_resumed_and_every_range_is_there_once(
     made: Link, killed: Kill, point: str, number: int
 ) -> None:
@@ -148,7 +151,7 @@ def test_a_sync_killed_anywhere_goes_on_and_repeats_nothing_that_matters(
 
 @pytest.mark.parametrize(
     ("point", "number"),
-    [("run_script:before", 1), ("run_script:within", 1), ("run_script:after", 1), ("analyze:before", 1)],
+    short_of(MAKINGS, MAKINGS[1:3]),
 )
 def test_tables_whose_making_was_killed_are_made_again_whole(
     both: tuple[Any, Any], killed: Kill, point: str, number: int

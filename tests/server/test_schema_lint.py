@@ -124,6 +124,17 @@ def test_postgresql_itself_says_what_is_written_anew(new_on: Any) -> None:
     assert [table for table in database.catalog() if "runbook" in table] == []
 
 
+def test_a_table_that_becomes_logged_or_unlogged_is_rewritten_and_one_that_is_so_already_is_not(new_on: Any) -> None:
+    database = new_on("postgresql", "logged")
+    database.execute("CREATE UNLOGGED TABLE u (id int PRIMARY KEY, a text)", "CREATE TABLE t (LIKE u INCLUDING ALL)")
+    for statement in ("ALTER TABLE u SET LOGGED", "ALTER TABLE ONLY public.t SET UNLOGGED, ALTER a SET DEFAULT ''"):
+        assert found(database, statement) == ["refuse table-rewrite"], statement
+    for statement in ("ALTER TABLE t SET LOGGED", "ALTER TABLE t ALTER a SET DEFAULT 'now set tablespace b'"):
+        assert found(database, statement) == [], statement
+    allowed = {"table-rewrite": LintRule("warn", "12 rows")}
+    assert [f.policy for f in hazards(database, "r", ["ALTER TABLE u SET LOGGED"], allowed).findings] == ["warn"]
+
+
 @pytest.mark.parametrize("dialect", ["postgresql", "mysql"])
 def test_what_a_narrower_type_loses_is_said_for_both_directions(new_on: Any, dialect: str) -> None:
     database = new_on(dialect, "narrow")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from estate_steps import carry_out, environment_of
 from fix_sandbox import SCALE, execute, free_port_base, wait_for
+from nightly import EVERY
 
 from runbook_lib import steps
 from runbook_lib.errors import RollbackFailed
@@ -73,13 +74,16 @@ def test_apply_rollback_apply_leaves_no_trace_in_between_and_loses_no_write(esta
     assert record.passed
     assert {name: traces(estate, name) for name in before} == before
 
-    carry_out(environment_of(inventory(estate)), *FORWARD)
-    carry_out(environment_of(inventory(estate)), "cleanup")
-    assert not traces(estate, "users_db")["triggers"], "nothing of the migration is left at the targets"
+    home, shape = ("monolith",) * 3, "monolith"
+    if EVERY:  # forward again, and the clean-up, are what test_demo carries out as well
+        carry_out(environment_of(inventory(estate)), *FORWARD)
+        carry_out(environment_of(inventory(estate)), "cleanup")
+        assert not traces(estate, "users_db")["triggers"], "nothing of the migration is left at the targets"
+        home, shape = ("users_db", "orders_db", "payments_db"), "services"
 
     estate.services.stop("client")
     ledger = Ledger(estate.ledger)
-    users, orders, payments = (estate.conninfo(name) for name in ("users_db", "orders_db", "payments_db"))
+    users, orders, payments = (estate.conninfo(name) for name in home)
     assert ledger.summary().acknowledged_writes > 300
-    assert missing_writes(ledger, users=users, orders=orders, payments=payments) == []
+    assert missing_writes(ledger, users=users, orders=orders, payments=payments, shape=shape) == []
     assert ledger.failures() == []

@@ -73,7 +73,8 @@ def hazards(
     finally:
         if clones:
             db.execute(f"DROP TABLE IF EXISTS {quoting.listed([*clones.values()])}")
-    return sorted({*found, *hazards_of_words(statements, _WORDS)}, key=lambda hazard: (hazard.statement, hazard.rule))
+    found += hazards_of_words(statements, _WORDS, "mysql")
+    return sorted({*found}, key=lambda hazard: (hazard.statement, hazard.rule))
 
 
 def _tried(db: MySQLPort, number: int, statement: str, clones: dict[str, str], *, settled: bool) -> list[Hazard]:

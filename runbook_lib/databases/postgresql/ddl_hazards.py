@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ _WITHIN_S = 60.0  # it takes 5 ms
 _WORDS = {
     "lock-table": (r"LOCK\b", "holds its lock until the transaction ends", "keep that transaction short"),
     "table-rewrite": (
-        r"VACUUM\b[^;]*\bFULL\b|CLUSTER\b|ALTER\s+TABLE\b.*\bSET\s+(?:TABLESPACE|LOGGED|UNLOGGED|ACCESS\s+METHOD)\b",
+        r"VACUUM\b[^;]*\bFULL\b|CLUSTER\b|ALTER\s+TABLE\b.*\bSET\s+(?:TABLESPACE|ACCESS\s+METHOD)\b",
         "rewrites the whole table under a lock that readers wait for too",
         "use pg_repack, or a window",
     ),
@@ -47,6 +48,7 @@ _REFUSED_INSIDE = {  # squawk takes a script of one statement for none
 _GUESSED = ("adding-field-with-default", "adding-serial-primary-key-field", "changing-column-type")
 _LOCKS = (*_GUESSED, "adding-not-nullable-field", "constraint-missing-not-valid", "disallowed-unique-constraint")
 _ZONES = {"timestamp without time zone", "timestamp with time zone"}
+_PERSISTENCE = "SELECT relpersistence FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)"
 _LATER = "add the column without it, fill it in batches, and set default or constraint afterwards"
 
 
@@ -63,6 +65,7 @@ def hazards(db: PostgreSQLPort, statements: Sequence[str], *, alone: bool, back:
     labels = [] if alone else list(_labels_in_transaction(statements))
     found |= {(one.statement, one.rule): one for one in (*labels, *_labels_that_stay(statements))}
     with clones.trial(db) as going:
+        found |= {(one.statement, one.rule): one for one in _relogged(going.session, statements)}
         for tried in going.run(statements):
             _judge(found, going.session, tried)
         for tried in going.run(back):
@@ -89,6 +92,27 @@ def _judge(found: dict[tuple[int, str], Hazard], session: Any, tried: clones.Tri
     for index in tried.to_be_unique if tried.settled else []:
         if (twice := clones.twice(session, tried, index)) is not None:
             found[number, "duplicate-values"] = duplicate_values(number, tried.table, index.keys, *twice)
+
+
+def _relogged(session: Any, statements: Sequence[str]) -> Iterator[Hazard]:
+    """SET LOGGED and SET UNLOGGED of a table that is the other: a clone is temporary and can be neither."""
+    is_now: dict[str, str] = {}
+    for number, statement in enumerate(statements, 1):
+        code = sql_text.code(statement, "postgresql")
+        said = [token.upper for token in code]
+        wanted = next((b for a, b in pairwise(said) if a == "SET" and b in ("LOGGED", "UNLOGGED")), "")
+        if said[:2] != ["ALTER", "TABLE"] or not wanted:
+            continue
+        at = next(i for i, word in enumerate(said) if i > 1 and word not in ("IF", "EXISTS", "ONLY"))
+        end = next((i for i in range(at + 1, len(code), 2) if code[i].text != "."), len(code))
+        table = "".join(token.text for token in code[at:end])
+        if table not in is_now:
+            row = session.execute(_PERSISTENCE.encode(), (table,)).fetchone()
+            is_now[table] = {"p": "LOGGED", "u": "UNLOGGED"}.get(row[0], "") if row else ""
+        if is_now[table] not in ("", wanted):
+            text = f"writes the whole table anew under a lock that readers wait for too: it is {is_now[table]}"
+            yield Hazard("table-rewrite", number, text, "fill another table, or use a window")
+        is_now[table] = wanted
 
 
 def _narrowing(tried: clones.TrialResult, rule: str, where: str) -> Iterator[Hazard]:
@@ -153,7 +177,7 @@ def _squawked(db: PostgreSQLPort, statements: Sequence[str], *, alone: bool) -> 
         for one in told
     ]
     words = _WORDS if alone else {**_WORDS, **_REFUSED_INSIDE}
-    by_rule = {(one.statement, one.rule): one for one in (*hazards_of_words(statements, words), *found)}
+    by_rule = {(one.statement, one.rule): one for one in (*hazards_of_words(statements, words, "postgresql"), *found)}
     return [by_rule[key] for key in sorted(by_rule)]
 
 

@@ -67,7 +67,8 @@ def hazards(
             if settled and (index := _UNIQUE.match(without_comments(statement))):
                 found += _twice(db, number, index[1], index[2], index[3] or "")
             settled = settled and _HARMLESS.match(without_comments(statement)) is not None
-    return sorted({*found, *hazards_of_words(statements, _WORDS)}, key=lambda hazard: (hazard.statement, hazard.rule))
+    found += hazards_of_words(statements, _WORDS, "sqlite")
+    return sorted({*found}, key=lambda hazard: (hazard.statement, hazard.rule))
 
 
 def _twice(db: SQLitePort, number: int, table: str, listed: str, where: str) -> list[Hazard]:

@@ -95,7 +95,7 @@ def hazards(
     Args:
         revision: Its name, for messages.
         statements: As they will be run.
-        policy: The plan's `lint:`; rules that are not in it have the default of `plan.hazards`.
+        policy: The plan's `lint:`; rules that are not in it have the default of `plan.hazard_policy`.
         alone: Each statement is its own transaction.
         back: The statements of the other direction: what they would lose is reported before there is something to lose.
     Raises:

@@ -71,7 +71,7 @@ def test_every_changed_rule_is_named_and_nothing_else_is(new_on: Any, tmp_path: 
     found = {mismatch.text for mismatch in report.mismatches}
     beside = {mismatch.text for result in report.results for mismatch in result.information}
     unsaid = [each for each in all_of_them if not (begin(each.says, found) and begin(each.aside, beside))]
-    assert unsaid == []
+    assert unsaid == [], sorted(found)
     wanted = tuple(text for each in all_of_them for text in each.says)
     assert {text for text in found if not text.startswith(wanted)} == set()
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runbook_lib.config.environment import Environment, find_root, load_environment
 from runbook_lib.journal import Journal
-from runbook_lib.journal.kinds import Result, StandaloneVerdict
+from runbook_lib.journal.kinds import Result
 from runbook_lib.plan.phase_order import PHASES
 from runbook_lib.run.context import acting_person
 from runbook_lib.run.find_run import supersede
@@ -20,56 +21,98 @@ from runbook_lib.sandbox.estate import Estate
 from runbook_lib.sandbox.ledger import Ledger, LostWrite, missing_writes
 
 Show = Callable[[str], None]
-INJECTED = {"error_rate": 0.3}  # of the drill: a share that any trigger must notice
-_LAST_BEFORE_WATCH = "smoke_test:target:cutover"  # an error before it would fail this test, and no trigger would fire
+Act = Callable[[Runner, Estate], Finished]
 
 
-def run_demo(
+@dataclass(frozen=True)
+class Setting:
+    """Where and how large an estate is played on.
+
+    Attributes:
+        directory: The estate's own.
+        scale: Of the sample data; 1.0 is about 260,000 rows.
+        keep: Leave the estate running at the end, until Ctrl-C or SIGTERM.
+        rate: The clients' requests a second.
+        port_base: First of the estate's ports.
+    """
+
+    directory: Path
+    scale: float = 1.0
+    keep: bool = False
+    rate: float = 120.0
+    port_base: int = 15400
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How it ended: the phases, the acknowledged writes that the databases in force have not, the clients' figures."""
+
+    finished: Finished
+    lost: Sequence[LostWrite]
+    figures: Mapping[str, Any]
+
+
+def run_demo(show: Show, setting: Setting) -> int:
+    """Start the estate, run the whole plan on it under traffic, and hold the ledger against the databases.
+
+    Returns:
+        int: the exit status: 0 only when every phase passed, no request failed and no acknowledged write was lost.
+    """
+    return play(show, setting, lambda runner, _: runner.carry_out(PHASES), _all_passed)
+
+
+def play(
     show: Show,
-    *,
-    directory: Path,
-    scale: float = 1.0,
-    drill: str | None = None,
-    keep: bool = False,
-    rate: float = 120.0,
-    port_base: int = 15400,
+    setting: Setting,
+    act: Act,
+    reached: Callable[[Ending], bool],
+    plan: str = "",
 ) -> int:
-    """Start the estate, run the plan on it under traffic, and hold the ledger against the databases.
+    """Act on an estate under traffic, hold the ledger against the databases, and write the run's evidence.
 
     Args:
-        drill: "rollback" makes the services fail after the cutover: a trigger fires, and the run goes back.
-        keep: Leave the estate running at the end, until Ctrl-C or SIGTERM.
+        act: What happens, while the clients are at work.
+        reached: Whether what was asked for happened.
+        plan: Another plan than the demo's, relative to the parameter folder.
     Returns:
-        int: the exit status: 0 only when every phase passed and no acknowledged write was lost.
+        int: 0 when it was reached; else the phases' own status, or 1.
     """
     begun = time.monotonic()
-    with Estate(directory, port_base=port_base, scale=scale, client=True, rate=rate) as estate:
+    with Estate(
+        setting.directory, port_base=setting.port_base, scale=setting.scale, client=True, rate=setting.rate
+    ) as estate:
         show(f"estate up in {time.monotonic() - begun:.1f} s: {sum(estate.rows.values()):,} rows, clients at work")
         with _bound_to_us():
-            environment = demo_environment(estate, port_base)
+            environment = demo_environment(estate, setting.port_base, plan)
             end_unfinished(environment)
             runner = Runner(environment, show)
-            finished = _carry_out(runner, estate, drill)
+            finished = act(runner, estate)
             estate.services.stop("client")
             ledger = Ledger(estate.ledger)
             at_source = _writes_go_to_source(environment)
             lost = _lost(estate, ledger, at_source=at_source)
-            figures = _figures(ledger, lost)
+            figures = figures_of(ledger, lost)
             index = runner.finish(ledger=figures, charts=_charts(runner, ledger))
             runner.close()
             _tell(show, figures, lost, at_source, index, time.monotonic() - begun)
-            if keep:
-                _wait(show, estate)
-    return _status(finished, drill, bool(lost), figures["failed_requests"])
+            if setting.keep:
+                wait_for_the_end(show, estate)
+    if reached(Ending(finished, lost, figures)):
+        return 0
+    return finished.exit_status or 1
 
 
-def demo_environment(estate: Estate, port_base: int) -> Environment:
-    """The demo's environment; another estate than the usual one gets an inventory of its own."""
+def _all_passed(ending: Ending) -> bool:
+    return not (ending.finished.exit_status or ending.lost or ending.figures["failed_requests"])
+
+
+def demo_environment(estate: Estate, port_base: int, plan: str = "") -> Environment:
+    """The demo's environment, or another plan's in it; another estate than the usual one gets an own inventory."""
     root = find_root()
     if port_base == 15400 and estate.directory == root / ".runbook/demo":
-        return load_environment("demo", root=root)
+        return load_environment("demo", plan=plan, root=root)
     inventory = estate.write_inventory(estate.directory / "inventory.yaml")
-    return load_environment("demo", inventory=str(inventory), root=root)
+    return load_environment("demo", plan=plan, inventory=str(inventory), root=root)
 
 
 def end_unfinished(environment: Environment) -> None:
@@ -81,47 +124,6 @@ def end_unfinished(environment: Environment) -> None:
         row = journal.latest_run(environment.name, states=("open", "rolling_back"))
         if row is not None:
             supersede(journal, row, "a new estate began", acting_person())
-
-
-def _carry_out(runner: Runner, estate: Estate, drill: str | None) -> Finished:
-    if drill is None:
-        return runner.carry_out(PHASES)
-    before = runner.carry_out(PHASES[: PHASES.index("cutover")])
-    if before.exit_status:
-        return before
-    with _errors_after_cutover(runner, estate):
-        last = runner.carry_out(("cutover",))
-    return Finished(last.run_id, last.bundle, (*before.executed, *last.executed))
-
-
-@contextmanager
-def _errors_after_cutover(runner: Runner, estate: Estate) -> Any:
-    """Let a service fail once it has the writes and has passed its smoke test: what notices it is to be a trigger."""
-    import threading
-
-    done = threading.Event()
-
-    def inject() -> None:
-        while not done.wait(0.2):
-            if runner.journal.entries(runner.run_id, Result, StandaloneVerdict, step=_LAST_BEFORE_WATCH):
-                estate.services.inject("order_service@target", INJECTED["error_rate"], None)
-                return
-
-    thread = threading.Thread(target=inject, name="drill", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _status(finished: Finished, drill: str | None, lost: bool, failed_requests: int) -> int:
-    """0 when what was asked for happened: all phases, or in the drill a trigger, and the whole rollback."""
-    if drill:
-        reached = finished.rolled_back and finished.executed[-1].passed
-        return 1 if lost or not reached else 0
-    return finished.exit_status or (1 if lost or failed_requests else 0)
 
 
 def _writes_go_to_source(environment: Environment) -> bool:
@@ -140,7 +142,7 @@ def _lost(estate: Estate, ledger: Ledger, *, at_source: bool) -> list[LostWrite]
     return missing_writes(ledger, users=users, orders=orders, payments=payments)
 
 
-def _figures(ledger: Ledger, lost: list[LostWrite]) -> dict[str, Any]:
+def figures_of(ledger: Ledger, lost: list[LostWrite]) -> dict[str, Any]:
     seen = ledger.summary()
     return {
         "acknowledged_writes": seen.acknowledged_writes,
@@ -193,7 +195,7 @@ def _tell(
     show(f"\n{where}; evidence: {index}")
 
 
-def _wait(show: Show, estate: Estate) -> None:
+def wait_for_the_end(show: Show, estate: Estate) -> None:
     show(f"the estate stays up: {estate.url}; Ctrl-C ends it, from elsewhere `kill {os.getpid()}`")
     try:
         while True:

@@ -42,6 +42,10 @@ class SmallEnvironment:
         return self.root / "parameters" / f"{self.name}.yaml"
 
     @property
+    def inventory_path(self) -> Path:
+        return self.root / "parameters" / "inventories" / f"{self.name}.yaml"
+
+    @property
     def journal_url(self) -> str:
         return self.journal or f"sqlite:///{self.root}/journal.sqlite"
 

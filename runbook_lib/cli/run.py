@@ -46,8 +46,8 @@ def run(file: Path, phase: str, first: str, last: str, run_id: str) -> None:
     from runbook_lib.plan.phase_order import only_notebook
     from runbook_lib.runner.run_phases import phases_between
 
-    phases = phases_between(phase, first, last)
     environment = environment_of(file)
+    phases = phases_between(phase, first, last, environment.plan.strategy)
     if not (environment.plan.phases or phase or first or last):
         phases = (only_notebook(environment.plan),)  # a plan without phases moves a schema, or upgrades fleets
     extras.require("runbook run", "notebook")
@@ -114,12 +114,12 @@ def sync(file: Path, run_id: str, plan: str, inventory: str, direction: str, sin
 
 
 def _carry_out(environment: Environment, phases: tuple[str, ...], run_id: str) -> None:
-    from runbook_lib.plan.phase_order import PHASES
+    from runbook_lib.plan.phase_order import every_phase
     from runbook_lib.runner.run_phases import Runner
 
     runner = Runner(environment, click.echo, run_id=run_id)
     try:
-        if not run_id and runner.close_ended() == "done" and phases == PHASES:
+        if not run_id and runner.close_ended() == "done" and phases == every_phase(environment.plan.strategy):
             sys.exit(0)  # all that was asked for had been done
         finished = runner.carry_out(phases)
         click.echo(f"evidence: {runner.finish()}")

@@ -143,7 +143,7 @@ class Environment:
         """
         settings = _find(self.inventory.services, "service", name, self.inventory.file)
         module = _adapter("runbook_lib.services.command", name)
-        return cast(ServiceController, module.open_service(name, settings, self.root))
+        return cast(ServiceController, module.open_service(name, settings, self.root, self.database))
 
     def notify_targets(self) -> dict[str, dict[str, Any]]:
         """The targets that the plan names, with their references resolved: never print them."""

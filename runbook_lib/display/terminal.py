@@ -24,7 +24,8 @@ from runbook_lib.journal.kinds import (
     SchemaChanged,
     StandaloneVerdict,
 )
-from runbook_lib.plan.phase_order import PHASES
+from runbook_lib.plan.phase_order import PHASES, every_phase
+from runbook_lib.plan.vocabulary import BLUE_GREEN
 from runbook_lib.verdict import words_of
 
 if TYPE_CHECKING:
@@ -240,8 +241,9 @@ def newer(history: History) -> Iterator[str]:
 
 def _phases(row: RunRow, history: History) -> list[str]:
     begun = dict.fromkeys(entry.phase for entry in history.entries if entry.phase and not entry.content.aside)
-    ahead = PHASES if row.state == "open" else ()
-    known = [name for name in PHASES if name in begun or name in ahead]
+    every = every_phase("blue_green") if any(name in begun for name in BLUE_GREEN) else PHASES
+    ahead = every if row.state == "open" else ()
+    known = [name for name in every if name in begun or name in ahead]
     return known + [name for name in begun if name not in known]
 
 

@@ -19,6 +19,7 @@ from runbook_lib.plan.system_values import (
     read_retries,
     read_rows,
     read_status,
+    read_tests,
     read_title,
 )
 from runbook_lib.plan.units import read_count, read_duration, read_percentages, read_share
@@ -28,6 +29,10 @@ from runbook_lib.plan.yaml_value import Value
 
 def _texts(value: Value, what: str) -> tuple[str, ...]:
     return tuple(item.text(what) for item in value.items(what))
+
+
+def _service_names(value: Value, what: str) -> tuple[str, ...]:
+    return tuple(text for text, _ in value.texts(what))  # one, or several
 
 
 def _statements(value: Value, what: str) -> tuple[str, ...]:
@@ -103,7 +108,8 @@ MIGRATION = Key("migration", TEXT, "the title", "", required=True)
 STRATEGY = Key(
     "strategy",
     Kind[str](_one_of(vocabulary.STRATEGIES)),
-    "`move` needs no rollback path, and its reads do not move in stages; `rolling` upgrades fleets",
+    "`move` needs no rollback path, and its reads do not move in stages; `rolling` upgrades fleets; `blue_green`: "
+    "[blue-green.md](blue-green.md)",
     "dual_write",
     also=("migration_strategy",),
 )
@@ -142,7 +148,10 @@ PLAN = Section(
 DATABASE = Key("database", TEXT, "a database of the inventory", "", "the service's name")
 APIS: Key[tuple[str, ...]] = Key("apis", Kind("paths", _apis), "what the router sends to it", (), also=("api",))
 TABLES = Key("tables", LIST, "its tables", (), "an error", also=("data",))
-SERVICE = Section((DATABASE, APIS, TABLES))
+SERVICE_AFTER: Key[tuple[str, ...]] = Key(
+    "after", Kind("services", _service_names), "services that it needs: started before it, stopped after it", ()
+)
+SERVICE = Section((DATABASE, APIS, TABLES, SERVICE_AFTER))
 
 FROM = Key("from", NAME, "the table of the source", "", "the same name", stored_as="source")
 KEY = Key("key", Kind("columns", read_names_by_name), "target column: source column, of a derived table", {})
@@ -165,23 +174,23 @@ TASKS = Key("tasks", LIST, "sentences for people, who sign them off; `{step: …
 STEPS = Key("steps", LIST, "steps that must have run, by name or in words", ())
 TRAFFIC: Key[tuple[int, ...]] = Key(
     "traffic", Kind("percentages", read_percentages), "stages of the reads, rising to 100%", (),
-    phases=("gradual_extraction",),
+    phases=("gradual_extraction", "switch"),
 )  # fmt: skip
 WINDOW: Key[Window | None] = Key(
     "window",
     Kind("window", read_window),
     "when the cutover may fence the source; outside it is refused (policy `window: enforce`)",
     None,
-    phases=("cutover",),
+    phases=("cutover", "switch"),
 )
 MAX_WRITE_PAUSE = Key(
     "max_write_pause", DURATION, "longer: the cutover aborts and everything is as before", 1.0,
-    phases=("cutover",), options={"cutover": "max_write_pause_s"},
+    phases=("cutover", "switch"), options={"cutover": "max_write_pause_s", "switch": "max_write_pause_s"},
 )  # fmt: skip
 WATCH = Key(
     "watch", DURATION, "how long the rollback triggers are watched: at each stage, or after the switch", 0.0,
-    phases=("gradual_extraction", "cutover"),
-    options={"gradual_extraction": "step_watch_s", "cutover": "watch_s"},
+    phases=("gradual_extraction", "cutover", "switch", "watch"),
+    options={"gradual_extraction": "step_watch_s", "switch": "step_watch_s", "cutover": "watch_s", "watch": "watch_s"},
 )  # fmt: skip
 PHASE_SERVICES = Key("services", MAPPING, "services, as at the top", (), phases=("gradual_extraction",))
 PHASE_STRATEGY = Key("strategy", STRATEGY.kind, "as at the top", "", phases=("data_migration",))
@@ -190,10 +199,17 @@ AFTER = Key(
     phases=("cleanup",), also=("delay", "stability_period"), options={"cleanup": "after_s"},
 )  # fmt: skip
 ARCHIVE = Key("archive", Kind(_one_of(vocabulary.ARCHIVES), _archive), "form of the archive", "", phases=("cleanup",))
+TESTS: Key[tuple[str, ...]] = Key(
+    "tests", Kind("command", read_tests), "all tests of what is new, before any traffic: exit status 0 is passed", (),
+    phases=("validate",),
+)  # fmt: skip
+TESTS_TIMEOUT = Key(
+    "tests_timeout", DURATION, "longer: they are ended, and have not passed", 600.0, phases=("validate",)
+)
 PHASE = Section(
     (
         *(PHASE_DURATION, TASKS, STEPS, TRAFFIC, WINDOW, MAX_WRITE_PAUSE, WATCH),
-        *(PHASE_SERVICES, PHASE_STRATEGY, AFTER, ARCHIVE),
+        *(PHASE_SERVICES, PHASE_STRATEGY, AFTER, ARCHIVE, TESTS, TESTS_TIMEOUT),
     )
 )
 

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.plan.model import Plan, Service, TableMapping, Tolerance
-from runbook_lib.plan.vocabulary import PHASES
 
 PITFALLS = ("no_rollback_plan", "big_bang", "too_little_testing", "no_integrity_validation", "extended_downtime")
 # A router holds a request back for about ten seconds (the demo's Envoy: 10 s of retries): longer is an outage.
@@ -42,11 +41,6 @@ def lint(plan: Plan) -> list[Problem]:
 def _problem(plan: Plan, pitfall: str, line: int, text: str, action: str, *, blocking: bool = True) -> Problem:
     subject, title = f"{plan.path}:{line or 1}", pitfall.replace("_", " ")
     return Problem(subject, f"{title}: {text}", action, blocking, detail={"pitfall": pitfall, "line": line or 1})
-
-
-def _switch(plan: Plan) -> str:
-    """The phase in which traffic moves for good."""
-    return PHASES[plan.strategy][-2]
 
 
 def _no_rollback_plan(plan: Plan) -> Iterator[Problem]:
@@ -87,7 +81,7 @@ def _big_bang(plan: Plan) -> Iterator[Problem]:
 
 
 def _too_little_testing(plan: Plan) -> Iterator[Problem]:
-    name, switch = "too_little_testing", plan.phase(_switch(plan))
+    name, switch, watch = "too_little_testing", plan.phase("cutover"), plan.phase("watch")
     line = switch.line or plan.lines.get("phases", 1)
     if not plan.performance.workload:
         action = "add `performance: {workload: plans/workload.yaml}`"
@@ -95,8 +89,8 @@ def _too_little_testing(plan: Plan) -> Iterator[Problem]:
         yield _problem(plan, name, plan.lines.get("performance", 1), text, action)
     if switch.steps and "smoke_test" not in switch.steps:
         yield _problem(plan, name, line, "nobody tries the services after the switch", "add `smoke_test` to its steps")
-    if not switch.watch_s:
-        action = f"add `watch: 10 min` to {switch.name}"
+    if not watch.watch_s:
+        action = f"add `watch: 10 min` to {watch.name}"
         yield _problem(plan, name, line, "nobody watches errors after the switch", action)
     for item in plan.checklist:
         if item.name == "tested_in_staging" and item.probe != "staging_evidence":
@@ -136,7 +130,7 @@ def _too_tolerant(plan: Plan, tolerance: Tolerance) -> Iterator[Problem]:
 
 
 def _extended_downtime(plan: Plan) -> Iterator[Problem]:
-    name, phase = "extended_downtime", plan.phase(_switch(plan))
+    name, phase = "extended_downtime", plan.phase("cutover")
     line = phase.line or plan.lines.get("phases", 1)
     if phase.window is None:
         action = f'add `window: "Sunday 02:00-06:00 Europe/Berlin"` to {phase.name}'

@@ -26,7 +26,8 @@ def _read_service(entry: Entry) -> Service:
     settings = {"database": name, **given.settings()}
     tables = _read_tables(given[keys.TABLES]) if keys.TABLES in given else ()
     line = given[keys.DATABASE].line if keys.DATABASE in given else entry.at.line
-    return Service(name, **settings, tables=tables, line=line)
+    lines = {key.name: value.line for key, value in given.items()}
+    return Service(name, **settings, tables=tables, line=line, lines=lines)
 
 
 def _read_tables(value: Value) -> tuple[TableMapping, ...]:

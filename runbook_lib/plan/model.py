@@ -13,6 +13,7 @@ from typing import Any
 from runbook_lib.plan import keys
 from runbook_lib.plan.amounts import Amount
 from runbook_lib.plan.system_tasks import CommandTask, HttpTask, SqlTask
+from runbook_lib.plan.vocabulary import SAID_IN
 from runbook_lib.plan.window import Window
 
 Name = str
@@ -52,13 +53,15 @@ class TableMapping:
 
 @dataclass(frozen=True)
 class Service:
-    """One service that leaves the source with its tables and APIs."""
+    """One service that leaves the source with its tables and APIs. A plan has them in the order of their `after`."""
 
     name: Name
     database: Name
     apis: tuple[str, ...] = ()
     tables: tuple[TableMapping, ...] = ()
+    after: tuple[str, ...] = ()  # services that are started before it, and stopped after it
     line: int = 0
+    lines: Mapping[str, int] = field(default_factory=dict)  # key to its line, for messages
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class Phase:
     watch_s: float = 0.0
     after_s: float = 0.0
     archive: str = ""  # "" or "parquet"
+    tests: tuple[str, ...] = ()  # the command that tests what is new
+    tests_timeout_s: float = keys.TESTS_TIMEOUT.default
     line: int = 0
 
 
@@ -232,7 +237,7 @@ class Plan:
     """One migration. `digest` is the SHA-256 of its canonical form: approvals and passes are bound to it."""
 
     migration: str
-    strategy: str  # dual_write | move | rolling
+    strategy: str  # dual_write | move | blue_green | rolling
     source: Name
     services: tuple[Service, ...]
     phases: tuple[Phase, ...]
@@ -259,5 +264,9 @@ class Plan:
         return {service.name: service for service in self.services}[name]
 
     def phase(self, name: str) -> Phase:
-        """The phase of this name; a phase the plan does not describe has only defaults."""
-        return next((phase for phase in self.phases if phase.name == name), Phase(name))
+        """The phase of this name, or the one that says the same in the plan's strategy (`vocabulary.SAID_IN`).
+
+        A phase the plan does not describe has only defaults.
+        """
+        own = SAID_IN.get(self.strategy, {}).get(name, name)
+        return next((phase for phase in self.phases if phase.name == own), Phase(own))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from runbook_lib.errors import OutOfOrder
+from runbook_lib.plan.vocabulary import BLUE_GREEN
+from runbook_lib.plan.vocabulary import PHASES as SEQUENCES
 
 if TYPE_CHECKING:
     from runbook_lib.plan.model import Plan
@@ -37,6 +40,8 @@ LOOKS = (VALIDATION, PERFORMANCE, SCHEMA)  # a rollback trigger that fired does 
 
 def notebook_of(phase: str) -> str:
     """The notebook that carries a phase out, for messages."""
+    if phase in BLUE_GREEN:
+        return "notebooks/patterns/blue_green.ipynb"
     if phase in PHASES:
         return f"notebooks/{PHASES.index(phase):02d}_{phase}.ipynb"
     if phase in (VALIDATION, PERFORMANCE):
@@ -49,6 +54,18 @@ def notebook_of(phase: str) -> str:
 def only_notebook(plan: Plan) -> str:
     """The notebook of a plan without phases: it is all of it."""
     return ROLLING if plan.rolling else SCHEMA
+
+
+def folder_of(phase: str) -> str:
+    """The name of a phase's folder in the evidence: its notebook's, or its own where a notebook has several."""
+    if phase in BLUE_GREEN:
+        return f"{BLUE_GREEN.index(phase) + 1:02d}_{phase}"
+    return PurePath(notebook_of(phase)).stem
+
+
+def every_phase(strategy: str) -> tuple[str, ...]:
+    """Pre-flight, then the phases that a plan of this strategy may describe."""
+    return ("preflight", *SEQUENCES[strategy])
 
 
 def phases_of(plan: Plan) -> tuple[str, ...]:
@@ -65,10 +82,10 @@ def phases_before(phase: str, plan: Plan) -> tuple[str, ...]:
     order = phases_of(plan)
     if phase in order:
         return order[: order.index(phase)]
-    if phase in PHASES:  # a standard phase that the plan says nothing about keeps its place
-        return tuple(name for name in PHASES[: PHASES.index(phase)] if name in order)
+    if phase in (every := every_phase(plan.strategy)):  # one that the plan says nothing about keeps its place
+        return tuple(name for name in every[: every.index(phase)] if name in order)
     if phase == ROLLBACK or phase in ASIDE:
         return ()
-    near = get_close_matches(phase, [*order, *PHASES, ROLLBACK, *ASIDE], 1)
+    near = get_close_matches(phase, [*order, *every, ROLLBACK, *ASIDE], 1)
     action = f"did you mean `{near[0]}`?" if near else f"the plan's phases are {', '.join(order)}"
     raise OutOfOrder(f"phase {phase}", "unknown", state="nothing was started", action=action)

@@ -10,6 +10,7 @@ from runbook_lib.util.command import split, unknown_placeholders
 
 OF_A_SERVICE = ("name", "url")  # of the service that `on` names
 PLACEHOLDERS = (*OF_A_SERVICE, "python", "root", "run_id")
+OF_TESTS = ("python", "root", "run_id", "inventory")  # the last one: the path of the inventory
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 REFERENCE = re.compile(r"(?:\w+ )?(?:env|file|keyring):\S+")  # after a scheme: Bearer env:TOKEN
 _SECRET = re.compile(r"(?i)authorization|token|secret|password|cookie|key")
@@ -23,19 +24,26 @@ def read_title(value: Value, what: str) -> str:
     return text
 
 
-def read_command(value: Value, what: str) -> tuple[str, ...]:
+def read_command(value: Value, what: str, placeholders: tuple[str, ...] = PLACEHOLDERS) -> tuple[str, ...]:
     """A command: a line, which is split as a shell does and given to none, or a list."""
     try:
         parts = split([item.verbatim(what) for item in value.items(what)] if value.is_list else value.verbatim(what))
-        return _known(value, what, parts)
+        return _known(value, what, parts, placeholders)
     except ValueError as error:
         raise value.error(f"{what}: {error}", action="close each quote, and write a literal brace twice") from error
 
 
-def _known(value: Value, what: str, parts: tuple[str, ...]) -> tuple[str, ...]:
-    if unknown := unknown_placeholders(parts, PLACEHOLDERS):
+def read_tests(value: Value, what: str) -> tuple[str, ...]:
+    """A command that no service is named for."""
+    return read_command(value, what, OF_TESTS)
+
+
+def _known(
+    value: Value, what: str, parts: tuple[str, ...], placeholders: tuple[str, ...] = PLACEHOLDERS
+) -> tuple[str, ...]:
+    if unknown := unknown_placeholders(parts, placeholders):
         observed = f"{what}: unknown placeholder {{{unknown[0]}}}"
-        raise value.error(observed, expected=", ".join(PLACEHOLDERS), action="write a literal brace twice")
+        raise value.error(observed, expected=", ".join(placeholders), action="write a literal brace twice")
     return parts
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from runbook_lib.journal.renamed_steps import NAMES, name_today
 
-STRATEGIES = ("dual_write", "move", "rolling")
-STRATEGIES_TO_COME = ("blue_green",)  # refused where they are read: nothing carries them out yet
+STRATEGIES = ("dual_write", "move", "blue_green", "rolling")
 
 # What an assessment can find: docs/assessment.md says where, and what to do.
 FINDINGS = (
@@ -24,10 +23,18 @@ ON_BAD_ROW = ("stop", "quarantine")
 POLICIES = {"zero_dates": ("error", "null"), "nul": ("error", "strip"), "nan": ("error", "text"),
             "unmapped": ("error", "text")}  # fmt: skip
 _FIVE = ("preparation", "gradual_extraction", "data_migration", "cutover", "cleanup")
+BLUE_GREEN = ("prepare", "validate", "switch", "watch")  # notebooks/patterns/blue_green.ipynb carries these out
 PHASES = {
     "dual_write": _FIVE,
     "move": _FIVE,
     "rolling": (),  # its one notebook stands aside: notebooks/patterns/rolling.ipynb
+    "blue_green": (*BLUE_GREEN, "cleanup"),
+}
+# Steps serve every strategy: the phase of another that says what they ask the plan for.
+SAID_IN: dict[str, dict[str, str]] = {
+    "dual_write": {"watch": "cutover"},
+    "move": {"watch": "cutover"},
+    "blue_green": {"gradual_extraction": "switch", "data_migration": "validate", "cutover": "switch"},
 }
 ARCHIVES = ("parquet",)
 

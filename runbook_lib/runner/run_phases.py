@@ -21,7 +21,8 @@ from runbook_lib.evidence.keys import SigningKey, demo_key, load_key
 from runbook_lib.journal import History, Journal, RunRow
 from runbook_lib.journal.kinds import Alarm, PhaseStarted
 from runbook_lib.monitoring.announce import announce
-from runbook_lib.plan.phase_order import ASIDE, PHASES, ROLLBACK, notebook_of
+from runbook_lib.plan.phase_order import ASIDE, PHASES, ROLLBACK, every_phase, folder_of, notebook_of
+from runbook_lib.plan.vocabulary import BLUE_GREEN
 from runbook_lib.plan.yaml_value import shown
 from runbook_lib.run.context import acting_person
 from runbook_lib.run.find_run import find_run, replayed_gate, require_order
@@ -30,7 +31,7 @@ from runbook_lib.runner.kernel import Kernel, start_kernel
 from runbook_lib.verdict import words_of
 
 Show = Callable[[str], None]
-_PHASE_OF = {Path(notebook_of(phase)).stem: phase for phase in (*PHASES, ROLLBACK, *ASIDE)}
+_PHASE_OF = {folder_of(phase): phase for phase in (*PHASES, *BLUE_GREEN, ROLLBACK, *ASIDE)}
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Runner:
         """Run these phases in order; the first that does not pass ends it, and goes back if the policy says so.
 
         Args:
-            phases: Of PHASES, or `rollback`.
+            phases: Of the plan's strategy, or `rollback`.
             options: Tunables that win over the parameter file's.
         """
         executed: list[Executed] = []
@@ -139,15 +140,16 @@ class Runner:
         self.run_id = row.run_id
         history = self._require_turn(row, phase)
         self._tell_start(history, phase)
-        notebook = environment.parameters_dir.parent / notebook_of(phase)
-        replayed = replayed_gate(history, row, phase) is not None and self._has_evidence(notebook.stem, phase)
-        folder = self._aside if replayed else phase_folder(self.bundle, notebook.stem)
+        notebook, name = environment.parameters_dir.parent / notebook_of(phase), folder_of(phase)
+        replayed = replayed_gate(history, row, phase) is not None and self._has_evidence(name, phase)
+        folder = self._aside if replayed else phase_folder(self.bundle, name)
         values = {
             "environment": environment.name,
             "plan": str(environment.plan_path),
             "inventory": str(environment.inventory_path),
             "run_id": self.run_id,
             "options": {**environment.options, **options},
+            **({"phase": phase} if phase in BLUE_GREEN else {}),
         }
         with progress_in_terminal(self.journal, self.run_id):
             done = execute(
@@ -174,7 +176,7 @@ class Runner:
             self._tell(f"phase_{ending}", words, phase)
             self._tell_end()
         words = "passed before, shown as recorded" if replayed and done.passed else words
-        self.show(f"{notebook.stem}: {words} ({done.elapsed_s:.1f} s, {done.overhead_s:.1f} s of it kernel)")
+        self.show(f"{name}: {words} ({done.elapsed_s:.1f} s, {done.overhead_s:.1f} s of it kernel)")
         return done
 
     @property
@@ -266,8 +268,8 @@ class Runner:
         return Facts(engines, schemas)
 
 
-def phases_between(only: str, first: str, last: str) -> tuple[str, ...]:
-    """The phases that a command line asks for.
+def phases_between(only: str, first: str, last: str, strategy: str) -> tuple[str, ...]:
+    """The phases that a command line asks for, of those that the plan's strategy has.
 
     Raises:
         ConfigurationError: no such phase, or first after last.
@@ -276,15 +278,16 @@ def phases_between(only: str, first: str, last: str) -> tuple[str, ...]:
         raise ConfigurationError(
             f"phase {only}", "given together with a range", action="give --phase, or --from and --to"
         )
-    for name, known in ((only, (*PHASES, ROLLBACK)), (first, PHASES), (last, PHASES)):
+    every = every_phase(strategy)
+    for name, known in ((only, (*every, ROLLBACK)), (first, every), (last, every)):
         if name and name not in known:
             near = get_close_matches(name, known, 1)
             action = f"did you mean `{near[0]}`?" if near else ""
             raise ConfigurationError(f"phase {name}", "unknown", expected=f"one of {', '.join(known)}", action=action)
     if only:
         return (only,)
-    start = PHASES.index(first) if first else 0
-    end = PHASES.index(last) if last else len(PHASES) - 1
+    start = every.index(first) if first else 0
+    end = every.index(last) if last else len(every) - 1
     if start > end:
         raise ConfigurationError(f"phases {first} to {last}", "the first comes after the last")
-    return PHASES[start : end + 1]
+    return every[start : end + 1]

@@ -66,14 +66,14 @@ def play(
     setting: Setting,
     act: Act,
     reached: Callable[[Ending], bool],
-    plan: str = "",
+    environment: str = "demo",
 ) -> int:
     """Act on an estate under traffic, hold the ledger against the databases, and write the run's evidence.
 
     Args:
         act: What happens, while the clients are at work.
         reached: Whether what was asked for happened.
-        plan: Another plan than the demo's, relative to the parameter folder.
+        environment: The parameter file, whose inventory is the estate's.
     Returns:
         int: 0 when it was reached; else the phases' own status, or 1.
     """
@@ -83,14 +83,14 @@ def play(
     ) as estate:
         show(f"estate up in {time.monotonic() - begun:.1f} s: {sum(estate.rows.values()):,} rows, clients at work")
         with _bound_to_us():
-            environment = demo_environment(estate, setting.port_base, plan)
-            end_unfinished(environment)
-            runner = Runner(environment, show)
+            found = demo_environment(estate, setting.port_base, environment)
+            end_unfinished(found)
+            runner = Runner(found, show)
             finished = act(runner, estate)
             estate.services.stop("client")
             ledger = Ledger(estate.ledger)
-            at_source = _writes_go_to_source(environment)
-            lost = _lost(estate, ledger, at_source=at_source)
+            at_source = writes_go_to_source(found)
+            lost = lost_writes(estate, ledger, at_source=at_source)
             figures = figures_of(ledger, lost)
             index = runner.finish(ledger=figures, charts=_charts(runner, ledger))
             runner.close()
@@ -106,13 +106,13 @@ def _all_passed(ending: Ending) -> bool:
     return not (ending.finished.exit_status or ending.lost or ending.figures["failed_requests"])
 
 
-def demo_environment(estate: Estate, port_base: int, plan: str = "") -> Environment:
-    """The demo's environment, or another plan's in it; another estate than the usual one gets an own inventory."""
+def demo_environment(estate: Estate, port_base: int, name: str = "demo") -> Environment:
+    """The demo's environment, or another one of its estate; another estate than the usual gets an own inventory."""
     root = find_root()
     if port_base == 15400 and estate.directory == root / ".runbook/demo":
-        return load_environment("demo", plan=plan, root=root)
+        return load_environment(name, root=root)
     inventory = estate.write_inventory(estate.directory / "inventory.yaml")
-    return load_environment("demo", plan=plan, inventory=str(inventory), root=root)
+    return load_environment(name, inventory=str(inventory), root=root)
 
 
 def end_unfinished(environment: Environment) -> None:
@@ -126,14 +126,14 @@ def end_unfinished(environment: Environment) -> None:
             supersede(journal, row, "a new estate began", acting_person())
 
 
-def _writes_go_to_source(environment: Environment) -> bool:
+def writes_go_to_source(environment: Environment) -> bool:
     """Which databases are in force: the router knows."""
     routes = environment.router().routes()
     origin = environment.router_settings["origin"]
     return any(name.endswith(".writes") and state.weights.get(origin) for name, state in routes.items())
 
 
-def _lost(estate: Estate, ledger: Ledger, *, at_source: bool) -> list[LostWrite]:
+def lost_writes(estate: Estate, ledger: Ledger, *, at_source: bool) -> list[LostWrite]:
     """Every acknowledged write that the databases in force do not have."""
     if at_source:
         home = estate.conninfo("monolith")

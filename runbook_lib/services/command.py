@@ -2,7 +2,7 @@
 
 user_service:
   url: http://127.0.0.1:15431
-  health: /health                              # or {path: /health, status: 200, timeout_s: 2}
+  health: /health                              # or {path: …, status: …}, or {sql: …, database: …}: services/health.py
   start: "{python} -m tool start {name}"       # a line or a list; never given to a shell
   stop: [systemctl, stop, "{name}"]
   status: [systemctl, is-active, "{name}"]     # optional; without it: does anything answer at `url`?
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.errors import ConfigurationError
+from runbook_lib.services.health import HealthCheck, OpenDatabase, asked, over_http, over_sql, read_health_check
 from runbook_lib.services.port import COMMANDS, PLACEHOLDERS, Health, ServiceController
 from runbook_lib.util.command import CommandResult, run, split, unknown_placeholders
 from runbook_lib.util.http import fetch
@@ -32,22 +33,16 @@ _TIED = ("backup", "upgrade", "rollback", "restore")  # a half of one is done ag
 _POLL_S = 0.05
 
 
-@dataclass(frozen=True)
-class HealthCheck:
-    """The question: GET `path`, answered with `status` within `timeout_s` (seconds)."""
-
-    path: str = "/health"
-    status: int = 200
-    timeout_s: float = 2.0
-
-
-def open_service(name: str, settings: Mapping[str, Any], root: Path) -> ServiceController:
+def open_service(
+    name: str, settings: Mapping[str, Any], root: Path, open_database: OpenDatabase | None = None
+) -> ServiceController:
     """The controller of one service of the inventory.
 
     Args:
         name: The service's name there.
         settings: Its entry; see the module.
         root: The project's root: the commands' working directory.
+        open_database: Opens a database of the inventory by its name, for a health check by `sql`.
     Raises:
         ConfigurationError: an unknown setting or placeholder, or no `url`.
     """
@@ -60,17 +55,9 @@ def open_service(name: str, settings: Mapping[str, Any], root: Path) -> ServiceC
         raise ConfigurationError(subject, "has no url", action="add it to the inventory")
     values: Mapping[str, str] = settings.get("values", {})
     commands = {what: _template(subject, what, settings[what], values) for what in COMMANDS if settings.get(what)}
-    check = _health_check(subject, settings.get("health", "/health"))
+    check = read_health_check(subject, settings.get("health", "/health"))
     url, timeout_s = str(settings["url"]).rstrip("/"), float(settings.get("timeout_s", 60))
-    return CommandService(name, url, commands, check, timeout_s, root, values)
-
-
-def _health_check(subject: str, given: str | Mapping[str, Any]) -> HealthCheck:
-    settings = {"path": given} if isinstance(given, str) else given
-    if unknown := sorted(settings.keys() - HealthCheck.__dataclass_fields__.keys()):
-        known = ", ".join(HealthCheck.__dataclass_fields__)
-        raise ConfigurationError(subject, f"health: unknown setting {unknown[0]!r}", expected=known)
-    return HealthCheck(**settings)
+    return CommandService(name, url, commands, check, timeout_s, root, values, open_database)
 
 
 def _template(subject: str, what: str, given: str | list[str], values: Mapping[str, str]) -> tuple[str, ...]:
@@ -97,10 +84,11 @@ class CommandService:
     name: str
     url: str
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    check: HealthCheck = HealthCheck()
+    check: HealthCheck = field(default_factory=HealthCheck)
     timeout_s: float = 60.0
     root: Path = Path()
     values: Mapping[str, str] = field(default_factory=dict)
+    open_database: OpenDatabase | None = None
 
     def deploy(self, version: str = "") -> None:
         """Install this version (empty: the inventory's own); a running service is healthy again afterwards."""
@@ -122,34 +110,32 @@ class CommandService:
             self._wait(lambda: not self.running(), "stop", lambda: "still running")
 
     def running(self) -> bool:
-        """Whether it runs, healthy or not: the `status` command's exit, else whether anything answers."""
+        """Whether it runs, healthy or not: the `status` command's exit, else whether anything answers.
+
+        Where health is asked by `sql`, and there is no `status`, it runs when it is healthy.
+        """
         if "status" in self.commands:
             ended = self._finished("status", {})
             if ended.problem:
                 raise self._error("status", ended.problem)
             return ended.passed
+        if self.check.sql:
+            return self.health().ok
         try:
-            return bool(self._ask())
+            return bool(fetch(self.url + self.check.path, timeout_s=self.check.timeout_s))
         except ConfigurationError:
             return False
 
     def health(self) -> Health:
-        """One question to its health address."""
-        begun = time.perf_counter()
-        try:
-            status, text = self._ask()
-        except ConfigurationError as error:  # refused at once and silent for long are distinguished
-            return Health(False, (time.perf_counter() - begun) * 1000, error.observed)
-        elapsed_ms = (time.perf_counter() - begun) * 1000
-        if status != self.check.status:
-            return Health(False, elapsed_ms, f"HTTP {status}, expected {self.check.status}: {text}")
-        if elapsed_ms > self.check.timeout_s * 1000:
-            return Health(False, elapsed_ms, f"answered after {elapsed_ms:.0f} ms")
-        return Health(True, elapsed_ms, text)
+        """The answer to its health check, after as many retries as that has."""
+        return asked(self._ask, self.check)
 
     def backup(self) -> str:
         """Run the `backup` command; the last line of its output is the reference."""
-        return self._last_line("backup", "no reference", "its last line of output names the backup")
+        reference = self._last_line("backup", "no reference", "its last line of output names the backup")
+        if "***" in reference:
+            raise self._error("backup", "its reference holds a secret", "a name that may be written down")
+        return reference
 
     def restore(self, reference: str) -> None:
         """Run the `restore` command for what `backup` returned."""
@@ -182,7 +168,7 @@ class CommandService:
         return lines[-1]
 
     def run(self, command: str, **values: str) -> str:
-        """Run one of the inventory's commands and return its output.
+        """Run one of the inventory's commands and return its output, secrets masked.
 
         Args:
             command: One of `COMMANDS`.
@@ -195,11 +181,14 @@ class CommandService:
         ended = self._finished(command, values)
         if not ended.passed:
             raise self._error(command, ended.said())
-        return ended.output
+        return mask(ended.output)
 
-    def _ask(self) -> tuple[int, str]:
-        response = fetch(self.url + self.check.path, timeout_s=self.check.timeout_s)
-        return response.status, response.text(120)
+    def _ask(self) -> Health:
+        if not self.check.sql:
+            return over_http(self.url, self.check)
+        if self.open_database is None:
+            return Health(False, 0.0, f"nobody opens {self.check.database} here")
+        return over_sql(self.open_database, self.check)
 
     def arguments(self, command: str, **values: str) -> list[str]:
         """One of the inventory's commands as it is run."""

@@ -10,6 +10,7 @@ from runbook_lib.steps.apply_ddl import ApplyDdl, schema_changes
 from runbook_lib.steps.apply_revision import ApplyRevision
 from runbook_lib.steps.archive_source import ArchiveSource
 from runbook_lib.steps.backup_source import BackupSource
+from runbook_lib.steps.blue_green import phase_steps, phase_steps_table
 from runbook_lib.steps.build_indexes import BuildIndexes
 from runbook_lib.steps.checklist import (
     borders,
@@ -28,12 +29,14 @@ from runbook_lib.steps.create_target_schemas import CreateTargetSchemas
 from runbook_lib.steps.cutover import Cutover
 from runbook_lib.steps.decommission_source import DecommissionSource
 from runbook_lib.steps.http_step import HttpStep
+from runbook_lib.steps.measure_performance import MeasurePerformance
 from runbook_lib.steps.migrate_schema import migrate_schema, schema_difference, schema_path, schema_result
 from runbook_lib.steps.performance import compare_performance
 from runbook_lib.steps.preflight import advise_indexes, assess_source, inspect_databases, inspect_traffic, lint_plan
 from runbook_lib.steps.record_baseline import RecordBaseline
 from runbook_lib.steps.rehearse_fence import RehearseFence
 from runbook_lib.steps.roll_out import roll_out, rollout_minimum, rollout_plan, rollout_result
+from runbook_lib.steps.run_tests import RunTests
 from runbook_lib.steps.shift_reads import ShiftReads, read_shifts
 from runbook_lib.steps.smoke_test import SmokeTest
 from runbook_lib.steps.sql_step import SqlStep
@@ -65,8 +68,10 @@ __all__ = [
     "Cutover",
     "DecommissionSource",
     "HttpStep",
+    "MeasurePerformance",
     "RecordBaseline",
     "RehearseFence",
+    "RunTests",
     "ShiftReads",
     "SmokeTest",
     "SqlStep",
@@ -94,6 +99,8 @@ __all__ = [
     "lint_plan",
     "migrate_schema",
     "observe_edge",
+    "phase_steps",
+    "phase_steps_table",
     "read_shifts",
     "reasons",
     "retrospective",

@@ -192,7 +192,7 @@ def _baseline(run: RunContext) -> Answer:
 
 
 def _after(run: RunContext) -> Answer:
-    watch_s = run.plan.phase("cutover").watch_s
+    watch_s = run.plan.phase("watch").watch_s
     return (watch_s > 0, f"six checks and a watch of {watch_s:g} s after the cutover")
 
 

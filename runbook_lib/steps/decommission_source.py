@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runbook_lib.databases.port import Problem
 from runbook_lib.run.context import RunContext
 from runbook_lib.schema.extraction_views import drop_views
-from runbook_lib.steps.routes_and_links import BACK, FORWARD, backend, links, origin, shares, verdict
+from runbook_lib.steps.routes_and_links import BACK, FORWARD, backend, before_targets, links, origin, shares, verdict
 from runbook_lib.transfer.capture import disable_capture
 from runbook_lib.transfer.sync_process import stop_sync
 from runbook_lib.transfer.user_triggers import let_fire
@@ -40,8 +40,8 @@ class DecommissionSource:
             for link in every:
                 let_fire(link.writer, link.channel)  # nothing is replicated there any more
                 disable_capture(link)
-        for service in run.plan.services:
-            run.service(backend(service, "source")).stop()
+        for service in reversed(run.plan.services):
+            run.service(before_targets(run, service)).stop()
             drop_views(service, run.source)
             run.databases[service.database].remove_fence()
         run.service(origin(run)).stop()

@@ -15,7 +15,7 @@ from runbook_lib.steps.routes_and_links import origin, shares, targets, writes
 from runbook_lib.steps.verify_fleet import fleet_rows
 from runbook_lib.verdict import Outcome, Verdict
 
-MOVES_TRAFFIC = ("gradual_extraction", "data_migration", "cutover", "cleanup")
+MOVES_TRAFFIC = ("gradual_extraction", "data_migration", "cutover", "switch", "cleanup")
 
 
 @look("plan_linted", "Pitfalls")

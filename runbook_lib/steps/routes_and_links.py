@@ -67,6 +67,14 @@ def backend(service: Service, where: str) -> str:
     return f"{service.name}@{where}"
 
 
+def before_targets(run: RunContext, service: Service) -> str:
+    """The backend that has the service's reads until those on their own data get them.
+
+    Of a blue-green release that is blue itself; else an instance that was extracted, on the source's data.
+    """
+    return origin(run) if run.plan.strategy == "blue_green" else backend(service, "source")
+
+
 def facing_links(run: RunContext, direction: str = FORWARD) -> list[Link]:
     """The links, each with its opposite: for comparing while either side may be the one that is written to."""
     opposite = {link.service: link for link in links(run, BACK if direction == FORWARD else FORWARD)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.run.context import RunContext
-from runbook_lib.steps.routes_and_links import backend, origin, reads, record_traffic, verdict
+from runbook_lib.steps.routes_and_links import backend, before_targets, origin, reads, record_traffic, verdict
 from runbook_lib.steps.traffic_watch import watch_traffic
 from runbook_lib.verdict import Outcome, StepResult, Verdict
 
@@ -68,7 +68,7 @@ class ShiftReads:
         return backend(run.plan.service(self.service), self.to)
 
     def _old(self, run: RunContext) -> str:
-        return origin(run) if self.to == "source" else backend(run.plan.service(self.service), "source")
+        return origin(run) if self.to == "source" else before_targets(run, run.plan.service(self.service))
 
 
 # What must have passed before the first read moves; by hand, cells can be run in any order.

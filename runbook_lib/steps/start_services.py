@@ -13,7 +13,7 @@ from runbook_lib.verdict import StepResult, Verdict
 
 @dataclass(frozen=True)
 class StartServices:
-    """Start every service of the plan; nothing is sent to them yet.
+    """Start every service of the plan, each behind those it is `after`; nothing is sent to them yet.
 
     Attributes:
         where: "source" (extraction views) or "target" (own database).
@@ -50,9 +50,10 @@ class StartServices:
         return verdict(not ill, "; ".join(ill) or f"all healthy, slowest answer {slowest:.0f} ms")
 
     def rollback(self, run: RunContext) -> StepResult:
-        for name in self._names(run):
+        names = self._names(run)[::-1]  # each before those that it needs
+        for name in names:
             run.service(name).stop()
-        return StepResult(f"{', '.join(self._names(run))} stopped")
+        return StepResult(f"{', '.join(names)} stopped")
 
     def undone(self, run: RunContext) -> Verdict:
         up = [name for name in self._names(run) if run.service(name).running()]

@@ -26,7 +26,8 @@ class WatchTraffic:
     """Error rate, response time, data and critical features; a trigger that fires fails the phase.
 
     Attributes:
-        after: "cutover" watches as long as that phase's `watch`, "stability" as long as the clean-up's `after`.
+        after: "cutover" watches as long as the plan says for the time after it, "stability" as long as the clean-up's
+            `after`.
     """
 
     after: str
@@ -68,7 +69,7 @@ class WatchTraffic:
         return StepResult(text, {"outcome": str(Outcome.PASS), "text": text, **found.figures()})
 
     def _duration_s(self, phase: Callable[[str], Phase]) -> float:
-        return phase("cutover").watch_s if self.after == "cutover" else phase("cleanup").after_s
+        return phase("watch").watch_s if self.after == "cutover" else phase("cleanup").after_s
 
     def verify(self, run: RunContext) -> Verdict:
         data = run.applied(self.name).data

@@ -315,9 +315,16 @@ MISTAKES = [
     (
         "{steps: [enable",
         "{strategy: blue-green, steps: [enable",
-        "plan.yaml:22: strategy `blue_green` is not in",
-        "move",
+        "plan.yaml:22: strategy is dual_write and blue_green",
+        "keep one",
     ),
+    (
+        "database: stock_db",
+        "after: stok_service",
+        "plan.yaml:16: service stock_service is after the unknown",
+        "`stock_",
+    ),
+    ("database: stock_db", "after: [stock_service]", "plan.yaml:16: service stock_service is after itself", "drop one"),
     ("archive: parquet", "archive: csv", "plan.yaml:24: archive is `csv`", "expected parquet"),
     ("- cutover:", "- cut_over:", "plan.yaml:23: unknown phase `cut_over`", "write `cutover`"),
     ("- cleanup: {after", "- cleanup: {traffic: [100%], after", "plan.yaml:24: `traffic` in phase cleanup", "gradual_"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from runbook_lib.charts.fleet import capacity
 from runbook_lib.charts.graph import boundaries
 from runbook_lib.charts.grid import integrity, timeline
+from runbook_lib.charts.of_steps import of_steps
 from runbook_lib.charts.performance import ratios, response_times, rounds
 from runbook_lib.charts.revisions import revisions
 from runbook_lib.charts.rows import confidence, differences
@@ -25,6 +26,7 @@ __all__ = [
     "integrity",
     "lag",
     "latency",
+    "of_steps",
     "pause",
     "png",
     "rates",

@@ -171,7 +171,8 @@ def traffic(weights: Iterable[Any]) -> Figure:
     stop += max(1.0, (stop - start) / 20)  # the last move holds from there on; without a width it would not be seen
     moments = [*sorted({point.at for group in groups.values() for point in group}), stop]
     layers = [[_value_at(group, at) for at in moments] for group in groups.values()]
-    colours = [palette.SERIES[index % len(palette.SERIES)] for index in range(len(groups))]
+    named = {"blue": palette.BLUE, "green": palette.GREEN}  # a release's sides are what they are called
+    colours = [named.get(name, palette.SERIES[index % len(palette.SERIES)]) for index, name in enumerate(groups)]
     axes.stackplot(
         [at - start for at in moments],
         layers,

@@ -103,10 +103,11 @@ def behind(facing: Sequence[Link]) -> str:
 def record_traffic(run: RunContext) -> None:
     """Points for the chart: who answers the services' reads now, in percent."""
     routes, now = run.router.routes(), time.time()
-    shares = dict.fromkeys(("the source's service", "services on the source's data", "services on their own data"), 0.0)
+    names = ("the source's service", "services on the source's data", "services on their own data")
+    shares = dict.fromkeys(("blue", "green") if run.plan.strategy == "blue_green" else names, 0.0)
     for service in run.plan.services:
         weights = routes[reads(service)].weights
-        backends = (origin(run), backend(service, "source"), backend(service, "target"))
+        backends = dict.fromkeys((origin(run), before_targets(run, service), backend(service, "target")))
         for name, one in zip(shares, backends, strict=True):
             shares[name] += weights.get(one, 0) / len(run.plan.services)
     points = [Sample("traffic", share, now, {"backend": name}) for name, share in shares.items()]

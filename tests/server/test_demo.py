@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from fix_sandbox import free_port_base
+from nightly import EVERY
 
 from runbook_lib.evidence.verify import verify_bundle
 from runbook_lib.sandbox.processes import require_free_ports
@@ -30,7 +32,7 @@ KEYS = (
 pytestmark = [pytest.mark.demo, pytest.mark.xdist_group("demo")]
 
 
-def demo(directory: Path, *arguments: str) -> tuple[Path, dict[str, Any], str]:
+def demo(directory: Path, *arguments: str, environment: str = "demo") -> tuple[Path, dict[str, Any], str]:
     """Run the demo at a small scale; its evidence folder, its summary, what it printed."""
     base = free_port_base()
     command = [sys.executable, "-m", "runbook_lib.cli", "demo", "--scale", "0.05", "--directory", str(directory)]
@@ -40,7 +42,7 @@ def demo(directory: Path, *arguments: str) -> tuple[Path, dict[str, Any], str]:
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
     require_free_ports(Ports(base).all())
-    [bundle] = (directory / "evidence/demo").iterdir()
+    [bundle] = (directory / "evidence" / environment).iterdir()
     return bundle, json.loads((bundle / "summary.json").read_text()), done.stdout
 
 
@@ -63,4 +65,16 @@ def test_the_drill_lets_a_trigger_fire_and_every_acknowledged_write_is_in_the_mo
     assert "the monolith has the writes" in printed
     assert summary["acknowledged_writes"] > 1_000 and summary["lost_writes"] == 0
     assert (bundle / "90_rollback/notebook.html").exists()
+    assert [step for step in verify_bundle(bundle) if not step.passed] == []
+
+
+@pytest.mark.skipif(not EVERY, reason="CI plays one drill: what is long is for the night (tests/nightly.py)")
+def test_a_release_goes_to_green_and_back_and_neither_way_loses_a_write_or_a_request(tmp_path: Path) -> None:
+    bundle, summary, printed = demo(tmp_path / "demo", "--drill", "blue-green", environment="blue_green")
+    assert set(KEYS) <= set(summary)
+    assert re.search(r"green has [\d,]+ acknowledged writes, 0 are lost", printed)
+    assert "the monolith has the writes" in printed
+    assert (summary["lost_writes"], summary["failed_requests"], summary["outcome"]) == (0, 0, "rolled_back")
+    folders = ("00_preflight", "01_prepare", "02_validate", "03_switch", "04_watch", "90_rollback")
+    assert all((bundle / folder / "notebook.html").exists() for folder in folders)
     assert [step for step in verify_bundle(bundle) if not step.passed] == []

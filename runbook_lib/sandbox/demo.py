@@ -143,6 +143,7 @@ def lost_writes(estate: Estate, ledger: Ledger, *, at_source: bool) -> list[Lost
 
 
 def figures_of(ledger: Ledger, lost: list[LostWrite]) -> dict[str, Any]:
+    """The clients' figures, for the summary."""
     seen = ledger.summary()
     return {
         "acknowledged_writes": seen.acknowledged_writes,
@@ -196,6 +197,7 @@ def _tell(
 
 
 def wait_for_the_end(show: Show, estate: Estate) -> None:
+    """Leave the estate running until Ctrl-C or SIGTERM."""
     show(f"the estate stays up: {estate.url}; Ctrl-C ends it, from elsewhere `kill {os.getpid()}`")
     try:
         while True:

@@ -34,7 +34,7 @@ def _needs(plan: Plan) -> Iterator[tuple[str, str, int]]:
     """Capability, what for, and the line that asks for it."""
     stages = plan.phase(STAGES)
     if parts := [f"{share} %" for share in stages.traffic if share != 100]:
-        yield "weights", f"{STAGES}, which sends {', '.join(parts)} of reads", stages.line
+        yield "weights", f"{stages.name}, which sends {', '.join(parts)} of reads", stages.line
     for trigger in plan.triggers:
         if trigger.metric == ERRORS:
             yield "errors", f"the trigger {ERRORS}", trigger.line

@@ -24,8 +24,7 @@ from runbook_lib.journal.kinds import (
     SchemaChanged,
     StandaloneVerdict,
 )
-from runbook_lib.plan.phase_order import PHASES, every_phase
-from runbook_lib.plan.vocabulary import BLUE_GREEN
+from runbook_lib.plan.phase_order import every_phase
 from runbook_lib.verdict import words_of
 
 if TYPE_CHECKING:
@@ -241,7 +240,8 @@ def newer(history: History) -> Iterator[str]:
 
 def _phases(row: RunRow, history: History) -> list[str]:
     begun = dict.fromkeys(entry.phase for entry in history.entries if entry.phase and not entry.content.aside)
-    every = every_phase("blue_green") if any(name in begun for name in BLUE_GREEN) else PHASES
+    started = (entry.read(PhaseStarted) for entry in history.entries if isinstance(entry.content, PhaseStarted))
+    every = every_phase(next((one.strategy for one in started), "") or "dual_write")
     ahead = every if row.state == "open" else ()
     known = [name for name in every if name in begun or name in ahead]
     return known + [name for name in begun if name not in known]

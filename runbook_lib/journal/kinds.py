@@ -31,12 +31,13 @@ class RunOpened(Content):
 
 @dataclass(frozen=True)
 class PhaseStarted(Content):
-    """`databases`: where each one is, without a secret."""
+    """`databases`: where each one is, without a secret; `strategy`: the plan's, where it is not dual_write or move."""
 
     databases: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     inventory: str = ""
     pid: int = 0
+    strategy: str = ""
 
 
 @dataclass(frozen=True)

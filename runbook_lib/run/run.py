@@ -93,7 +93,9 @@ class Run(RunContext):
                 return
             places = addresses(self.environment) if hasattr(self.environment, "inventory") else {}
             require_same_databases(self, places)
-            self.write(PhaseStarted(places, asdict(self.options), self.environment.inventory_digest, os.getpid()))
+            strategy = "" if self.plan.strategy in ("dual_write", "move") else self.plan.strategy
+            about = (places, asdict(self.options), self.environment.inventory_digest, os.getpid(), strategy)
+            self.write(PhaseStarted(*about))
             if self.phase == ROLLBACK and row.state in ("open", "done"):
                 self.journal.set_state(self.run_id, "rolling_back")
         except BaseException:

@@ -12,6 +12,7 @@ from fix_run import SmallEnvironment, small_environment, small_plan, start
 from runbook_lib import steps
 from runbook_lib.config.environment import load_environment
 from runbook_lib.config.options import Options, carried_out
+from runbook_lib.display.terminal import phases_by_state
 from runbook_lib.errors import PlanError, StepFailed
 from runbook_lib.plan.lint import lint
 from runbook_lib.plan.load import load_plan
@@ -80,6 +81,11 @@ def test_no_read_moves_to_green_before_everything_of_validate_has_passed(tmp_pat
         assert all(judged <= set(step.requires) for step in moves) and moves
         assert names.index("start_reverse_capture") < names.index("cutover") < names.index("start_sync:back")
         assert "rehearse_fence" in str(steps.phase_steps_table(run).rows)
+
+
+def test_the_status_of_a_run_names_the_phases_of_its_strategy(tmp_path: Path) -> None:
+    with start(_release(tmp_path)) as run:
+        assert list(phases_by_state(run.journal.run(run.run_id), run.history())) == list(every_phase("blue_green"))
 
 
 @pytest.mark.parametrize(

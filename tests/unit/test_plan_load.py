@@ -309,8 +309,8 @@ MISTAKES = [
     (
         "strategy: dual_write",
         "strategy: blue_green",
-        "plan.yaml:2: strategy `blue_green` is not in",
-        "dual_write, move",
+        "plan.yaml:20: unknown phase `preparation`",
+        "prepare, validate, switch, watch, cleanup",
     ),
     (
         "{steps: [enable",

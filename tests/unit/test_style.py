@@ -25,6 +25,7 @@ HELPERS = {
     "accounting",
     "acting",
     "baseline",
+    "blue_green",
     "predict_run",
     "check_table",
     "checklist",
@@ -188,6 +189,8 @@ def test_a_step_is_exported_and_appears_in_a_notebook_or_the_docs(module: str):
         "stop_spares": rolling,
         "upgrade_instances": rolling,
         "verify_fleet": rolling,
+        "run_tests": r"steps\.phase_steps\(",
+        "measure_performance": r"steps\.phase_steps\(",
     }
     assert where_it_is_shown(makers.get(module, rf"steps\.{class_name(module)}\("))
 

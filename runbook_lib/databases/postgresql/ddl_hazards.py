@@ -110,7 +110,7 @@ def _relogged(session: Any, statements: Sequence[str]) -> Iterator[Hazard]:
             row = session.execute(_PERSISTENCE.encode(), (table,)).fetchone()
             is_now[table] = {"p": "LOGGED", "u": "UNLOGGED"}.get(row[0], "") if row else ""
         if is_now[table] not in ("", wanted):
-            text = f"writes the whole table anew under a lock that readers wait for too: it is {is_now[table]}"
+            text = f"writes the whole table again under a lock that readers wait for too: it is {is_now[table]}"
             yield Hazard("table-rewrite", number, text, "fill another table, or use a window")
         is_now[table] = wanted
 

@@ -57,6 +57,9 @@ class SmallEnvironment:
     def quarantine(self) -> Path:
         return self.root / ".runbook" / "quarantine"
 
+    def notify_targets(self) -> dict[str, dict[str, Any]]:
+        return {}
+
     def secrets(self) -> tuple[str, ...]:
         return ("hunter2secret",)
 

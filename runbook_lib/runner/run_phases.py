@@ -164,7 +164,8 @@ class Runner:
                 kernel=self._taken(),
                 parameter_file=environment.parameter_file,
             )
-        if more and done.passed:
+        goes_back = environment.policy.triggers == "act" and self._alarm(phase) is not None and self._open()
+        if (more and done.passed) or (goes_back and not done.passed and phase != ROLLBACK):
             # Nothing may keep this phase from its seal; the next one starts its own kernel, or says why.
             with suppress(Exception):
                 self._ahead = start_kernel(environment.parameters_dir.parent, environment.parameter_file)
@@ -228,11 +229,18 @@ class Runner:
 
     def _alarmed(self, phase: str) -> bool:
         """Whether a rollback trigger fired in this attempt, which has not gone back itself; people are told."""
-        entries = self.journal.entries(self.run_id, PhaseStarted, Alarm, phase=phase)
-        if not entries or not isinstance(alarm := entries[-1].content, Alarm):
+        if (alarm := self._alarm(phase)) is None:
             return False
         self._tell("rollback_trigger", alarm.text, phase)
+        return self._open()
+
+    def _open(self) -> bool:
         return self.journal.run(self.run_id).state == "open"
+
+    def _alarm(self, phase: str) -> Alarm | None:
+        entries = self.journal.entries(self.run_id, PhaseStarted, Alarm, phase=phase)
+        last = entries[-1].content if entries else None
+        return last if isinstance(last, Alarm) else None
 
     def answer_alarm(self, options: Mapping[str, Any]) -> list[Executed]:
         """What the policy says about a trigger that fired: act, ask or report."""

@@ -18,6 +18,7 @@ from runbook_lib.run.context import acting_person
 from runbook_lib.run.find_run import supersede
 from runbook_lib.runner.run_phases import Finished, Runner
 from runbook_lib.sandbox.estate import Estate
+from runbook_lib.sandbox.fault import fault_to_return_s
 from runbook_lib.sandbox.ledger import Ledger, LostWrite, missing_writes
 
 Show = Callable[[str], None]
@@ -91,7 +92,8 @@ def play(
             ledger = Ledger(estate.ledger)
             at_source = writes_go_to_source(found)
             lost = lost_writes(estate, ledger, at_source=at_source)
-            figures = figures_of(ledger, lost)
+            back_s = fault_to_return_s(runner.journal, runner.run_id)
+            figures = {**figures_of(ledger, lost), "fault_to_return_s": back_s}
             index = runner.finish(ledger=figures, charts=_charts(runner, ledger))
             runner.close()
             _tell(show, figures, lost, at_source, index, time.monotonic() - begun)
@@ -189,6 +191,8 @@ def _tell(
     show(f"  lost writes          {figures['lost_writes']:>8,}")
     show(f"  failed requests      {figures['failed_requests']:>8,}")
     show(f"  longest write        {figures['write_pause_ms']:>8,.0f} ms")
+    if figures["fault_to_return_s"] is not None:
+        show(f"  fault to return      {figures['fault_to_return_s']:>8,.1f} s")
     show(f"  took                 {elapsed_s:>8,.0f} s")
     for one in lost[:5]:
         show(f"  LOST {one.entity} {one.id}: {one.problem}; expected {one.expected}, found {one.found}")

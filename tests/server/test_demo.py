@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fix_sandbox import free_port_base
-from nightly import EVERY
+from nightly import EVERY, short_of
 
 from runbook_lib.evidence.verify import verify_bundle
 from runbook_lib.sandbox.processes import require_free_ports
@@ -52,6 +52,7 @@ def test_the_demo_moves_the_monolith_under_traffic_without_losing_a_write_or_a_r
     assert summary["acknowledged_writes"] > 1_000
     assert (summary["lost_writes"], summary["failed_requests"]) == (0, 0)
     assert summary["rows_copied"] > 10_000
+    assert summary["ledger"]["fault_to_return_s"] is None
     assert set(summary["checks"].values()) == {"pass"} and len(summary["checks"]) == 6
     assert [phase["passed"] for phase in summary["phases"]] == [True] * 6
     assert all((bundle / f"{folder}/notebook.html").exists() for folder in ("00_preflight", "04_cutover", "05_cleanup"))
@@ -59,11 +60,15 @@ def test_the_demo_moves_the_monolith_under_traffic_without_losing_a_write_or_a_r
     assert "lost writes" in printed
 
 
-def test_the_drill_lets_a_trigger_fire_and_every_acknowledged_write_is_in_the_monolith(tmp_path: Path) -> None:
-    bundle, summary, printed = demo(tmp_path / "demo", "--drill", "rollback")
+@pytest.mark.parametrize("name", short_of(["rollback", "bad-release"], ["rollback"]))
+def test_the_drill_lets_a_trigger_fire_and_every_acknowledged_write_is_in_the_monolith(
+    tmp_path: Path, name: str
+) -> None:
+    bundle, summary, printed = demo(tmp_path / "demo", "--drill", name)
     assert "a rollback trigger fired and the policy says act: going back" in printed
     assert "the monolith has the writes" in printed
     assert summary["acknowledged_writes"] > 1_000 and summary["lost_writes"] == 0
+    assert summary["ledger"]["fault_to_return_s"] > 0
     assert (bundle / "90_rollback/notebook.html").exists()
     assert [step for step in verify_bundle(bundle) if not step.passed] == []
 

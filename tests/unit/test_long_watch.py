@@ -13,12 +13,14 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from fix_run import SmallEnvironment, small_environment, small_plan, start
 from nightly import short_of
 
+from runbook_lib.cli import main
 from runbook_lib.errors import LeaseHeld, NotDue
 from runbook_lib.journal import Journal
-from runbook_lib.journal.kinds import Alarm, WatchOpened
+from runbook_lib.journal.kinds import Alarm, WatchOpened, WatchSeen
 from runbook_lib.monitoring.long_watch import LEASE, LongWatch, Recorder, Sampler, standing
 from runbook_lib.monitoring.triggers import Observation, Reading, State
 from runbook_lib.plan.model import Phase, Trigger
@@ -198,3 +200,27 @@ def test_a_trigger_that_fires_ends_the_watch_and_stays_until_somebody_says_to_go
         assert seen is not None and not seen.over and "error_rate: " in seen.text(clock.now)
     assert len(run.journal.entries(run.run_id, Alarm)) == 1
     assert run.history().alarms
+
+
+def test_the_command_says_what_the_watch_came_to_by_its_status(
+    stability: tuple[SmallEnvironment, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment, run = stability
+    monkeypatch.setattr("runbook_lib.cli.watch.environment_of", lambda _: environment)
+
+    def said() -> tuple[int, str]:
+        done = CliRunner().invoke(main, ["watch", "-f", "parameters/demo.yaml"])
+        return done.exit_code, done.output
+
+    status, text = said()
+    assert status == 2 and "waits for no watch" in text
+    with pytest.raises(NotDue):
+        run.step(WatchTraffic("stability"))
+    seen = WatchSeen(0.0, 600.0, 600_000, 0, 72_000, 3)
+    run.journal.append(run.run_id, seen, phase="cleanup", step=STEP)
+    status, text = said()
+    assert status == 0 and "the period is over: measured 10 min of 10 min; 72,000 requests, 3 failed" in text
+    fired = Alarm("error_rate: 5 %", {"metric": "error_rate"})
+    run.journal.append(run.run_id, fired, phase="cleanup", step=STEP)
+    status, text = said()
+    assert status == 1 and "a rollback trigger fired: error_rate: 5 %" in text and "runbook rollback -f" in text

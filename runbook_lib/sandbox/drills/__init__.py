@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Name → what is proven; the file has the name, with `_` for `-`. Names are read for the command's help: nothing else is
 # imported before one is chosen.
 DRILLS: dict[str, str] = {
+    "bad-release": "services that answer 5 % errors after the switch: how long until the monolith has all traffic",
     "blue-green": "a release goes from blue to green and back: neither way loses an acknowledged write",
     "rollback": "errors after the cutover: a trigger fires, and the monolith has every acknowledged write again",
 }

@@ -4,7 +4,7 @@
 |---|---|
 | no_rollback_plan | no triggers; a table whose changes could not go back; a rollback path that closes at the cutover |
 | big_bang | reads do not move in stages; the first stage takes more than a quarter |
-| too_little_testing | no workload; no smoke test or watch at the cutover; a plan that need not have passed in staging |
+| too_little_testing | no workload; no smoke test or watch at the cutover; no `tests` of a green; not passed in staging |
 | no_integrity_validation | `verify` left out; a check, or a table's rows, tolerated as a whole; no data trigger |
 | extended_downtime | no window or one without a time zone; a write pause longer than requests can wait |
 
@@ -92,6 +92,10 @@ def _too_little_testing(plan: Plan) -> Iterator[Problem]:
     if not watch.watch_s:
         action = f"add `watch: 10 min` to {watch.name}"
         yield _problem(plan, name, line, "nobody watches errors after the switch", action)
+    validate = plan.phase("validate")
+    if plan.strategy == "blue_green" and not validate.tests:
+        action, at = "add `tests: a command` to validate", validate.line or line
+        yield _problem(plan, name, at, "nothing tests green as a whole before it gets traffic", action)
     for item in plan.checklist:
         if item.name == "tested_in_staging" and item.probe != "staging_evidence":
             text = "the plan need not have passed in staging"

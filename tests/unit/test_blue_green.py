@@ -30,6 +30,14 @@ def test_the_example_is_a_plan_without_a_pitfall_that_fits_its_inventory() -> No
     assert [problem.text for problem in lint(found.plan) if problem.blocking] == []
 
 
+def test_a_release_without_tests_of_its_own_is_a_pitfall() -> None:
+    plan = load_plan(PLAN)
+    untested = replace(plan, phases=tuple(replace(phase, tests=()) for phase in plan.phases))
+    assert [problem.text for problem in lint(untested)] == [
+        "too little testing: nothing tests green as a whole before it gets traffic"
+    ]
+
+
 def test_services_are_in_the_order_of_their_after_whatever_the_order_in_the_file() -> None:
     plan = load_plan(PLAN)
     assert [service.name for service in plan.services] == ["user_service", "order_service", "payment_service"]

@@ -4,7 +4,7 @@
 |---|---|
 | no_rollback_plan | no triggers; a table whose changes could not go back; a rollback path that closes at the cutover |
 | big_bang | reads do not move in stages; the first stage takes more than a quarter |
-| too_little_testing | no workload; no smoke test or watch at the cutover; no `tests` of a green; not passed in staging |
+| too_little_testing | no workload; no smoke test or watch at the cutover; an untested green; not passed in staging |
 | no_integrity_validation | `verify` left out; a check, or a table's rows, tolerated as a whole; no data trigger |
 | extended_downtime | no window or one without a time zone; a write pause longer than requests can wait |
 

@@ -34,6 +34,13 @@ pytestmark = [pytest.mark.demo, pytest.mark.xdist_group("demo")]
 
 def demo(directory: Path, *arguments: str, environment: str = "demo") -> tuple[Path, dict[str, Any], str]:
     """Run the demo at a small scale; its evidence folder, its summary, what it printed."""
+    printed = play(directory, *arguments)
+    [bundle] = (directory / "evidence" / environment).iterdir()
+    return bundle, json.loads((bundle / "summary.json").read_text()), printed
+
+
+def play(directory: Path, *arguments: str) -> str:
+    """Run it, and return what it printed."""
     base = free_port_base()
     command = [sys.executable, "-m", "runbook_lib.cli", "demo", "--scale", "0.05", "--directory", str(directory)]
     command += ["--rate", "50"]  # two cores, shared with other tests
@@ -42,8 +49,7 @@ def demo(directory: Path, *arguments: str, environment: str = "demo") -> tuple[P
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
     require_free_ports(Ports(base).all())
-    [bundle] = (directory / "evidence" / environment).iterdir()
-    return bundle, json.loads((bundle / "summary.json").read_text()), done.stdout
+    return done.stdout
 
 
 def test_the_demo_moves_the_monolith_under_traffic_without_losing_a_write_or_a_request(tmp_path: Path) -> None:
@@ -83,3 +89,19 @@ def test_a_release_goes_to_green_and_back_and_neither_way_loses_a_write_or_a_req
     folders = ("00_preflight", "01_prepare", "02_validate", "03_switch", "04_watch", "90_rollback")
     assert all((bundle / folder / "notebook.html").exists() for folder in folders)
     assert [step for step in verify_bundle(bundle) if not step.passed] == []
+
+
+@pytest.mark.skipif(not EVERY, reason="two minutes: of the night; test_rolling_estate is the short one")
+def test_the_rolling_drill_upgrades_a_fleet_and_rolls_a_bad_release_back_without_a_failed_request(
+    tmp_path: Path,
+) -> None:
+    directory = tmp_path / "demo"
+    printed = play(directory, "--drill", "rolling")
+    bundles = sorted((directory / "evidence/rolling").iterdir())
+    summaries = [json.loads((bundle / "summary.json").read_text()) for bundle in bundles]
+    assert len(summaries) == 2
+    assert all({"run_id", "phases", "acknowledged_writes", "lost_writes", "failed_requests"} <= {*s} for s in summaries)
+    assert [s["failed_requests"] + s["lost_writes"] for s in summaries] == [0, 0]
+    assert [s["phases"][0]["passed"] for s in summaries] == [True, False]
+    assert [step for bundle in bundles for step in verify_bundle(bundle) if not step.passed] == []
+    assert "releases: user_service-1 2, user_service-2 2, user_service-3 2, user_service-4 2" in printed

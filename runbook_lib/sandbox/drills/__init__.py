@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DRILLS: dict[str, str] = {
     "bad-release": "services that answer 5 % errors after the switch: how long until the monolith has all traffic",
     "blue-green": "a release goes from blue to green and back: neither way loses an acknowledged write",
+    "rolling": "a fleet gets a release, and one that fails at its third instance is rolled back; no request fails",
     "rollback": "errors after the cutover: a trigger fires, and the monolith has every acknowledged write again",
 }
 

@@ -158,7 +158,8 @@ def _run(journal: Journal, environment: Environment, row: RunRow, *, detailed: b
     file = shown(environment.parameter_file)
     waits = [] if over else list(waiting(row.run_id, history, file))
     waits += [] if over else _watch(journal, row, history, file)
-    seen = ask_databases(*_places_of(environment)) if current else None
+    moves = bool(environment.plan.services or environment.plan.schema)  # an upgrade of fleets has no writers to ask for
+    seen = ask_databases(*_places_of(environment)) if current and moves else None
     if holder := journal.holder(row.run_id):
         waits.append(holder)
     if seen and seen.side is not None and seen.side.name == "BETWEEN" and not over:

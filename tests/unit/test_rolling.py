@@ -215,3 +215,12 @@ def test_a_trigger_that_fires_is_answered_by_the_policy(tmp_path: Path, monkeypa
     with start(environment, "rolling") as run, pytest.raises(GateFailed, match="go on after errors_elsewhere"):
         roll_out(run)
     assert releases(environment) == "2 1 1 1"
+
+
+def test_after_it_has_passed_the_whole_fleet_goes_back_in_reverse_with_its_spare_in_rotation(tmp_path: Path) -> None:
+    environment = fleet(tmp_path, surge=1, min_healthy=Amount(4))
+    rolled(environment)
+    with start(environment, "rollback") as run:
+        run.rollback()
+    assert done(environment, "roll_back") == "4 3 2 1" and releases(environment) == "1 1 1 1"
+    assert environment.fake_router.fewest >= 4 and not environment.instances["shop-5"].up

@@ -97,3 +97,25 @@ def test_a_column_that_a_plan_leaves_out_goes_with_its_indexes_and_a_schema_of_i
     assert [c.name for c in table.columns] == ["id", "v"] and [index.name for index in table.indexes] == ["kept"]
     drop_views(service, source)  # of an extraction in two moves: it cannot have been made here
     assert source.tables() == ["t"]
+
+
+def test_small_tables_are_loaded_and_indexed_many_together_and_their_triggers_do_not_fire(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = new_database(tmp_path, "source"), new_database(tmp_path, "target")
+    source.run_script(
+        "".join(
+            f"CREATE TABLE t{i} (id integer PRIMARY KEY, a int); CREATE INDEX i{i} ON t{i} (a);"
+            f"INSERT INTO t{i} VALUES (1, {i});"
+            for i in range(64)
+        )
+        + "CREATE TRIGGER g AFTER INSERT ON t3 BEGIN UPDATE t3 SET a = 99; END;"
+    )
+    scripts: list[str] = []
+    run = target.run_script
+    monkeypatch.setattr(target, "run_script", lambda script, **how: scripts.append(script) or run(script, **how))
+    done = clone(pair_of(source, target), How())
+    assert done.rows == 64 and done.account.unaccounted == ()
+    assert 0 < len([script for script in scripts if "CREATE INDEX" in script]) <= 17  # 64, in batches and one trial
+    assert target.rows("SELECT a FROM t3") == [(3,)]
+    assert set(target.inventory().objects) == set(source.inventory().objects)

@@ -91,6 +91,21 @@ def test_a_plan_accounts_for_what_it_maps_and_for_keys_across_its_borders(new_on
     assert account.verdict().outcome == Outcome.PASS
 
 
+def test_a_cluster_mark_is_carried_with_its_index_and_one_that_is_gone_is_seen(new_on: Make):
+    source, target = new_on("postgresql", "source"), new_on("postgresql", "target")
+    source.run_script(
+        "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE INDEX by_v ON t (v); ALTER TABLE t CLUSTER ON by_v;"
+        " CREATE TABLE u (id int PRIMARY KEY); ALTER TABLE u CLUSTER ON u_pkey"
+    )
+    assert not_moved(copied(source, target)) == set()
+    marks = "SELECT indexrelid::regclass::text FROM pg_index WHERE indisclustered ORDER BY 1"
+    assert target.rows(marks) == source.rows(marks) == [("by_v",), ("u_pkey",)]
+    target.execute("ALTER TABLE t SET WITHOUT CLUSTER", "ALTER TABLE u SET WITHOUT CLUSTER")
+    route = route_of(pair_of(source, target).service, source, target, {}, whole=True)
+    account = measure(source.inventory(), target.inventory(), route)
+    assert {line.name for line in account.unaccounted} == {"public.by_v", "u_pkey on public.u"}
+
+
 def test_a_serial_is_translated_with_its_column_and_each_translated_column_says_how(new_on: Make):
     source, target = new_on("postgresql", "source"), new_on("mysql", "target")
     source.run_script(

@@ -121,7 +121,9 @@ WHERE c.oid = ANY (:oids)""",
 SELECT c.oid, CASE c.contype WHEN 'p' THEN 'primary key' WHEN 'f' THEN 'foreign key' WHEN 'u' THEN 'unique constraint'
     WHEN 'x' THEN 'exclusion constraint' WHEN 'c' THEN CASE c.contypid WHEN 0 THEN 'check constraint'
     ELSE 'domain constraint' END ELSE 'constraint ' || c.contype::text END,
-  c.conrelid, pg_get_constraintdef(c.oid), {_COLUMNS.format(keys="c.conkey", table="c.conrelid")}
+  c.conrelid, pg_get_constraintdef(c.oid) || CASE WHEN c.contype IN ('p', 'u', 'x') AND EXISTS (
+    SELECT FROM pg_index x WHERE x.indexrelid = c.conindid AND x.indisclustered) THEN ' [clustered]' ELSE '' END,
+  {_COLUMNS.format(keys="c.conkey", table="c.conrelid")}
 FROM pg_constraint c WHERE c.oid = ANY (:oids)""",
     "pg_trigger": f"""
 SELECT t.oid, 'trigger', t.tgrelid, pg_get_triggerdef(t.oid) || {_STATE.format(state="t.tgenabled")}, {_NO_COLUMNS}

@@ -16,7 +16,6 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from runbook_lib.databases import adapter_helpers
 from runbook_lib.databases.adapter import Adapter
 from runbook_lib.databases.port import (
     BackupInfo,
@@ -74,6 +73,7 @@ class SQLite(Adapter):
     def __init__(self, name: str, path: Path, options: Mapping[str, Any]) -> None:
         super().__init__(name, f"sqlite:///{path}", options)
         self.path, self.options = path, dict(options)
+        self.one = connection.One()
 
     # -- connection ---
     @cached_property
@@ -135,11 +135,23 @@ class SQLite(Adapter):
     @contextmanager
     def writing_session(self, doing: str) -> Iterator[Connection]:
         """The same as an SQLAlchemy connection, for statements with named parameters."""
+        if self.one.session:  # its transaction is ended by `together`
+            yield self.one.session
+            return
         try:
             with self.engine.connect().execution_options(immediate=True) as connected, connected.begin():
                 yield connected
         except (sqlite3.Error, DBAPIError) as error:
             raise connection.explain(self.name, error, doing, wait_s=self.lock_wait_s) from error
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """See Database.together."""
+        with self.writing_session("writing several tables") as self.one.session:
+            try:
+                yield
+            finally:
+                self.one.session = None
 
     def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         try:
@@ -208,7 +220,7 @@ class SQLite(Adapter):
     dump_rest = schema.dump_rest
     try_scripts = trial.try_scripts
     stages = staticmethod(schema.stages)
-    about = staticmethod(adapter_helpers.about_all)
+    about = staticmethod(schema.about)
 
     def split_references(self, after: str) -> tuple[str, str]:
         """All of it, and nothing: SQLite's foreign keys are part of CREATE TABLE, and not checked for our sessions."""

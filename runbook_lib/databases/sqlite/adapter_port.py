@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from runbook_lib.databases.sqlite.connection import One
     from runbook_lib.errors import DatabaseError
 
 
@@ -22,6 +23,7 @@ class SQLitePort(AdapterPort, Protocol):
 
     path: Path
     options: dict[str, Any]
+    one: One
 
     def __init__(self, name: str, path: Path, options: Mapping[str, Any]) -> None: ...
 

@@ -93,7 +93,7 @@ def apply_rows(
         RowRejected: a value does not fit, a constraint refuses it, or it conflicts with a row outside the batch.
         TransferError: no unique index serves the key.
     """
-    with db.writing(f"applying changes to {table}") as driver, silenced(driver, [table]):
+    with db.writing(f"applying changes to {table}") as driver, silenced(db, driver, [table]):
         _require_unique(driver, table, key)
         as_key, as_row = natives(driver, db.name, table, key), natives(driver, db.name, table, columns)
         given = [as_row(row) for row in rows]

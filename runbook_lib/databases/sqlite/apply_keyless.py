@@ -66,7 +66,7 @@ def recount_rows(
         RowRejected: a value does not fit, or a constraint refuses it.
     """
     row_hash = hash_of_rows(db, selection, types, canonical=canonical)
-    with db.writing(f"recounting rows of {table}") as driver, silenced(driver, [table]):
+    with db.writing(f"recounting rows of {table}") as driver, silenced(db, driver, [table]):
         number = _row_number(driver, table)
         where = f" WHERE {selection.where}" if selection.where else ""
         numbers: dict[str, list[int]] = {}

@@ -54,11 +54,13 @@ class _Master:
         present: The user's tables: their texts, and whether they are without rowids.
         called: Their names by the name in small letters.
         objects: By table, in small letters: type, name and text of what belongs to it, in the order it was made.
+        ours: The library's own tables.
     """
 
     present: dict[str, tuple[str, bool]]
     called: dict[str, str]
     objects: dict[str, list[tuple[str, str, str | None]]]
+    ours: frozenset[str]
 
     def of(self, table: str) -> list[tuple[str, str, str]]:
         """What belongs to a table and has a text, the table itself too."""
@@ -75,7 +77,8 @@ def _master(db: SQLitePort, driver: sqlite3.Connection) -> _Master:
         for table, *rest in driver.execute("SELECT tbl_name, type, name, sql FROM sqlite_master ORDER BY rowid"):
             objects.setdefault(table.lower(), []).append((rest[0], rest[1], rest[2]))
         present = _present(driver)
-        known = db.memo["master",] = (version, _Master(present, {name.lower(): name for name in present}, objects))
+        called = {name.lower(): name for name in present}
+        known = db.memo["master",] = (version, _Master(present, called, objects, own.tables(driver)))
     found: _Master = known[1]
     return found
 
@@ -103,6 +106,18 @@ def _present(driver: sqlite3.Connection) -> dict[str, tuple[str, bool]]:
     """The user's tables: their texts, and whether they are without rowids."""
     ours = own.tables(driver)
     return {name: (sql, without) for name, sql, without in driver.execute(_tables_sql()) if name not in ours}
+
+
+def triggers_of(db: SQLitePort, driver: sqlite3.Connection, tables: Sequence[str]) -> list[tuple[str, str]]:
+    """The names and texts of the user's triggers of these tables, in the order they were made."""
+    master = _master(db, driver)
+    rows = [row for table in tables for row in master.of(quoting.bare(table))]
+    return [(name, sql) for kind, name, sql in rows if kind == "trigger" and not own.is_trigger(name, sql)]
+
+
+def has_own(db: SQLitePort, driver: sqlite3.Connection, name: str) -> bool:
+    """Whether our own table of this name (with prefix) is there."""
+    return name in _master(db, driver).ours
 
 
 def _incarnation(db: SQLitePort) -> str:

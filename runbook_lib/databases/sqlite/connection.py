@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ SETTINGS = (
     "PRAGMA temp_store = MEMORY",
 )
 READ_ONLY = "PRAGMA query_only = ON"
+
+
+class One(threading.local):
+    """The session whose transaction this thread's loads share, if any."""
+
+    session: Connection | None = None
 
 
 def read_path(name: str, url: str) -> Path:

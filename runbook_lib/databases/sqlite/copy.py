@@ -203,7 +203,7 @@ def copy_in(
     rows = 0
     with db.writing_session(f"writing {table}") as connected:
         driver: Any = connected.connection.driver_connection
-        with silenced(driver, [table]):
+        with silenced(db, driver, [table]):
             native = natives(driver, db.name, table, columns)
             found = _unframed(blocks) if binary else map(native, copy_text.decode(blocks))
             while batch := list(islice(found, INSERT_ROWS)):

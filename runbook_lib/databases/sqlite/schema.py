@@ -58,8 +58,21 @@ def dump_rest(db: SQLitePort, tables: Sequence[str]) -> OtherObjects:  # noqa: A
 
 
 def stages(after: str) -> list[list[str]]:
-    """One statement after the other: SQLite has one writer."""
-    return [[statement] for statement in statements(after)]
+    """Indexes in any order, each writer waits for the other; then triggers one after the other: they fire in order."""
+    found = [(statement, named(statement)) for statement in statements(after)]
+    indexes = [text for text, what in found if what and what.kind.endswith("index")]
+    others = [[text] for text, what in found if not (what and what.kind.endswith("index"))]
+    return [indexes, *others] if indexes else others
+
+
+def about(scripts: Sequence[str], tables: Sequence[str]) -> list[str]:
+    """The table whose index each script makes; "" for a trigger, which waits until all tables have their rows."""
+    known = {quoting.bare(table).lower(): table for table in tables}
+    read = [named(script) for script in scripts]
+    return [
+        known.get(ddl_parser.unquoted(what.table).lower(), "") if what and what.kind.endswith("index") else ""
+        for what in read
+    ]
 
 
 def _script(statements: Sequence[str]) -> str:

@@ -10,8 +10,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from runbook_lib.databases.sqlite import own, quoting
+from runbook_lib.databases.sqlite import catalog, own, quoting
+
+if TYPE_CHECKING:
+    from runbook_lib.databases.sqlite.adapter_port import SQLitePort
 
 SESSION = f"{quoting.OWN}session"
 NOT_OURS = f"NOT EXISTS (SELECT 1 FROM {SESSION})"
@@ -24,18 +28,11 @@ def ensure_session(driver: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def silenced(driver: sqlite3.Connection, tables: Sequence[str]) -> Iterator[None]:
+def silenced(db: SQLitePort, driver: sqlite3.Connection, tables: Sequence[str]) -> Iterator[None]:
     """Within a write transaction: no trigger of these tables fires. An error must roll the transaction back."""
-    marked = SESSION in own.tables(driver)
-    theirs = [
-        (name, sql)
-        for table in tables
-        for name, sql in driver.execute(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) ORDER BY rowid",
-            (quoting.bare(table),),
-        )
-        if not own.is_trigger(name, sql)
-    ]
+    marked, theirs = catalog.has_own(db, driver, SESSION), catalog.triggers_of(db, driver, tables)
+    if theirs:  # what is read from here on may be rolled back, and the schema's number comes again
+        db.memo.pop(("master",), None)
     if marked:
         driver.execute(f"INSERT INTO {SESSION} VALUES (1)")
     for name, _ in theirs:
@@ -43,5 +40,7 @@ def silenced(driver: sqlite3.Connection, tables: Sequence[str]) -> Iterator[None
     yield
     for _, sql in theirs:
         driver.execute(sql)
+    if theirs:
+        db.memo.pop(("master",), None)
     if marked:
         driver.execute(f"DELETE FROM {SESSION}")

@@ -21,7 +21,7 @@ class SQLiteDialect(SQLiteValues, Dialect):
     keeps_journal = True
     default_port = 0
     longest_name = (10_000, "bytes")
-    capabilities = Capabilities.of("sqlite", "transactional_ddl", "binary_copy")
+    capabilities = Capabilities.of("sqlite", "transactional_ddl", "binary_copy", "joined_loads")
     repair = SQLiteRepair
     random_uuid = (
         "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || "

@@ -236,7 +236,7 @@ def mariadb() -> Iterator[MariaDBFixture]:
 
     server = MariaDBServer()
     try:
-        SERVERS.append(server.child.pid)
+        SERVERS.append(server.child.process.pid)
         server.admin("SET GLOBAL innodb_buffer_pool_size = 1073741824")
         yield MariaDBFixture(server.port, server.password, server.admin)
     finally:

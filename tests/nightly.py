@@ -1,4 +1,4 @@
-"""What CI leaves to the night: it has 20 minutes on two cores."""
+"""What CI leaves to the night (`RUNBOOK_NIGHTLY=1 make test`): it has 20 minutes on two cores."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import TypeVar
 
+import pytest
+
 T = TypeVar("T")
 EVERY = bool(os.environ.get("RUNBOOK_NIGHTLY"))
+at_night = pytest.mark.skipif(not EVERY, reason="of the night: RUNBOOK_NIGHTLY=1")
 
 
 def short_of(every: Sequence[T], short: Sequence[T]) -> Sequence[T]:

@@ -405,9 +405,9 @@ class PgBouncerEstate(Pooler):
     @contextlib.contextmanager
     def in_flight(self, route: str) -> Iterator[Callable[[], None]]:
         session = psycopg.connect(f"host=127.0.0.1 port={self.port} user=app password=app dbname={route}")
-        session.execute("SELECT name FROM who")  # begins a transaction
-        yield session.commit
-        session.close()
+        with contextlib.closing(session):
+            session.execute("SELECT name FROM who")  # begins a transaction
+            yield session.commit
 
     @contextlib.contextmanager
     def refusing(self) -> Iterator[None]:

@@ -13,18 +13,18 @@ import pytest
 from estate_killed import EVENTS, killed_at
 from estate_steps import carry_out, cut_over, environment_of, give_back
 from fix_sandbox import SCALE, free_port_base
-from nightly import short_of
+from nightly import at_night
 
 from runbook_lib.sandbox.estate import Estate
 from runbook_lib.sandbox.ledger import Ledger, missing_writes
 
-# Each engine's cutover is killed at each of them in test_engines_killed.py; here with router, clients and notebooks.
-KILLED = short_of(EVENTS, EVENTS[::3])
+# Each engine's cutover is killed at them in test_engines_killed.py; here with router and clients, all night.
+KILLED = EVENTS
 # Each alone: from "final sync done" on, a return run again is done at once.
-KILLED_ON_THE_WAY_BACK = short_of(EVENTS[1::2], EVENTS[1:2])
+KILLED_ON_THE_WAY_BACK = EVENTS[1::2]
 HELD_MS = 15_000
 HERE = Path(__file__).parent.parent
-pytestmark = pytest.mark.xdist_group("cutover_killed")
+pytestmark = [pytest.mark.xdist_group("cutover_killed"), at_night]
 
 
 @pytest.fixture(scope="module")

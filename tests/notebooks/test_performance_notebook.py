@@ -99,7 +99,8 @@ def test_what_cannot_be_measured_is_said_and_does_not_pass(project: Path) -> Non
     said = performance(project)
     assert said.exit_code == 2, said.output
     assert "not measured: old: no process here listens at sqlite:///" in said.stdout
-    assert said.stdout.splitlines()[-1] == "inconclusive: processor, memory (6 pairs of rounds)"
+    last = said.stdout.splitlines()[-1]
+    assert last.startswith("inconclusive: processor, memory (") and last.endswith(" pairs of rounds)")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 from fix_sandbox import wait_for
+from nightly import at_night
 
 from runbook_lib.config.database_url import open_endpoint
 from runbook_lib.operations.pair import pair_of
@@ -300,6 +301,7 @@ def test_rows_that_the_target_refuses_stop_the_copy_or_are_set_aside(pair: Pair)
     assert pair.target.rows("SELECT count(*) FROM users") == [(2970,)]
 
 
+@at_night
 def test_a_comparison_beside_a_follower_that_was_killed_says_that_no_sync_runs(pair: Pair):
     follower, log = pair.start("copy", "--follow")
     wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)
@@ -324,6 +326,7 @@ def test_a_comparison_beside_a_follower_that_was_killed_says_that_no_sync_runs(p
     assert "no sync runs" not in pair.run("compare")
 
 
+@at_night
 def test_a_return_says_which_rows_the_source_would_refuse_and_moves_nobody(pair: Pair):
     follower, log = pair.start("copy", "--follow")
     wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fix_sandbox import free_port_base
-from nightly import EVERY, short_of
+from nightly import at_night
 
 from runbook_lib.evidence.verify import verify_bundle
 from runbook_lib.sandbox.processes import require_free_ports
@@ -66,7 +66,8 @@ def test_the_demo_moves_the_monolith_under_traffic_without_losing_a_write_or_a_r
     assert "lost writes" in printed
 
 
-@pytest.mark.parametrize("name", short_of(["rollback", "bad-release"], ["rollback"]))
+@at_night
+@pytest.mark.parametrize("name", ["rollback", "bad-release"])
 def test_the_drill_lets_a_trigger_fire_and_every_acknowledged_write_is_in_the_monolith(
     tmp_path: Path, name: str
 ) -> None:
@@ -79,7 +80,7 @@ def test_the_drill_lets_a_trigger_fire_and_every_acknowledged_write_is_in_the_mo
     assert [step for step in verify_bundle(bundle) if not step.passed] == []
 
 
-@pytest.mark.skipif(not EVERY, reason="CI plays one drill: what is long is for the night (tests/nightly.py)")
+@at_night
 def test_a_release_goes_to_green_and_back_and_neither_way_loses_a_write_or_a_request(tmp_path: Path) -> None:
     bundle, summary, printed = demo(tmp_path / "demo", "--drill", "blue-green", environment="blue_green")
     assert set(KEYS) <= set(summary)
@@ -91,7 +92,7 @@ def test_a_release_goes_to_green_and_back_and_neither_way_loses_a_write_or_a_req
     assert [step for step in verify_bundle(bundle) if not step.passed] == []
 
 
-@pytest.mark.skipif(not EVERY, reason="two minutes: of the night; test_rolling_estate is the short one")
+@at_night
 def test_the_rolling_drill_upgrades_a_fleet_and_rolls_a_bad_release_back_without_a_failed_request(
     tmp_path: Path,
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from estate_killed import killed_at
+from nightly import at_night
 
 from runbook_lib.errors import Refused
 from runbook_lib.journal import Journal
@@ -80,6 +81,7 @@ def test_what_one_table_cannot_apply_waits_and_is_named_while_the_others_and_its
     assert target.rows("SELECT id FROM m ORDER BY id") == [(1,), (2,)]
 
 
+@at_night
 def test_an_approved_change_is_carried_over_killed_at_each_point_and_the_cutover_follows(
     new_on: Callable[..., Any], journal: Journal, tmp_path: Path, postgresql_server: Any
 ) -> None:

@@ -46,11 +46,6 @@ def test_tables_that_are_gone_are_let_go_with_approval_and_the_others_move(
         pair.writers().require("source to target", Side.SOURCE)
     work = foreseen(pair, journal, run_id)
     assert (work.gone, work.fresh) == (("away", "dropped"), ("renamed",))
-    if engine == "postgresql":  # the renamed table brings the old name of its index, which the target's table keeps
-        with pytest.raises(TransferError, match=r"away_pkey.*make room for it at the target"):
-            apply_ddl(pair, journal, run_id, tell=lambda text: None)
-        target.execute("ALTER INDEX away_pkey RENAME TO away_before")
-        pair, run_id = find_clone(journal, pair_of(source, target))
     apply_ddl(pair, journal, run_id, tell=lambda text: None)
     pair, run_id = find_clone(journal, pair_of(source, target))
     assert copy_of(journal, run_id).gone == ("away", "dropped") and foreseen(pair, journal, run_id).nothing

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from estate_killed import killed_at
+from nightly import at_night
 
 from runbook_lib.errors import CutoverAborted, DatabaseError, Refused
 from runbook_lib.journal import Journal
@@ -132,6 +133,7 @@ def test_a_trigger_that_the_target_refuses_leaves_the_writers_where_they_are(
     assert triggers(target) == triggers(source)
 
 
+@at_night
 def test_a_cutover_or_a_return_killed_around_its_triggers_is_done_by_the_same_call_again(
     new_on: Callable[..., Any], source: Any, journal: Journal, tmp_path: Path
 ) -> None:

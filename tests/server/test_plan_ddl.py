@@ -18,7 +18,7 @@ from estate_killed import killed_at
 from estate_transfer import Estate, an_estate
 from estate_transfer import plan as plan_of
 from fix_run import SmallEnvironment, start
-from nightly import short_of
+from nightly import at_night, short_of
 
 from runbook_lib.databases.postgresql import open_database
 from runbook_lib.errors import CutoverAborted, GateFailed, Refused
@@ -119,6 +119,7 @@ def agree(run: Run) -> None:
     _require_agreement(run, forward, forward, back)
 
 
+@at_night
 def test_an_approved_change_is_carried_to_every_service_killed_at_each_point_and_the_cutover_may_follow(
     estate: Estate, environment: ServerEnvironment, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from estate_validation import plan_of
 from estate_validation import project as write_project
+from nightly import at_night
 
 from runbook_lib.cli import main
 from runbook_lib.config.environment import load_environment_file
@@ -86,6 +87,7 @@ def test_rows_that_wait_for_a_sync_that_does_not_run_pass_neither_the_notebook_n
     link.writer.close()
 
 
+@at_night
 def test_papermill_from_another_folder_takes_the_files_beside_its_parameter_file(
     project: Path, database: Any, target: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from fix_absent import program
 from fix_sandbox import free_port_base, wait_for
+from nightly import at_night
 
 from runbook_lib.sandbox.clusters import data_home
 from runbook_lib.sandbox.processes import listening
@@ -120,6 +121,7 @@ def test_a_second_demo_is_told_who_runs_and_the_first_goes_on_until_it_is_ended(
     assert estate.no_data()
 
 
+@at_night
 @pytest.mark.parametrize("ending", [signal.SIGKILL], ids=["killed"])
 def test_a_killed_demo_leaves_no_server_and_no_obstacle(ending: signal.Signals, estate: Estate):
     first = estate.start()

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbook_lib.monitoring.triggers import (
+    AlarmProgress,
     Baseline,
     Observation,
-    Progress,
     Reading,
     Rules,
     State,
@@ -115,7 +115,7 @@ def reading(state: State, value: float | None = None, metric: str = "error_rate"
 
 @given(st.lists(st.sampled_from(list(State)), max_size=40))
 def test_an_alarm_needs_the_confirmations_in_a_row_and_unknown_neither_helps_nor_hinders(states: list[State]) -> None:
-    progress = Progress()
+    progress = AlarmProgress()
     for state in states:
         progress = advance(progress, reading(state, 0.009), RULES)  # OK, but not under 80 % of the limit
     runs = "".join("b" if s is State.BREACHED else "o" for s in states if s is not State.UNKNOWN).split("o")
@@ -124,14 +124,14 @@ def test_an_alarm_needs_the_confirmations_in_a_row_and_unknown_neither_helps_nor
 
 
 def test_an_alarm_is_over_only_well_below_its_limit() -> None:
-    alarmed = Progress(3, 3, alarmed=True)
+    alarmed = AlarmProgress(3, 3, alarmed=True)
     assert advance(alarmed, reading(State.OK, 0.0081), RULES).alarmed
     assert not advance(alarmed, reading(State.OK, 0.0079), RULES).alarmed
 
 
 def test_wrong_data_needs_no_second_opinion() -> None:
-    assert advance(Progress(), reading(State.BREACHED, 1.0), RULES.of(DATA)).alarmed
-    assert not advance(Progress(), reading(State.BREACHED, 1.0), RULES.of(CRITICAL)).alarmed
+    assert advance(AlarmProgress(), reading(State.BREACHED, 1.0), RULES.of(DATA)).alarmed
+    assert not advance(AlarmProgress(), reading(State.BREACHED, 1.0), RULES.of(CRITICAL)).alarmed
 
 
 QUEUE = Trigger("queue", 100.0, source="http", window_s=10.0)

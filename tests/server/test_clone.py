@@ -230,6 +230,7 @@ class Writer(threading.Thread):
         return [(key, name, found.get(key)) for key, name in self.acknowledged.items() if found.get(key) != name]
 
 
+@at_night
 def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, postgresql_server: Any):
     """The source is captured through its log, the target by triggers."""
     writer = Writer(pair, postgresql_server)
@@ -268,6 +269,7 @@ def test_writers_move_to_the_target_and_back_without_a_lost_write(pair: Pair, po
     assert "no copy between them is being followed" in pair.run("cutover", "--switch", "none", status=2)
 
 
+@at_night
 def test_a_switch_that_fails_puts_everything_back_and_a_lost_session_is_taken_up_again(pair: Pair):
     follower, log = pair.start("copy", "--follow")
     wait_for(lambda: "syncing source → target" in log.read_text() or follower.poll() is not None, "the sync", 180)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nightly import short_of
+from nightly import at_night, short_of
 
 from runbook_lib.errors import CutoverAborted, Refused
 from runbook_lib.journal import Journal
@@ -133,6 +133,7 @@ def test_rows_in_quarantine_keep_the_writers_where_they_are_until_somebody_says_
     assert move(pair, journal, run_id, Side.TARGET, Switch(), budget_s=20, leave_quarantined=True) is not None
 
 
+@at_night
 def test_a_truncate_beside_the_fence_is_found_before_a_return_and_both_sides_keep_their_rows(
     new_on: Callable[..., Any], journal: Journal
 ) -> None:

@@ -107,7 +107,7 @@ def test_a_table_whose_capture_somebody_switched_off_is_refused_and_brought_over
 EACH = [(what, capture) for what in REPLACED for capture in ("triggers", "wal")]
 
 
-@pytest.mark.parametrize(("what", "capture"), short_of(EACH, EACH[::3]))
+@pytest.mark.parametrize(("what", "capture"), short_of(EACH, EACH[::5]))
 def test_rows_replaced_with_their_table_are_named_refused_and_brought_over(
     both: tuple[Pair, str], journal: Journal, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:

@@ -190,6 +190,7 @@ def test_a_statement_that_is_refused_fails_the_step_by_name_and_the_corrected_on
 CHANGES = ["ALTER TABLE orders ADD COLUMN x int", "CREATE FUNCTION x() RETURNS int RETURN 1"]
 
 
+@at_night
 @pytest.mark.parametrize("change", short_of(CHANGES, CHANGES[1:]))
 def test_the_plans_cutover_and_its_return_name_a_change_that_came_after_their_comparison_and_nothing_is_moved(
     estate: Estate, environment: ServerEnvironment, change: str

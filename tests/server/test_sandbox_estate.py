@@ -18,6 +18,7 @@ import httpx
 import psycopg
 import pytest
 from fix_sandbox import SCALE, execute, free_port_base, wait_for
+from nightly import at_night
 
 from runbook_lib.errors import ConfigurationError
 from runbook_lib.sandbox import clusters, control, processes
@@ -203,6 +204,7 @@ def test_binaries_that_the_servers_user_may_not_reach_are_copied(
         cluster.stop(fast=True)
 
 
+@at_night
 def test_a_killed_estate_leaves_no_server_and_the_next_one_starts(tmp_path: Path) -> None:
     base = free_port_base()
     command = [

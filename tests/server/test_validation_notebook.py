@@ -64,6 +64,7 @@ def test_it_passes_over_equal_databases_and_names_the_rows_that_differ(project: 
         assert words in shown
 
 
+@at_night
 def test_rows_that_wait_for_a_sync_that_does_not_run_pass_neither_the_notebook_nor_the_command(
     project: Path, database: Any
 ) -> None:

@@ -81,9 +81,9 @@ def hazards_of_words(
     """
     return [
         Hazard(rule, number, text, action)
-        for number, statement in enumerate(statements, 1)
+        for number, words in enumerate((_words_and_names(statement, dialect) for statement in statements), 1)
         for rule, (pattern, text, action) in rules.items()
-        if re.match(pattern, _words_and_names(statement, dialect), re.IGNORECASE | re.DOTALL)
+        if re.match(pattern, words, re.IGNORECASE | re.DOTALL)
     ]
 
 

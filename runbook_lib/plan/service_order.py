@@ -43,7 +43,9 @@ def _line(service: Service) -> int:
 
 
 def _add(service: Service, known: dict[str, Service], found: dict[str, Service]) -> None:
-    """The service behind what it needs."""
+    """The service behind what it needs, each once: of many that need the same one, too."""
+    if service.name in found:
+        return
     for name in service.after:
         _add(known[name], known, found)
-    found.setdefault(service.name, service)
+    found[service.name] = service

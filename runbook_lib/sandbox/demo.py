@@ -163,19 +163,12 @@ def _charts(runner: Runner, ledger: Ledger) -> dict[str, str]:
     from runbook_lib import charts
 
     journal, run_id = runner.journal, runner.run_id
-    seconds = ledger.samples()
-    points = {
-        name: [{"at": s["at"], "value": s[f"write_{name}_ms"], "quantile": name} for s in seconds]
-        for name in ("p50", "p99")
-    }
-    errors = [{"at": s["at"], "value": s["failed"] / max(1, s["reads"] + s["writes"] + s["failed"])} for s in seconds]
     cutover = [entry.read(Result).data for entry in journal.entries(run_id, Result, step="cutover")]
     events: list[Any] = next((data["events"] for data in reversed(cutover) if "events" in data), [])
     writes = [{"at": w["at"], "value": w["latency_ms"]} for w in ledger.records("write")]
     figures: Mapping[str, Any] = {
         "Every write around the cutover": charts.pause(events, writes),
-        "What the clients' writes took, second by second": charts.latency([*points["p50"], *points["p99"]]),
-        "Requests that failed": charts.error_rate(errors),
+        **client_figures(ledger),
         "Rows copied": charts.throughput(charts.rates(journal.samples(run_id, "rows_copied"))),
         "How far the sync was behind": charts.lag(journal.samples(run_id, "lag_keys")),
         "Share of reads that the services answered": charts.traffic(journal.samples(run_id, "traffic")),
@@ -183,21 +176,49 @@ def _charts(runner: Runner, ledger: Ledger) -> dict[str, str]:
     return {caption: charts.svg(figure) for caption, figure in figures.items()}
 
 
+def client_figures(ledger: Ledger) -> dict[str, Any]:
+    """What the clients saw all the time, as figures by caption."""
+    from runbook_lib import charts
+
+    seconds = ledger.samples()
+    waits = [
+        {"at": s["at"], "value": s[f"write_{name}_ms"], "quantile": name} for name in ("p50", "p99") for s in seconds
+    ]
+    failed = [{"at": s["at"], "value": s["failed"] / max(1, s["reads"] + s["writes"] + s["failed"])} for s in seconds]
+    return {
+        "What the clients' writes took, second by second": charts.latency(waits),
+        "Requests that failed": charts.error_rate(failed),
+    }
+
+
 def _tell(
     show: Show, figures: Mapping[str, Any], lost: list[LostWrite], at_source: bool, index: Path, elapsed_s: float
 ) -> None:
+    tell_figures(show, figures, lost, elapsed_s)
+    where = "the monolith has the writes" if at_source else "the services have the writes"
+    show(f"\n{where}; evidence: {index}")
+
+
+def tell_figures(
+    show: Show, figures: Mapping[str, Any], lost: Sequence[LostWrite], elapsed_s: float, *, reads: bool = False
+) -> None:
+    """What the clients saw, and the first writes that were lost.
+
+    Args:
+        reads: How many they read, too.
+    """
     show("")
     show(f"  acknowledged writes  {figures['acknowledged_writes']:>8,}")
+    if reads:
+        show(f"  reads                {figures['reads']:>8,}")
     show(f"  lost writes          {figures['lost_writes']:>8,}")
     show(f"  failed requests      {figures['failed_requests']:>8,}")
     show(f"  longest write        {figures['write_pause_ms']:>8,.0f} ms")
-    if figures["fault_to_return_s"] is not None:
+    if figures.get("fault_to_return_s") is not None:
         show(f"  fault to return      {figures['fault_to_return_s']:>8,.1f} s")
     show(f"  took                 {elapsed_s:>8,.0f} s")
     for one in lost[:5]:
         show(f"  LOST {one.entity} {one.id}: {one.problem}; expected {one.expected}, found {one.found}")
-    where = "the monolith has the writes" if at_source else "the services have the writes"
-    show(f"\n{where}; evidence: {index}")
 
 
 def wait_for_the_end(show: Show, estate: Estate) -> None:

@@ -10,13 +10,13 @@ from runbook_lib.errors import StepFailed
 from runbook_lib.monitoring.probes import Probe
 from runbook_lib.monitoring.sources import probe_of
 from runbook_lib.monitoring.triggers import PROBED, asked
-from runbook_lib.monitoring.watch import Baseline, Observation, Reading, Rules, WatchResult, watch
+from runbook_lib.monitoring.watch import Baseline, Observation, Reading, watch
 from runbook_lib.performance.workload import load_workload
 from runbook_lib.plan.units import duration
 from runbook_lib.run.context import RunContext
 from runbook_lib.services.smoke import smoke
 from runbook_lib.steps.fleet import POLL_S, FleetControl, marks
-from runbook_lib.steps.traffic_watch import baseline, figures
+from runbook_lib.steps.traffic_watch import baseline, record_alarms, rules_of
 from runbook_lib.verdict import Outcome, Verdict
 
 
@@ -49,10 +49,11 @@ def monitor(run: RunContext, control: FleetControl, batch: Sequence[str], subjec
             probes=_probes(run),
             interval_s=min(1.0, length_s / 5),
             probe_interval_s=max(2.0, length_s / 10),
-            rules=Rules(min_requests=run.options.min_requests, floor_ms=run.options.floor_ms),
+            rules=rules_of(run),
             on_sample=see,
         )
-        return _told(run, result)
+        record_alarms(run, result)
+        return Verdict(result.outcome, result.text)
     while time.monotonic() - begun < length_s:
         see()
         time.sleep(POLL_S)
@@ -81,11 +82,3 @@ def _features(run: RunContext) -> Verdict:
     """The workload's smoke requests, through the router as a client would send them."""
     workload = load_workload(run.environment.parameters_dir / run.plan.performance.workload)
     return smoke(str(run.environment.router_settings["url"]), workload.smoke)
-
-
-def _told(run: RunContext, result: WatchResult) -> Verdict:
-    for alarm in result.fired:
-        run.alarm(alarm.text, **figures(alarm))
-    for alarm in result.seen:
-        run.note(f"only to be seen: {alarm.text}", **figures(alarm))
-    return Verdict(result.outcome, result.text)

@@ -121,7 +121,10 @@ def rollout_result(run: RunContext) -> Findings:
 def _given_up(run: RunContext) -> str | None:
     """Why the upgrade is being undone; None: it is not."""
     found = run.journal.entries(run.run_id, RolloutGivenUp)
-    if not found or not any(unit.name in _names(run) for unit in run.history().to_undo()):
+    if not found:
+        return None
+    names = {*_names(run)}
+    if not any(unit.name in names for unit in run.history().to_undo()):
         return None
     return found[-1].read(RolloutGivenUp).reason
 

@@ -33,9 +33,7 @@ class StartSpares:
         return StepResult(f"{', '.join(self.spares)} started, in rotation", {"spares": list(self.spares)})
 
     def verify(self, run: RunContext) -> Verdict:
-        inside = FleetControl(run, self.service).in_rotation()
-        missing = [name for name in self.spares if name not in inside]
-        return verdict(not missing, f"not in rotation: {', '.join(missing)}" if missing else "in rotation")
+        return rotating(run, self.service, self.spares)
 
     def rollback(self, run: RunContext) -> StepResult:
         spares_out(run, self.service, self.spares, self.name)
@@ -56,9 +54,17 @@ def spares_in(run: RunContext, service: str, spares: Sequence[str], subject: str
 def spares_out(run: RunContext, service: str, spares: Sequence[str], subject: str) -> None:
     """Out of rotation, drained, stopped. Idempotent."""
     control = FleetControl(run, service)
-    if inside := [name for name in spares if name in control.in_rotation()]:
+    rotation = control.in_rotation()
+    if inside := [name for name in spares if name in rotation]:
         control.take_out(inside, subject)
     control.together(spares, lambda name: run.service(name).stop())
+
+
+def rotating(run: RunContext, service: str, spares: Sequence[str]) -> Verdict:
+    """Whether all of them are in rotation."""
+    inside = FleetControl(run, service).in_rotation()
+    missing = [name for name in spares if name not in inside]
+    return verdict(not missing, f"not in rotation: {', '.join(missing)}" if missing else "in rotation")
 
 
 def stopped(run: RunContext, spares: Sequence[str]) -> Verdict:

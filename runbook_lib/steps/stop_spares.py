@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from runbook_lib.databases.port import Problem
 from runbook_lib.run.context import RunContext
-from runbook_lib.steps.fleet import FleetControl
-from runbook_lib.steps.routes_and_links import verdict
-from runbook_lib.steps.start_spares import spares_in, spares_out, stopped
+from runbook_lib.steps.start_spares import rotating, spares_in, spares_out, stopped
 from runbook_lib.verdict import StepResult, Verdict
 
 
@@ -41,6 +39,4 @@ class StopSpares:
         return StepResult(f"{', '.join(self.spares)} started again, in rotation")
 
     def undone(self, run: RunContext) -> Verdict:
-        inside = FleetControl(run, self.service).in_rotation()
-        missing = [name for name in self.spares if name not in inside]
-        return verdict(not missing, f"not in rotation: {', '.join(missing)}" if missing else "in rotation again")
+        return rotating(run, self.service, self.spares)

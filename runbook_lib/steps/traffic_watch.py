@@ -47,11 +47,16 @@ def watch_traffic(
         rules=rules_of(run),
         on_sample=_progress_of_watch(run, duration_s),
     )
+    record_alarms(run, result)
+    return result
+
+
+def record_alarms(run: RunContext, result: WatchResult) -> None:
+    """What fired is an alarm of the run, what is only to be seen a note."""
     for alarm in result.fired:
         run.alarm(alarm.text, **figures(alarm))
     for alarm in result.seen:
         run.note(f"only to be seen: {alarm.text}", **figures(alarm))
-    return result
 
 
 def rules_of(run: RunContext) -> Rules:

@@ -75,11 +75,13 @@ class UpgradeInstances:
 
     def undone(self, run: RunContext) -> Verdict:
         """Only what this run has touched: an instance that died by itself meanwhile is not its affair."""
-        before = _before(run)
-        touched = [one.read(InstanceChanged).instance for one in run.journal.entries(run.run_id, InstanceChanged)]
+        changes = [entry.read(InstanceChanged) for entry in run.journal.entries(run.run_id, InstanceChanged)]
+        # the release that each had before, whether it is rolled back by now or not
+        before = {one.instance: one.version for one in changes if one.act == BACKED_UP}
+        touched, not_back = {one.instance for one in changes}, marks(run)
         mine = [name for name in self.instances if name in touched]
         wrong = _wrong(run, FleetControl(run, self.service), {name: before.get(name, "") for name in mine})
-        wrong += [f"{name} was not rolled back" for name in mine if name in marks(run)]
+        wrong += [f"{name} was not rolled back" for name in mine if name in not_back]
         return verdict(not wrong, "; ".join(wrong) or "healthy and in rotation with the release before")
 
     # -- forward ---
@@ -155,12 +157,6 @@ class UpgradeInstances:
         elif not service.health().ok:
             control.together([name], lambda _: service.start())  # it was drained, and no more
         passed("rolling:back-done")
-
-
-def _before(run: RunContext) -> dict[str, str]:
-    """The release that each instance had before this run, whether it is rolled back by now or not."""
-    changes = [entry.read(InstanceChanged) for entry in run.journal.entries(run.run_id, InstanceChanged)]
-    return {one.instance: one.version for one in changes if one.act == BACKED_UP}
 
 
 def _require_version(run: RunContext, names: Sequence[str], version: str) -> None:

@@ -171,9 +171,8 @@ def _copy_chunk(link: Link, chunk: Chunk, pause: Callable[[], str]) -> int:
     try:
         return _write(link, chunk)
     except RowRejected as error:
-        return copy_one_by_one(
-            link, chunk, error, lambda piece: _stream(link, piece)
-        )  # a process for a few rows is dear
+        # not by processes: one for a few rows is dear
+        return copy_one_by_one(link, chunk, error, lambda piece: _stream(link, piece))
 
 
 def _write(link: Link, chunk: Chunk) -> int:

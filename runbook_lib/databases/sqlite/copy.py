@@ -79,8 +79,8 @@ def copy_out(db: SQLitePort, selection: Selection, key_range: KeyRange, *, binar
             spool.seek(0)
             yield from iter(lambda: spool.read(65_536), b"")
     except sqlite3.Error as error:
-        incompatible_value = locate(db, selection, where, bound)
-        raise (incompatible_value or db.explain(error, f"reading {selection.relation}")) from error
+        found = locate(db, selection, where, bound)
+        raise (found or db.explain(error, f"reading {selection.relation}")) from error
 
 
 def _framed(rows: list[tuple[Any, ...]]) -> bytes:

@@ -10,7 +10,14 @@ from typing import Any
 from runbook_lib.config.environment import Environment, find_root, load_environment
 from runbook_lib.plan.phase_order import ROLLING
 from runbook_lib.runner.run_phases import Finished, Runner
-from runbook_lib.sandbox.demo import Setting, end_unfinished, figures_of, wait_for_the_end
+from runbook_lib.sandbox.demo import (
+    Setting,
+    client_figures,
+    end_unfinished,
+    figures_of,
+    tell_figures,
+    wait_for_the_end,
+)
 from runbook_lib.sandbox.estate import Estate
 from runbook_lib.sandbox.ledger import Ledger, LostWrite, missing_writes
 
@@ -79,18 +86,7 @@ def _charts(ledger: Ledger) -> dict[str, str]:
     """What the clients saw all the time, as SVG by caption."""
     from runbook_lib import charts
 
-    seconds = ledger.samples()
-    waits = [
-        {"at": one["at"], "value": one[f"write_{name}_ms"], "quantile": name}
-        for name in ("p50", "p99")
-        for one in seconds
-    ]
-    failed = [{"at": s["at"], "value": s["failed"] / max(1, s["reads"] + s["writes"] + s["failed"])} for s in seconds]
-    figures: Mapping[str, Any] = {
-        "What the clients' writes took, second by second": charts.latency(waits),
-        "Requests that failed": charts.error_rate(failed),
-    }
-    return {caption: charts.svg(figure) for caption, figure in figures.items()}
+    return {caption: charts.svg(figure) for caption, figure in client_figures(ledger).items()}
 
 
 def _tell(
@@ -101,14 +97,6 @@ def _tell(
     index: Path,
     elapsed_s: float,
 ) -> None:
-    show("")
-    show(f"  acknowledged writes  {figures['acknowledged_writes']:>8,}")
-    show(f"  reads                {figures['reads']:>8,}")
-    show(f"  lost writes          {figures['lost_writes']:>8,}")
-    show(f"  failed requests      {figures['failed_requests']:>8,}")
-    show(f"  longest write        {figures['write_pause_ms']:>8,.0f} ms")
-    show(f"  took                 {elapsed_s:>8,.0f} s")
-    for one in lost[:5]:
-        show(f"  LOST {one.entity} {one.id}: {one.problem}; expected {one.expected}, found {one.found}")
+    tell_figures(show, figures, lost, elapsed_s, reads=True)
     releases = ", ".join(f"{name} {release}" for name, release in there.items())
     show(f"\nreleases: {releases}; evidence: {index}")
